@@ -1,0 +1,68 @@
+"""`hnet-dna demo`: the whole tour on the genome in the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import pretrain as pretrain_command
+from . import show
+from .segment import write_bed
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to create.")] = Path("hnet-dna-demo"),
+    minutes: Annotated[float, typer.Option(help="Train this long.", min=0.0)] = 5.0,
+) -> None:
+    """Pretrain on the yeast genome, evaluate on a held-out chromosome, and write its chunks.
+
+    Takes the training time and about two minutes more on two CPU cores.
+    """
+    import torch
+
+    from hnet_dna.config.presets import preset
+    from hnet_dna.data.bundled import BUNDLED_NAME, bundled_genome
+    from hnet_dna.data.split import split_genome
+    from hnet_dna.files import write_beside
+    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.sequence.alphabet import alphabet
+    from hnet_dna.sequence.codes import to_text
+    from hnet_dna.train.recipe import Recipe
+    from hnet_dna.train.run_folder import RunFolder
+    from hnet_dna.train.trainer import Budget
+
+    run = RunFolder(out / "run")
+    run.create()
+    genome = pretrain_command.open_genome(BUNDLED_NAME)
+    recipe = Recipe()
+    split = split_genome(genome)
+    torch.manual_seed(recipe.seed)
+    letters = alphabet("dna")
+    model = HNetLM(preset("tiny", letters.name, letters.vocab_size))
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    budget = Budget(seconds=minutes * 60)
+    pretrain_command.describe(run, model, recipe, genome, split, budget)
+    comparison = pretrain_command.train_and_compare(model, genome, split, recipe, budget, run, resume=False)
+    assert comparison is not None
+    show.results.print(show.comparison_table(comparison, f"tiny ({model.config})"))
+
+    (held_out,) = split.held_out
+    fasta, bed = out / f"{held_out.contig}.fa", out / f"{held_out.contig}.chunks.bed"
+    sequence = to_text(genome.codes(held_out))
+    with write_beside(fasta) as temporary:
+        lines = "\n".join(sequence[start : start + 80] for start in range(0, len(sequence), 80))
+        temporary.write_text(f">{held_out.contig}\n{lines}\n")
+    with write_beside(bed) as temporary, temporary.open("w") as stream:
+        count = write_bed(fasta, model, 0, stream)
+    show.results.print(
+        f"\n{count:,} chunks of {held_out.contig}: {bed}\n"
+        f"  its sequence: {fasta}\n"
+        f"  genes to show beside them: {bundled_genome().annotation}\n"
+        f"  the model: {run.path} (config, weights, metrics.jsonl, results.json)\n"
+        "Next:\n"
+        f"  load {fasta} as genome in IGV, then {bed}\n"
+        f"  hnet-dna segment YOUR.fa --model {run.path} > boundaries.bed\n"
+        "  hnet-dna pretrain --genome YOUR.fa --out run --minutes 30"
+    )

@@ -1,0 +1,64 @@
+"""The application `hnet-dna`: its commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hnet_dna import __version__
+from hnet_dna.errors import HNetError
+
+from . import demo, pretrain, segment
+
+
+class ErrorBoundary(TyperGroup):
+    """Prints a user's mistake on one line and exits with its code; a bug of ours keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except HNetError as error:
+            typer.echo(f"{type(error).__name__}: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            # The reader of our output has left, as `head` does. Python must not try to flush stdout once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=ErrorBoundary,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="H-Nets for DNA: pretrain on a genome, write learned chunk boundaries. Start with: hnet-dna demo",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"hnet-dna {__version__} (Python {sys.version.split()[0]}, torch {version('torch')})")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print versions and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("pretrain")(pretrain.pretrain)
+app.command("segment")(segment.segment)
+app.command("demo")(demo.demo)

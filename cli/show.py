@@ -1,0 +1,58 @@
+"""What people see while they wait, and the tables at the end. Progress goes to stderr, and only to a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from hnet_dna.evaluate.compare import Comparison
+    from hnet_dna.train.trainer import StepReport
+
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
+results = Console(highlight=False)
+
+
+@contextmanager
+def bar() -> Iterator[Progress]:
+    """Show a progress bar with free text and ETA; quiet where stderr is no terminal."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+        console=notes,
+        transient=True,
+        disable=not notes.is_terminal,
+    )
+    with progress:
+        yield progress
+
+
+def training_line(report: StepReport) -> str:
+    """Describe the last steps in one line."""
+    chunks = " / ".join(f"{n:.2f}" for n in report.bases_per_chunk)
+    chunk_text = f"  {chunks} bases/chunk" if chunks else ""
+    return (
+        f"step {report.progress.step:,}  {report.bits:.3f} bits/base{chunk_text}  "
+        f"{report.bases_per_second:,.0f} bases/s"
+    )
+
+
+def comparison_table(comparison: Comparison, model_name: str) -> Table:
+    """Build the closing table: the model beside uniform and Markov models."""
+    table = Table(title=f"Held-out bits per base ({comparison.bases:,} bases)")
+    table.add_column("model")
+    table.add_column("bits/base", justify="right")
+    table.add_column("")
+    chunks = " / ".join(f"{n:.2f}" for n in comparison.model.positions_per_chunk)
+    table.add_row(model_name, f"{comparison.model.bits_per_base:.4f}", f"{chunks} bases/chunk" if chunks else "")
+    table.add_row("uniform", "2.0000", "")
+    for order, bits in comparison.markov.items():
+        table.add_row(f"Markov, k = {order}", f"{bits:.4f}", "best k" if order == comparison.best_order else "")
+    return table

@@ -1,0 +1,228 @@
+"""The model's configuration: one strict, frozen value, a superset of the reference's JSON.
+
+Every per-stage field is a tuple with one entry per stage, outermost first; a scalar in the JSON is shared by all
+stages. Field names are the reference's, so that a reference config is a valid one here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hnet_dna.config.layout import LayerSpec, Layout, inner_layout, layout_text, n_stages, parse_layout, parse_stack
+from hnet_dna.errors import ConfigError, did_you_mean
+
+MLP_MULTIPLE = 128  # the reference rounds the MLP's width up to this
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """Everything that one stage needs, resolved from `ModelConfig`."""
+
+    d_model: int
+    d_intermediate: int
+    d_state: int
+    d_conv: int
+    expand: int
+    head_dim: int
+    num_heads: int
+    rotary_emb_dim: int
+    window_size: int
+
+    @property
+    def d_inner(self) -> int:
+        """Width inside a Mamba-2 mixer."""
+        return self.expand * self.d_model
+
+    @property
+    def mlp_width(self) -> int:
+        """`d_intermediate`, rounded up to a multiple of 128 as the reference does."""
+        return -(-self.d_intermediate // MLP_MULTIPLE) * MLP_MULTIPLE
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of an H-Net.
+
+    Attributes:
+        layout: nested tuples, see `hnet_dna.config.layout`.
+        d_model: width of each stage, never shrinking inwards.
+        d_intermediate: MLP width of each stage (0 where no layer has an MLP).
+        vocab_size: number of token ids.
+        alphabet: name of the alphabet that gives the ids their letters (see `hnet_dna.sequence.alphabet`), or None
+            for a model whose ids have no letters.
+        tie_embeddings: the head is the embedding's transpose.
+        d_state, d_conv, expand, head_dim: Mamba-2, per stage.
+        chunk_size: tile of the scan; it changes speed, never the result.
+        num_heads, rotary_emb_dim, window_size: attention, per stage; a window W sees W earlier positions and itself,
+            -1 sees all.
+    """
+
+    layout: Layout
+    d_model: tuple[int, ...]
+    d_intermediate: tuple[int, ...]
+    vocab_size: int
+    alphabet: str | None = None
+    tie_embeddings: bool = False
+    d_state: tuple[int, ...] = (128,)
+    d_conv: tuple[int, ...] = (4,)
+    expand: tuple[int, ...] = (2,)
+    head_dim: tuple[int, ...] = (64,)
+    chunk_size: int = 64
+    num_heads: tuple[int, ...] = (8,)
+    rotary_emb_dim: tuple[int, ...] = (0,)
+    window_size: tuple[int, ...] = (-1,)
+    _stages: tuple[StageConfig, ...] = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        count = n_stages(self.layout)
+        for name in _PER_STAGE:
+            values = getattr(self, name)
+            if len(values) == 1 and name not in ("d_model", "d_intermediate"):
+                object.__setattr__(self, name, values * count)
+            elif len(values) != count:
+                raise ConfigError(f"{name}: the layout has {count} stages, {name} has {len(values)} entries: {values}")
+        stages = tuple(StageConfig(**{name: getattr(self, name)[s] for name in _PER_STAGE}) for s in range(count))
+        object.__setattr__(self, "_stages", stages)
+        self._check()
+
+    @property
+    def n_stages(self) -> int:
+        """Number of stages, the innermost included."""
+        return len(self._stages)
+
+    def stage(self, index: int) -> StageConfig:
+        """Return the resolved shape of stage `index`, 0 outermost."""
+        return self._stages[index]
+
+    def _check(self) -> None:
+        if self.vocab_size < 1:
+            raise ConfigError(f"vocab_size: expected a count from 1, got {self.vocab_size}")
+        if self.chunk_size < 1:
+            raise ConfigError(f"ssm_cfg.chunk_size: expected a count from 1, got {self.chunk_size}")
+        layout: Layout | None = self.layout
+        previous = 0
+        for index, stage in enumerate(self._stages):
+            assert layout is not None
+            where = f"stage {index} ({layout[0]})"
+            if stage.d_model < max(previous, 1):
+                raise ConfigError(f"d_model[{index}]: widths never shrink inwards, got {self.d_model}")
+            previous = stage.d_model
+            layers: tuple[LayerSpec, ...] = sum((parse_stack(s) for s in layout if isinstance(s, str)), ())
+            if any(layer.mixer == "mamba" for layer in layers):
+                if stage.d_state < 1 or stage.d_conv < 1 or stage.expand < 1 or stage.head_dim < 1:
+                    raise ConfigError(f"{where}: d_state, d_conv, expand and head_dim must be 1 or more")
+                if stage.d_inner % stage.head_dim:
+                    raise ConfigError(
+                        f"{where}: expand x d_model = {stage.d_inner} must be divisible by head_dim {stage.head_dim}"
+                    )
+            if any(layer.mixer == "attention" for layer in layers):
+                if stage.num_heads < 1 or stage.d_model % stage.num_heads:
+                    raise ConfigError(
+                        f"{where}: d_model {stage.d_model} must be divisible by num_heads {stage.num_heads}"
+                    )
+                head = stage.d_model // stage.num_heads
+                if stage.rotary_emb_dim % 2 or not 0 <= stage.rotary_emb_dim <= head:
+                    raise ConfigError(
+                        f"{where}: rotary_emb_dim must be even and at most {head} (d_model / num_heads), "
+                        f"got {stage.rotary_emb_dim}"
+                    )
+                if stage.window_size < -1:
+                    raise ConfigError(f"{where}: window_size must be -1 (all) or 0 and more, got {stage.window_size}")
+            if any(layer.has_mlp for layer in layers) and stage.d_intermediate < 1:
+                raise ConfigError(f"{where}: a layer M or T has an MLP, so d_intermediate[{index}] must be 1 or more")
+            layout = inner_layout(layout)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> ModelConfig:
+        """Read the JSON form; an unknown field is a `ConfigError` with a suggestion."""
+        _refuse_unknown("", value, ("arch_layout", *_TOP_FIELDS, "ssm_cfg", "attn_cfg"))
+        for name in ("arch_layout", "d_model", "d_intermediate", "vocab_size"):
+            if name not in value:
+                raise ConfigError(f"model config: {name} is missing")
+        fields: dict[str, Any] = {"layout": parse_layout(value["arch_layout"])}
+        for name in ("d_model", "d_intermediate"):
+            fields[name] = _integers(name, value[name])
+        fields["vocab_size"] = _integer("vocab_size", value["vocab_size"])
+        fields["tie_embeddings"] = _boolean("tie_embeddings", value.get("tie_embeddings", False))
+        fields["alphabet"] = value.get("alphabet")
+        if fields["alphabet"] is not None and not isinstance(fields["alphabet"], str):
+            raise ConfigError(f"alphabet: expected a name or null, got {fields['alphabet']!r}")
+        for group, names in _GROUPS.items():
+            section = value.get(group) or {}
+            if not isinstance(section, Mapping):
+                raise ConfigError(f"{group}: expected an object, got {section!r}")
+            _refuse_unknown(f"{group}.", section, names)
+            for name in names:
+                if name in section:
+                    reader = _integer if name == "chunk_size" else _integers
+                    fields[name] = reader(f"{group}.{name}", section[name])
+        return cls(**fields)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Read the JSON text of a configuration."""
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"model config is not JSON: line {error.lineno}: {error.msg}") from None
+        if not isinstance(value, Mapping):
+            raise ConfigError("model config: expected a JSON object")
+        return cls.from_dict(value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, with the reference's field names."""
+        groups = {group: {n: _plain(getattr(self, n)) for n in names} for group, names in _GROUPS.items()}
+        top = {name: _plain(getattr(self, name)) for name in _TOP_FIELDS}
+        return {"arch_layout": _plain(self.layout), **top, **groups}
+
+    def __str__(self) -> str:
+        return f"{layout_text(self.layout)}, width {'/'.join(map(str, self.d_model))}"
+
+
+_GROUPS: dict[str, tuple[str, ...]] = {
+    "ssm_cfg": ("chunk_size", "d_conv", "d_state", "expand", "head_dim"),
+    "attn_cfg": ("num_heads", "rotary_emb_dim", "window_size"),
+}
+_TOP_FIELDS = ("d_model", "d_intermediate", "vocab_size", "tie_embeddings", "alphabet")
+_PER_STAGE = (
+    "d_model",
+    "d_intermediate",
+    "d_state",
+    "d_conv",
+    "expand",
+    "head_dim",
+    "num_heads",
+    "rotary_emb_dim",
+    "window_size",
+)
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _refuse_unknown(prefix: str, value: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for name in value:
+        if name not in known:
+            raise ConfigError(f"{prefix}{name}: unknown field. {did_you_mean(name, known)}")
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name}: expected an integer, got {value!r}")
+    return value
+
+
+def _integers(name: str, value: Any) -> tuple[int, ...]:
+    if isinstance(value, (list, tuple)):
+        return tuple(_integer(f"{name}[{i}]", v) for i, v in enumerate(value))
+    return (_integer(name, value),)
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}: expected true or false, got {value!r}")
+    return value

@@ -1,0 +1,78 @@
+"""Which window comes when: integers alone, no bases.
+
+A sampler's position is (epoch, index), two integers; everything else follows from the seed, so that a run stopped at
+any step goes on with the same windows. In each epoch every base of the training part but the first of each segment is
+predicted exactly once: segments are tiled from a random phase, the tiles shuffled, each read on a random strand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnet_dna.errors import TrainingError
+from hnet_dna.sequence.interval import Interval
+
+
+@dataclass(frozen=True)
+class Window:
+    """Bases to read, one more than are predicted, and the strand to read them on."""
+
+    interval: Interval
+    reverse: bool
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a sampler stands."""
+
+    epoch: int = 0
+    index: int = 0
+
+
+class WindowSampler:
+    """Shuffled windows over segments that contain no run of N."""
+
+    def __init__(self, segments: Sequence[Interval], length: int, seed: int) -> None:
+        """Tile `segments` by windows that predict `length` bases each; segments of one base predict nothing."""
+        self._segments = [segment for segment in segments if len(segment) > 1]
+        if not self._segments:
+            raise TrainingError("nothing to train on: no stretch of 2 or more bases between the runs of N")
+        self._length, self._seed = length, seed
+        self._epoch = -1
+
+    def take(self, position: Position, count: int) -> tuple[list[Window], Position]:
+        """Return the next `count` windows, and the position after them."""
+        windows: list[Window] = []
+        epoch, index = position.epoch, position.index
+        while len(windows) < count:
+            self._enter(epoch)
+            if index >= len(self._order):
+                epoch, index = epoch + 1, 0
+                continue
+            windows.append(self._window(int(self._order[index]), bool(self._reverse[index])))
+            index += 1
+        return windows, Position(epoch, index)
+
+    def _enter(self, epoch: int) -> None:
+        if epoch == self._epoch:
+            return
+        random = np.random.Generator(np.random.PCG64([self._seed, epoch]))
+        predicted = np.array([len(segment) - 1 for segment in self._segments])
+        # The first tile of a segment is cut short by a random amount, so that tiles lie differently in each epoch.
+        self._phase: NDArray[np.int64] = random.integers(0, self._length, size=len(predicted))
+        counts = -(-(predicted + self._phase) // self._length)
+        self._first = np.concatenate(([0], np.cumsum(counts)))
+        self._order = random.permutation(int(self._first[-1]))
+        self._reverse = random.integers(0, 2, size=len(self._order))
+        self._epoch = epoch
+
+    def _window(self, tile: int, reverse: bool) -> Window:
+        which = int(np.searchsorted(self._first, tile, side="right")) - 1
+        segment = self._segments[which]
+        start = (tile - int(self._first[which])) * self._length - int(self._phase[which])
+        end = min(start + self._length + 1, len(segment))
+        return Window(Interval(segment.contig, segment.start + max(start, 0), segment.start + end), reverse)

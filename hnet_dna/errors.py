@@ -1,0 +1,48 @@
+"""The errors that a user can cause, and nothing else.
+
+Each message says what is wrong, where (file, record, line), what was wanted and what to do. The command line
+prints one of these on one line and exits with `exit_code`; any other exception is a bug of ours and keeps its
+traceback. Every class also derives from the builtin that a caller of the library would expect to catch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HNetError(Exception):
+    """Base of all errors caused by input, options or files rather than by a defect of this package."""
+
+    exit_code = 1
+
+
+class UsageError(HNetError, ValueError):
+    """Options that contradict each other, or that ask for something this command does not do."""
+
+    exit_code = 2
+
+
+class ConfigError(HNetError, ValueError):
+    """A model or training configuration that names an unknown field or an impossible value."""
+
+
+class SequenceError(HNetError, ValueError):
+    """A FASTA file, a sequence or a region that cannot be used as it is."""
+
+
+class CheckpointError(HNetError, OSError):
+    """A model folder or run folder that is missing, damaged, or does not fit its configuration."""
+
+
+class TrainingError(HNetError, RuntimeError):
+    """Training that cannot go on: no data left for it, or a loss that is no longer a number."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a sentence such as `Did you mean d_model?`, or the list of known words if none is near."""
+    choices = list(known)
+    near = get_close_matches(word, choices, n=1)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return f"Known: {', '.join(choices)}."

@@ -1,0 +1,1 @@
+"""Bits per base: of a model, and of the simple models it has to beat."""

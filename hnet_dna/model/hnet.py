@@ -1,0 +1,142 @@
+"""The recursion: encode, route, chunk, run the inner stage, dechunk, decode. The innermost stage is one stack.
+
+Parameter names are the reference's (`backbone.encoder...`, `backbone.main_network...`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hnet_dna.config.layout import Layout, parse_stack
+from hnet_dna.config.schema import ModelConfig
+from hnet_dna.model.router import Router, RouterState, chunk, dechunk
+from hnet_dna.model.rows import Rows
+from hnet_dna.model.stack import Stack, StackState
+
+
+@dataclass(frozen=True)
+class StageOutput:
+    """The router's decisions of one stage, over that stage's own positions.
+
+    Positions of stage 0 are bases, those of stage 1 are chunks of stage 0, and so on.
+
+    Attributes:
+        boundary_prob: (B, L) in [0, 1], 0 at padding.
+        boundary_mask: (B, L) bool, True where a chunk begins, False at padding.
+        length: (B,) valid positions of each row.
+    """
+
+    boundary_prob: Tensor
+    boundary_mask: Tensor
+    length: Tensor
+
+
+@dataclass(frozen=True)
+class StageState:
+    """What a stage remembers between pieces of a sequence; `inner` is None until its first chunk begins."""
+
+    encoder: StackState | None
+    router: RouterState | None
+    inner: InnerState | None
+    average: Tensor | None
+    decoder: StackState | None
+
+
+InnerState: TypeAlias = "StageState | StackState"
+
+
+class Innermost(nn.Module):
+    """The innermost stage, or the whole of an isotropic model: a stack over vectors widened by `pad_dimension`."""
+
+    def __init__(self, config: ModelConfig, layout: Layout, index: int) -> None:
+        super().__init__()
+        stage = config.stage(index)
+        self.main_network = Stack(parse_stack(layout[0]), stage, config.chunk_size)
+        self.pad_dimension = _pad_parameter(config, index)
+
+    def forward(
+        self, x: Tensor, rows: Rows, state: StackState | None
+    ) -> tuple[Tensor, tuple[StageOutput, ...], StackState | None]:
+        """Run x (B, L, Din); return the same shape, no stage outputs, and the state."""
+        if x.shape[1] == 0:
+            return x, (), state
+        out, state = self.main_network(_widen(x, self.pad_dimension), rows, state)
+        return out[..., : x.shape[-1]], (), state
+
+
+class ChunkingStage(nn.Module):
+    """A stage with a router: everything between its encoder and decoder works on chunks."""
+
+    def __init__(self, config: ModelConfig, layout: Layout, index: int) -> None:
+        super().__init__()
+        assert len(layout) == 3
+        stage = config.stage(index)
+        self.encoder = Stack(parse_stack(layout[0]), stage, config.chunk_size)
+        self.main_network = build_stage(config, layout[1], index + 1)
+        self.decoder = Stack(parse_stack(layout[2]), stage, config.chunk_size)
+        self.routing_module = Router(stage.d_model)
+        # In float32 and zero at the start: the decoder first hears the encoder through the chunks alone.
+        self.residual_proj = nn.Linear(stage.d_model, stage.d_model)
+        self.pad_dimension = _pad_parameter(config, index)
+
+    def forward(
+        self, x: Tensor, rows: Rows, state: StageState | None
+    ) -> tuple[Tensor, tuple[StageOutput, ...], StageState | None]:
+        """Run x (B, L, Din).
+
+        Returns:
+            The same shape; the outputs of this stage and all inner ones, outermost first; the state.
+        """
+        state = state or StageState(None, None, None, None, None)
+        if x.shape[1] == 0:
+            return x, self._no_outputs(x), state
+        wide = _widen(x, self.pad_dimension)
+        u, encoder = self.encoder(wide, rows, state.encoder)
+        routing, router = self.routing_module(u, rows, state.router)
+        inner_x, position, inner_rows = chunk(u, routing.boundary)
+        z, inner_outputs, inner = self.main_network(inner_x, inner_rows, state.inner)
+        smooth, average = dechunk(z, inner_rows, position, routing, state.average)
+        mixed = smooth + self._residual(u)
+        out, decoder = self.decoder(mixed.to(u.dtype), rows, state.decoder)
+        output = StageOutput(routing.prob, routing.boundary, rows.length)
+        after = StageState(encoder, router, inner, average, decoder)
+        return out[..., : x.shape[-1]], (output, *inner_outputs), after
+
+    def _residual(self, u: Tensor) -> Tensor:
+        with torch.autocast(u.device.type, enabled=False):
+            u = u if u.dtype == torch.float64 else u.float()
+            return F.linear(u, self.residual_proj.weight.to(u.dtype), self.residual_proj.bias.to(u.dtype))
+
+    def _no_outputs(self, x: Tensor) -> tuple[StageOutput, ...]:
+        """Stage outputs for an empty piece."""
+        prob = torch.zeros(x.shape[:2], dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+        output = StageOutput(
+            prob.to(x.device),
+            torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device),
+            torch.zeros(x.shape[0], dtype=torch.long, device=x.device),
+        )
+        inner = self.main_network._no_outputs(x) if isinstance(self.main_network, ChunkingStage) else ()
+        return (output, *inner)
+
+
+def build_stage(config: ModelConfig, layout: Layout, index: int = 0) -> Innermost | ChunkingStage:
+    """Build stage `index` and everything inside it."""
+    return Innermost(config, layout, index) if len(layout) == 1 else ChunkingStage(config, layout, index)
+
+
+def _pad_parameter(config: ModelConfig, index: int) -> nn.Parameter | None:
+    """One trained vector that widens every position from the outer stage's width to this one's."""
+    outer = config.stage(max(index - 1, 0)).d_model
+    extra = config.stage(index).d_model - outer
+    return nn.Parameter(torch.zeros(extra)) if extra else None
+
+
+def _widen(x: Tensor, pad: nn.Parameter | None) -> Tensor:
+    if pad is None:
+        return x
+    return torch.cat([x, pad.to(x.dtype).expand(*x.shape[:-1], -1)], dim=-1)

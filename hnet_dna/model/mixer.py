@@ -1,0 +1,187 @@
+"""The layers' inner parts: Mamba-2, windowed or global attention, SwiGLU.
+
+Shapes: B batch, L positions, D width, E inner width, H heads, P head width, N state size, W window.
+Each mixer is one function over (x, rows, state): a whole sequence, a piece of it and a single base take the same path.
+Parameter names are the reference's, so that its checkpoints load as they are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hnet_dna.config.schema import StageConfig
+from hnet_dna.model.rows import Rows, last_positions
+from hnet_dna.ops import causal_conv, ssd_scan
+
+_QUERY_BLOCK = 512  # queries handled at once by windowed attention, so that its cost is linear in L
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight, the statistics in float32 or better; the output has the weight's dtype."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension of x."""
+        if x.dtype not in (torch.float32, torch.float64):
+            x = x.float()
+        scale = torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + 1e-5)
+        return (x * scale).to(self.weight.dtype) * self.weight
+
+
+class MambaState(NamedTuple):
+    """What a Mamba-2 mixer remembers: the last inputs of its convolution (B, K-1, C), and S (B, N, H, P)."""
+
+    conv: Tensor
+    ssm: Tensor
+
+
+class Mamba2(nn.Module):
+    """Mamba-2 mixer with one group, as `mamba_ssm.Mamba2` computes it (gate before the norm)."""
+
+    def __init__(self, config: StageConfig, tile: int) -> None:
+        super().__init__()
+        self.tile = tile
+        self.d_inner, self.d_state, self.d_conv = config.d_inner, config.d_state, config.d_conv
+        self.head_dim = config.head_dim
+        self.n_heads = config.d_inner // config.head_dim
+        channels = self.d_inner + 2 * self.d_state
+        self.in_proj = nn.Linear(config.d_model, self.d_inner + channels + self.n_heads, bias=False)
+        self.conv1d = nn.Conv1d(channels, channels, self.d_conv, groups=channels)
+        self.dt_bias = nn.Parameter(torch.zeros(self.n_heads))
+        self.A_log = nn.Parameter(torch.zeros(self.n_heads))
+        self.D = nn.Parameter(torch.ones(self.n_heads))
+        self.norm = RMSNorm(self.d_inner)
+        self.out_proj = nn.Linear(self.d_inner, config.d_model, bias=False)
+
+    def forward(self, u: Tensor, rows: Rows, state: MambaState | None) -> tuple[Tensor, MambaState]:
+        """Mix u (B, L, D) along positions; return the same shape and the state after each row's last position."""
+        batch, bias = u.shape[0], self.conv1d.bias
+        assert bias is not None
+        widths = [self.d_inner, self.d_inner + 2 * self.d_state, self.n_heads]
+        z, xbc, dt = torch.split(self.in_proj(u), widths, dim=-1)
+        if state is None:
+            conv = xbc.new_zeros(batch, self.d_conv - 1, xbc.shape[-1])
+            scan_dtype = torch.float64 if xbc.dtype == torch.float64 else torch.float32
+            ssm = torch.zeros(batch, self.d_state, self.n_heads, self.head_dim, dtype=scan_dtype, device=u.device)
+            state = MambaState(conv, ssm)
+        conv_state = last_positions(state.conv.to(xbc.dtype), xbc, rows, self.d_conv - 1)
+        xbc = torch.cat([state.conv.to(xbc.dtype), xbc], dim=1)
+        xbc = F.silu(causal_conv(xbc, self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)))
+        x, b, c = torch.split(xbc, [self.d_inner, self.d_state, self.d_state], dim=-1)
+        x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)
+        # The scan's rates stay in float32 under autocast; A is rounded to float32 even in a float64 model, because
+        # the reference does so and its checkpoints were trained that way.
+        scan_dtype = state.ssm.dtype
+        decay = -torch.exp(self.A_log.float()).to(scan_dtype)
+        dt = rows.zero_padding(F.softplus(dt.to(scan_dtype) + self.dt_bias))
+        y, ssm = ssd_scan(x, dt, decay, b, c, state.ssm, self.tile)
+        y = (y + self.D[:, None] * x).flatten(-2)
+        y = self.norm(y * F.silu(z))
+        return self.out_proj(y), MambaState(conv_state, ssm)
+
+
+class AttentionState(NamedTuple):
+    """Keys and values still visible (B, K, H, P), right-aligned, and positions seen so far (B,).
+
+    K is at most the window; with global attention it grows with the sequence.
+    """
+
+    key: Tensor
+    value: Tensor
+    seen: Tensor
+
+
+class Attention(nn.Module):
+    """Causal softmax attention with half-rotated position encoding and an optional window."""
+
+    def __init__(self, config: StageConfig) -> None:
+        super().__init__()
+        self.num_heads, self.rotary_dim, self.window = config.num_heads, config.rotary_emb_dim, config.window_size
+        self.Wqkv = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
+        self.out_proj = nn.Linear(config.d_model, config.d_model, bias=False)
+
+    def forward(self, x: Tensor, rows: Rows, state: AttentionState | None) -> tuple[Tensor, AttentionState]:
+        """Mix x (B, L, D) along positions; return the same shape and the keys and values still in view."""
+        batch, length, width = x.shape
+        query, key, value = self.Wqkv(x).unflatten(-1, (3, self.num_heads, width // self.num_heads)).unbind(2)
+        if state is None:
+            empty = key.new_zeros(batch, 0, *key.shape[2:])
+            state = AttentionState(empty, empty, torch.zeros(batch, dtype=torch.long, device=x.device))
+        position = state.seen[:, None] + torch.arange(length, device=x.device)
+        query, key = self._rotate(query, position), self._rotate(key, position)
+        seen = state.seen + rows.length
+        keep = int(seen.max())
+        if self.window >= 0:
+            keep = min(keep, self.window)
+        after = AttentionState(
+            last_positions(_grow(state.key, keep), key, rows, keep),
+            last_positions(_grow(state.value, keep), value, rows, keep),
+            seen,
+        )
+        out = self._attend(query, torch.cat([state.key, key], 1), torch.cat([state.value, value], 1), state.seen)
+        return self.out_proj(out.flatten(-2)), after
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+        """Attend from query (B, L, H, P) to key (B, K+L, H, P), of which the first K may reach before the start."""
+        length, past = query.shape[1], key.shape[1] - query.shape[1]
+        step = length if self.window < 0 else max(_QUERY_BLOCK, self.window)
+        blocks = []
+        for start in range(0, length, step):
+            stop = min(start + step, length)
+            first = 0 if self.window < 0 else max(0, past + start - self.window)
+            i = torch.arange(past + start, past + stop, device=query.device)[:, None]
+            j = torch.arange(first, past + stop, device=query.device)
+            visible = j <= i
+            if self.window >= 0:
+                visible = visible & (j >= i - self.window)
+            # Slots of `past` before a row's first position exist only to align the rows.
+            visible = visible & (j >= (past - seen)[:, None, None])
+            block = F.scaled_dot_product_attention(
+                query[:, start:stop].transpose(1, 2),
+                key[:, first : past + stop].transpose(1, 2),
+                value[:, first : past + stop].transpose(1, 2),
+                attn_mask=visible[:, None],
+            )
+            blocks.append(block.transpose(1, 2))
+        return torch.cat(blocks, dim=1) if blocks else query
+
+    def _rotate(self, x: Tensor, position: Tensor) -> Tensor:
+        """Rotate the first `rotary_dim` dims of x (B, L, H, P) in halves; tables in float32, as the reference."""
+        if self.rotary_dim == 0:
+            return x
+        half = self.rotary_dim // 2
+        exponent = torch.arange(0, self.rotary_dim, 2, dtype=torch.float32, device=x.device) / self.rotary_dim
+        angle = position.float()[..., None] * (1.0 / 10000.0**exponent)
+        cos, sin = angle.cos().to(x.dtype)[:, :, None], angle.sin().to(x.dtype)[:, :, None]
+        first, second, rest = torch.split(x, [half, half, x.shape[-1] - 2 * half], dim=-1)
+        return torch.cat([first * cos - second * sin, first * sin + second * cos, rest], dim=-1)
+
+
+def _grow(past: Tensor, count: int) -> Tensor:
+    """Pad `past` (B, K, ...) on the left to at least `count` slots."""
+    missing = count - past.shape[1]
+    if missing <= 0:
+        return past
+    return torch.cat([past.new_zeros(past.shape[0], missing, *past.shape[2:]), past], dim=1)
+
+
+class SwiGLU(nn.Module):
+    """Gated MLP: fc2(silu(gate) * value), fc1 giving value and gate in this order."""
+
+    def __init__(self, config: StageConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.d_model, 2 * config.mlp_width, bias=False)
+        self.fc2 = nn.Linear(config.mlp_width, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform each position of x (B, L, D) by itself."""
+        value, gate = self.fc1(x).chunk(2, dim=-1)
+        out: Tensor = self.fc2(F.silu(gate) * value)
+        return out

@@ -1,0 +1,57 @@
+"""A stack of pre-norm layers, with the residual stream in float32 or better."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from hnet_dna.config.layout import LayerSpec
+from hnet_dna.config.schema import StageConfig
+from hnet_dna.model.mixer import Attention, AttentionState, Mamba2, MambaState, RMSNorm, SwiGLU
+from hnet_dna.model.rows import Rows
+
+StackState: TypeAlias = "tuple[MambaState | AttentionState, ...]"
+
+
+class Layer(nn.Module):
+    """One mixer and perhaps one MLP, each reading the normalised residual stream and adding to it."""
+
+    def __init__(self, spec: LayerSpec, config: StageConfig, tile: int) -> None:
+        super().__init__()
+        self.norm1 = RMSNorm(config.d_model)
+        self.mixer = Mamba2(config, tile) if spec.mixer == "mamba" else Attention(config)
+        if spec.has_mlp:
+            self.norm2 = RMSNorm(config.d_model)
+            self.mlp = SwiGLU(config)
+        self.has_mlp = spec.has_mlp
+
+    def forward(
+        self, residual: Tensor, rows: Rows, state: MambaState | AttentionState | None
+    ) -> tuple[Tensor, MambaState | AttentionState]:
+        """Add to the residual stream (B, L, D); return it and the mixer's state."""
+        mixed, state = self.mixer(self.norm1(residual), rows, state)
+        residual = residual + mixed
+        if self.has_mlp:
+            residual = residual + self.mlp(self.norm2(residual))
+        return residual, state
+
+
+class Stack(nn.Module):
+    """Layers in a row, then a norm."""
+
+    def __init__(self, layers: tuple[LayerSpec, ...], config: StageConfig, tile: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(spec, config, tile) for spec in layers)
+        self.rmsnorm = RMSNorm(config.d_model)
+        self.height = sum(spec.height for spec in layers)
+
+    def forward(self, x: Tensor, rows: Rows, state: StackState | None) -> tuple[Tensor, StackState]:
+        """Run x (B, L, D) through the layers; return the same shape and one state per layer."""
+        residual = x if x.dtype == torch.float64 else x.float()
+        after = []
+        for index, layer in enumerate(self.layers):
+            residual, layer_state = layer(residual, rows, None if state is None else state[index])
+            after.append(layer_state)
+        return self.rmsnorm(residual), tuple(after)

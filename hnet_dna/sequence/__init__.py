@@ -1,0 +1,1 @@
+"""Letters and coordinates: no files, no tensors."""

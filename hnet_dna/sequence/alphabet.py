@@ -1,0 +1,77 @@
+"""Alphabets: which letters a model knows, and by which token ids.
+
+An alphabet is stored by name in a model's configuration. Bits and losses are always over A, C, G, T alone: a target
+that is any other letter is not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnet_dna.errors import ConfigError, did_you_mean
+from hnet_dna.sequence.codes import LETTER_BITS, LETTERS, N_CODE, Codes
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """A named mapping from nucleotide letters to token ids.
+
+    Attributes:
+        name: as stored in `config.json`.
+        vocab_size: number of ids.
+        ids: id of each letter of `codes.LETTERS`; ambiguity letters that the alphabet lacks share the id of N.
+        letters: how each letter of `codes.LETTERS` is printed.
+    """
+
+    name: str
+    vocab_size: int
+    ids: tuple[int, ...]
+    letters: str = LETTERS
+
+    @property
+    def base_ids(self) -> tuple[int, int, int, int]:
+        """Ids of A, C, G, T (U)."""
+        return self.ids[0], self.ids[1], self.ids[2], self.ids[3]
+
+    @property
+    def padding_id(self) -> int:
+        """An id to fill padding with; the model never looks at it."""
+        return self.ids[N_CODE]
+
+    @cached_property
+    def _table(self) -> NDArray[np.uint8]:
+        table = np.zeros(256, dtype=np.uint8)
+        for code in range(256):
+            letter = code & LETTER_BITS
+            table[code] = self.ids[letter] if letter < len(LETTERS) else self.padding_id
+        return table
+
+    def encode(self, codes: Codes) -> NDArray[np.uint8]:
+        """Map nucleotide codes (any shape, soft-mask bits ignored) to token ids."""
+        return self._table[codes]
+
+
+def _letters_only(name: str, known: str, printed: str) -> Alphabet:
+    ids = tuple(known.index(letter) if letter in known else known.index("N") for letter in LETTERS)
+    return Alphabet(name, len(known), ids, printed)
+
+
+ALPHABETS: dict[str, Alphabet] = {
+    "dna": _letters_only("dna", "ACGTN", LETTERS),
+    "rna": _letters_only("rna", "ACGTN", LETTERS.replace("T", "U")),
+    "iupac": _letters_only("iupac", LETTERS, LETTERS),
+    "bytes": Alphabet("bytes", 256, tuple(map(ord, LETTERS))),
+}
+
+
+def alphabet(name: str | None) -> Alphabet:
+    """Return an alphabet by name."""
+    if name is None:
+        raise ConfigError("this model has no alphabet: its ids have no letters, so it cannot read sequences")
+    if name not in ALPHABETS:
+        raise ConfigError(f"alphabet {name!r} does not exist. {did_you_mean(name, ALPHABETS)}")
+    return ALPHABETS[name]

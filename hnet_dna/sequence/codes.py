@@ -1,0 +1,69 @@
+"""How the package keeps nucleotides: one byte per base, the letter in the low bits, soft-mask as a bit of its own.
+
+The codes are those of the file, before any model's alphabet: A C G T N and the IUPAC ambiguity letters. U is read as
+T. Which of them a model knows is decided by its `Alphabet`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes: TypeAlias = NDArray[np.uint8]
+
+LETTERS = "ACGTNRYSWKMBDHV"
+COMPLEMENTS = "TGCANYRSWMKVHDB"
+N_CODE = LETTERS.index("N")
+SOFT_MASK = 0x10
+LETTER_BITS = 0x0F
+INVALID = 0xFF
+
+
+def _byte_table() -> bytes:
+    table = bytearray([INVALID] * 256)
+    for code, letter in enumerate(LETTERS):
+        table[ord(letter)] = code
+        table[ord(letter.lower())] = code | SOFT_MASK
+    table[ord("U")] = LETTERS.index("T")
+    table[ord("u")] = LETTERS.index("T") | SOFT_MASK
+    return bytes(table)
+
+
+def _complement_table() -> Codes:
+    table = np.arange(256, dtype=np.uint8)
+    for code, letter in enumerate(COMPLEMENTS):
+        table[code] = LETTERS.index(letter)
+        table[code | SOFT_MASK] = LETTERS.index(letter) | SOFT_MASK
+    return table
+
+
+BYTE_TO_CODE = _byte_table()
+_COMPLEMENT = _complement_table()
+_CODE_TO_BYTE = np.full(256, ord("?"), dtype=np.uint8)
+for _code, _letter in enumerate(LETTERS):
+    _CODE_TO_BYTE[_code] = ord(_letter)
+    _CODE_TO_BYTE[_code | SOFT_MASK] = ord(_letter.lower())
+
+
+def from_text(text: str) -> Codes:
+    """Encode a sequence such as `ACGTn`; letters that are no nucleotide code become `INVALID`."""
+    return np.frombuffer(text.encode("latin-1", "replace").translate(BYTE_TO_CODE), dtype=np.uint8)
+
+
+def to_text(codes: Codes) -> str:
+    """Decode to letters, lower case where soft-masked."""
+    return _CODE_TO_BYTE[codes].tobytes().decode()
+
+
+def reverse_complement(codes: Codes) -> Codes:
+    """Return the other strand, read in its own direction; soft-mask bits travel with their bases."""
+    return _COMPLEMENT[codes[::-1]]
+
+
+def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the maximal runs of True as (K, 2) half-open intervals."""
+    padded = np.concatenate(([False], mask, [False]))
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    return edges.reshape(-1, 2).astype(np.int64)

@@ -1,0 +1,1 @@
+"""From boundaries to files."""

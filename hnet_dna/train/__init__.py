@@ -1,0 +1,1 @@
+"""Losses, optimiser, the loop, and the run folder."""
