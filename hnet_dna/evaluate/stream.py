@@ -5,6 +5,7 @@ This is the one engine behind evaluation and boundary tracks; memory depends on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -117,10 +118,12 @@ def _score_rows(model: HNetLM, parts: Sequence[Codes], piece: int) -> Iterator[t
             output = model(ids, state, lengths=lengths)
             state = output.state
             logits = torch.cat([ahead, output.logits], dim=1)
-            nats = base_nats(logits[:, :-1], targets_of(torch.from_numpy(codes).to(device)), letters)
+            # In float64, and divided base by base, so that a uniform model costs exactly 2.
+            targets = targets_of(torch.from_numpy(codes).to(device))
+            bits = base_nats(logits[:, :-1].double(), targets, letters) / math.log(2)
             ahead = _at(logits, lengths)
         score = Score(
-            float(nats.double().sum()) / float(np.log(2)),
+            float(bits.sum()),
             int(((codes & 0x0F) < 4).sum()),
             tuple(int(stage.length.sum()) for stage in output.stages),
             tuple(int(stage.boundary_mask.sum()) for stage in output.stages),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnet_dna.ops.tile_scan import tile_scan
+from hnet_dna.ops.tile_scan import decay_between, tile_scan
 
 _TILE = 64
 
@@ -38,12 +38,10 @@ def ema_scan_chunked(z: Tensor, p: Tensor, state: Tensor) -> tuple[Tensor, Tenso
         z = F.pad(z, (0, 0, 0, padding))
         rate, p = F.pad(rate, (0, padding)), F.pad(p, (0, padding))
     z = z.reshape(batch, tiles, tile, width)
-    a = -torch.cumsum(rate.reshape(batch, tiles, tile), dim=2)
-    above = torch.ones(tile, tile, dtype=torch.bool, device=z.device).triu(1)
-    span = (a[..., :, None] - a[..., None, :]).masked_fill(above, -torch.inf)
-    weights = torch.exp(span) * p.reshape(batch, tiles, 1, tile)  # (B, tiles, i, j)
+    rate = -rate.reshape(batch, tiles, tile)
+    weights = decay_between(rate) * p.reshape(batch, tiles, 1, tile)  # (B, tiles, i, j)
     local = weights @ z
-    gain = torch.exp(a)
+    gain = torch.exp(torch.cumsum(rate, dim=2))
     before, last = tile_scan(gain[:, :, -1:], local[:, :, -1, None, None, :], state[:, None, None, :])
     out = local + gain[..., None] * before[:, :, 0]
     return out.reshape(batch, tiles * tile, width)[:, :length], last[:, 0, 0]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnet_dna.ops.tile_scan import tile_scan
+from hnet_dna.ops.tile_scan import decay_between, tile_scan
 
 # Above this total decay within one tile (in nats) the factors of the fast form leave float32's comfortable range.
 _MAX_FACTORED_DECAY = 60.0
@@ -52,13 +52,14 @@ def ssd_scan_chunked(
     x, dt = x.reshape(batch, tiles, tile, heads, width), dt.reshape(batch, tiles, tile, heads)
     b, c = b.reshape(batch, tiles, tile, -1), c.reshape(batch, tiles, tile, -1)
 
-    a = torch.cumsum(dt * decay, dim=2)  # (B, tiles, tile, H), falling from 0
+    rate = dt * decay
+    a = torch.cumsum(rate, dim=2)  # (B, tiles, tile, H), falling from 0
     total = a[:, :, -1]  # (B, tiles, H)
     scores = (c @ b.transpose(-1, -2)).tril()  # (B, tiles, tile, tile)
     if bool(total.min() > -_MAX_FACTORED_DECAY):
         y, state = _factored(x, dt, a, total, scores, b, c, state)
     else:
-        y, state = _masked(x, dt, a, total, scores, b, c, state)
+        y, state = _masked(x, dt, rate, scores, b, c, state)
     return y.reshape(batch, tiles * tile, heads, width)[:, :length], state
 
 
@@ -80,16 +81,14 @@ def _factored(
 
 
 def _masked(
-    x: Tensor, dt: Tensor, a: Tensor, total: Tensor, scores: Tensor, b: Tensor, c: Tensor, state: Tensor
+    x: Tensor, dt: Tensor, rate: Tensor, scores: Tensor, b: Tensor, c: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    tile = x.shape[2]
-    mask = torch.ones(tile, tile, dtype=torch.bool, device=x.device).tril()[:, :, None]
-    span = (a[:, :, :, None] - a[:, :, None]).masked_fill(~mask, -torch.inf)  # (B, tiles, i, j, H)
+    a = torch.cumsum(rate, dim=2)
+    kept = decay_between(rate.movedim(-1, 2)).movedim(2, -1)  # (B, tiles, i, j, H)
     u = x * dt[..., None]
-    y = torch.einsum("bkij,bkijh,bkjhp->bkihp", scores, torch.exp(span), u)
-    to_end = torch.exp(total[:, :, None] - a)
-    update = torch.einsum("bkjn,bkjh,bkjhp->bknhp", b, to_end, u)
-    before, state = tile_scan(torch.exp(total), update, state)
+    y = torch.einsum("bkij,bkijh,bkjhp->bkihp", scores, kept, u)
+    update = torch.einsum("bkjn,bkjh,bkjhp->bknhp", b, kept[:, :, -1], u)
+    before, state = tile_scan(torch.exp(a[:, :, -1]), update, state)
     return y + torch.einsum("bkin,bkih,bknhp->bkihp", c, torch.exp(a), before), state
 
 

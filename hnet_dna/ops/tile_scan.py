@@ -27,6 +27,18 @@ def tile_scan(gain: Tensor, update: Tensor, state: Tensor) -> tuple[Tensor, Tens
     return states[:, :-1], states[:, -1]
 
 
+def decay_between(rate: Tensor) -> Tensor:
+    """Return exp(sum of rate over (j, i]) for i >= j, 0 elsewhere, for rate (..., T): a (..., T, T) matrix.
+
+    The sums are taken term by term. As differences of one running sum they would lose all digits where the rates are
+    large, and so would their gradients.
+    """
+    size = rate.shape[-1]
+    ones = torch.ones(size, size, dtype=torch.bool, device=rate.device)
+    terms = rate[..., None].expand(*rate.shape, size).masked_fill(~ones.tril(-1), 0.0)
+    return torch.exp(torch.cumsum(terms, dim=-2).masked_fill(~ones.tril(), -torch.inf))
+
+
 class _TileScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gain: Tensor, update: Tensor, state: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Recipe:
     """
 
     window: int = 1024
-    batch: int = 8
+    batch: int = 4
     learning_rate: float = 3e-3
     lr_multipliers: tuple[float, ...] = (1.0, 0.6)
     betas: tuple[float, float] = (0.9, 0.95)

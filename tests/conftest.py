@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+import torch
+from typer import Typer
+from typer.testing import CliRunner, Result
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def cli() -> Callable[..., Result]:
+    """Run the installed application: cli("segment", "x.fa", ...)."""
+    (script,) = entry_points(group="console_scripts", name="hnet-dna")
+    app = script.load()
+    assert isinstance(app, Typer)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])

@@ -1,0 +1,59 @@
+"""Sequences, files and models that several tests make."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import torch
+from typer.testing import Result
+
+from hnet_dna.config.schema import ModelConfig
+from hnet_dna.model.lm import HNetLM
+
+
+def one_line_error(result: Result) -> str:
+    """Assert that a command failed on one clear line, and return it."""
+    lines = [line for line in result.stderr.splitlines() if "Error: " in line]
+    assert len(lines) == 1, result.output
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+def random_dna(length: int, seed: int = 0) -> str:
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), size=length))
+
+
+def write_fasta(path: Path, records: dict[str, str], width: int = 60) -> Path:
+    lines = []
+    for name, sequence in records.items():
+        lines.append(f">{name} description")
+        lines += [sequence[start : start + width] for start in range(0, len(sequence), width)]
+    data = ("\n".join(lines) + "\n").encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def small_config(**changes: object) -> ModelConfig:
+    """A two-stage model with every kind of layer, windows shorter than the sequences and odd widths."""
+    value = {
+        "arch_layout": ["m1T1", ["t1M1", ["T1m1"], "m1t1"], "m1"],
+        "d_model": [24, 24, 40],
+        "d_intermediate": [32, 32, 32],
+        "vocab_size": 5,
+        "alphabet": "dna",
+        "ssm_cfg": {"d_state": 8, "head_dim": 8, "chunk_size": 16},
+        "attn_cfg": {"num_heads": [3, 3, 5], "rotary_emb_dim": [4, 0, 4], "window_size": [9, 5, 3]},
+    }
+    return ModelConfig.from_dict({**value, **changes})
+
+
+def lively_model(config: ModelConfig, seed: int = 0) -> HNetLM:
+    """A float64 model whose every parameter matters, also those that start at zero or one."""
+    torch.manual_seed(seed)
+    model = HNetLM(config).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.15 * torch.randn_like(parameter))
+    return model.eval()

@@ -1,0 +1,85 @@
+"""Every fast scan against its plain loop: outputs, final states and all gradients, at odd lengths too."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hnet_dna.ops import causal_conv
+from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
+from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
+
+DTYPES = [pytest.param(torch.float64, 1e-10, id="float64"), pytest.param(torch.float32, 2e-5, id="float32")]
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    found, expected = found.detach(), expected.detach()
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)) if found.numel() else 0.0
+
+
+def compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: list[Tensor], tolerance: float) -> None:
+    weights = [torch.randn_like(e) for e in expected]
+    gradients = []
+    for outputs in (found, expected):
+        total = sum((o * w).sum() for o, w in zip(outputs, weights, strict=True))
+        assert isinstance(total, Tensor)
+        gradients.append(torch.autograd.grad(total, inputs, allow_unused=True))
+    for f, e in zip(found, expected, strict=True):
+        assert f.shape == e.shape
+        assert relative(f, e) < tolerance
+    for index, (f, e) in enumerate(zip(*gradients, strict=True)):
+        if e is None or f is None:
+            assert f is None or not f.any()
+            assert e is None or not e.any()
+            continue
+        assert torch.isfinite(f).all()
+        assert relative(f, e) < 10 * tolerance, f"gradient {index}"
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("length", [0, 1, 2, 15, 16, 17, 77])
+@pytest.mark.parametrize("fast_decay", [False, True], ids=["factored", "masked"])
+def test_ssd_scan(dtype: torch.dtype, tolerance: float, length: int, fast_decay: bool) -> None:
+    torch.manual_seed(length)
+    batch, heads, width, n = 2, 3, 5, 4
+    x = torch.randn(batch, length, heads, width, dtype=dtype)
+    dt = F.softplus(torch.randn(batch, length, heads, dtype=dtype))
+    dt = dt * (torch.rand(batch, length, 1, dtype=dtype) > 0.2)  # skipped positions
+    decay = -torch.rand(heads, dtype=dtype) * (60.0 if fast_decay else 1.0) - 0.01
+    b, c = torch.randn(2, batch, length, n, dtype=dtype)
+    state = torch.randn(batch, n, heads, width, dtype=dtype)
+    inputs = [t.clone().requires_grad_() for t in (x, dt, decay, b, c, state)]
+    x, dt, decay, b, c, state = inputs
+    fast = ssd_scan_chunked(x, dt, decay, b, c, state, 16)
+    compare(fast, ssd_scan_reference(x, dt, decay, b, c, state, 16), inputs, tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 150])
+@pytest.mark.parametrize("kind", ["random", "towards 0", "towards 1", "skipped"])
+def test_ema_scan(dtype: torch.dtype, tolerance: float, length: int, kind: str) -> None:
+    torch.manual_seed(length)
+    p = torch.rand(2, length)
+    if kind == "towards 0":
+        p = p * 1e-3 + 1e-4
+    elif kind == "towards 1":
+        p = 1 - 1e-4 - p * 1e-3
+    p = p.clamp(1e-4, 1 - 1e-4)
+    if kind == "skipped":
+        p = p * (torch.rand(2, length) > 0.5)
+    z, state = torch.randn(2, length, 6, dtype=dtype), torch.randn(2, 6, dtype=dtype)
+    inputs = [z.requires_grad_(), p.requires_grad_(), state.requires_grad_()]
+    # p is float32 by contract, so its gradient is, too.
+    compare(ema_scan_chunked(*inputs), ema_scan_reference(*inputs), inputs, max(tolerance, 1e-7))
+
+
+@pytest.mark.parametrize("length", [1, 2, 9])
+def test_causal_conv_equals_conv1d(length: int) -> None:
+    torch.manual_seed(length)
+    x = torch.randn(2, 3 + length, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    plain = F.conv1d(x.transpose(1, 2), weight[:, None], bias, groups=5).transpose(1, 2)
+    compare((causal_conv(x, weight, bias),), (plain,), [x, weight, bias], 1e-12)
