@@ -48,7 +48,7 @@ def pretrain(
     import torch
 
     from hnet_dna.config.presets import preset as preset_config
-    from hnet_dna.data.split import split_genome
+    from hnet_dna.data.split import split_genome, training_segments
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
     from hnet_dna.train.recipe import Recipe
@@ -75,6 +75,7 @@ def pretrain(
         opened = open_genome(genome)
         recipe = Recipe(seed=seed, held_out=tuple(held_out or ()))
         split = split_genome(opened, recipe.held_out)
+        training_segments(opened, split)  # before anything is written
         torch.manual_seed(seed)
         model = HNetLM(config)
         if steps is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hnet_dna.data.genome import Genome, whole
-from hnet_dna.errors import SequenceError
+from hnet_dna.errors import SequenceError, TrainingError
 from hnet_dna.sequence.interval import Interval
 
 HELD_OUT_SHARE = 0.1
@@ -50,6 +50,16 @@ def split_genome(genome: Genome, held_out: Sequence[str] = ()) -> Split:
         tuple(Interval(contig.name, cut, contig.length) for contig, cut in cuts if cut < contig.length),
         "the last tenth of each contig",
     )
+
+
+def training_segments(genome: Genome, split: Split) -> list[Interval]:
+    """Return the stretches between runs of N to train on, each of 2 bases or more."""
+    segments = [s for interval in split.train for s in genome.segments(interval) if len(s) > 1]
+    if not segments:
+        raise TrainingError(
+            f"{genome.source}: nothing to train on: no stretch of 2 or more bases between the runs of N"
+        )
+    return segments
 
 
 def _by_contig(genome: Genome, names: set[str], rule: str) -> Split:

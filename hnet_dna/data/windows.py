@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.errors import TrainingError
 from hnet_dna.sequence.interval import Interval
 
 
@@ -40,7 +39,7 @@ class WindowSampler:
         """Tile `segments` by windows that predict `length` bases each; segments of one base predict nothing."""
         self._segments = [segment for segment in segments if len(segment) > 1]
         if not self._segments:
-            raise TrainingError("nothing to train on: no stretch of 2 or more bases between the runs of N")
+            raise ValueError("no segment of 2 or more bases")
         self._length, self._seed = length, seed
         self._epoch = -1
 

@@ -12,7 +12,7 @@ import torch
 
 from hnet_dna.data.batches import read_batch
 from hnet_dna.data.genome import Genome
-from hnet_dna.data.split import Split
+from hnet_dna.data.split import Split, training_segments
 from hnet_dna.data.windows import WindowSampler
 from hnet_dna.errors import TrainingError
 from hnet_dna.model.likelihood import IGNORED, targets_of
@@ -91,8 +91,7 @@ def train(
     """
     device = next(model.parameters()).device
     letters = alphabet(model.config.alphabet)
-    segments = [segment for interval in split.train for segment in genome.segments(interval)]
-    sampler = WindowSampler(segments, recipe.window, recipe.seed)
+    sampler = WindowSampler(training_segments(genome, split), recipe.window, recipe.seed)
     optimizer = build_optimizer(model, recipe)
     progress = run.load(model, optimizer) if resume else Progress()
     ratio_targets = [recipe.ratio_target(stage) for stage in range(model.n_chunking_stages)]

@@ -9,7 +9,6 @@ from helpers import random_dna, write_fasta
 from hnet_dna.data.batches import read_batch
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.windows import Position, Window, WindowSampler
-from hnet_dna.errors import TrainingError
 from hnet_dna.sequence.codes import N_CODE, from_text, to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -64,7 +63,7 @@ def test_position_is_all_the_state() -> None:
 
 
 def test_nothing_to_train_on() -> None:
-    with pytest.raises(TrainingError, match="nothing to train on"):
+    with pytest.raises(ValueError, match="no segment"):
         WindowSampler([Interval("a", 0, 1)], 16, 0)
 
 

@@ -1,0 +1,237 @@
+"""The commands as a user runs them, good input and bad."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from typer.testing import Result
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A two-stage model folder."""
+    lively_model(small_config()).float().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def bed_rows(text: str) -> list[tuple[str, int, int, str, int, str]]:
+    rows = [line.split("\t") for line in text.splitlines()]
+    return [(c, int(s), int(e), name, int(score), strand) for c, s, e, name, score, strand in rows]
+
+
+@pytest.mark.parametrize("suffix", ["fa", "fa.gz"])
+def test_pretrain_segment_and_resume(cli: Cli, tmp_path: Path, suffix: str) -> None:
+    records = {"big": random_dna(3000) + "N" * 50 + random_dna(2000, 1), "small": random_dna(600, 2)}
+    genome = write_fasta(tmp_path / f"g.{suffix}", records)
+    run = tmp_path / "run"
+    result = cli("pretrain", "--genome", genome, "--out", run, "--steps", 3)
+    assert result.exit_code == 0, result.output
+    assert "uniform" in result.stdout
+    assert "best k" in result.stdout
+    told = json.loads((run / "run.json").read_text())
+    assert told["data"]["held_out"] == [{"contig": "small", "start": 0, "end": 600}]
+    assert told["budget"] == {"steps": 3, "seconds": None}
+    results = json.loads((run / "results.json").read_text())
+    assert results["held_out_bases"] == 600
+    assert 1.5 < results["bits_per_base"]["model"] < 2.5
+    again = cli("pretrain", "--out", run, "--resume", "--steps", 5)
+    assert again.exit_code == 0, again.output
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [3, 5]
+    segmented = cli("segment", genome, "--model", run)
+    assert segmented.exit_code == 0, segmented.output
+    assert len(bed_rows(segmented.stdout)) > 10
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_chunks_tile_every_contig_but_n(cli: Cli, tmp_path: Path, model: Path, stage: int) -> None:
+    sequence = random_dna(500) + "NN" + random_dna(1, 1) + "N" * 40 + random_dna(300, 2).lower() + "NNN"
+    fasta = write_fasta(tmp_path / "x.fa", {"one": sequence, "all_n": "N" * 30, "three": "ACG"})
+    out = tmp_path / "chunks.bed"
+    result = cli("segment", fasta, "--model", model, "--stage", stage, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    rows = bed_rows(out.read_text())
+    covered = {"one": [0] * len(sequence), "three": [0] * 3}
+    for contig, start, end, _, score, strand in rows:
+        assert start < end
+        assert 0 <= score <= 1000
+        assert strand == "+"
+        for base in range(start, end):
+            covered[contig][base] += 1
+    assert covered["one"] == [0 if base == "N" else 1 for base in sequence]
+    assert covered["three"] == [1] * 3
+    names = [name for contig, _, _, name, _, _ in rows if contig == "one"]
+    assert names == [f"stage{stage}_{index}" for index in range(len(names))]
+    forced = {start: score for contig, start, _, _, score, _ in rows if contig == "one"}
+    assert [forced[start] for start in (0, 502, 543)] == [1000, 1000, 1000]
+
+
+@pytest.mark.skipif(shutil.which("bedtools") is None, reason="bedtools is not installed")
+def test_bedtools_accepts_the_tiling(cli: Cli, tmp_path: Path, model: Path) -> None:
+    sequence = random_dna(400) + "N" * 20 + random_dna(100, 1)
+    fasta = write_fasta(tmp_path / "x.fa", {"a": sequence, "b": random_dna(90, 2)})
+    bed, sizes = tmp_path / "x.bed", tmp_path / "sizes"
+    assert cli("segment", fasta, "--model", model, "-o", bed).exit_code == 0
+    sizes.write_text(f"a\t{len(sequence)}\nb\t90\n")
+
+    def bedtools(*arguments: str) -> str:
+        done = subprocess.run(["bedtools", *arguments], capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return done.stdout
+
+    assert bedtools("complement", "-i", str(bed), "-g", str(sizes)) == "a\t400\t420\n"
+    merged = bedtools("merge", "-d", "-1", "-c", "1", "-o", "count", "-i", str(bed))
+    assert {line.split("\t")[3] for line in merged.splitlines()} == {"1"}
+
+
+def test_pieces_do_not_change_the_chunks(
+    cli: Cli, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fasta = write_fasta(tmp_path / "x.fa", {"a": random_dna(700) + "N" + random_dna(60, 1)})
+    whole = cli("segment", fasta, "--model", model).stdout
+    monkeypatch.setattr("hnet_dna.data.fasta.PIECE", 101)
+    assert cli("segment", fasta, "--model", model).stdout == whole
+
+
+BAD_FASTA = {
+    "empty": (b"", "is empty"),
+    "protein": (b">p\nMKVLAAGE\n", "not a nucleotide letter (protein?)"),
+    "duplicate names": (b">a\nACGT\n>a\nACGT\n", "occurs twice"),
+    "cut gzip": (gzip.compress(b">a\n" + random_dna(9000).encode())[:900], "cut short or damaged"),
+    "missing": (None, "no such file"),
+}
+
+
+@pytest.mark.parametrize("command", ["pretrain", "segment"])
+@pytest.mark.parametrize("case", BAD_FASTA)
+def test_bad_fasta(cli: Cli, tmp_path: Path, model: Path, command: str, case: str) -> None:
+    content, message = BAD_FASTA[case]
+    fasta, out = tmp_path / "bad.fa", tmp_path / "out"
+    if content is not None:
+        fasta.write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+    if command == "pretrain":
+        result = cli("pretrain", "--genome", fasta, "--out", out, "--steps", 1)
+    else:
+        result = cli("segment", fasta, "--model", model, "--out", out)
+    assert message in one_line_error(result)
+    assert "bad.fa" in one_line_error(result)
+    assert result.exit_code == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_directory_instead_of_fasta(cli: Cli, tmp_path: Path, model: Path) -> None:
+    for result in (
+        cli("pretrain", "--genome", tmp_path, "--out", tmp_path / "out"),
+        cli("segment", tmp_path, "--model", model),
+    ):
+        assert result.exit_code == 1
+        assert "is a directory" in one_line_error(result)
+
+
+def test_all_n_and_three_bases(cli: Cli, tmp_path: Path, model: Path) -> None:
+    all_n = write_fasta(tmp_path / "n.fa", {"a": "N" * 100})
+    result = cli("pretrain", "--genome", all_n, "--out", tmp_path / "out", "--steps", 1)
+    assert result.exit_code == 1
+    assert "nothing to train on" in one_line_error(result)
+    assert not (tmp_path / "out").exists()
+    assert cli("segment", all_n, "--model", model).stdout == ""
+    three = write_fasta(tmp_path / "t.fa", {"a": "ACG"})
+    result = cli("pretrain", "--genome", three, "--out", tmp_path / "out3", "--steps", 1)
+    assert result.exit_code == 0, result.output
+    assert "nothing is held out" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "config.json is missing"),
+        ({"config.json": "{}"}, "model.safetensors is missing"),
+        ({"config.json": "no", "model.safetensors": "x"}, "not JSON"),
+        ({"config.json": '{"arch": 1}', "model.safetensors": "x"}, "arch: unknown field"),
+        ({"config.json": None, "model.safetensors": "x"}, "not a readable safetensors file"),
+    ],
+)
+def test_model_folder_that_is_none(
+    cli: Cli, tmp_path: Path, model: Path, files: dict[str, str | None], message: str
+) -> None:
+    fasta = write_fasta(tmp_path / "x.fa", {"a": "ACGT"})
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text((model / name).read_text() if text is None else text)
+    result = cli("segment", fasta, "--model", folder)
+    assert result.exit_code == 1
+    assert message in one_line_error(result)
+    assert "no such model folder" in one_line_error(cli("segment", fasta, "--model", tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["segment", "x.fa"], "segment needs --model"),
+        (["pretrain", "--out", "o"], "--genome is missing"),
+        (["pretrain", "--genome", "x", "--out", "o", "--steps", "1", "--minutes", "1"], "not both"),
+        (["pretrain", "--genome", "x", "--out", "o", "--preset", "huge"], "no such preset"),
+    ],
+)
+def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str], message: str) -> None:
+    result = cli(*arguments)
+    assert result.exit_code == 2
+    assert message in one_line_error(result)
+
+
+def test_run_folder_is_never_overwritten(cli: Cli, tmp_path: Path) -> None:
+    genome = write_fasta(tmp_path / "g.fa", {"a": random_dna(500)})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious").write_text("x")
+    result = cli("pretrain", "--genome", genome, "--out", tmp_path / "run", "--steps", 1)
+    assert result.exit_code == 2
+    assert "exists already" in one_line_error(result)
+
+
+def test_resume_refuses_another_genome(cli: Cli, tmp_path: Path) -> None:
+    genome = write_fasta(tmp_path / "g.fa", {"a": random_dna(500)})
+    other = write_fasta(tmp_path / "h.fa", {"a": random_dna(500, 1)})
+    assert cli("pretrain", "--genome", genome, "--out", tmp_path / "r", "--steps", 1).exit_code == 0
+    result = cli("pretrain", "--genome", other, "--out", tmp_path / "r", "--resume", "--steps", 2)
+    assert result.exit_code == 2
+    assert "not the genome of this run" in one_line_error(result)
+
+
+@pytest.mark.slow
+def test_demo_end_to_end(cli: Cli, tmp_path: Path) -> None:
+    result = cli("demo", "--out", tmp_path / "demo", "--minutes", 0.05)
+    assert result.exit_code == 0, result.output
+    rows = (tmp_path / "demo" / "chrXV.chunks.bed").read_text().splitlines()
+    assert rows[0].startswith("chrXV\t0\t")
+    assert rows[-1].split("\t")[2] == "1091291"
+    for name in ("chrXV.fa", "run/model.safetensors", "run/results.json"):
+        assert (tmp_path / "demo" / name).exists()
+        assert name.split("/")[0] in result.stdout
+
+
+def test_segment_into_head_leaves_no_traceback(tmp_path: Path, model: Path) -> None:
+    fasta = write_fasta(tmp_path / "x.fa", {"a": random_dna(60_000)})
+    script = f"hnet-dna segment {fasta} --model {model} | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("a\t0\t")
+    assert "Traceback" not in done.stderr
+
+
+def test_help_and_version(cli: Cli) -> None:
+    for arguments in (["--help"], ["pretrain", "--help"], ["segment", "--help"], ["demo", "--help"]):
+        result = cli(*arguments)
+        assert result.exit_code == 0
+        assert "Usage" in result.stdout
+    assert "hnet-dna 0.1.0" in cli("--version").stdout

@@ -1,0 +1,50 @@
+"""The README's commands exist, and what they are said to do is what they do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import random_dna, write_fasta
+from typer.testing import Result
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.strip().startswith("hnet-dna")]
+
+
+def test_usage_block_runs(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each hnet-dna line of the README in order, with small input and a short budget."""
+    monkeypatch.chdir(tmp_path)
+    write_fasta(tmp_path / "genome.fa.gz", {"a": random_dna(3000), "b": random_dna(400, 1)})
+    write_fasta(tmp_path / "sample.fa", {"s": random_dna(500, 2)})
+    ran = []
+    for line in commands():
+        if line.startswith("hnet-dna demo"):
+            continue  # has a test of its own
+        command, _, target = line.partition(">")
+        arguments = re.sub(r"--minutes \d+", "--steps 2", command).split()[1:]
+        result = cli(*arguments)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+        if target:
+            assert result.stdout.count("\t") % 5 == 0
+            assert result.stdout
+        ran.append(arguments[0])
+    assert {"pretrain", "segment"} <= set(ran)
+
+
+def test_ci_runs_the_readme_test_command() -> None:
+    (command,) = re.findall(r"pip install -e '\.\[dev\]' && pytest", README)
+    assert command in (ROOT / ".ci" / "run").read_text()
+
+
+def test_map_names_real_places() -> None:
+    for name in re.findall(r"^(\S+/)  ", README, flags=re.MULTILINE):
+        assert (ROOT / name).is_dir(), name

@@ -1,0 +1,42 @@
+"""Rules that no single module can keep by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_every_package_is_listed() -> None:
+    """A package that is not listed is missing from the wheel, though the editable install imports it."""
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "hnet_dna").rglob("__init__.py")}
+    assert found <= set(PROJECT["tool"]["setuptools"]["packages"])
+
+
+@pytest.mark.parametrize("code", ["import hnet_dna", "import hnet_dna_cli.main"])
+def test_torch_is_imported_late(code: str) -> None:
+    """`--help` must answer at once."""
+    check = f"import sys; {code}; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT.parent)
+
+
+def test_layers() -> None:
+    """Imports point downwards only."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    if not linter.exists():
+        pytest.skip("import-linter is not installed")
+    result = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+def test_no_file_outgrows_its_name() -> None:
+    for path in (*(ROOT / "hnet_dna").rglob("*.py"), *(ROOT / "cli").rglob("*.py")):
+        assert len(path.read_text().splitlines()) <= 450, path
+    assert os.access(ROOT / ".ci" / "run", os.R_OK)
