@@ -35,11 +35,11 @@ def demo(
 
     run = RunFolder(out / "run")
     run.create()
-    genome = pretrain_command.open_genome(BUNDLED_NAME)
+    letters = alphabet("dna")
+    genome = pretrain_command.open_genome(BUNDLED_NAME, letters)
     recipe = Recipe()
     split = split_genome(genome)
     torch.manual_seed(recipe.seed)
-    letters = alphabet("dna")
     model = HNetLM(preset("tiny", letters.name, letters.vocab_size))
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     budget = Budget(seconds=minutes * 60)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hnet_dna.data.split import Split
     from hnet_dna.evaluate.compare import Comparison
     from hnet_dna.model.lm import HNetLM
+    from hnet_dna.sequence.alphabet import Alphabet
     from hnet_dna.train.recipe import Recipe
     from hnet_dna.train.run_folder import RunFolder
     from hnet_dna.train.trainer import Budget
@@ -56,13 +57,13 @@ def pretrain(
     from hnet_dna.train.trainer import Budget
 
     run = RunFolder(out)
-    letters = find_alphabet(alphabet)
     if resume:
         told = run.description()
         recipe = Recipe.from_dict(told["recipe"])
-        opened = open_genome(genome or told["data"]["genome"])
-        _refuse_other_genome(opened, told)
         model = HNetLM.from_pretrained(out)
+        letters = find_alphabet(model.config.alphabet)
+        opened = open_genome(genome or told["data"]["genome"], letters)
+        _refuse_other_genome(opened, told)
         if minutes is None and steps is None:
             budget = Budget(told["budget"]["steps"], told["budget"]["seconds"])
         else:
@@ -71,8 +72,9 @@ def pretrain(
     else:
         if genome is None:
             raise UsageError("--genome is missing: give a FASTA file, or 'yeast' for the genome in the package")
+        letters = find_alphabet(alphabet)
         config = preset_config(preset, letters.name, letters.vocab_size)
-        opened = open_genome(genome)
+        opened = open_genome(genome, letters)
         recipe = Recipe(seed=seed, held_out=tuple(held_out or ()))
         split = split_genome(opened, recipe.held_out)
         training_segments(opened, split)  # before anything is written
@@ -91,7 +93,7 @@ def pretrain(
     show.results.print(f"Model: {out}\nNext:  hnet-dna segment FASTA --model {out} > boundaries.bed")
 
 
-def open_genome(genome: str) -> Genome:
+def open_genome(genome: str, letters: Alphabet) -> Genome:
     """Open a FASTA path or the bundled genome, and tell what was found in it."""
     from hnet_dna.data.bundled import BUNDLED_NAME, bundled_genome
     from hnet_dna.data.genome import Genome
@@ -102,7 +104,7 @@ def open_genome(genome: str) -> Genome:
     )
     show.notes.print(
         f"{opened.source.name}: {len(opened.contigs):,} contigs, {opened.length:,} bases; {n:,} N left out"
-        + (f"; {ambiguous:,} other IUPAC codes read as N" if ambiguous else "")
+        + (f"; {ambiguous:,} other IUPAC codes read as N" if ambiguous and not letters.keeps_ambiguity else "")
         + (f"; {uracils:,} U read as T" if uracils else "")
     )
     return opened

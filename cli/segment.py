@@ -6,13 +6,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from hnet_dna.errors import UsageError
 
 from . import show
+
+if TYPE_CHECKING:
+    from hnet_dna.data.fasta import Piece
+
+_AMBIGUOUS = "other IUPAC codes read as N"
+_URACILS = "U read as T"
 
 
 def segment(
@@ -45,19 +51,34 @@ def write_bed(fasta: str | Path, model: object, stage: int, stream: TextIO) -> i
 
     from hnet_dna.data.fasta import read_fasta
     from hnet_dna.model.lm import HNetLM
+    from hnet_dna.sequence.alphabet import alphabet
     from hnet_dna.tracks.bed import bed_lines
     from hnet_dna.tracks.chunks import segment as run_segment
 
     assert isinstance(model, HNetLM)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     count = 0
+    seen = {_AMBIGUOUS: 0, _URACILS: 0}
     with show.bar() as bar:
         task = bar.add_task("segmenting", total=None)
-        for chunks in run_segment(read_fasta(fasta), model, stage=stage):
+        for chunks in run_segment(_counted(read_fasta(fasta), seen), model, stage=stage):
             stream.write(bed_lines(chunks, stage))
             count += len(chunks.start)
             bar.update(task, description=f"{chunks.contig}:{int(chunks.end[-1]):,}  {count:,} chunks")
+    for what, letters in seen.items():
+        if letters and not (what == _AMBIGUOUS and alphabet(model.config.alphabet).keeps_ambiguity):
+            show.notes.print(f"{letters:,} {what}")
     return count
+
+
+def _counted(pieces: Iterator[Piece], seen: dict[str, int]) -> Iterator[Piece]:
+    """Pass pieces on, counting the letters that the model does not see as they are written."""
+    from hnet_dna.data.genome import n_ambiguous
+
+    for piece in pieces:
+        seen[_AMBIGUOUS] += n_ambiguous(piece.codes)
+        seen[_URACILS] += piece.uracils
+        yield piece
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 
 @pytest.fixture(autouse=True)
-def _two_threads() -> None:
+def _one_thread() -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # tests are small, and more threads would only wait for each other
 
 
 @pytest.fixture(autouse=True)

@@ -238,6 +238,11 @@ class _Tally:
         )
 
 
+def n_ambiguous(codes: Codes) -> int:
+    """Count IUPAC letters other than A, C, G, T, N."""
+    return int(((codes & LETTER_BITS) > N_CODE).sum())
+
+
 def piece_runs(codes: Codes) -> NDArray[np.int64]:
     """Return the runs of N in a piece as (K, 2) half-open intervals relative to it."""
     return runs((codes & LETTER_BITS) == N_CODE)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hnet_dna.config.layout import n_stages, parse_layout
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.files import write_beside
@@ -92,6 +93,10 @@ class HNetLM(nn.Module):
         value = json.loads(config) if isinstance(config, str) else config
         value = {"alphabet": "bytes" if value.get("vocab_size") == 256 else None, **value}
         value["ssm_cfg"] = {"head_dim": 64, **(value.get("ssm_cfg") or {})}
+        stages = n_stages(parse_layout(value.get("arch_layout")))
+        for group in ("ssm_cfg", "attn_cfg"):  # the reference indexes its lists by stage and ignores surplus entries
+            section = value.get(group) or {}
+            value[group] = {n: v[:stages] if isinstance(v, list) else v for n, v in section.items()}
         model = cls(ModelConfig.from_dict(value))
         model.load_weights(state_dict)
         return model

@@ -42,6 +42,11 @@ class Alphabet:
         """An id to fill padding with; the model never looks at it."""
         return self.ids[N_CODE]
 
+    @property
+    def keeps_ambiguity(self) -> bool:
+        """Whether IUPAC letters other than N have ids of their own."""
+        return self.ids[N_CODE + 1] != self.ids[N_CODE]
+
     @cached_property
     def _table(self) -> NDArray[np.uint8]:
         table = np.zeros(256, dtype=np.uint8)

@@ -1,10 +1,10 @@
 """The run folder: a model folder that also explains how it came about and can be resumed.
 
-    config.json, model.safetensors   the model so far; `HNetLM.from_pretrained(run)` reads them
-    run.json                         recipe, budget, seed, data, versions, command
-    metrics.jsonl                    one line per logged step
-    checkpoint/                      model, optimizer and position from which --resume goes on
-    results.json                     the final table
+config.json, model.safetensors   the model so far; `HNetLM.from_pretrained(run)` reads them
+run.json                         recipe, budget, seed, data, versions, command
+metrics.jsonl                    one line per logged step
+checkpoint/                      model, optimizer and position from which --resume goes on
+results.json                     the final table
 """
 
 from __future__ import annotations

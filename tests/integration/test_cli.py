@@ -235,3 +235,12 @@ def test_help_and_version(cli: Cli) -> None:
         assert result.exit_code == 0
         assert "Usage" in result.stdout
     assert "hnet-dna 0.1.0" in cli("--version").stdout
+
+
+def test_segment_tells_what_it_read_otherwise(cli: Cli, tmp_path: Path, model: Path) -> None:
+    fasta = write_fasta(tmp_path / "x.fa", {"a": "ACGTRYUACGTNNACG"})
+    result = cli("segment", fasta, "--model", model)
+    assert result.exit_code == 0
+    assert "2 other IUPAC codes read as N" in result.stderr
+    assert "1 U read as T" in result.stderr
+    assert {row[2] for row in bed_rows(result.stdout)} >= {11, 16}
