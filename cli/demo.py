@@ -14,11 +14,11 @@ from .segment import write_bed
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to create.")] = Path("hnet-dna-demo"),
-    minutes: Annotated[float, typer.Option(help="Train this long.", min=0.0)] = 5.0,
+    minutes: Annotated[float, typer.Option(help="Train this long.", min=0.0)] = 4.0,
 ) -> None:
     """Pretrain on the yeast genome, evaluate on a held-out chromosome, and write its chunks.
 
-    Takes the training time and about two minutes more on two CPU cores.
+    Takes the training time and about a minute more on two CPU cores.
     """
     import torch
 
