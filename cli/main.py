@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from hnet_dna import __version__
 from hnet_dna.errors import HNetError
 
-from . import demo, pretrain, segment
+from . import demo, genome, pretrain, segment
 
 
 class ErrorBoundary(TyperGroup):
@@ -62,3 +62,4 @@ def _main(
 app.command("pretrain")(pretrain.pretrain)
 app.command("segment")(segment.segment)
 app.command("demo")(demo.demo)
+app.add_typer(genome.genome, name="genome")

@@ -95,10 +95,9 @@ def pretrain(
 
 def open_genome(genome: str, letters: Alphabet) -> Genome:
     """Open a FASTA path or the bundled genome, and tell what was found in it."""
-    from hnet_dna.data.bundled import BUNDLED_NAME, bundled_genome
-    from hnet_dna.data.genome import Genome
+    from hnet_dna.data import bundled
 
-    opened = Genome.open(bundled_genome().fasta if genome == BUNDLED_NAME else genome)
+    opened = bundled.open_genome(genome)
     n, ambiguous, uracils = (
         sum(getattr(contig, name) for contig in opened.contigs) for name in ("n_bases", "ambiguous", "uracils")
     )

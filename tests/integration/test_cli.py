@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import shutil
 import subprocess
@@ -244,3 +245,16 @@ def test_segment_tells_what_it_read_otherwise(cli: Cli, tmp_path: Path, model: P
     assert "2 other IUPAC codes read as N" in result.stderr
     assert "1 U read as T" in result.stderr
     assert {row[2] for row in bed_rows(result.stdout)} >= {11, 16}
+
+
+def test_genome_inspect(cli: Cli, tmp_path: Path) -> None:
+    fasta = write_fasta(tmp_path / "g.fa", {"a": "NNACGTacgRNN", "b": "NNN"})
+    result = cli("genome", "inspect", fasta, "--json")
+    assert result.exit_code == 0, result.output
+    a, b = json.loads(result.stdout)["contigs"]
+    assert (a["length"], a["n"], a["n_runs"], a["soft_masked"], a["ambiguous"]) == (12, 4, 2, 3, 1)
+    assert a["gc"] == pytest.approx(4 / 7)
+    assert a["md5"] == hashlib.md5(b"NNACGTACGRNN").hexdigest()
+    assert b["gc"] is None
+    assert "soft-masked" in cli("genome", "inspect", fasta).stdout
+    assert cli("genome", "inspect", tmp_path / "none.fa").exit_code == 1
