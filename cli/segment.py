@@ -68,6 +68,8 @@ def write_bed(fasta: str | Path, model: object, stage: int, stream: TextIO) -> i
     for what, letters in seen.items():
         if letters and not (what == _AMBIGUOUS and alphabet(model.config.alphabet).keeps_ambiguity):
             show.notes.print(f"{letters:,} {what}")
+    if count == 0:
+        show.notes.print(f"{fasta}: no chunks, because it holds nothing but N")
     return count
 
 

@@ -146,7 +146,9 @@ def test_all_n_and_three_bases(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert result.exit_code == 1
     assert "nothing to train on" in one_line_error(result)
     assert not (tmp_path / "out").exists()
-    assert cli("segment", all_n, "--model", model).stdout == ""
+    segmented = cli("segment", all_n, "--model", model)
+    assert segmented.stdout == ""
+    assert "nothing but N" in segmented.stderr
     three = write_fasta(tmp_path / "t.fa", {"a": "ACG"})
     result = cli("pretrain", "--genome", three, "--out", tmp_path / "out3", "--steps", 1)
     assert result.exit_code == 0, result.output
