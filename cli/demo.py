@@ -44,7 +44,7 @@ def demo(
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     budget = Budget(seconds=minutes * 60)
     pretrain_command.describe(run, model, recipe, genome, split, budget)
-    comparison = pretrain_command.train_and_compare(model, genome, split, recipe, budget, run, resume=False)
+    comparison = pretrain_command.train_and_compare(model, genome, split, recipe, budget, run)
     assert comparison is not None
     show.results.print(show.comparison_table(comparison, f"tiny ({model.config})"))
 

@@ -11,9 +11,9 @@ from rich.table import Table
 from . import show
 
 if TYPE_CHECKING:
-    from hnet_dna.data.genome import Contig
+    from hnet_dna.data.store import Contig
 
-genome = typer.Typer(no_args_is_help=True, help="Look at a genome.")
+genome = typer.Typer(no_args_is_help=True, help="Look at genomes, and fetch known ones.")
 
 
 @genome.callback()
@@ -23,19 +23,28 @@ def _genome() -> None:
 
 @genome.command()
 def inspect(
-    fasta: Annotated[str, typer.Argument(help="FASTA file, plain, gzip or bgzip; 'yeast' is the one in the package.")],
+    fasta: Annotated[str, typer.Argument(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show contigs, lengths, GC, N, soft-masked share, other IUPAC codes, and M5 checksums.
+    """Show contigs, lengths, GC, N, soft-masked share, other IUPAC codes, M5 checksums, and which assembly it is.
 
     Example: hnet-dna genome inspect genome.fa.gz
     """
-    from hnet_dna.data.bundled import open_genome
+    from hnet_dna.data.assemblies import recognise
+    from hnet_dna.data.fetch import open_genome
 
     opened = open_genome(fasta)
+    recognised = recognise(opened.contigs)
     rows = [_describe(contig) for contig in opened.contigs]
     if as_json:
-        typer.echo(json.dumps({"fasta": str(opened.source), "bases": opened.length, "contigs": rows}, indent=2))
+        told = {
+            "fasta": str(opened.source),
+            "store": str(opened.store_path),
+            "assembly": str(recognised) if recognised else None,
+            "bases": opened.length,
+            "contigs": rows,
+        }
+        typer.echo(json.dumps(told, indent=2))
         return
     table = Table(title=f"{opened.source.name}: {len(rows):,} contigs, {opened.length:,} bases")
     table.add_column("contig")
@@ -53,6 +62,44 @@ def inspect(
             f"{row['ambiguous']:,}",
             row["md5"],
         )
+    show.results.print(table)
+    show.results.print(f"Assembly: {recognised or 'none of the known ones'}\nStore: {opened.store_path}")
+
+
+@genome.command()
+def fetch(name: Annotated[str, typer.Argument(help="A known genome; 'hnet-dna genome list' shows them.")]) -> None:
+    """Download a known genome, check it, and prepare it, so that --genome NAME finds it.
+
+    Goes on where an earlier download stopped. Genomes lie in $HNET_DNA_HOME, or in the user's cache folder.
+
+    Example: hnet-dna genome fetch hg38
+    """
+    from hnet_dna.data.assemblies import find_assembly
+    from hnet_dna.data.fetch import fetch as run_fetch
+
+    assembly = find_assembly(name)
+    show.notes.print(f"{assembly.assembly}, {assembly.organism}: {assembly.url}\n{assembly.licence}")
+    with show.bytes_bar() as bar:
+        task = bar.add_task(assembly.file, total=assembly.size)
+        fetched = run_fetch(assembly, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
+    typer.echo(fetched.source)
+    checked = "checksum of the file and " if assembly.md5 or assembly.sha256 else ""
+    show.notes.print(f"{checked}contigs agree with the manifest; use it as --genome {assembly.name}")
+
+
+@genome.command("list")
+def list_known() -> None:
+    """List the known genomes: name, assembly, size, and whether it has been fetched."""
+    from hnet_dna.data.assemblies import assemblies
+    from hnet_dna.data.fetch import place_of
+
+    table = Table()
+    for column in ("name", "assembly", "organism", "bases in chromosomes", "fetched to"):
+        table.add_column(column, justify="right" if column.startswith("bases") else "left", overflow="fold")
+    for known in assemblies():
+        place = place_of(known)
+        bases = sum(contig.length for contig in known.contigs.values())
+        table.add_row(known.name, known.assembly, known.organism, f"{bases:,}", str(place) if place.exists() else "-")
     show.results.print(table)
 
 

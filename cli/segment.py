@@ -75,7 +75,7 @@ def write_bed(fasta: str | Path, model: object, stage: int, stream: TextIO) -> i
 
 def _counted(pieces: Iterator[Piece], seen: dict[str, int]) -> Iterator[Piece]:
     """Pass pieces on, counting the letters that the model does not see as they are written."""
-    from hnet_dna.data.genome import n_ambiguous
+    from hnet_dna.sequence.codes import n_ambiguous
 
     for piece in pieces:
         seen[_AMBIGUOUS] += n_ambiguous(piece.codes)

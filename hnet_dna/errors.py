@@ -35,6 +35,10 @@ class CheckpointError(HNetError, OSError):
     """A model folder or run folder that is missing, damaged, or does not fit its configuration."""
 
 
+class DownloadError(HNetError, OSError):
+    """A genome that cannot be downloaded, or that is not what its manifest promises."""
+
+
 class TrainingError(HNetError, RuntimeError):
     """Training that cannot go on: no data left for it, or a loss that is no longer a number."""
 

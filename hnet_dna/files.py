@@ -1,17 +1,23 @@
-"""Writing files so that nobody ever meets half of one."""
+"""Writing files so that nobody ever meets half of one, and where the package keeps its own."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from platformdirs import user_cache_path
+
+HOME_VARIABLE = "HNET_DNA_HOME"
 
 
 @contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it there on success, remove it on any failure."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not the process id alone: two machines may share the folder.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -19,3 +25,9 @@ def write_beside(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def home() -> Path:
+    """Return the folder for downloaded genomes and stores: $HNET_DNA_HOME, else the user's cache folder."""
+    chosen = os.environ.get(HOME_VARIABLE)
+    return Path(chosen) if chosen else user_cache_path("hnet-dna")

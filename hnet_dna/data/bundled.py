@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from hnet_dna.data.genome import Genome
-
 BUNDLED_NAME = "yeast"
 
 
@@ -29,8 +27,3 @@ def bundled_genome() -> Bundled:
     folder = Path(str(files("hnet_dna_manifests"))) / "bundled"
     manifest = tomllib.loads((folder / "yeast_s288c_r64.toml").read_text())
     return Bundled(folder / manifest["fasta"], folder / manifest["annotation"], manifest)
-
-
-def open_genome(genome: str) -> Genome:
-    """Open a FASTA path, or the bundled genome by its name."""
-    return Genome.open(bundled_genome().fasta if genome == BUNDLED_NAME else genome)

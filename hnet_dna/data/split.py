@@ -1,55 +1,75 @@
-"""Which bases train and which are held out. No base is in both."""
+"""Which bases train, which validate and which test. No base is in two of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
+from hnet_dna.data.assemblies import recognise
 from hnet_dna.data.genome import Genome, whole
-from hnet_dna.errors import SequenceError, TrainingError
-from hnet_dna.sequence.interval import Interval
+from hnet_dna.data.names import same_contig
+from hnet_dna.data.regions import Region, read_regions
+from hnet_dna.errors import SequenceError, TrainingError, UsageError, did_you_mean
+from hnet_dna.sequence.codes import n_ambiguous
+from hnet_dna.sequence.interval import Interval, intersection, union
 
 HELD_OUT_SHARE = 0.1
+PARTS = ("train", "valid", "test")
+_SYNONYMS = {"val": "valid", "validation": "valid", "dev": "valid", "training": "train"}
 
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint intervals for training and for evaluation, and how they were chosen."""
+    """Disjoint intervals, and how they were chosen.
+
+    Attributes:
+        train: to learn from.
+        valid: to choose by; may be empty.
+        test: to report on; may be empty.
+        rule: in words.
+    """
 
     train: tuple[Interval, ...]
-    held_out: tuple[Interval, ...]
+    valid: tuple[Interval, ...]
+    test: tuple[Interval, ...]
     rule: str
 
+    @property
+    def held_out(self) -> tuple[Interval, ...]:
+        """What closing figures are measured on: the test part, or the validation part where there is no other."""
+        return self.test or self.valid
 
-def split_genome(genome: Genome, held_out: Sequence[str] = ()) -> Split:
-    """Hold out the named contigs, or by default about a tenth of the genome.
 
-    The default takes whole contigs where some come near a tenth together: the one contig closest to it if its share
-    lies between 5 and 15 %, else, in genomes of 20 contigs or more, contigs from the shortest up until a tenth is
-    reached. Other genomes give the last tenth of each contig.
+def split_genome(genome: Genome, held_out: Sequence[str] = (), split: str = "", regions: str = "") -> Split:
+    """Split a genome as asked, or by a default that suits it.
+
+    Args:
+        genome: any.
+        held_out: contigs to test on.
+        split: a BED file whose fourth column is train, valid or test; or a share, such as 0.1, to hold out at the end
+            of each contig.
+        regions: a BED file; nothing outside it is used at all.
+
+    The default holds out about a tenth: the contigs that the manifest of a recognised assembly recommends; else the
+    one contig closest to a tenth if its share lies between 5 and 15 %; else, in genomes of 20 contigs or more, contigs
+    from the shortest up until a tenth is reached; else the last tenth of each contig.
     """
+    if held_out and split:
+        raise UsageError("give --held-out or --split, not both")
     if held_out:
-        names = {genome[name].name for name in held_out}
-        return _by_contig(genome, names, "as asked")
-    share = {contig.name: contig.length / genome.length for contig in genome.contigs}
-    nearest = min(share, key=lambda name: abs(share[name] - HELD_OUT_SHARE))
-    if 0.05 <= share[nearest] <= 0.15 and len(share) > 1:
-        return _by_contig(genome, {nearest}, "the contig closest to a tenth of the genome")
-    if len(share) >= 20:
-        names, total = set(), 0.0
-        for name in sorted(share, key=lambda name: (share[name], name)):
-            if total >= HELD_OUT_SHARE:
-                break
-            names.add(name)
-            total += share[name]
-        if total <= 0.15:
-            return _by_contig(genome, names, "the shortest contigs, up to a tenth of the genome")
-    cuts = [(contig, contig.length - round(contig.length * HELD_OUT_SHARE)) for contig in genome.contigs]
-    return Split(
-        tuple(Interval(contig.name, 0, cut) for contig, cut in cuts if cut > 0),
-        tuple(Interval(contig.name, cut, contig.length) for contig, cut in cuts if cut < contig.length),
-        "the last tenth of each contig",
-    )
+        chosen = _by_contig(genome, [], [genome[name].name for name in held_out], "as asked")
+    elif split:
+        share = _share(split)
+        chosen = _by_bed(genome, Path(split)) if share is None else _tails(genome, share)
+    else:
+        chosen = _default(genome)
+    if regions:
+        kept = [region.interval for region in read_regions(Path(regions), genome)]
+        train, valid, test = (tuple(intersection(part, kept)) for part in (chosen.train, chosen.valid, chosen.test))
+        chosen = Split(train, valid, test, f"{chosen.rule}, inside {Path(regions).name}")
+    return chosen
 
 
 def training_segments(genome: Genome, split: Split) -> list[Interval]:
@@ -62,8 +82,117 @@ def training_segments(genome: Genome, split: Split) -> list[Interval]:
     return segments
 
 
-def _by_contig(genome: Genome, names: set[str], rule: str) -> Split:
-    train = tuple(whole(contig) for contig in genome.contigs if contig.name not in names)
+def base_counts(genome: Genome, split: Split) -> dict[str, int]:
+    """Count every base of the genome once, by what becomes of it.
+
+    `predicted` are the training bases that an epoch predicts; all other entries say why bases are not among them.
+    """
+    train = sum(map(len, split.train))
+    between_n = [segment for interval in split.train for segment in genome.segments(interval)]
+    ambiguous = 0
+    for segment in between_n:
+        if genome[segment.contig].ambiguous and len(segment) > 1:
+            ambiguous += n_ambiguous(genome.codes(segment)[1:])
+    held_out = sum(map(len, split.valid)) + sum(map(len, split.test))
+    return {
+        "predicted": sum(len(segment) - 1 for segment in between_n) - ambiguous,
+        "first base of a stretch, which has nothing before it": len(between_n),
+        "IUPAC codes other than N, read but not predicted": ambiguous,
+        "runs of N": train - sum(map(len, between_n)),
+        "held out": held_out,
+        "outside the split or the regions": genome.length - train - held_out,
+    }
+
+
+def _share(text: str) -> float | None:
+    try:
+        share = float(text)
+    except ValueError:
+        return None
+    if not 0 < share < 1:
+        raise UsageError(f"--split {text}: expected a share between 0 and 1, or a BED file")
+    return share
+
+
+def _default(genome: Genome) -> Split:
+    recognised = recognise(genome.contigs)
+    if recognised is not None and recognised.by_m5:
+        assembly = recognised.assembly
+        valid = [same_contig(name, genome.contigs) for name in assembly.valid]
+        test = [same_contig(name, genome.contigs) for name in assembly.test]
+        if test and None not in (*valid, *test):
+            rule = f"as the manifest of {assembly.name} recommends"
+            return _by_contig(genome, [v for v in valid if v], [t for t in test if t], rule)
+    share = {contig.name: contig.length / genome.length for contig in genome.contigs}
+    nearest = min(share, key=lambda name: abs(share[name] - HELD_OUT_SHARE))
+    if 0.05 <= share[nearest] <= 0.15 and len(share) > 1:
+        return _by_contig(genome, [], [nearest], "the contig closest to a tenth of the genome")
+    if len(share) >= 20:
+        names, total = [], 0.0
+        for name in sorted(share, key=lambda name: (share[name], name)):
+            if total >= HELD_OUT_SHARE:
+                break
+            names.append(name)
+            total += share[name]
+        if total <= 0.15:
+            return _by_contig(genome, [], names, "the shortest contigs, up to a tenth of the genome")
+    return _tails(genome, HELD_OUT_SHARE)
+
+
+def _tails(genome: Genome, share: float) -> Split:
+    cuts = [(contig, contig.length - round(contig.length * share)) for contig in genome.contigs]
+    return Split(
+        tuple(Interval(contig.name, 0, cut) for contig, cut in cuts if cut > 0),
+        (),
+        tuple(Interval(contig.name, cut, contig.length) for contig, cut in cuts if cut < contig.length),
+        "the last tenth of each contig" if share == HELD_OUT_SHARE else f"the last {share:.4g} of each contig",
+    )
+
+
+def _by_contig(genome: Genome, valid: Sequence[str], test: Sequence[str], rule: str) -> Split:
+    train = tuple(whole(contig) for contig in genome.contigs if contig.name not in {*valid, *test})
     if not train:
         raise SequenceError(f"{genome.source}: every contig is held out; nothing is left to train on")
-    return Split(train, tuple(whole(contig) for contig in genome.contigs if contig.name in names), rule)
+    return Split(
+        train,
+        tuple(whole(contig) for contig in genome.contigs if contig.name in valid),
+        tuple(whole(contig) for contig in genome.contigs if contig.name in test),
+        rule,
+    )
+
+
+def _by_bed(genome: Genome, path: Path) -> Split:
+    parts: dict[str, list[Region]] = {part: [] for part in PARTS}
+    for region in read_regions(path, genome):
+        part = region.name.strip().lower()
+        part = _SYNONYMS.get(part, part)
+        if part not in parts:
+            raise SequenceError(
+                f"{path}: line {region.line}: column 4 must be train, valid or test, got {region.name!r}. "
+                f"{did_you_mean(part, PARTS)}"
+            )
+        parts[part].append(region)
+    _refuse_overlap(path, parts)
+    if not parts["train"]:
+        raise SequenceError(f"{path}: no region is marked train")
+    train, valid, test = (tuple(union(region.interval for region in parts[part])) for part in PARTS)
+    return Split(train, valid, test, f"as {path.name} says")
+
+
+def _refuse_overlap(path: Path, parts: dict[str, list[Region]]) -> None:
+    """Stop at a base that is in two parts, which would be a leak, and name the lines that claim it."""
+    # Overlaps inside a part are merged first, so that the neighbours below are all that can meet.
+    claims = sorted(
+        (interval, part) for part, regions in parts.items() for interval in union(r.interval for r in regions)
+    )
+    for (left, left_part), (right, right_part) in pairwise(claims):
+        if left.contig == right.contig and right.start < left.end:
+            (common,) = intersection([left], [right])
+            lines = {
+                part: next(r.line for r in parts[part] if intersection([r.interval], [common]))
+                for part in (left_part, right_part)
+            }
+            raise SequenceError(
+                f"{path}: {common} is both {left_part} (line {lines[left_part]}) and {right_part} "
+                f"(line {lines[right_part]}); a base may be in one part only"
+            )

@@ -41,6 +41,8 @@ class WindowSampler:
         if not self._segments:
             raise ValueError("no segment of 2 or more bases")
         self._length, self._seed = length, seed
+        self._starts = np.array([segment.start for segment in self._segments])
+        self._ends = np.array([segment.end for segment in self._segments])
         self._epoch = -1
 
     def take(self, position: Position, count: int) -> tuple[list[Window], Position]:
@@ -49,29 +51,32 @@ class WindowSampler:
         epoch, index = position.epoch, position.index
         while len(windows) < count:
             self._enter(epoch)
-            if index >= len(self._order):
+            taken = slice(index, index + count - len(windows))
+            windows += self._windows(self._order[taken], self._reverse[taken])
+            index = min(taken.stop, len(self._order))
+            if index == len(self._order):
                 epoch, index = epoch + 1, 0
-                continue
-            windows.append(self._window(int(self._order[index]), bool(self._reverse[index])))
-            index += 1
         return windows, Position(epoch, index)
 
     def _enter(self, epoch: int) -> None:
         if epoch == self._epoch:
             return
         random = np.random.Generator(np.random.PCG64([self._seed, epoch]))
-        predicted = np.array([len(segment) - 1 for segment in self._segments])
+        predicted = self._ends - self._starts - 1
         # The first tile of a segment is cut short by a random amount, so that tiles lie differently in each epoch.
         self._phase: NDArray[np.int64] = random.integers(0, self._length, size=len(predicted))
         counts = -(-(predicted + self._phase) // self._length)
         self._first = np.concatenate(([0], np.cumsum(counts)))
         self._order = random.permutation(int(self._first[-1]))
-        self._reverse = random.integers(0, 2, size=len(self._order))
+        self._reverse = random.integers(0, 2, size=len(self._order), dtype=np.int8)
         self._epoch = epoch
 
-    def _window(self, tile: int, reverse: bool) -> Window:
-        which = int(np.searchsorted(self._first, tile, side="right")) - 1
-        segment = self._segments[which]
-        start = (tile - int(self._first[which])) * self._length - int(self._phase[which])
-        end = min(start + self._length + 1, len(segment))
-        return Window(Interval(segment.contig, segment.start + max(start, 0), segment.start + end), reverse)
+    def _windows(self, tiles: NDArray[np.int64], reverse: NDArray[np.int8]) -> list[Window]:
+        which = np.searchsorted(self._first, tiles, side="right") - 1
+        offset = (tiles - self._first[which]) * self._length - self._phase[which]
+        starts = self._starts[which] + np.maximum(offset, 0)
+        ends = np.minimum(self._starts[which] + offset + self._length + 1, self._ends[which])
+        return [
+            Window(Interval(self._segments[w].contig, start, end), bool(r))
+            for w, start, end, r in zip(which.tolist(), starts.tolist(), ends.tolist(), reverse.tolist(), strict=True)
+        ]

@@ -67,3 +67,13 @@ def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     padded = np.concatenate(([False], mask, [False]))
     edges = np.flatnonzero(padded[1:] != padded[:-1])
     return edges.reshape(-1, 2).astype(np.int64)
+
+
+def runs_of_n(codes: Codes) -> NDArray[np.int64]:
+    """Return the maximal runs of N as (K, 2) half-open intervals."""
+    return runs((codes & LETTER_BITS) == N_CODE)
+
+
+def n_ambiguous(codes: Codes) -> int:
+    """Count IUPAC letters other than A, C, G, T, N."""
+    return int(((codes & LETTER_BITS) > N_CODE).sum())

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.data.fasta import Piece
-from hnet_dna.data.genome import piece_runs
 from hnet_dna.errors import UsageError
 from hnet_dna.evaluate.stream import Stream
 from hnet_dna.model.lm import HNetLM, HNetOutput
+from hnet_dna.sequence.codes import runs_of_n
 
 PIECE = 1 << 14  # bases run at once; it changes speed and memory, not the result
 
@@ -53,7 +53,7 @@ def segment(pieces: Iterable[Piece], model: HNetLM, *, stage: int = 0, piece: in
                 yield from current.close()
             current = _Open(fasta_piece.record, model, stage)
         position = 0
-        for run_start, run_end in [*piece_runs(fasta_piece.codes), (len(fasta_piece.codes), None)]:
+        for run_start, run_end in [*runs_of_n(fasta_piece.codes), (len(fasta_piece.codes), None)]:
             for start in range(position, run_start, piece):
                 codes = fasta_piece.codes[start : min(start + piece, run_start)]
                 yield from current.feed(fasta_piece.start + start, codes)

@@ -45,17 +45,36 @@ class Loss:
 
 
 def language_model_loss(
-    output: HNetOutput, targets: Tensor, alphabet: Alphabet, ratio_targets: Sequence[float], ratio_weight: float
+    output: HNetOutput,
+    targets: Tensor,
+    alphabet: Alphabet,
+    ratio_targets: Sequence[float],
+    ratio_weight: float,
+    weights: Tensor | None = None,
 ) -> Loss:
-    """Compute the loss of a batch; `targets` (B, L) is aligned with the logits, `IGNORED` where nothing is counted."""
-    bases = (targets != IGNORED).sum()
-    nats = base_nats(output.logits, targets, alphabet).sum()
+    """Compute the loss of a batch.
+
+    Args:
+        output: of the model.
+        targets: (B, L), aligned with the logits, `IGNORED` where nothing is counted.
+        alphabet: tells which ids are A, C, G, T.
+        ratio_targets: N of each chunking stage.
+        ratio_weight: factor on the ratio losses.
+        weights: (B, L) factors on the bases' cross-entropy, all 1 by default. They
+            change what is learnt, not what `nats` and `bases` report.
+    """
+    counted = targets != IGNORED
+    bases = counted.sum()
+    each = base_nats(output.logits, targets, alphabet)
+    nats = each.sum()
+    # Divided by all counted bases: a batch of down-weighted repeats alone then counts little, and none divides by zero.
+    mean = (each if weights is None else each * weights).sum() / bases.clamp(min=1)
     ratio = sum(
         (ratio_loss(stage, target) for stage, target in zip(output.stages, ratio_targets, strict=True)),
         torch.zeros((), device=nats.device),
     )
     return Loss(
-        total=nats / bases.clamp(min=1) + ratio_weight * ratio,
+        total=mean + ratio_weight * ratio,
         nats=nats.detach(),
         bases=bases,
         positions=tuple(stage.length.sum() for stage in output.stages),

@@ -16,6 +16,9 @@ class Recipe:
     Attributes:
         window: bases predicted per window.
         batch: windows per step.
+        window_warmup: (share of the run, bases per window) pairs: until that share, windows are so long, and the batch
+            grows so that a step predicts as many bases as ever.
+        repeat_weight: factor on the loss of soft-masked bases.
         learning_rate: peak, at base resolution.
         lr_multipliers: factor on it for each stage, outermost first; the last entry serves any further stage.
         betas, weight_decay, clip: AdamW, and the largest gradient norm.
@@ -24,11 +27,14 @@ class Recipe:
         ratio_weight: factor on the ratio losses.
         seed: decides initial weights, windows and strands.
         held_out: contigs to hold out; empty means the default split.
+        split, regions: as `split_genome` takes them.
         checkpoint_every: seconds between checkpoints.
     """
 
     window: int = 1024
     batch: int = 4
+    window_warmup: tuple[tuple[float, int], ...] = ()
+    repeat_weight: float = 1.0
     learning_rate: float = 3e-3
     lr_multipliers: tuple[float, ...] = (1.0, 0.6)
     betas: tuple[float, float] = (0.9, 0.95)
@@ -40,6 +46,8 @@ class Recipe:
     ratio_weight: float = 0.02
     seed: int = 0
     held_out: tuple[str, ...] = ()
+    split: str = ""
+    regions: str = ""
     checkpoint_every: float = 60.0
 
     def __post_init__(self) -> None:
@@ -52,6 +60,22 @@ class Recipe:
             raise ConfigError(f"recipe.ratio_targets: expected numbers above 1, got {self.ratio_targets}")
         if self.warmup < 0 or self.decay < 0 or self.warmup + self.decay > 1:
             raise ConfigError("recipe: warmup and decay are shares of the run and may not exceed 1 together")
+
+        if self.repeat_weight < 0:
+            raise ConfigError(f"recipe.repeat_weight: expected 0 or more, got {self.repeat_weight}")
+        ends = [until for until, _ in self.window_warmup]
+        if ends != sorted(set(ends)) or any(not 0 < end < 1 for end in ends):
+            raise ConfigError(f"recipe.window_warmup: expected rising shares between 0 and 1, got {ends}")
+        if any(length < 1 for _, length in self.window_warmup):
+            raise ConfigError("recipe.window_warmup: expected windows of 1 base or more")
+
+    def window_at(self, share: float) -> int:
+        """Return bases per window at a share of the run."""
+        return next((length for until, length in self.window_warmup if share < until), self.window)
+
+    def batch_of(self, window: int) -> int:
+        """Return windows per step for a window length."""
+        return max(1, round(self.batch * self.window / window))
 
     def ratio_target(self, stage: int) -> float:
         """Return N of a chunking stage."""
@@ -72,5 +96,9 @@ class Recipe:
         for name in value:
             if name not in known:
                 raise ConfigError(f"recipe.{name}: unknown field. {did_you_mean(name, known)}")
-        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in value.items()}
+        values: dict[str, Any] = {n: _tuples(v) for n, v in value.items()}
         return cls(**values)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from hnet_dna import __version__
 from hnet_dna.data.genome import Genome
-from hnet_dna.data.split import Split
+from hnet_dna.data.split import Split, base_counts
 from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.files import write_beside
@@ -46,11 +46,13 @@ class Progress:
         step: optimizer steps taken.
         seconds: time spent training.
         position: where the window sampler stands.
+        window: bases per window in the last step; 0 before the first.
     """
 
     step: int = 0
     seconds: float = 0.0
     position: Position = field(default_factory=Position)
+    window: int = 0
 
 
 class RunFolder:
@@ -125,7 +127,7 @@ class RunFolder:
             value = tensor if kind == "step" else tensor.to(parameter.device)
             optimizer.state[parameter][kind] = value
         state = self._read_json(folder / _STATE_FILE)
-        progress = Progress(state["step"], state["seconds"], Position(**state["position"]))
+        progress = Progress(state["step"], state["seconds"], Position(**state["position"]), state["window"])
         self._trim_metrics(progress.step)
         return progress
 
@@ -179,7 +181,10 @@ def describe_run(
             "genome": str(genome.source.resolve()),
             "contigs": {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs},
             "split_rule": split.rule,
-            "held_out": [asdict(interval) for interval in split.held_out],
+            "split": {
+                part: [asdict(interval) for interval in getattr(split, part)] for part in ("train", "valid", "test")
+            },
+            "bases": base_counts(genome, split),
         },
         "versions": {
             "hnet-dna": __version__,

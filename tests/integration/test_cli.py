@@ -39,7 +39,7 @@ def test_pretrain_segment_and_resume(cli: Cli, tmp_path: Path, suffix: str) -> N
     assert "uniform" in result.stdout
     assert "best k" in result.stdout
     told = json.loads((run / "run.json").read_text())
-    assert told["data"]["held_out"] == [{"contig": "small", "start": 0, "end": 600}]
+    assert told["data"]["split"]["test"] == [{"contig": "small", "start": 0, "end": 600}]
     assert told["budget"] == {"steps": 3, "seconds": None}
     results = json.loads((run / "results.json").read_text())
     assert results["held_out_bases"] == 600
@@ -51,6 +51,42 @@ def test_pretrain_segment_and_resume(cli: Cli, tmp_path: Path, suffix: str) -> N
     segmented = cli("segment", genome, "--model", run)
     assert segmented.exit_code == 0, segmented.output
     assert len(bed_rows(segmented.stdout)) > 10
+
+
+def test_pretrain_on_a_split_and_regions(cli: Cli, tmp_path: Path) -> None:
+    genome = write_fasta(tmp_path / "g.fa", {"a": random_dna(3000), "b": random_dna(1000, 1).lower()})
+    split, regions = tmp_path / "split.bed", tmp_path / "regions.bed"
+    split.write_text("a\t0\t2000\ttrain\na\t2000\t2500\tvalid\nb\t0\t1000\ttest\n")
+    regions.write_text("a\t100\t2200\nb\t0\t500\n")
+    run = tmp_path / "run"
+    options = ["--split", split, "--regions", regions, "--window-warmup", "0.5:64", "--window", 128, "--batch", 2]
+    result = cli("pretrain", "--genome", genome, "--out", run, "--steps", 4, "--repeat-weight", 0.1, *options)
+    assert result.exit_code == 0, result.output
+    assert "as split.bed says, inside regions.bed" in result.stderr
+    assert "outside the split or the regions: 1,400 bases" in result.stderr
+    told = json.loads((run / "run.json").read_text())
+    assert told["data"]["split"]["valid"] == [{"contig": "a", "start": 2000, "end": 2200}]
+    assert told["data"]["bases"]["predicted"] == 1899
+    assert told["recipe"]["repeat_weight"] == 0.1
+    assert json.loads((run / "results.json").read_text())["held_out_bases"] == 500
+    assert cli("pretrain", "--out", run, "--resume", "--steps", 6).exit_code == 0
+    split.write_text("a\t0\t2100\ttrain\nb\t0\t1000\ttest\n")
+    changed = cli("pretrain", "--out", run, "--resume", "--steps", 8)
+    assert changed.exit_code == 2
+    assert "no longer what this run began with" in one_line_error(changed)
+
+
+def test_genome_list_and_fetch(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HNET_DNA_HOME", str(tmp_path))
+    listed = cli("genome", "list")
+    assert listed.exit_code == 0
+    assert "sacCer3" in listed.stdout
+    missing = cli("pretrain", "--genome", "sacCer3", "--out", tmp_path / "out")
+    assert missing.exit_code == 2
+    assert "run: hnet-dna genome fetch sacCer3" in one_line_error(missing)
+    unknown = cli("genome", "fetch", "sacCer4")
+    assert unknown.exit_code == 2
+    assert "Did you mean sacCer3?" in one_line_error(unknown)
 
 
 @pytest.mark.parametrize("stage", [0, 1])

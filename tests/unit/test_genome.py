@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import struct
+import sys
+from multiprocessing import Queue, get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pyfaidx
 import pytest
 from helpers import random_dna, write_fasta
 
-from hnet_dna.data import fasta
+from hnet_dna.data import fasta, store, twobit
 from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.data.genome import STORE_SUFFIX, Genome
-from hnet_dna.data.split import split_genome
+from hnet_dna.data.genome import Genome, whole
+from hnet_dna.data.store import STORE_SUFFIX
 from hnet_dna.errors import SequenceError
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval
@@ -44,7 +50,7 @@ def test_past_the_end_and_unknown_contig(tmp_path: Path) -> None:
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"chr7": "ACGT"}))
     with pytest.raises(SequenceError, match=r"chr7:3-9 ends 5 bases past chr7 \(4 bases in g.fa\)"):
         genome.codes(Interval("chr7", 2, 9))
-    with pytest.raises(SequenceError, match=r"no contig chr8\. Did you mean chr7"):
+    with pytest.raises(SequenceError, match=r"g.fa has no contig chr8\. Its contigs: chr7\. Did you mean chr7"):
         genome.codes(Interval("chr8", 0, 1))
 
 
@@ -79,33 +85,118 @@ def test_store_is_written_once_and_bad_input_leaves_none(tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.fa", "g.fa", "g.fa" + STORE_SUFFIX]
 
 
-@pytest.mark.parametrize(
-    ("lengths", "held_out"),
-    [
-        ({"a": 900, "b": 100}, [Interval("b", 0, 100)]),  # a contig near a tenth
-        ({"a": 1000}, [Interval("a", 900, 1000)]),  # one contig: its tail
-        ({"a": 500, "b": 500}, [Interval("a", 450, 500), Interval("b", 450, 500)]),
-        ({f"s{i:02}": 100 for i in range(40)}, [Interval(f"s{i:02}", 0, 100) for i in range(4)]),
-        ({"a": 3}, []),
-    ],
-)
-def test_default_split(tmp_path: Path, lengths: dict[str, int], held_out: list[Interval]) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {name: random_dna(n) for name, n in lengths.items()}))
-    split = split_genome(genome)
-    assert list(split.held_out) == held_out
-    covered = {(i.contig, base) for i in split.train for base in range(i.start, i.end)}
-    kept = {(i.contig, base) for i in split.held_out for base in range(i.start, i.end)}
-    assert not covered & kept
-    assert len(covered) + len(kept) == genome.length
+def _open(path: Path, queue: Queue[str], barrier: Barrier) -> None:
+    barrier.wait()
+    queue.put(to_text(Genome.open(path).codes(Interval("a", 0, 50))))
 
 
-def test_named_split(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": "ACGT", "b": "ACGT"}))
-    assert split_genome(genome, ["a"]).held_out == (Interval("a", 0, 4),)
-    with pytest.raises(SequenceError, match="no contig c"):
-        split_genome(genome, ["c"])
-    with pytest.raises(SequenceError, match="every contig is held out"):
-        split_genome(genome, ["a", "b"])
+def test_processes_that_start_together_build_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequence = random_dna(200_000)
+    path = write_fasta(tmp_path / "g.fa", {"a": sequence})
+    context = get_context("fork")
+    queue: Queue[str] = context.Queue()
+    builds = context.Value("i", 0)
+    build = store._build
+
+    def counted(*arguments: Any) -> None:
+        with builds.get_lock():
+            builds.value += 1
+        build(*arguments)
+
+    monkeypatch.setattr(store, "_build", counted)
+    barrier = context.Barrier(4)
+    processes = [context.Process(target=_open, args=(path, queue, barrier)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    assert {queue.get(timeout=60) for _ in processes} == {sequence[:50]}
+    for process in processes:
+        process.join()
+    assert builds.value == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["g.fa", "g.fa" + STORE_SUFFIX]
+
+
+def test_replaced_by_a_file_of_the_same_size_and_age(tmp_path: Path) -> None:
+    """As `cp -p` and `rsync -t` do."""
+    path = write_fasta(tmp_path / "g.fa", {"a": "AAAA"})
+    Genome.open(path)
+    other = write_fasta(tmp_path / "other.fa", {"a": "CCCC"})
+    times = path.stat()
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.replace(path)
+    assert to_text(Genome.open(path).codes(Interval("a", 0, 4))) == "CCCC"
+
+
+def test_changed_while_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_fasta(tmp_path / "g.fa", {"a": "AAAA"})
+    build = store._build
+
+    def build_then_change(*arguments: Any) -> None:
+        build(*arguments)
+        write_fasta(path, {"a": "CCCCCC"})
+
+    monkeypatch.setattr(store, "_build", build_then_change)
+    with pytest.raises(SequenceError, match="changed while it was read"):
+        Genome.open(path)
+    monkeypatch.undo()
+    assert Genome.open(path).length == 6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a folder that cannot be written")
+def test_read_only_folder_uses_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_fasta(tmp_path / "g.fa", {"a": "ACGT"})
+    monkeypatch.setenv("HNET_DNA_HOME", str(tmp_path / "home"))
+    beside = path.with_name("g.fa" + STORE_SUFFIX)
+    beside.mkdir()  # stands in the way of a file, also for root
+    genome = Genome.open(path)
+    assert genome.store_path.parent == tmp_path / "home" / "stores"
+    assert to_text(genome.codes(Interval("a", 0, 4))) == "ACGT"
+
+
+def write_2bit(path: Path, records: dict[str, str]) -> None:
+    """Write the .2bit format as UCSC specifies it, independently of the reader under test."""
+    offset = 16 + sum(5 + len(name) for name in records)
+    index, body = b"", b""
+    for name, sequence in records.items():
+        index += bytes([len(name)]) + name.encode() + struct.pack("<I", offset + len(body))
+        blocks = b""
+        for pattern in ("N+", "[a-z]+"):
+            found = [match.span() for match in re.finditer(pattern, sequence)]
+            blocks += struct.pack("<I", len(found))
+            blocks += b"".join(struct.pack("<I", start) for start, _ in found)
+            blocks += b"".join(struct.pack("<I", end - start) for start, end in found)
+        digits = ["TCAG".index(c) if c in "TCAG" else 0 for c in sequence.upper()]
+        digits += [0] * (-len(digits) % 4)
+        packed = bytes(sum(d << (6 - 2 * k) for k, d in enumerate(digits[i : i + 4])) for i in range(0, len(digits), 4))
+        body += struct.pack("<I", len(sequence)) + blocks + struct.pack("<I", 0) + packed
+    path.write_bytes(struct.pack("<IIII", 0x1A412743, 0, len(records), 0) + index + body)
+
+
+def test_2bit_equals_fasta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("py2bit")
+    monkeypatch.setattr(twobit, "PIECE", 16)
+    records = {
+        "chr1": random_dna(45) + "NNNNN" + random_dna(30, 1).lower() + "ACG",
+        "chr2": "acgtnACGT".replace("n", "N"),
+    }
+    write_2bit(tmp_path / "g.2bit", records)
+    genome, same = Genome.open(tmp_path / "g.2bit"), Genome.open(write_fasta(tmp_path / "g.fa", records))
+    assert genome.contigs == same.contigs
+    for contig in genome.contigs:
+        assert to_text(genome.codes(whole(contig))) == records[contig.name]
+
+
+def test_broken_2bit(tmp_path: Path) -> None:
+    pytest.importorskip("py2bit")
+    (tmp_path / "g.2bit").write_bytes(b"not a 2bit file, not at all")
+    with pytest.raises(SequenceError, match=r"g\.2bit is not a \.2bit file"):
+        Genome.open(tmp_path / "g.2bit")
+
+
+def test_2bit_without_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_2bit(tmp_path / "g.2bit", {"a": "ACGT"})
+    monkeypatch.setitem(sys.modules, "py2bit", None)
+    with pytest.raises(SequenceError, match=r"pip install 'hnet-dna\[twobit\]'"):
+        Genome.open(tmp_path / "g.2bit")
 
 
 def test_bundled_genome_is_what_its_manifest_says() -> None:

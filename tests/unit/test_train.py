@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.split import split_genome
-from hnet_dna.data.windows import Position
+from hnet_dna.data.stream import read_batch
+from hnet_dna.data.windows import Position, Window
 from hnet_dna.errors import CheckpointError, ConfigError, TrainingError, UsageError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
+from hnet_dna.sequence.codes import SOFT_MASK
+from hnet_dna.sequence.interval import Interval
 from hnet_dna.train.loss import language_model_loss
 from hnet_dna.train.optim import build_optimizer, is_decayed, schedule, stage_of
 from hnet_dna.train.recipe import Recipe
@@ -76,6 +80,70 @@ def test_loss_counts_only_known_bases() -> None:
     assert float(loss.total.detach()) == pytest.approx(float(expected) / 13)
 
 
+def test_soft_masked_targets_weigh_less_on_both_strands(tmp_path: Path) -> None:
+    """With weight 0, training on a genome whose second half is masked equals training without those targets."""
+    model = lively_model(small_config())
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(40) + random_dna(40, 1).lower()}))
+    for reverse in (False, True):
+        batch = read_batch(genome, [Window(Interval("a", 0, 80), reverse)], Position())
+        codes = batch.codes.long()
+        output = model(codes[:, :-1] & 3)
+        targets = codes[:, 1:] & 3
+        weights = torch.where((codes[:, 1:] & SOFT_MASK) > 0, 0.0, 1.0)
+        loss = language_model_loss(output, targets, alphabet("dna"), [3.0, 2.0], 0.0, weights)
+        # Position t predicts base t+1 of the strand read: the masked half comes second forward, first backward.
+        kept = slice(0, 39) if not reverse else slice(39, 79)
+        log_p = torch.log_softmax(output.logits[0, :, :4], dim=-1)
+        picked = -log_p.detach()[torch.arange(79), targets[0]]
+        assert float(loss.total.detach()) == pytest.approx(float(picked[kept].sum() / 79))
+        assert float(loss.nats) == pytest.approx(float(picked.sum()))
+
+
+def test_window_warmup_keeps_bases_per_step() -> None:
+    recipe = Recipe(window=1024, batch=4, window_warmup=((0.1, 256), (0.3, 512)))
+    assert [recipe.window_at(share) for share in (0.0, 0.09, 0.1, 0.29, 0.3, 1.0)] == [256, 256, 512, 512, 1024, 1024]
+    assert [recipe.batch_of(length) for length in (256, 512, 1024, 8192)] == [16, 8, 4, 1]
+    for bad in (((0.3, 256), (0.1, 512)), ((1.5, 256),), ((0.2, 0),)):
+        with pytest.raises(ConfigError, match="window_warmup"):
+            Recipe(window_warmup=bad)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resume_over_a_change_of_window_is_exact(tmp_path: Path, workers: int) -> None:
+    genome = make_genome(tmp_path)
+    recipe = replace(RECIPE, window_warmup=((0.5, 32),))
+    split = split_genome(genome, ["b"])
+
+    def run_to(folder: str, stops: list[int]) -> dict[str, torch.Tensor]:
+        run = RunFolder(tmp_path / folder)
+        run.create()
+        for index, _ in enumerate(stops):
+            model = tiny_model()
+            progress_stop(model, run, stops[index], resume=index > 0)
+        return dict(model.state_dict())
+
+    def progress_stop(model: HNetLM, run: RunFolder, stop: int, *, resume: bool) -> None:
+        class Stop(Exception):
+            pass
+
+        saved = run.save
+
+        def save_and_stop(m: HNetLM, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+            saved(m, optimizer, progress)
+            if progress.step == stop:
+                raise Stop
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run, "save", save_and_stop)
+            with pytest.raises(Stop):
+                train(model, genome, split, recipe, Budget(steps=12), run, resume=resume, workers=workers)
+
+    whole = run_to("whole", [12])
+    parts = run_to("parts", [3, 6, 7, 12])
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, parts[name]), name
+
+
 def test_recipe_is_strict() -> None:
     assert Recipe.from_dict(json.loads(json.dumps(RECIPE.to_dict()))) == RECIPE
     with pytest.raises(ConfigError, match="Did you mean batch"):
@@ -88,7 +156,8 @@ def test_recipe_is_strict() -> None:
 
 def metrics(run: RunFolder) -> list[dict[str, object]]:
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if "second" not in k} for line in lines]
+    timings = {"seconds", "bases_per_second", "waiting_for_data"}
+    return [{k: v for k, v in json.loads(line).items() if k not in timings} for line in lines]
 
 
 def test_stopped_and_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:

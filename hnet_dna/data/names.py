@@ -1,0 +1,59 @@
+"""Contig names: chr1, 1 and NC_000001.11 may be the same contig.
+
+Nothing is renamed in silence; the error says which name would be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from itertools import islice
+
+from hnet_dna.data.assemblies import assemblies
+from hnet_dna.data.store import Contig
+from hnet_dna.errors import SequenceError
+
+_SHOWN = 4
+
+
+def same_contig(name: str, contigs: Sequence[Contig]) -> str | None:
+    """Return the name that these contigs use for `name`, by a known assembly or by the chr prefix; None if unknown."""
+    lengths = {contig.name: contig.length for contig in contigs}
+    for assembly in assemblies():
+        for known in assembly.contigs.values():
+            if name in known.names:
+                for other in known.names:
+                    if lengths.get(other) == known.length:
+                        return other
+    bare = name.removeprefix("chr")
+    bare = {"M": "MT"}.get(bare, bare)
+    for other in lengths:
+        other_bare = other.removeprefix("chr")
+        if {"M": "MT"}.get(other_bare, other_bare) == bare:
+            return other
+    return None
+
+
+def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: Iterable[str] = ()) -> SequenceError:
+    """Build the error for a name that a genome lacks.
+
+    Args:
+        name: the first name that was not found.
+        contigs: of the genome.
+        source: the genome's file, as it is to be called.
+        asked: all names on the other side, shown beside the genome's.
+    """
+    known = [contig.name for contig in contigs]
+    alias = same_contig(name, contigs)
+    if alias is not None:
+        advice = f"It is called {alias} there: use that name."
+    else:
+        near = get_close_matches(name, known, n=1)
+        advice = f"Did you mean {near[0]}?" if near else "Is it the same assembly?"
+    others = list(dict.fromkeys(asked))
+    given = f"; given: {_few(others)}" if len(others) > 1 else ""
+    return SequenceError(f"{source} has no contig {name}. Its contigs: {_few(known)}{given}. {advice}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(islice(names, _SHOWN)) + (f" ... ({len(names):,})" if len(names) > _SHOWN else "")

@@ -1,0 +1,86 @@
+"""Reads BED files of regions, 0-based and half-open as BED is.
+
+Accepted: 3 columns or more, separated by tabs or blanks, CRLF, comments, blank lines, `track` and `browser` lines.
+Refused with file and line: coordinates that are no integers, start after end, an end past the contig, an unknown
+contig.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from hnet_dna.data.genome import Genome
+from hnet_dna.data.names import unknown_contig
+from hnet_dna.errors import SequenceError
+from hnet_dna.sequence.interval import Interval
+
+
+@dataclass(frozen=True)
+class Region:
+    """One line of a BED file.
+
+    Attributes:
+        interval: columns 1 to 3.
+        name: column 4, empty where there is none.
+        line: its number, from 1.
+    """
+
+    interval: Interval
+    name: str
+    line: int
+
+
+def read_regions(path: Path, genome: Genome) -> list[Region]:
+    """Return the regions of a BED file (plain or gzip), each inside a contig of the genome; empty ones are left out."""
+    regions = []
+    lines = _lines(path)
+    for number, fields in lines:
+        where = f"{path}: line {number}"
+        if len(fields) < 3:
+            raise SequenceError(f"{where}: expected contig, start and end, got {' '.join(fields)!r}")
+        name = fields[0]
+        try:
+            start, end = int(fields[1]), int(fields[2])
+        except ValueError:
+            raise SequenceError(
+                f"{where}: start and end must be integers, got {fields[1]!r} and {fields[2]!r}"
+            ) from None
+        if not 0 <= start <= end:
+            raise SequenceError(f"{where}: expected 0 <= start <= end (0-based, half-open), got {start} and {end}")
+        if name not in genome:
+            error = unknown_contig(name, genome.contigs, genome.source.name, asked=(f[0] for _, f in lines))
+            raise SequenceError(f"{where}: {error}")
+        if end > genome[name].length:
+            raise SequenceError(
+                f"{where}: {name}:{start + 1:,}-{end:,} ends past the contig ({genome[name].length:,} bases in "
+                f"{genome.source.name}); is it the same assembly?"
+            )
+        if end > start:
+            regions.append(Region(Interval(name, start, end), fields[3] if len(fields) > 3 else "", number))
+    if not regions:
+        raise SequenceError(f"{path}: no region in this BED file")
+    return regions
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Return numbered lines split into columns, without comments, blank lines and browser settings."""
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode()
+    except FileNotFoundError:
+        raise SequenceError(f"{path}: no such file; expected a BED file") from None
+    except IsADirectoryError:
+        raise SequenceError(f"{path} is a directory; expected a BED file") from None
+    except UnicodeDecodeError:
+        raise SequenceError(f"{path} is not text; expected a BED file") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SequenceError(f"{path}: the compressed data is cut short or damaged ({error})") from None
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = line.split("\t") if "\t" in line else line.split()
+        if line.strip() and not line.startswith("#") and line.split()[0] not in ("track", "browser"):
+            found.append((number, fields))
+    return found
