@@ -55,7 +55,7 @@ def demo(
         lines = "\n".join(sequence[start : start + 80] for start in range(0, len(sequence), 80))
         temporary.write_text(f">{held_out.contig}\n{lines}\n")
     with write_beside(bed) as temporary, temporary.open("w") as stream:
-        count = write_bed(fasta, model, 0, stream)
+        count = write_bed(fasta, model, stream)
     show.results.print(
         f"\n{count:,} chunks of {held_out.contig}: {bed}\n"
         f"  its sequence: {fasta}\n"

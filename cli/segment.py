@@ -1,12 +1,12 @@
-"""`hnet-dna segment`: write learned chunks as BED."""
+"""`hnet-dna segment`: write learned chunks as BED, and the probabilities behind them as bigWig or bedGraph."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -16,15 +16,23 @@ from . import show
 
 if TYPE_CHECKING:
     from hnet_dna.data.fasta import Piece
+    from hnet_dna.model.lm import HNetLM
 
 _AMBIGUOUS = "other IUPAC codes read as N"
 _URACILS = "U read as T"
 
 
 def segment(
-    fasta: Annotated[str, typer.Argument(help="FASTA file, plain, gzip or bgzip; '-' reads stdin.")],
+    fasta: Annotated[str, typer.Argument(help="FASTA, plain, gzip or bgzip, or .2bit file; '-' reads stdin.")],
     model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
     stage: Annotated[int, typer.Option(help="Chunking stage, 0 outermost.", min=0)] = 0,
+    strand: Annotated[str, typer.Option(help="+, - or both.")] = "+",
+    regions: Annotated[Path | None, typer.Option(help="BED: read these regions alone, each from its start.")] = None,
+    points: Annotated[bool, typer.Option("--points", help="One line for the first base of each chunk.")] = False,
+    nested: Annotated[bool, typer.Option("--nested", help="BED12: chunks with those of the stage outside.")] = False,
+    bigwig: Annotated[Path | None, typer.Option(help="Write boundary probability per base here.")] = None,
+    bedgraph: Annotated[Path | None, typer.Option(help="The same as bedGraph.")] = None,
+    bgzip: Annotated[bool, typer.Option("--bgzip", help="Compress --out by bgzip and index it by tabix.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to stdout.")] = None,
 ) -> None:
     """Write the chunks of every contig as BED6, tiling it except for runs of N.
@@ -32,44 +40,91 @@ def segment(
     Name is stage and index; score is 1000 x the boundary probability at the chunk's first base. The first base of a
     contig, and after a run of N, begins a chunk by definition (score 1000).
 
-    Example: hnet-dna segment sample.fa --model run > boundaries.bed
+    Example: hnet-dna segment sample.fa --model run --bigwig boundaries.bw > boundaries.bed
     """
     if model is None:
         raise UsageError(
             "segment needs --model: a folder made by 'hnet-dna pretrain --genome FASTA --out RUN' or 'hnet-dna demo'"
         )
+    if strand not in ("+", "-", "both"):
+        raise UsageError(f"--strand {strand}: expected +, - or both")
+    if points and nested:
+        raise UsageError("give --points or --nested, not both")
+    if bgzip and out is None:
+        raise UsageError("--bgzip needs --out, since the index is a file beside it")
     from hnet_dna.model.lm import HNetLM
+    from hnet_dna.tracks.bgzip import indexed
+    from hnet_dna.tracks.segment import Segmenter
+    from hnet_dna.tracks.values import Values
 
-    loaded = HNetLM.from_pretrained(model).eval()
-    with _output(out) as stream:
-        write_bed(fasta, loaded, stage, stream)
-
-
-def write_bed(fasta: str | Path, model: object, stage: int, stream: TextIO) -> int:
-    """Segment a FASTA file into an open text stream; return the number of chunks."""
-    import torch
-
-    from hnet_dna.data.fasta import read_fasta
-    from hnet_dna.model.lm import HNetLM
-    from hnet_dna.sequence.alphabet import alphabet
-    from hnet_dna.tracks.bed import bed_lines
-    from hnet_dna.tracks.chunks import segment as run_segment
-
-    assert isinstance(model, HNetLM)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    count = 0
-    seen = {_AMBIGUOUS: 0, _URACILS: 0}
-    with show.bar() as bar:
-        task = bar.add_task("segmenting", total=None)
-        for chunks in run_segment(_counted(read_fasta(fasta), seen), model, stage=stage):
-            stream.write(bed_lines(chunks, stage))
-            count += len(chunks.start)
-            bar.update(task, description=f"{chunks.contig}:{int(chunks.end[-1]):,}  {count:,} chunks")
-    for what, letters in seen.items():
-        if letters and not (what == _AMBIGUOUS and alphabet(model.config.alphabet).keeps_ambiguity):
-            show.notes.print(f"{letters:,} {what}")
+    loaded = show.on_device(HNetLM.from_pretrained(model))
+    with ExitStack() as stack:
+        wanted = {"+": ["plus"], "-": ["minus"], "both": ["plus", "minus"]}[strand]
+        values = {name: stack.enter_context(Values()) for name in wanted if bigwig or bedgraph}
+        target = indexed(out, "bed") if bgzip and out is not None else _output(out)
+        with target as bed:
+            bar = stack.enter_context(show.bar())
+            task = bar.add_task("segmenting", total=None)
+            segmenter = Segmenter(
+                loaded,
+                bed,
+                stage,
+                "points" if points else "nested" if nested else "chunks",
+                values.get("plus"),
+                values.get("minus"),
+                on_part=lambda contig, position, lines: bar.update(
+                    task, description=f"{contig}:{position:,}  {lines:,} chunks"
+                ),
+            )
+            count = _run(fasta, segmenter, strand, regions)
+            for path, write in ((bigwig, "write_bigwig"), (bedgraph, "write_bedgraph")):
+                for name, track in values.items():
+                    if path is not None:
+                        getattr(track, write)(_of_strand(path, name) if strand == "both" else path)
     if count == 0:
         show.notes.print(f"{fasta}: no chunks, because it holds nothing but N")
+
+
+def write_bed(fasta: str | Path, model: HNetLM, stream: TextIO) -> int:
+    """Segment a FASTA file into an open stream; return the number of chunks."""
+    from hnet_dna.data.fasta import read_fasta
+    from hnet_dna.tracks.segment import Segmenter
+
+    return Segmenter(model, stream).run(read_fasta(fasta))
+
+
+def _run(fasta: str, segmenter: Any, strand: str, regions: Path | None) -> int:
+    from hnet_dna.data.fasta import read_fasta
+    from hnet_dna.data.fetch import open_genome
+    from hnet_dna.data.genome import whole
+    from hnet_dna.data.regions import read_regions
+    from hnet_dna.data.twobit import TWOBIT_SUFFIX
+    from hnet_dna.sequence.alphabet import alphabet
+    from hnet_dna.sequence.interval import union
+
+    show.say_if_windowed(segmenter.model)
+    count: int
+    streamed = fasta == "-" or (Path(fasta).is_file() and Path(fasta).suffix != TWOBIT_SUFFIX)
+    if strand == "+" and regions is None and (streamed or Path(fasta).is_dir()):
+        seen = {_AMBIGUOUS: 0, _URACILS: 0}
+        count = segmenter.run(_counted(read_fasta(fasta), seen))
+    else:
+        if fasta == "-":
+            raise UsageError("--strand and --regions need a file, since they read it in another order; got stdin")
+        genome = open_genome(fasta)
+        intervals = [whole(contig) for contig in genome.contigs]
+        if regions is not None:
+            chosen = union(region.interval for region in read_regions(regions, genome))
+            order = {contig.name: index for index, contig in enumerate(genome.contigs)}
+            intervals = sorted(chosen, key=lambda interval: (order[interval.contig], interval.start))
+        count = segmenter.run_strands(genome, intervals, strand)
+        seen = {
+            _AMBIGUOUS: sum(contig.ambiguous for contig in genome.contigs),
+            _URACILS: sum(contig.uracils for contig in genome.contigs),
+        }
+    for what, letters in seen.items():
+        if letters and not (what == _AMBIGUOUS and alphabet(segmenter.model.config.alphabet).keeps_ambiguity):
+            show.notes.print(f"{letters:,} {what}")
     return count
 
 
@@ -81,6 +136,10 @@ def _counted(pieces: Iterator[Piece], seen: dict[str, int]) -> Iterator[Piece]:
         seen[_AMBIGUOUS] += n_ambiguous(piece.codes)
         seen[_URACILS] += piece.uracils
         yield piece
+
+
+def _of_strand(path: Path, name: str) -> Path:
+    return path.with_name(f"{path.stem}.{name}{path.suffix}")
 
 
 @contextmanager

@@ -12,10 +12,29 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from hnet_dna.evaluate.compare import Comparison
+    from hnet_dna.model.lm import HNetLM
     from hnet_dna.train.trainer import StepReport
 
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 results = Console(highlight=False)
+
+
+def on_device(model: HNetLM) -> HNetLM:
+    """Put a model where it runs fastest, ready to predict."""
+    import torch
+
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def say_if_windowed(model: HNetLM) -> None:
+    """Tell when a model cannot be streamed exactly."""
+    if model.config.has_global_attention:
+        from hnet_dna.evaluate.stream import PIECE
+
+        notes.print(
+            f"this model has global attention: long contigs are run in windows of {2 * PIECE:,} bases, half of them "
+            "context, and far bases do not see each other"
+        )
 
 
 @contextmanager

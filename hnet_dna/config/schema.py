@@ -97,6 +97,18 @@ class ModelConfig:
         """Return the resolved shape of stage `index`, 0 outermost."""
         return self._stages[index]
 
+    @property
+    def has_global_attention(self) -> bool:
+        """Whether any attention layer sees all earlier positions, so that a stream's state grows with its length."""
+        layout: Layout | None = self.layout
+        for stage in self._stages:
+            assert layout is not None
+            stacks = (parse_stack(part) for part in layout if isinstance(part, str))
+            if stage.window_size < 0 and any(layer.mixer == "attention" for stack in stacks for layer in stack):
+                return True
+            layout = inner_layout(layout)
+        return False
+
     def _check(self) -> None:
         if self.vocab_size < 1:
             raise ConfigError(f"vocab_size: expected a count from 1, got {self.vocab_size}")

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hnet_dna.data.genome import Genome
+from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.data.split import Split
 from hnet_dna.evaluate.markov import MAX_ORDER, markov_bits
-from hnet_dna.evaluate.stream import Score, score_segments, total_score
+from hnet_dna.evaluate.score import Score
+from hnet_dna.evaluate.stream import annotate
 from hnet_dna.model.lm import HNetLM
 
 
@@ -61,15 +63,13 @@ def compare(
     total = sum(map(len, held_out))
     if not total:
         return None
-    scores, done = [], 0
-    for bases, score in score_segments(model, held_out):
-        scores.append(score)
-        done += bases
-        on_progress("evaluating the model", done / total)
+    score = Score()
+    for bases in annotate(forward_pieces(genome, split.held_out), model):
+        score += Score.of(bases)
+        on_progress("evaluating the model", score.read / total)
     train = [genome.codes(segment) for interval in split.train for segment in genome.segments(interval)]
     markov = {}
     for order in orders:
         on_progress(f"Markov model, k = {order}", (order - 1) / len(orders))
         markov[order] = markov_bits(train, held_out, order)
-    result = total_score(scores, model.n_chunking_stages)
-    return Comparison(result, markov, result.bases)
+    return Comparison(score, markov, score.bases)

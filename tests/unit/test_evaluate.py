@@ -1,17 +1,23 @@
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import lively_model, random_dna, small_config
+from helpers import lively_model, random_dna, small_config, write_fasta
 
+from hnet_dna.data.fasta import Piece
+from hnet_dna.data.genome import Genome
 from hnet_dna.evaluate.markov import markov_bits
-from hnet_dna.evaluate.stream import score_segments, total_score
+from hnet_dna.evaluate.score import Score
+from hnet_dna.evaluate.strands import ReverseStrand
+from hnet_dna.evaluate.stream import Bases, annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import from_text
+from hnet_dna.sequence.interval import Interval
 
 
 def naive_markov(train: list[str], held_out: list[str], order: int) -> float:
@@ -47,49 +53,128 @@ def test_markov_equals_dictionaries(order: int, monkeypatch: pytest.MonkeyPatch)
     assert found == pytest.approx(naive_markov(train, held_out, order), abs=1e-12)
 
 
+def pieces(texts: list[str], size: int = 1 << 20) -> Iterator[Piece]:
+    for index, text in enumerate(texts):
+        for start in range(0, len(text), size):
+            yield Piece(f"c{index}", start, from_text(text[start : start + size]), 0)
+
+
+def total(model: HNetLM, texts: list[str], **options: int) -> Score:
+    return sum((Score.of(bases) for bases in annotate(pieces(texts), model, **options)), Score())
+
+
 def test_uniform_model_costs_exactly_two_bits() -> None:
     model = lively_model(small_config()).float()
     with torch.no_grad():
         model.lm_head.weight.zero_()
-    segments = [from_text(random_dna(777)), from_text("ACGNT")]
-    score = total_score([s for _, s in score_segments(model, segments, piece=100)], 2)
+    score = total(model, [random_dna(777), "ACGNT", "ACRGT"], piece=100)
     assert score.bits_per_base == 2.0
-    assert score.bases == 777 + 4  # N is not counted
+    assert score.bases == 777 + 4 + 4  # N and R are not counted
 
 
-@pytest.mark.parametrize("piece", [1, 50, 1000])
-@pytest.mark.parametrize("rows", [1, 3])
-def test_score_is_the_sum_over_a_whole_forward(piece: int, rows: int) -> None:
-    model = lively_model(small_config())
-    texts = [random_dna(150), random_dna(90, 1), "A", random_dna(33, 2)]
-    bits, chunks = 0.0, np.zeros(2, dtype=int)
-    for text in texts:
-        ids = torch.tensor(["ACGT".index(base) for base in text])
-        output = model(ids[None])
-        log_p = torch.log_softmax(output.logits[0, :-1, :4], dim=-1)
-        bits += 2.0 - float(log_p.gather(1, ids[1:, None]).sum().detach()) / math.log(2)
-        chunks += np.array([int(stage.boundary_mask.sum()) for stage in output.stages])
-    pieces = list(score_segments(model, [from_text(t) for t in texts], rows=rows, piece=piece))
-    score = total_score([s for _, s in pieces], 2)
-    assert sum(done for done, _ in pieces) == sum(map(len, texts))
-    assert score.bits == pytest.approx(bits, abs=1e-6)
-    assert score.chunks == tuple(chunks)
+TEXTS = [random_dna(150), random_dna(90, 1) + "NN" + random_dna(7, 4), "A", random_dna(33, 2), random_dna(260, 3), "NN"]
 
 
-def test_windows_cut_the_context() -> None:
-    model = lively_model(small_config())
-    text = random_dna(64)
-    cut = total_score([s for _, s in score_segments(model, [from_text(text)], window=16)], 2)
-    apart = [from_text(text[start : start + 16]) for start in range(0, 64, 16)]
-    whole = total_score([s for _, s in score_segments(model, apart)], 2)
-    assert cut.bits == pytest.approx(whole.bits, abs=1e-9)
-    assert len(list(itertools.chain(apart))) == 4
+@pytest.fixture(scope="module")
+def model() -> HNetLM:
+    return lively_model(small_config())
+
+
+def whole_forward(model: HNetLM, text: str) -> tuple[list[float], list[list[int]], list[list[float]]]:
+    """Bits, chunk starts and all probabilities of one stretch, by one call and loops."""
+    ids = torch.tensor(["ACGT".index(base) for base in text])
+    output = model(ids[None])
+    log_p = torch.log_softmax(output.logits[0, :-1, :4].detach(), dim=-1)
+    bits = [2.0] + [-float(log_p[t, ids[t + 1]]) / math.log(2) for t in range(len(text) - 1)]
+    starts, probs = [], []
+    positions = list(range(len(text)))
+    for stage in output.stages:
+        mask = stage.boundary_mask[0].tolist()[: len(positions)]
+        probs.append(stage.boundary_prob[0].tolist()[: len(positions)])
+        positions = [p for p, begins in zip(positions, mask, strict=True) if begins]
+        starts.append(positions)
+    return bits, starts, probs
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64, 1000])
+@pytest.mark.parametrize("read", [13, 1 << 20])
+def test_results_are_those_of_whole_forwards(model: HNetLM, piece: int, read: int) -> None:
+    """Whatever the pieces, and whether stretches are run alone or side by side."""
+    found: dict[tuple[str, int], list[Bases]] = {}
+    order = []
+    for bases in annotate(pieces(TEXTS, read), model, piece=piece):
+        if bases.first:
+            key = bases.contig, bases.start
+            order.append(key)
+        found.setdefault(key, []).append(bases)
+        assert len(bases.codes) <= piece
+    wanted = {("c0", 0): TEXTS[0], ("c1", 0): TEXTS[1][:90], ("c1", 92): TEXTS[1][92:], ("c2", 0): "A"}
+    wanted |= {("c3", 0): TEXTS[3], ("c4", 0): TEXTS[4]}
+    assert order == list(wanted)
+    for key, text in wanted.items():
+        parts = found[key]
+        bits, starts, probs = whole_forward(model, text)
+        assert [p.last for p in parts] == [False] * (len(parts) - 1) + [True]
+        assert np.concatenate([p.codes for p in parts]).tolist() == from_text(text).tolist()
+        np.testing.assert_allclose(np.concatenate([p.bits for p in parts]), bits, atol=1e-9)
+        for stage in range(2):
+            ours = [p.stages[stage] for p in parts]
+            begins = np.concatenate([s.position[s.mask] for s in ours]) - key[1]
+            assert begins.tolist() == starts[stage]
+            np.testing.assert_allclose(np.concatenate([s.prob for s in ours]), probs[stage], atol=1e-6)
+
+
+def test_score_counts_chunks_of_each_stage(model: HNetLM) -> None:
+    score = total(model, [TEXTS[0], TEXTS[4]], piece=50)
+    starts = [whole_forward(model, text)[1] for text in (TEXTS[0], TEXTS[4])]
+    assert score.chunks == tuple(sum(len(s[stage]) for s in starts) for stage in range(2))
+    assert score.read == score.bases == 410
+    assert score.positions_per_chunk == (410 / score.chunks[0], score.chunks[0] / score.chunks[1])
+    assert math.isnan(Score().bits_per_base)
+
+
+def test_global_attention_is_run_in_overlapping_windows() -> None:
+    """Each window sees its context and itself; where the context holds all that came before, results are exact."""
+    attention = {"num_heads": [3, 3, 5], "rotary_emb_dim": [4, 0, 4], "window_size": [9, -1, 3]}
+    model = lively_model(small_config(attn_cfg=attention))
+    assert model.config.has_global_attention
+    assert not lively_model(small_config()).config.has_global_attention
+    text = random_dna(100)
+    bits = np.concatenate([b.bits for b in annotate(pieces([text]), model, piece=40, context=80)])
+    np.testing.assert_allclose(bits, whole_forward(model, text)[0], atol=1e-9)
+    short = list(annotate(pieces([text]), model, piece=40, context=10))
+    expected = whole_forward(model, text[30:80])  # the second window: bases 40 to 79 after 10 of context
+    np.testing.assert_allclose(short[1].bits[1:], expected[0][11:], atol=1e-9)
+    begins = short[1].stages[0].position[short[1].stages[0].mask]
+    assert begins.tolist() == [30 + s for s in expected[1][0] if s >= 10]
 
 
 def test_bytes_alphabet_normalises_over_the_four_bases() -> None:
     config = small_config(vocab_size=256, alphabet="bytes")
-    model: HNetLM = lively_model(config).float()
+    model = lively_model(config).float()
     with torch.no_grad():
         model.lm_head.weight.zero_()
-    (piece,) = score_segments(model, [from_text("ACGT")])
-    assert piece[1].bits == 8.0
+    assert total(model, ["ACGT"]).bits == 8.0
+
+
+@pytest.mark.parametrize("length", [1, 2, 63, 64, 101])
+def test_reverse_strand_is_the_reverse_complement_mapped_back(model: HNetLM, length: int, tmp_path: Path) -> None:
+    texts = {"a": random_dna(length, 7) + "NNN" + random_dna(40, 8), "b": random_dna(length, 9)}
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", texts))
+    intervals = [Interval("a", 0, length + 43), Interval("b", 0, length)]
+    with ReverseStrand(genome, model, piece=16) as reverse:
+        reverse.run(intervals)
+        found = reverse.bases("b", 0, length)
+        text = texts["b"].translate(str.maketrans("ACGT", "TGCA"))[::-1]
+        bits, starts, probs = whole_forward(model, text)
+        np.testing.assert_allclose(found.bits, bits[::-1], atol=1e-5)
+        np.testing.assert_allclose(found.stages[0].prob, probs[0][::-1], atol=1e-5)
+        for stage in range(2):
+            ends = found.stages[stage].position[found.stages[stage].mask]
+            assert ends.tolist() == sorted(length - 1 - s for s in starts[stage])
+            assert reverse.count("b", stage) == len(starts[stage])
+        inner = reverse.bases("a", length + 3, length + 43)
+        text = texts["a"][length + 3 :].translate(str.maketrans("ACGT", "TGCA"))[::-1]
+        np.testing.assert_allclose(inner.bits, whole_forward(model, text)[0][::-1], atol=1e-5)
+        part = reverse.bases("b", length // 2, length)
+        np.testing.assert_array_equal(part.bits, found.bits[length // 2 :])

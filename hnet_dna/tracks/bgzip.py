@@ -1,0 +1,44 @@
+"""Text that ends up compressed by bgzip and indexed by tabix, both files whole or absent."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TextIO
+
+from hnet_dna.errors import UsageError
+
+_MAX_TBI = 1 << 29  # positions that a .tbi index can hold; .csi has no such limit
+
+
+@contextmanager
+def indexed(path: Path, kind: Literal["bed", "vcf"]) -> Iterator[TextIO]:
+    """Yield a stream for lines sorted by contig and start; on success leave `path` and its .tbi or .csi index."""
+    import pysam
+
+    if path.suffix != ".gz":
+        raise UsageError(f"{path}: a file compressed by bgzip should end in .gz")
+    with tempfile.TemporaryDirectory(prefix=".hnet-dna-", dir=path.parent) as folder:
+        plain, compressed = Path(folder) / "x", Path(folder) / "x.gz"
+        with plain.open("w") as stream:
+            yield stream
+        pysam.tabix_compress(str(plain), str(compressed), force=True)
+        index = Path(f"{compressed}.csi" if _reaches(plain, kind) >= _MAX_TBI else f"{compressed}.tbi")
+        pysam.tabix_index(str(compressed), preset=kind, force=True, csi=index.suffix == ".csi", index=str(index))
+        # The index last: a reader that finds it finds the file that it belongs to.
+        for suffix in (".tbi", ".csi"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        compressed.replace(path)
+        index.replace(f"{path}{index.suffix}")
+
+
+def _reaches(path: Path, kind: str) -> int:
+    """Return the largest position in a sorted file."""
+    largest = 0
+    with path.open() as lines:
+        for line in lines:
+            if not line.startswith("#"):
+                largest = max(largest, int(line.split("\t", 3)[2 if kind == "bed" else 1]))
+    return largest

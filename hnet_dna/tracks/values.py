@@ -1,0 +1,129 @@
+"""One number per base, written as bigWig or bedGraph.
+
+Values arrive in pieces and wait in a temporary file, so that memory does not grow with the genome; files are written
+at the end, when contigs and their exact lengths are known. A value that is NaN is none: the base is absent from files.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.files import write_beside
+
+_BLOCK = 1 << 18  # values handed to a writer at once
+_FLOAT = np.dtype(np.float32)
+
+
+@dataclass
+class _Contig:
+    length: int = 0
+    runs: list[tuple[int, int, int]] = field(default_factory=list)  # start, end, offset in the file of values
+
+
+class Values:
+    """Float32 values by base; a context manager that owns its temporary file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="hnet-dna-")  # noqa: SIM115, closed by __exit__
+        self._contigs: dict[str, _Contig] = {}
+        self._written = self._known = 0
+
+    def __enter__(self) -> Values:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def contig(self, name: str, length: int) -> None:
+        """Tell a contig's length, or that it has grown to at least this."""
+        contig = self._contigs.setdefault(name, _Contig())
+        contig.length = max(contig.length, length)
+
+    def add(self, contig: str, start: int, values: NDArray[np.floating]) -> None:
+        """Add values of consecutive bases, after all that came before in their contig; NaN where there is none."""
+        if not len(values):
+            return
+        if np.isinf(values).any():
+            raise ValueError(f"{contig}: values from {start} are not finite")
+        end = start + len(values)
+        self.contig(contig, end)
+        runs = self._contigs[contig].runs
+        if runs and runs[-1][1] > start:
+            raise ValueError(f"{contig}: values from {start} overlap those before, which end at {runs[-1][1]}")
+        data = np.ascontiguousarray(values, dtype=_FLOAT)
+        self._file.seek(self._written * _FLOAT.itemsize)
+        self._file.write(data.tobytes())
+        if runs and runs[-1][1] == start and runs[-1][2] + start - runs[-1][0] == self._written:
+            runs[-1] = (runs[-1][0], end, runs[-1][2])
+        else:
+            runs.append((start, end, self._written))
+        self._written += len(values)
+        self._known += int(np.count_nonzero(~np.isnan(values)))
+
+    def blocks(self, contig: str) -> list[tuple[int, int, int]]:
+        """Return runs of values of a contig, cut into blocks, as start, end, offset."""
+        return [
+            (s, min(s + _BLOCK, end), offset + s - start)
+            for start, end, offset in self._contigs[contig].runs
+            for s in range(start, end, _BLOCK)
+        ]
+
+    def read(self, offset: int, count: int) -> NDArray[np.float32]:
+        """Return values from an offset of `blocks`."""
+        self._file.seek(offset * _FLOAT.itemsize)
+        return np.frombuffer(self._file.read(count * _FLOAT.itemsize), dtype=_FLOAT)
+
+    def write_bigwig(self, path: Path) -> None:
+        """Write a bigWig with exact contig lengths and zoom levels, contigs in lexicographic order as UCSC wants."""
+        try:
+            import pyBigWig
+        except ModuleNotFoundError:
+            raise UsageError("writing bigWig needs pyBigWig: pip install pyBigWig, or ask for bedGraph") from None
+        if not self._contigs:
+            raise SequenceError(f"{path}: nothing to write, no contig was read")
+        with write_beside(path) as temporary:
+            file = pyBigWig.open(str(temporary), "w")
+            file.addHeader([(name, self._contigs[name].length) for name in sorted(self._contigs)])
+            for name in sorted(self._contigs):
+                for start, end, offset in self.blocks(name):
+                    values = self.read(offset, end - start)
+                    known = np.flatnonzero(~np.isnan(values))
+                    if len(known) == len(values):
+                        file.addEntries(name, start, values=values, span=1, step=1)
+                    elif len(known):
+                        file.addEntries(name, known + start, values=values[known], span=1)
+            file.close()
+            self._check(temporary, pyBigWig)
+
+    def write_bedgraph(self, path: Path) -> None:
+        """Write a bedGraph: neighbours of the same value share a line, values with 6 significant digits."""
+        with write_beside(path) as temporary, temporary.open("w") as file:
+            for name in self._contigs:
+                for start, end, offset in self.blocks(name):
+                    values = self.read(offset, end - start)
+                    edges = np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]))
+                    file.writelines(
+                        f"{name}\t{start + a}\t{start + b}\t{v:.6g}\n"
+                        for a, b, v in zip(
+                            edges[:-1].tolist(), edges[1:].tolist(), values[edges[:-1]].tolist(), strict=True
+                        )
+                        if v == v  # not NaN
+                    )
+
+    def _check(self, path: Path, reader: object) -> None:
+        """Read back what was written before anybody is told that it is there."""
+        file = reader.open(str(path))  # type: ignore[attr-defined]
+        lengths = {name: contig.length for name, contig in self._contigs.items()}
+        found, sizes = file.header()["nBasesCovered"], file.chroms()
+        file.close()
+        if found != self._known or sizes != lengths:
+            raise OSError(f"{path}: the bigWig holds {found:,} values after writing, expected {self._known:,}")
