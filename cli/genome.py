@@ -78,7 +78,8 @@ def fetch(name: Annotated[str, typer.Argument(help="A known genome; 'hnet-dna ge
     from hnet_dna.data.fetch import fetch as run_fetch
 
     assembly = find_assembly(name)
-    show.notes.print(f"{assembly.assembly}, {assembly.organism}: {assembly.url}\n{assembly.licence}")
+    show.notes.print(f"{assembly.assembly}, {assembly.organism}: {assembly.url}")
+    show.notes.print(assembly.licence or "terms of use: not on record here, see the source")
     with show.bytes_bar() as bar:
         task = bar.add_task(assembly.file, total=assembly.size)
         fetched = run_fetch(assembly, on_progress=lambda done, total: bar.update(task, completed=done, total=total))

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from hnet_dna import __version__
 from hnet_dna.errors import HNetError
 
-from . import demo, genome, pretrain, segment
+from . import demo, genome, pretrain, score, segment
 
 
 class ErrorBoundary(TyperGroup):
@@ -61,5 +61,6 @@ def _main(
 
 app.command("pretrain")(pretrain.pretrain)
 app.command("segment")(segment.segment)
+app.command("score")(score.score)
 app.command("demo")(demo.demo)
 app.add_typer(genome.genome, name="genome")

@@ -61,7 +61,7 @@ def segment(
     with ExitStack() as stack:
         wanted = {"+": ["plus"], "-": ["minus"], "both": ["plus", "minus"]}[strand]
         values = {name: stack.enter_context(Values()) for name in wanted if bigwig or bedgraph}
-        target = indexed(out, "bed") if bgzip and out is not None else _output(out)
+        target = indexed(out, "bed") if bgzip and out is not None else output(out)
         with target as bed:
             bar = stack.enter_context(show.bar())
             task = bar.add_task("segmenting", total=None)
@@ -143,7 +143,8 @@ def _of_strand(path: Path, name: str) -> Path:
 
 
 @contextmanager
-def _output(out: Path | None) -> Iterator[TextIO]:
+def output(out: Path | None) -> Iterator[TextIO]:
+    """Yield stdout, or a stream that becomes the file `out` if all goes well."""
     if out is None:
         yield sys.stdout
         sys.stdout.flush()

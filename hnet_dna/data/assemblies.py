@@ -45,11 +45,11 @@ class Assembly:
     name: str
     organism: str
     assembly: str
-    licence: str
     url: str
     file: str
     contigs: dict[str, KnownContig]
     other_names: tuple[str, ...] = ()
+    licence: str = ""
     size: int | None = None
     md5: str | None = None
     sha256: str | None = None

@@ -91,7 +91,7 @@ class Stream:
 
     def feed(self, codes: Codes) -> HNetOutput:
         """Run the next bases; the output covers them alone (a batch of one row)."""
-        output = _forward(self._model, codes[None], self._state, None)
+        output = forward(self._model, codes[None], self._state, None)
         self._state = output.state
         return output
 
@@ -152,23 +152,23 @@ class _Long:
     def __init__(self, model: HNetLM, context: int | None) -> None:
         self._model, self._context = model, context
         self._state: InnerState | None = None
-        self._ahead = _nothing_before(model, 1)
+        self._ahead = nothing_before(model, 1)
         self._before: Codes = np.zeros(0, dtype=np.uint8)
 
     def run(self, part: Part) -> Bases:
         """Run the next part."""
         if self._context is None:
-            output = _forward(self._model, part.codes[None], self._state, None)
+            output = forward(self._model, part.codes[None], self._state, None)
             self._state = output.state
             skip, codes = 0, part.codes
         else:
             codes = np.concatenate([self._before, part.codes])
-            output = _forward(self._model, codes[None], None, None)
+            output = forward(self._model, codes[None], None, None)
             skip = len(self._before)
             self._before = codes[len(codes) - min(self._context, len(codes)) :]
         logits = torch.cat([self._ahead, output.logits[:, skip:]], dim=1)
         self._ahead = logits[:, -1:]
-        bits = _bits(self._model, logits[:, :-1], part.codes[None])[0]
+        bits = bits_of(self._model, logits[:, :-1], part.codes[None])[0]
         return _bases(part, bits, output, 0, skip, len(codes))
 
 
@@ -184,9 +184,9 @@ def _run_group(group: list[Part], model: HNetLM, piece: int) -> Iterator[Bases]:
         for row, index in enumerate(batch):
             codes[row, : len(group[index].codes)] = group[index].codes
         lengths = torch.tensor([len(group[index].codes) for index in batch])
-        output = _forward(model, codes, None, lengths)
-        logits = torch.cat([_nothing_before(model, len(batch)), output.logits[:, :-1]], dim=1)
-        bits = _bits(model, logits, codes)
+        output = forward(model, codes, None, lengths)
+        logits = torch.cat([nothing_before(model, len(batch)), output.logits[:, :-1]], dim=1)
+        bits = bits_of(model, logits, codes)
         for row, index in enumerate(batch):
             length = len(group[index].codes)
             done[index] = _bases(group[index], bits[row, :length], output, row, 0, length)
@@ -194,7 +194,8 @@ def _run_group(group: list[Part], model: HNetLM, piece: int) -> Iterator[Bases]:
         yield done[index]
 
 
-def _forward(model: HNetLM, codes: Codes, state: InnerState | None, lengths: Tensor | None) -> HNetOutput:
+def forward(model: HNetLM, codes: Codes, state: InnerState | None, lengths: Tensor | None) -> HNetOutput:
+    """Run a model without gradients over codes (B, L), whose rows have `lengths` valid bases (all where None)."""
     device = model.embeddings.weight.device
     ids = torch.from_numpy(alphabet(model.config.alphabet).encode(codes)).to(device).long()
     with torch.inference_mode():
@@ -202,13 +203,14 @@ def _forward(model: HNetLM, codes: Codes, state: InnerState | None, lengths: Ten
     return output
 
 
-def _nothing_before(model: HNetLM, rows: int) -> Tensor:
+def nothing_before(model: HNetLM, rows: int) -> Tensor:
     """Return logits (rows, 1, V) for a base with nothing before it: all letters alike."""
     weight = model.lm_head.weight
     return torch.zeros(rows, 1, model.config.vocab_size, device=weight.device, dtype=weight.dtype)
 
 
-def _bits(model: HNetLM, logits: Tensor, codes: Codes) -> NDArray[np.float64]:
+def bits_of(model: HNetLM, logits: Tensor, codes: Codes) -> NDArray[np.float64]:
+    """Return -log2 p (B, L) of bases under the logits at their own places; 0 where a base is not A, C, G or T."""
     # In float64, and divided base by base, so that a uniform model costs exactly 2.
     targets = targets_of(torch.from_numpy(np.array(codes)).to(logits.device))
     nats = base_nats(logits.double(), targets, alphabet(model.config.alphabet))

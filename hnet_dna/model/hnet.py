@@ -6,7 +6,7 @@ Parameter names are the reference's (`backbone.encoder...`, `backbone.main_netwo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -127,6 +127,23 @@ class ChunkingStage(nn.Module):
 def build_stage(config: ModelConfig, layout: Layout, index: int = 0) -> Innermost | ChunkingStage:
     """Build stage `index` and everything inside it."""
     return Innermost(config, layout, index) if len(layout) == 1 else ChunkingStage(config, layout, index)
+
+
+def select_rows(state: InnerState, index: Tensor) -> InnerState:
+    """Return a state whose row i is row `index[i]` of the given one, as when a beginning has several endings."""
+    selected: InnerState = _select(state, index)
+    return selected
+
+
+def _select(value: Any, index: Tensor) -> Any:
+    if isinstance(value, Tensor):
+        return value[index.to(value.device)]
+    if isinstance(value, StageState):
+        return StageState(**{name: _select(part, index) for name, part in vars(value).items()})
+    if isinstance(value, tuple):
+        parts = [_select(part, index) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
 
 
 def _pad_parameter(config: ModelConfig, index: int) -> nn.Parameter | None:

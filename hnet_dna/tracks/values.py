@@ -119,6 +119,23 @@ class Values:
                         if v == v  # not NaN
                     )
 
+    def write_parquet(self, path: Path) -> None:
+        """Write columns contig, position (0-based) and value (float32), a row group for each block of bases."""
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ModuleNotFoundError:
+            raise UsageError("writing Parquet needs pyarrow: pip install 'hnet-dna[parquet]'") from None
+        text = pa.dictionary(pa.int32(), pa.string())
+        schema = pa.schema([("contig", text), ("position", pa.int64()), ("value", pa.float32())])
+        with write_beside(path) as temporary, pq.ParquetWriter(str(temporary), schema) as file:
+            for name in self._contigs:
+                for start, end, offset in self.blocks(name):
+                    values = self.read(offset, end - start)
+                    known = np.flatnonzero(~np.isnan(values))
+                    contig = pa.DictionaryArray.from_arrays(np.zeros(len(known), dtype=np.int32), pa.array([name]))
+                    file.write_table(pa.table([contig, known + start, values[known]], schema=schema))
+
     def _check(self, path: Path, reader: object) -> None:
         """Read back what was written before anybody is told that it is there."""
         file = reader.open(str(path))  # type: ignore[attr-defined]

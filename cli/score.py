@@ -1,0 +1,133 @@
+"""`hnet-dna score`: log2 p of bases, regions and variants."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hnet_dna.errors import UsageError
+
+from . import show
+from .segment import output
+
+if TYPE_CHECKING:
+    from hnet_dna.data.genome import Genome
+    from hnet_dna.model.lm import HNetLM
+
+
+def score(
+    fasta: Annotated[
+        str | None, typer.Argument(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
+    vcf: Annotated[str | None, typer.Option(help="Score these variants instead; '-' reads stdin.")] = None,
+    genome: Annotated[str | None, typer.Option(help="With --vcf: the reference, as FASTA would be given.")] = None,
+    regions: Annotated[Path | None, typer.Option(help="BED: print sum and mean for each region.")] = None,
+    strand: Annotated[str, typer.Option(help="+, - or both (the mean).")] = "both",
+    bigwig: Annotated[Path | None, typer.Option(help="Write log2 p per base here.")] = None,
+    bedgraph: Annotated[Path | None, typer.Option(help="The same as bedGraph.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="The same as Parquet.")] = None,
+    window: Annotated[int, typer.Option(help="With --vcf: bases of reference around a variant.", min=2)] = 1024,
+    context: Annotated[int, typer.Option(help="With --regions: bases read around each.", min=0)] = 4096,
+    strict: Annotated[bool, typer.Option("--strict", help="With --vcf: stop at a REF that differs.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write table or VCF here; .vcf.gz is compressed and indexed.")
+    ] = None,
+) -> None:
+    """Score bases (log2 p), regions (sum and mean of log2 p) or variants (log-likelihood ratio of alleles).
+
+    Both strands are read by default: a base is predicted once from what comes before it and once from what comes after
+    it, and the mean is given. Unit is bits.
+
+    Examples: hnet-dna score genome.fa --model run --bigwig log2p.bw
+
+    hnet-dna score --vcf in.vcf.gz --genome genome.fa --model run > out.vcf
+    """
+    if model is None:
+        raise UsageError("score needs --model: a folder made by 'hnet-dna pretrain' or 'hnet-dna demo'")
+    if strand not in ("+", "-", "both"):
+        raise UsageError(f"--strand {strand}: expected +, - or both")
+    if vcf is None and fasta is None:
+        raise UsageError("give a FASTA file, or --vcf with --genome")
+    if vcf is not None and (fasta is not None or genome is None):
+        raise UsageError("--vcf takes its reference by --genome, and no other FASTA")
+    tracks = {"bigwig": bigwig, "bedgraph": bedgraph, "parquet": parquet}
+    if vcf is None and regions is None and not any(tracks.values()):
+        raise UsageError("say what to write: --bigwig, --bedgraph, --parquet or --regions")
+    from hnet_dna.data.fetch import open_genome
+    from hnet_dna.model.lm import HNetLM
+
+    opened = open_genome(genome or fasta or "")
+    loaded = show.on_device(HNetLM.from_pretrained(model))
+    if vcf is not None:
+        _variants(vcf, opened, loaded, str(model), window, strand, strict, out)
+        return
+    show.say_if_windowed(loaded)
+    if regions is not None:
+        _regions(regions, opened, loaded, strand, context, out)
+    if any(tracks.values()):
+        _tracks({kind: path for kind, path in tracks.items() if path is not None}, opened, loaded, strand)
+
+
+def _variants(
+    vcf: str, genome: Genome, model: HNetLM, name: str, window: int, strand: Any, strict: bool, out: Path | None
+) -> None:
+    from hnet_dna.tracks.bgzip import indexed
+    from hnet_dna.tracks.vcf import VcfScorer
+
+    compressed = out is not None and out.suffix == ".gz"
+    with ExitStack() as stack:
+        stream = stack.enter_context(indexed(out, "vcf") if compressed and out is not None else output(out))
+        bar = stack.enter_context(show.bar())
+        task = bar.add_task("scoring variants", total=None)
+        scorer = VcfScorer(
+            genome,
+            model,
+            name,
+            window,
+            strand,
+            strict,
+            on_records=lambda n: bar.update(task, description=f"{n:,} records"),
+        )
+        report = scorer.run(vcf, stream)
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.most_common())
+    show.notes.print(
+        f"{report.records:,} records, {report.scored:,} alleles scored" + (f"; skipped: {reasons}" if reasons else "")
+    )
+
+
+def _regions(path: Path, genome: Genome, model: HNetLM, strand: Any, context: int, out: Path | None) -> None:
+    from hnet_dna.data.regions import read_regions
+    from hnet_dna.evaluate.base_scores import region_scores
+
+    regions = read_regions(path, genome)
+    with output(out) as stream:
+        stream.write("#contig\tstart\tend\tname\tbases\tlog2p_sum\tlog2p_mean\n")
+        for found in region_scores(genome, regions, model, strand, context=context):
+            interval = found.region.interval
+            mean = f"{found.log2p / found.bases:.6f}" if found.bases else "."
+            stream.write(
+                f"{interval.contig}\t{interval.start}\t{interval.end}\t{found.region.name or '.'}\t{found.bases}\t"
+                f"{found.log2p:.4f}\t{mean}\n"
+            )
+
+
+def _tracks(paths: dict[str, Path], genome: Genome, model: HNetLM, strand: Any) -> None:
+    from hnet_dna.data.genome import whole
+    from hnet_dna.evaluate.base_scores import base_scores
+    from hnet_dna.tracks.values import Values
+
+    with Values() as values, show.bar() as bar:
+        task = bar.add_task("scoring", total=genome.length)
+        for contig in genome.contigs:
+            values.contig(contig.name, contig.length)
+        for scores in base_scores(genome, [whole(contig) for contig in genome.contigs], model, strand):
+            values.add(scores.contig, scores.start, scores.log2p)
+            bar.update(task, advance=len(scores.log2p), description=f"{scores.contig}:{scores.end:,}")
+        for kind, path in paths.items():
+            getattr(values, f"write_{kind}")(path)
+    print(f"wrote {', '.join(map(str, paths.values()))}", file=sys.stderr)

@@ -1,0 +1,172 @@
+"""How much less likely a model finds a sequence with a variant than without.
+
+The score of an allele is log2 p(window with it) - log2 p(window without it), over a window of the reference around the
+variant that never crosses a run of N, averaged over both strands by default. What comes before the variant is the same
+for all alleles, so it is run once and the alleles go on from its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hnet_dna.data.genome import Genome
+from hnet_dna.evaluate.stream import bits_of, forward, nothing_before
+from hnet_dna.model.hnet import select_rows
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, from_text, reverse_complement, to_text
+from hnet_dna.sequence.interval import Interval
+
+Strand = Literal["+", "-", "both"]
+_BATCH_BASES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Alleles at a place of the reference.
+
+    Attributes:
+        interval: bases of the reference that the alleles replace, 0-based half-open.
+        ref: what the record says stands there.
+        alts: one or more alternative alleles, letters A, C, G, T.
+    """
+
+    interval: Interval
+    ref: str
+    alts: tuple[str, ...]
+
+
+def reason_to_skip(ref: str, alt: str | None) -> str | None:
+    """Tell why an allele cannot be scored, None where it can."""
+    if alt is None or alt in ("", "."):
+        return "MISSING_ALT"
+    if alt == "*":
+        return "SPANNING_DELETION"
+    if alt.startswith("<"):
+        return "SYMBOLIC"
+    if "[" in alt or "]" in alt or alt.startswith(".") or alt.endswith("."):
+        return "BREAKEND"
+    if set(alt.upper()) - set("ACGT") or set(ref.upper()) - set("ACGT"):
+        return "NOT_ACGT"
+    return None
+
+
+def reference_differs(genome: Genome, interval: Interval, ref: str) -> bool:
+    """Tell whether the genome has other letters than `ref`, in any case, at an interval inside its contig."""
+    found = to_text(genome.codes(interval) & np.uint8(LETTER_BITS))
+    return found != ref.upper()
+
+
+def score_variants(
+    genome: Genome, variants: Sequence[Variant], model: HNetLM, *, window: int = 1024, strand: Strand = "both"
+) -> Iterator[list[float]]:
+    """Yield, for each variant in its order, the score of each alternative allele in bits.
+
+    Args:
+        genome: that the variants refer to.
+        variants: with a reference that agrees.
+        model: any with an alphabet.
+        window: bases of reference around a variant, half on each side.
+        strand: which strand's likelihood, or the mean of both.
+    """
+    half = max(1, window // 2)
+    batch: list[Variant] = []
+    for variant in variants:
+        batch.append(variant)
+        if len(batch) * window >= _BATCH_BASES:
+            yield from _score_batch(genome, batch, model, half, strand)
+            batch = []
+    if batch:
+        yield from _score_batch(genome, batch, model, half, strand)
+
+
+@dataclass(frozen=True)
+class _Window:
+    before: Codes
+    after: Codes
+    alleles: tuple[Codes, ...]  # the reference first
+
+
+def _score_batch(
+    genome: Genome, batch: Sequence[Variant], model: HNetLM, half: int, strand: Strand
+) -> list[list[float]]:
+    windows = [_window(genome, variant, half) for variant in batch]
+    runs = []
+    if strand != "-":
+        runs.append(_log2p(windows, model))
+    if strand != "+":
+        flipped = [
+            _Window(
+                reverse_complement(w.after), reverse_complement(w.before), tuple(map(reverse_complement, w.alleles))
+            )
+            for w in windows
+        ]
+        runs.append(_log2p(flipped, model))
+    scores = []
+    for row in range(len(batch)):
+        alleles = np.mean([run[row] for run in runs], axis=0)
+        scores.append([float(allele - alleles[0]) for allele in alleles[1:]])
+    return scores
+
+
+def _window(genome: Genome, variant: Variant, half: int) -> _Window:
+    """Cut the window out of the stretch between runs of N that holds the variant, indels at their leftmost place."""
+    contig, alleles = variant.interval.contig, (variant.ref.upper(), *(alt.upper() for alt in variant.alts))
+    start, alleles = _leftmost(genome, contig, variant.interval.start, alleles)
+    end = start + len(alleles[0])
+    length = genome[contig].length
+    before = genome.codes(Interval(contig, max(0, start - half), start))
+    after = genome.codes(Interval(contig, end, min(length, end + half)))
+    last_n = np.flatnonzero((before & LETTER_BITS) == N_CODE)
+    first_n = np.flatnonzero((after & LETTER_BITS) == N_CODE)
+    before = before[last_n[-1] + 1 :] if len(last_n) else before
+    after = after[: first_n[0]] if len(first_n) else after
+    return _Window(before, after, tuple(from_text(allele) for allele in alleles))
+
+
+def _leftmost(genome: Genome, contig: str, start: int, alleles: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """Shift alleles to the left as far as the same sequence results, so that one indel has one window."""
+    while len(alleles) > 1 and len({a[-1:] for a in alleles}) == 1 and all(alleles):
+        if min(map(len, alleles)) == 1:
+            if start == 0:
+                break
+            base = to_text(genome.codes(Interval(contig, start - 1, start)) & np.uint8(LETTER_BITS))
+            if base not in "ACGT":
+                break
+            start, alleles = start - 1, tuple(base + a for a in alleles)
+        alleles = tuple(a[:-1] for a in alleles)
+    while min(map(len, alleles)) > 1 and len({a[0] for a in alleles}) == 1:
+        start, alleles = start + 1, tuple(a[1:] for a in alleles)
+    return start, alleles
+
+
+def _log2p(windows: Sequence[_Window], model: HNetLM) -> list[NDArray[np.float64]]:
+    """Return log2 p of alleles and what comes after, given what comes before, for each window."""
+    before, lengths = _pad([w.before for w in windows])
+    state, ahead = None, nothing_before(model, len(windows))
+    if before.shape[1]:
+        output = forward(model, before, None, lengths)
+        state = output.state
+        padded = torch.cat([ahead, output.logits], dim=1)
+        ahead = padded[torch.arange(len(windows)), lengths.to(padded.device)][:, None]
+    owner = torch.tensor([row for row, w in enumerate(windows) for _ in w.alleles])
+    sequences = [np.concatenate([allele, w.after]) for w in windows for allele in w.alleles]
+    codes, lengths = _pad(sequences)
+    output = forward(model, codes, None if state is None else select_rows(state, owner), lengths)
+    logits = torch.cat([ahead[owner.to(ahead.device)], output.logits[:, :-1]], dim=1)
+    bits = bits_of(model, logits, codes).sum(axis=1)
+    ends = np.cumsum([len(w.alleles) for w in windows])
+    return [-part for part in np.split(bits, ends[:-1])]
+
+
+def _pad(sequences: Sequence[Codes]) -> tuple[Codes, Tensor]:
+    codes = np.full((len(sequences), max(map(len, sequences))), N_CODE, dtype=np.uint8)
+    for row, sequence in enumerate(sequences):
+        codes[row, : len(sequence)] = sequence
+    return codes, torch.tensor([len(sequence) for sequence in sequences])
