@@ -64,5 +64,6 @@ def demo(
         "Next:\n"
         f"  load {fasta} as genome in IGV, then {bed}\n"
         f"  hnet-dna segment YOUR.fa --model {run.path} > boundaries.bed\n"
-        "  hnet-dna pretrain --genome YOUR.fa --out run --minutes 30"
+        "  hnet-dna pretrain --genome YOUR.fa --out run --minutes 30",
+        soft_wrap=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated, Any
@@ -12,7 +13,10 @@ from typer.core import TyperGroup
 from hnet_dna import __version__
 from hnet_dna.errors import HNetError
 
-from . import demo, genome, pretrain, score, segment
+from . import demo, evaluate, generate, genome, pretrain, score, segment
+
+# What a disk or a folder can be at fault for.
+_NO_BUGS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EIO}
 
 
 class ErrorBoundary(TyperGroup):
@@ -25,13 +29,27 @@ class ErrorBoundary(TyperGroup):
         except HNetError as error:
             typer.echo(f"{type(error).__name__}: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
-        except BrokenPipeError:
-            # The reader of our output has left, as `head` does. Python must not try to flush stdout once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # the reader of our output has left, as `head` does
+            _forget_stdout()
             raise typer.Exit(141) from None
+        except OSError as error:
+            if error.errno not in _NO_BUGS:
+                raise
+            _forget_stdout()
+            where = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"OSError: {where}{error.strerror}", err=True)
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
+
+
+def _forget_stdout() -> None:
+    """Keep Python from flushing to a stdout that takes nothing any more."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return  # stdout is no file, as in tests
 
 
 app = typer.Typer(
@@ -62,5 +80,7 @@ def _main(
 app.command("pretrain")(pretrain.pretrain)
 app.command("segment")(segment.segment)
 app.command("score")(score.score)
+app.command("evaluate")(evaluate.evaluate)
+app.command("generate")(generate.generate)
 app.command("demo")(demo.demo)
 app.add_typer(genome.genome, name="genome")

@@ -115,7 +115,7 @@ def pretrain(
     comparison = train_and_compare(model, opened, parts, recipe, budget, run, resume=resume, workers=workers)
     if comparison is not None:
         show.results.print(show.comparison_table(comparison, f"{preset} ({model.config})"))
-    show.results.print(f"Model: {out}\nNext:  hnet-dna segment FASTA --model {out} > boundaries.bed")
+    show.results.print(f"Model: {out}\nNext:  hnet-dna segment FASTA --model {out} > boundaries.bed", soft_wrap=True)
 
 
 def open_genome(genome: str, letters: Alphabet) -> Genome:

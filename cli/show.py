@@ -82,13 +82,43 @@ def training_line(report: StepReport) -> str:
 
 def comparison_table(comparison: Comparison, model_name: str) -> Table:
     """Build the closing table: the model beside uniform and Markov models."""
-    table = Table(title=f"Held-out bits per base ({comparison.bases:,} bases)")
+    from hnet_dna.evaluate.markov import MIXTURE, markov_name
+
+    whole = comparison.whole
+    bits = whole.bits_per_base
+    table = Table(title=f"Held-out bits per base ({whole.bases:,} bases)")
     table.add_column("model")
     table.add_column("bits/base", justify="right")
     table.add_column("")
     chunks = " / ".join(f"{n:.2f}" for n in comparison.model.positions_per_chunk)
-    table.add_row(model_name, f"{comparison.model.bits_per_base:.4f}", f"{chunks} bases/chunk" if chunks else "")
-    table.add_row("uniform", "2.0000", "")
-    for order, bits in comparison.markov.items():
-        table.add_row(f"Markov, k = {order}", f"{bits:.4f}", "best k" if order == comparison.best_order else "")
+    table.add_row(model_name, f"{bits['model']:.4f}", f"{chunks} bases/chunk" if chunks else "")
+    table.add_row("uniform", f"{bits['uniform']:.4f}", "")
+    for order in comparison.orders:
+        best = "best k" if order == comparison.best_order else ""
+        table.add_row(f"Markov, k = {order}", f"{bits[markov_name(order)]:.4f}", best)
+    table.add_row("mixture of all k", f"{bits[MIXTURE]:.4f}", "")
+    return table
+
+
+def classes_table(comparison: Comparison) -> Table:
+    """Build the table of classes: contigs, repeats, annotation."""
+    from hnet_dna.evaluate.markov import MIXTURE, markov_name
+
+    best = comparison.best_order
+    table = Table(title="By class")
+    table.add_column("class")
+    for column in ("bases", "model", "95 %", f"Markov, k = {best}", "mixture"):
+        table.add_column(column, justify="right")
+    for found in comparison.classes:
+        bits = found.bits_per_base
+        interval = f"{found.low:.4f} to {found.high:.4f}" if found.low == found.low else "-"
+        name = found.name if found.group in ("all", "repeats", "annotation") else f"{found.group} {found.name}"
+        table.add_row(
+            name,
+            f"{found.bases:,}",
+            f"{bits['model']:.4f}",
+            interval,
+            f"{bits[markov_name(best)]:.4f}",
+            f"{bits[MIXTURE]:.4f}",
+        )
     return table

@@ -52,7 +52,7 @@ def main() -> None:
     name, gene_start, gene_end = first_long_gene(contig)
     model = HNetLM.from_pretrained(arguments.demo / "run").eval()
     origin = gene_start - CONTEXT
-    stage = Stream(model).feed(codes[origin : gene_end + 200]).stages[0]
+    stage = Stream(model).feed(codes[origin : gene_end + 300]).stages[0]
     prob = stage.boundary_prob[0].numpy()
     begins = stage.boundary_mask[0].numpy()
 

@@ -51,6 +51,20 @@ def read_fasta(path: str | Path) -> Iterator[Piece]:
         yield from parser.parse(stream)
 
 
+def read_records(path: str | Path) -> Iterator[tuple[str, Codes]]:
+    """Yield name and whole sequence of each record; for short records, since each is held in memory."""
+    name: str | None = None
+    held: list[Codes] = []
+    for piece in read_fasta(path):
+        if name is not None and piece.record != name:
+            yield name, np.concatenate(held)
+            held = []
+        name = piece.record
+        held.append(piece.codes)
+    if name is not None:
+        yield name, np.concatenate(held)
+
+
 @contextmanager
 def _open(path: str | Path) -> Iterator[BinaryIO]:
     if str(path) == "-":

@@ -66,21 +66,26 @@ def read_regions(path: Path, genome: Genome) -> list[Region]:
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return numbered lines split into columns, without comments, blank lines and browser settings."""
+    """Return numbered lines split into columns, without comments and browser settings."""
+    found = []
+    for number, line in read_lines(path, "a BED file"):
+        fields = line.split("\t") if "\t" in line else line.split()
+        if not line.startswith("#") and line.split()[0] not in ("track", "browser"):
+            found.append((number, fields))
+    return found
+
+
+def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
+    """Return the numbered lines of a text file, plain or gzip, that are not blank."""
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode()
     except FileNotFoundError:
-        raise SequenceError(f"{path}: no such file; expected a BED file") from None
+        raise SequenceError(f"{path}: no such file; expected {expected}") from None
     except IsADirectoryError:
-        raise SequenceError(f"{path} is a directory; expected a BED file") from None
+        raise SequenceError(f"{path} is a directory; expected {expected}") from None
     except UnicodeDecodeError:
-        raise SequenceError(f"{path} is not text; expected a BED file") from None
+        raise SequenceError(f"{path} is not text; expected {expected}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SequenceError(f"{path}: the compressed data is cut short or damaged ({error})") from None
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if line.strip() and not line.startswith("#") and line.split()[0] not in ("track", "browser"):
-            found.append((number, fields))
-    return found
+    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]

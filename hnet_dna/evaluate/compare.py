@@ -1,17 +1,21 @@
-"""Held-out bits per base of a model beside those of uniform and Markov models."""
+"""Held-out bits per base of a model beside those of uniform and Markov models, as a whole and by class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.data.split import Split
-from hnet_dna.evaluate.markov import MAX_ORDER, markov_bits
+from hnet_dna.evaluate.breakdown import Breakdown, ClassBits
+from hnet_dna.evaluate.markov import MAX_ORDER, MIXTURE, Baselines, markov_name
 from hnet_dna.evaluate.score import Score
 from hnet_dna.evaluate.stream import annotate
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.interval import Interval
+
+MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -19,31 +23,34 @@ class Comparison:
     """Bits per base on the held-out part.
 
     Attributes:
-        model: sums for the model, each held-out segment streamed whole.
-        markov: bits per base by order k, from 1.
-        bases: bases A, C, G, T held out.
+        model: sums for the model, each held-out stretch streamed whole.
+        classes: bits per base by class, all bases first.
+        orders: of the Markov models.
     """
 
     model: Score
-    markov: dict[int, float]
-    bases: int
+    classes: list[ClassBits]
+    orders: tuple[int, ...]
+
+    @property
+    def whole(self) -> ClassBits:
+        """All held-out bases."""
+        return self.classes[0]
 
     @property
     def best_order(self) -> int:
         """The k with the fewest bits."""
-        return min(self.markov, key=lambda order: self.markov[order])
+        return min(self.orders, key=lambda order: self.whole.bits_per_base[markov_name(order)])
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         return {
-            "held_out_bases": self.bases,
-            "bits_per_base": {
-                "model": self.model.bits_per_base,
-                "uniform": 2.0,
-                **{f"markov_{order}": bits for order, bits in self.markov.items()},
-            },
+            "held_out_bases": self.whole.bases,
+            "bits_per_base": self.whole.bits_per_base,
+            "bits_per_base_95": [self.whole.low, self.whole.high],
             "best_markov_order": self.best_order,
             "positions_per_chunk": self.model.positions_per_chunk,
+            "classes": [asdict(found) for found in self.classes[1:]],
         }
 
 
@@ -52,24 +59,30 @@ def compare(
     genome: Genome,
     split: Split,
     *,
-    orders: range = range(1, MAX_ORDER + 1),
+    annotation: Mapping[str, Sequence[Interval]] | None = None,
+    orders: Sequence[int] = range(1, MAX_ORDER + 1),
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Comparison | None:
     """Evaluate on the held-out part; None where it has no base at all.
 
-    `on_progress` is called with what is being done and the share of it done.
+    Args:
+        model: any with an alphabet.
+        genome: what to evaluate on.
+        split: `held_out` is predicted, `train` is what the Markov models count.
+        annotation: classes of intervals to report on.
+        orders: of the Markov models.
+        on_progress: called with what is being done and the share of it done.
     """
-    held_out = [genome.codes(segment) for interval in split.held_out for segment in genome.segments(interval)]
-    total = sum(map(len, held_out))
+    total = sum(len(segment) for interval in split.held_out for segment in genome.segments(interval))
     if not total:
         return None
+    on_progress("counting words for the Markov models", 0.0)
+    train = [genome.codes(segment) for interval in split.train for segment in genome.segments(interval)]
+    baselines = Baselines(train, orders)
+    breakdown = Breakdown([MODEL, "uniform", *map(markov_name, orders), MIXTURE], annotation)
     score = Score()
     for bases in annotate(forward_pieces(genome, split.held_out), model):
         score += Score.of(bases)
-        on_progress("evaluating the model", score.read / total)
-    train = [genome.codes(segment) for interval in split.train for segment in genome.segments(interval)]
-    markov = {}
-    for order in orders:
-        on_progress(f"Markov model, k = {order}", (order - 1) / len(orders))
-        markov[order] = markov_bits(train, held_out, order)
-    return Comparison(score, markov, score.bases)
+        breakdown.add(bases, {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)})
+        on_progress("evaluating", score.read / total)
+    return Comparison(score, breakdown.results(), tuple(orders))

@@ -1,4 +1,4 @@
-"""Order-k Markov models, the baseline that any DNA language model has to beat.
+"""Order-k Markov models, the baseline that any DNA language model has to beat, and a mixture of them.
 
 Counts come from both strands of the training part, with one pseudo-count per letter. A base without k bases before it
 in its segment costs 2 bits. Any letter other than A, C, G, T breaks the context.
@@ -15,58 +15,115 @@ from hnet_dna.sequence.codes import LETTER_BITS, Codes, reverse_complement
 
 _BLOCK = 1 << 22
 MAX_ORDER = 12
+MIXTURE_DECAY = 0.95  # how much of an order's past success counts one base later
+_TILE = 64
 
 
-def markov_bits(train: Iterable[Codes], held_out: Sequence[Codes], order: int) -> float:
-    """Return bits per base of an order-k model on held-out segments.
+class MarkovModel:
+    """Counts of words of k + 1 letters; memory is 4^(k+2) bytes."""
 
-    Args:
-        train, held_out: segments of nucleotide codes.
-        order: k, 0 to 12; memory is 4^(k+2) bytes.
+    def __init__(self, order: int, train: Iterable[Codes]) -> None:
+        """Count the words of both strands of segments of nucleotide codes."""
+        if not 0 <= order <= MAX_ORDER:
+            raise ValueError(f"order: expected 0 to {MAX_ORDER}, got {order}")
+        self.order = order
+        counts = np.zeros(4 ** (order + 1), dtype=np.uint32)
+        one = np.uint32(1)
+        for segment in train:
+            for start in range(0, max(len(segment) - order, 0), _BLOCK):
+                block = segment[start : start + _BLOCK + order]  # overlapping by k, so that each word is in one block
+                for strand in (block, reverse_complement(block)):
+                    words, known = _words(strand, order + 1)
+                    np.add.at(counts, words[known], one)
+        self._table = counts.reshape(-1, 4)
 
-    Returns:
-        Total bits over bases A, C, G, T divided by their number.
+    def bits(self, segment: Codes) -> NDArray[np.float64]:
+        """Return -log2 p of each base of a segment in float64, 0 where it is not A, C, G or T."""
+        bits = np.where((segment & LETTER_BITS) < 4, 2.0, 0.0)
+        for start in range(0, max(len(segment) - self.order, 0), _BLOCK):
+            words, known = _words(segment[start : start + _BLOCK + self.order], self.order + 1)
+            context = self._table[words[known] >> 2].astype(np.float64)
+            hits = np.take_along_axis(context, (words[known] & 3)[:, None], axis=1)[:, 0]
+            place = np.flatnonzero(known) + start + self.order
+            bits[place] = -np.log2((hits + 1.0) / (context.sum(axis=1) + 4.0))
+        return bits
+
+
+class Baselines:
+    """Uniform, Markov models of several orders and their mixture, fed with a sequence in pieces.
+
+    The mixture is that of the DNA compressors of the GeCo family: the weight of a model at base t is in proportion to
+    2^-s, s being the bits that it has spent so far, forgotten at a rate of `MIXTURE_DECAY` per base. What predicted
+    well lately is trusted more.
     """
-    if not 0 <= order <= MAX_ORDER:
-        raise ValueError(f"order: expected 0 to {MAX_ORDER}, got {order}")
-    counts = np.zeros(4 ** (order + 1), dtype=np.uint32)
-    one = np.uint32(1)
-    for segment in train:
-        for block in _blocks(segment, order):
-            for strand in (block, reverse_complement(block)):
-                np.add.at(counts, _words(strand, order + 1), one)
-    table = counts.reshape(-1, 4)
-    bits, bases = 0.0, 0
-    for segment in held_out:
-        scored = 0
-        for block in _blocks(segment, order):
-            words = _words(block, order + 1)
-            context = table[words >> 2].astype(np.float64)
-            hits = np.take_along_axis(context, (words & 3)[:, None], axis=1)[:, 0]
-            bits -= float(np.log2((hits + 1.0) / (context.sum(axis=1) + 4.0)).sum())
-            scored += len(words)
-        known = int(((segment & LETTER_BITS) < 4).sum())
-        bits += 2.0 * (known - scored)
-        bases += known
-    return bits / bases if bases else float("nan")
+
+    def __init__(self, train: Sequence[Codes], orders: Iterable[int]) -> None:
+        """Count words of every order in segments of nucleotide codes."""
+        self._models = [MarkovModel(order, train) for order in orders]
+        self._context = max((model.order for model in self._models), default=0)
+        self._before: Codes = np.zeros(0, dtype=np.uint8)
+        self._spent = np.zeros(len(self._models))
+
+    def feed(self, codes: Codes, *, first: bool) -> dict[str, NDArray[np.float64]]:
+        """Return -log2 p of each base under each baseline; `first` begins a new sequence."""
+        if first:
+            self._before, self._spent = self._before[:0], np.zeros(len(self._models))
+        joined = np.concatenate([self._before, codes])
+        skip = len(self._before)
+        known = (codes & LETTER_BITS) < 4
+        bits = {"uniform": np.where(known, 2.0, 0.0)}
+        each = [model.bits(joined)[skip:] for model in self._models]
+        bits |= {markov_name(model.order): found for model, found in zip(self._models, each, strict=True)}
+        if each:
+            bits[MIXTURE] = self._mix(np.stack(each), known)
+        self._before = joined[len(joined) - min(self._context, len(joined)) :]
+        return bits
+
+    def _mix(self, bits: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+        spent = _decayed_sums(bits, self._spent)
+        last, spent = spent[:, -1], spent[:, :-1]
+        weights = np.exp2(spent.min(axis=0) - spent)
+        mixed = -np.log2((weights * np.exp2(-bits)).sum(axis=0) / weights.sum(axis=0))
+        self._spent = last
+        return np.where(known, mixed, 0.0)
 
 
-def _blocks(segment: Codes, order: int) -> Iterable[Codes]:
-    """Cut a segment into blocks that overlap by `order`, so that every word lies in exactly one."""
-    for start in range(0, max(len(segment) - order, 0), _BLOCK):
-        yield segment[start : start + _BLOCK + order]
+MIXTURE = "markov_mixture"
 
 
-def _words(codes: Codes, length: int) -> NDArray[np.int64]:
-    """Return the base-4 number of every word of `length` letters A, C, G, T."""
+def markov_name(order: int) -> str:
+    """Return the name under which results of an order are kept."""
+    return f"markov_{order}"
+
+
+def _decayed_sums(values: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return s (K, L+1) with s[:, 0] = before and s[:, t] = decay s[:, t-1] + values[:, t-1], tile by tile."""
+    count, length = values.shape
+    tiles = length // _TILE + 1
+    padded = np.zeros((count, tiles * _TILE))
+    padded[:, :length] = values
+    tiled = padded.reshape(count, tiles, _TILE)
+    i = np.arange(_TILE)
+    powers = MIXTURE_DECAY ** np.arange(_TILE + 1.0)
+    inside = np.where(i[:, None] > i, powers[np.maximum(i[:, None] - i - 1, 0)], 0.0)
+    sums = tiled @ inside.T
+    added = tiled @ powers[_TILE - 1 - i]
+    carried = np.zeros((count, tiles))
+    carried[:, 0] = before
+    for tile in range(1, tiles):
+        carried[:, tile] = powers[_TILE] * carried[:, tile - 1] + added[:, tile - 1]
+    sums += carried[..., None] * powers[i]
+    return sums.reshape(count, -1)[:, : length + 1]
+
+
+def _words(codes: Codes, length: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the base-4 number of every word of `length` letters, and whether all of them are A, C, G or T."""
     letters = codes & LETTER_BITS
-    n = len(letters) - length + 1
-    if n <= 0:
-        return np.zeros(0, dtype=np.int64)
+    n = max(len(letters) - length + 1, 0)
     words = np.zeros(n, dtype=np.int64)
     known = np.ones(n, dtype=bool)
     for offset in range(length):
         letter = letters[offset : offset + n]
         words = (words << 2) | letter
         known &= letter < 4
-    return words[known]
+    return words, known

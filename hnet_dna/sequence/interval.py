@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ class Interval:
 def union(intervals: Iterable[Interval]) -> list[Interval]:
     """Return the same bases as sorted intervals that neither overlap nor touch."""
     merged: list[Interval] = []
-    for interval in sorted(intervals):
+    for interval in sorted(interval for interval in intervals if len(interval)):
         if merged and merged[-1].contig == interval.contig and merged[-1].end >= interval.start:
             end = max(merged[-1].end, interval.end)
             merged[-1] = Interval(interval.contig, merged[-1].start, end)
@@ -54,3 +55,23 @@ def intersection(left: Iterable[Interval], right: Iterable[Interval]) -> list[In
         else:
             j += 1
     return union(common)
+
+
+def difference(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]:
+    """Return the bases of `left` that are not in `right`, as sorted intervals that neither overlap nor touch."""
+    by_contig: dict[str, list[Interval]] = {}
+    for interval in union(right):
+        by_contig.setdefault(interval.contig, []).append(interval)
+    kept: list[Interval] = []
+    for interval in union(left):
+        start = interval.start
+        holes = by_contig.get(interval.contig, [])
+        for hole in holes[bisect_right(holes, start, key=lambda h: h.end) :]:
+            if hole.start >= interval.end:
+                break
+            if hole.start > start:
+                kept.append(Interval(interval.contig, start, hole.start))
+            start = max(start, hole.end)
+        if start < interval.end:
+            kept.append(Interval(interval.contig, start, interval.end))
+    return kept

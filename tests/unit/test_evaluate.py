@@ -11,10 +11,12 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 
 from hnet_dna.data.fasta import Piece
 from hnet_dna.data.genome import Genome
-from hnet_dna.evaluate.markov import markov_bits
+from hnet_dna.evaluate.breakdown import Breakdown
+from hnet_dna.evaluate.generate import Sampling, _choose, generate
+from hnet_dna.evaluate.markov import Baselines, MarkovModel
 from hnet_dna.evaluate.score import Score
 from hnet_dna.evaluate.strands import ReverseStrand
-from hnet_dna.evaluate.stream import Bases, annotate
+from hnet_dna.evaluate.stream import Bases, Part, annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import from_text
 from hnet_dna.sequence.interval import Interval
@@ -49,8 +51,102 @@ def test_markov_equals_dictionaries(order: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("hnet_dna.evaluate.markov._BLOCK", 100)
     train = [random_dna(900, 1), random_dna(33, 2), "AC"]
     held_out = [random_dna(200, 3), "ACGNACGTTGCA", "A"]
-    found = markov_bits([from_text(s) for s in train], [from_text(s) for s in held_out], order)
-    assert found == pytest.approx(naive_markov(train, held_out, order), abs=1e-12)
+    markov = MarkovModel(order, [from_text(s) for s in train])
+    bits = [markov.bits(from_text(s)) for s in held_out]
+    bases = sum(len(s.replace("N", "")) for s in held_out)
+    assert sum(b.sum() for b in bits) / bases == pytest.approx(naive_markov(train, held_out, order), abs=1e-12)
+    assert [b == "N" for b in held_out[1]] == (bits[1] == 0).tolist()
+
+
+@pytest.mark.parametrize("cuts", [[1000], [1, 63, 64, 65, 200, 607], [10] * 100])
+def test_baselines_do_not_depend_on_pieces(cuts: list[int]) -> None:
+    train = [from_text(random_dna(3000, 1))]
+    text = random_dna(500, 2) + "NR" + random_dna(498, 3)
+    codes = from_text(text)
+    whole = Baselines(train, [1, 3, 6]).feed(codes, first=True)
+    baselines = Baselines(train, [1, 3, 6])
+    baselines.feed(from_text(random_dna(77, 4)), first=True)  # a sequence before must leave no trace
+    parts = []
+    start = 0
+    for cut in cuts:
+        parts.append(baselines.feed(codes[start : start + cut], first=start == 0))
+        start += cut
+    for name, bits in whole.items():
+        np.testing.assert_allclose(np.concatenate([part[name] for part in parts]), bits, atol=1e-9)
+    assert whole["uniform"].sum() == 2 * 998
+
+
+def test_mixture_is_what_a_loop_says() -> None:
+    train = [from_text(random_dna(3000, 1))]
+    codes = from_text(random_dna(300, 2))
+    found = Baselines(train, [1, 4]).feed(codes, first=True)
+    spent, expected = np.zeros(2), []
+    each = np.stack([found["markov_1"], found["markov_4"]])
+    for t in range(300):
+        weights = 2.0 ** -(spent - spent.min())
+        expected.append(-np.log2((weights * 2.0 ** -each[:, t]).sum() / weights.sum()))
+        spent = 0.95 * spent + each[:, t]
+    np.testing.assert_allclose(found["markov_mixture"], expected, atol=1e-9)
+
+
+def test_breakdown_against_sets(tmp_path: Path) -> None:
+    text = random_dna(25_000, 5)
+    text = text[:8_000] + text[8_000:16_000].lower() + "NN" + text[16_000:]
+    annotation = {"gene": [Interval("a", 100, 300), Interval("a", 9_990, 15_000)], "none": [Interval("b", 0, 9)]}
+    random = np.random.default_rng(0)
+    bits = random.random(len(text)) * (np.array(list(text.upper())) != "N")
+    breakdown = Breakdown(["model", "other"], annotation)
+    for start in range(0, len(text), 7_001):
+        part = slice(start, min(start + 7_001, len(text)))
+        codes = from_text(text[part])
+        breakdown.add(Part("a", start, codes, False, False), {"model": bits[part], "other": 2 * bits[part]})
+    found = {(r.group, r.name): r for r in breakdown.results()}
+    assert set(found) == {
+        ("all", "all"), ("contig", "a"), ("repeats", "soft-masked"), ("repeats", "unique"), ("annotation", "gene"),
+    }  # fmt: skip
+    inside = {
+        ("all", "all"): [i for i, c in enumerate(text) if c != "N"],
+        ("repeats", "soft-masked"): list(range(8_000, 16_000)),
+        ("annotation", "gene"): [*range(100, 300), *range(9_990, 15_000)],
+    }
+    for key, places in inside.items():
+        assert found[key].bases == len(places)
+        assert found[key].bits_per_base["model"] == pytest.approx(bits[places].mean(), abs=1e-12)
+        assert found[key].bits_per_base["other"] == pytest.approx(2 * bits[places].mean(), abs=1e-12)
+        assert found[key].low < found[key].bits_per_base["model"] < found[key].high
+    soft, unique = found["repeats", "soft-masked"].bases, found["repeats", "unique"].bases
+    assert soft + unique == found["all", "all"].bases
+
+
+def test_generation_is_the_model_stepped_by_hand(model: HNetLM) -> None:
+    prompt = from_text(random_dna(30))
+    blocks = list(generate(model, 40, count=2, prompt=prompt, sampling=Sampling(temperature=0.8, seed=5)))
+    codes = np.concatenate([c for c, _ in blocks], axis=1)
+    log2p = np.concatenate([p for _, p in blocks], axis=1)
+    again = list(generate(model, 40, count=2, prompt=prompt, sampling=Sampling(temperature=0.8, seed=5)))
+    assert (np.concatenate([c for c, _ in again], axis=1) == codes).all()
+    other = next(generate(model, 40, count=2, prompt=prompt, sampling=Sampling(temperature=0.8, seed=6)))[0]
+    assert (other != codes).any()
+    assert (codes[0] != codes[1]).any()
+    for row in range(2):
+        ids = torch.tensor(np.concatenate([prompt, codes[row]]).astype(np.int64))
+        log_p = torch.log_softmax(model(ids[None]).logits[0, 29:-1, :4].detach(), dim=-1)
+        picked = log_p.gather(1, ids[30:, None])[:, 0] / math.log(2)
+        np.testing.assert_allclose(log2p[row], picked.numpy(), atol=1e-9)
+
+
+def test_greedy_and_nucleus_choose_what_they_should(model: HNetLM) -> None:
+    (greedy,) = (c for c, _ in generate(model, 25, prompt=from_text("ACGT"), sampling=Sampling(temperature=0)))
+    (narrow,) = (c for c, _ in generate(model, 25, prompt=from_text("ACGT"), sampling=Sampling(top_p=1e-9)))
+    assert (greedy == narrow).all()
+    ids = torch.tensor([[0, 1, 2, 3, *greedy[0].tolist()]])
+    best = model(ids).logits[0, 3:-1, :4].argmax(dim=-1)
+    assert best.tolist() == greedy[0].tolist()
+    scores = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]], dtype=torch.float64)).repeat(4000, 1)
+    drawn = _choose(scores, Sampling(top_p=0.7), torch.Generator().manual_seed(0))
+    shares = torch.bincount(drawn, minlength=4) / 4000
+    assert shares[2] == shares[3] == 0
+    assert float(shares[0]) == pytest.approx(0.625, abs=0.03)
 
 
 def pieces(texts: list[str], size: int = 1 << 20) -> Iterator[Piece]:

@@ -13,7 +13,7 @@ from hnet_dna.data.genome import Genome
 from hnet_dna.data.split import Split, base_counts, split_genome, training_segments
 from hnet_dna.data.windows import Position, WindowSampler
 from hnet_dna.errors import HNetError, SequenceError, UsageError
-from hnet_dna.sequence.interval import Interval, intersection, union
+from hnet_dna.sequence.interval import Interval, difference, intersection, union
 
 
 def bases(intervals: tuple[Interval, ...] | list[Interval]) -> set[tuple[str, int]]:
@@ -177,6 +177,7 @@ def test_interval_algebra_against_sets() -> None:
         )
         assert bases(union(left)) == bases(left)
         assert bases(intersection(left, right)) == bases(left) & bases(right)
-        for result in (union(left), intersection(left, right)):
+        assert bases(difference(left, right)) == bases(left) - bases(right)
+        for result in (union(left), intersection(left, right), difference(left, right)):
             assert result == sorted(result)
             assert all(a.contig != b.contig or a.end < b.start for a, b in pairwise(result))

@@ -1,0 +1,5 @@
+"""Runs the application by `python -m hnet_dna_cli`."""
+
+from .main import app
+
+app()

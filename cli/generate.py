@@ -1,0 +1,82 @@
+"""`hnet-dna generate`: sample sequences."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from hnet_dna.errors import UsageError
+
+from . import show
+from .segment import output
+
+if TYPE_CHECKING:
+    from hnet_dna.evaluate.generate import Sampling
+    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.sequence.codes import Codes
+
+_WIDTH = 60
+
+
+def generate(
+    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
+    length: Annotated[int, typer.Option(help="Bases to sample.", min=1)] = 1000,
+    count: Annotated[int, typer.Option(help="Sequences, for each prompt.", min=1)] = 1,
+    prompt: Annotated[str | None, typer.Option(help="FASTA whose records the sequences continue.")] = None,
+    temperature: Annotated[float, typer.Option(help="1 samples as the model says, 0 the likeliest.", min=0)] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Choose among the likeliest bases up to this probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same sequences.", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to stdout.")] = None,
+) -> None:
+    """Sample sequences as FASTA, with their log-likelihood (bits, without the prompt) in the header.
+
+    Example: hnet-dna generate --model run --length 2000 --count 3 --seed 7
+    """
+    if model is None:
+        raise UsageError("generate needs --model: a folder made by 'hnet-dna pretrain' or 'hnet-dna demo'")
+    if not 0 < top_p <= 1:
+        raise UsageError(f"--top-p {top_p}: expected above 0 and up to 1")
+    from hnet_dna.data.fasta import read_records
+    from hnet_dna.evaluate.generate import Sampling
+    from hnet_dna.model.lm import HNetLM
+
+    loaded = show.on_device(HNetLM.from_pretrained(model))
+    prompts: Iterable[tuple[str, Codes | None]] = [("generated", None)] if prompt is None else read_records(prompt)
+    with output(out) as stream:
+        for name, codes in prompts:
+            sampling = Sampling(temperature, top_p, seed)
+            _write(loaded, name, codes, length, count, sampling, stream)
+
+
+def _write(
+    model: HNetLM, name: str, prompt: Codes | None, length: int, count: int, sampling: Sampling, stream: TextIO
+) -> None:
+    """Sample into temporary files, since the header that comes first is known last."""
+    from hnet_dna.evaluate.generate import generate as sample
+    from hnet_dna.sequence.codes import to_text
+
+    log2p = [0.0] * count
+    with ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(count)]
+        written = 0
+        bar = stack.enter_context(show.bar())
+        task = bar.add_task("sampling", total=length)
+        for codes, scores in sample(model, length, count=count, prompt=prompt, sampling=sampling):
+            for row, file in enumerate(files):
+                file.write(to_text(codes[row]))
+                log2p[row] += float(scores[row].sum())
+            written += codes.shape[1]
+            bar.update(task, completed=written)
+        for row, file in enumerate(files):
+            stream.write(
+                f">{name}_{row + 1} length={length} log2p={log2p[row]:.4f} bits_per_base={-log2p[row] / length:.4f} "
+                f"temperature={sampling.temperature:g} top_p={sampling.top_p:g} seed={sampling.seed}\n"
+            )
+            file.seek(0)
+            while line := file.read(_WIDTH):
+                stream.write(line + "\n")

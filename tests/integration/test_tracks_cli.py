@@ -1,0 +1,204 @@
+"""segment, score, evaluate and generate as a user runs them, and what is left after an interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from typer.testing import Result
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    lively_model(small_config()).float().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def fasta(tmp_path: Path) -> Path:
+    return write_fasta(
+        tmp_path / "x.fa", {"b": random_dna(400) + "NN" + random_dna(80, 1).lower(), "a": random_dna(90, 2)}
+    )
+
+
+def leftovers(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name.startswith(".")}
+
+
+def test_segment_writes_bigwig_bedgraph_and_indexed_bed(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -> None:
+    bbi = pytest.importorskip("bbi")
+    out = tmp_path / "c.bed.gz"
+    options = ["--bigwig", tmp_path / "p.bw", "--bedgraph", tmp_path / "p.bedgraph", "--bgzip", "--out", out]
+    result = cli("segment", fasta, "--model", model, *options)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "c.bed.gz.tbi").exists()
+    assert bbi.chromsizes(str(tmp_path / "p.bw")) == {"a": 90, "b": 482}
+    assert (tmp_path / "p.bedgraph").read_text().startswith("b\t0\t1\t1\n")
+    assert leftovers(tmp_path) == set()
+    both = cli("segment", fasta, "--model", model, "--strand", "both", "--bigwig", tmp_path / "s.bw")
+    assert both.exit_code == 0, both.output
+    assert (tmp_path / "s.plus.bw").exists()
+    assert (tmp_path / "s.minus.bw").exists()
+
+
+@pytest.mark.parametrize("options", [["--points"], ["--nested", "--stage", "1"], ["--strand", "-"]])
+def test_segment_options_sort_for_bedtools(
+    cli: Cli, tmp_path: Path, model: Path, fasta: Path, options: list[str]
+) -> None:
+    result = cli("segment", fasta, "--model", model, *options)
+    assert result.exit_code == 0, result.output
+    (tmp_path / "o.bed").write_text(result.stdout)
+    if shutil.which("bedtools") is None:
+        pytest.skip("bedtools is not installed")
+    (tmp_path / "names").write_text("b\t482\na\t90\n")
+    command = ["bedtools", "sort", "-g", str(tmp_path / "names"), "-i", str(tmp_path / "o.bed")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout == result.stdout
+
+
+def test_segment_reads_stdin(tmp_path: Path, model: Path, fasta: Path) -> None:
+    command = [sys.executable, "-m", "hnet_dna_cli", "segment", "-", "--model", str(model)]
+    done = subprocess.run(command, input=fasta.read_text(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("b\t0\t")
+
+
+def test_global_attention_says_how_it_is_run(cli: Cli, tmp_path: Path, fasta: Path) -> None:
+    attention = {"num_heads": [3, 3, 5], "rotary_emb_dim": [4, 0, 4], "window_size": [-1, -1, -1]}
+    lively_model(small_config(attn_cfg=attention)).float().save_pretrained(tmp_path / "global")
+    result = cli("segment", fasta, "--model", tmp_path / "global")
+    assert result.exit_code == 0
+    assert "global attention" in result.stderr
+
+
+def test_score_tracks_and_regions(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -> None:
+    bbi = pytest.importorskip("bbi")
+    tracks = ["--bigwig", tmp_path / "l.bw", "--parquet", tmp_path / "l.parquet"]
+    assert cli("score", fasta, "--model", model, *tracks).exit_code == 0
+    table = pq.read_table(tmp_path / "l.parquet")  # type: ignore[no-untyped-call]
+    assert table.num_rows == 400 + 80 + 90
+    values = table.to_pydict()
+    assert values["contig"][0] == "b"
+    assert bbi.fetch(str(tmp_path / "l.bw"), "b", 7, 8)[0] == pytest.approx(values["value"][7])
+    (tmp_path / "r.bed").write_text("b\t0\t482\twhole\na\t10\t20\n")
+    result = cli("score", fasta, "--model", model, "--regions", tmp_path / "r.bed")
+    assert result.exit_code == 0, result.output
+    header, whole, part = [line.split("\t") for line in result.stdout.splitlines()]
+    assert header[-1] == "log2p_mean"
+    assert whole[3:5] == ["whole", "480"]
+    total = sum(v for c, v in zip(values["contig"], values["value"], strict=True) if c == "b")
+    assert float(whole[5]) == pytest.approx(total, abs=0.01)
+    assert part[4] == "10"
+
+
+def test_score_vcf_to_indexed_vcf(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -> None:
+    base = fasta.read_text().splitlines()[1][20]
+    other = "ACGT"[("ACGT".index(base) + 1) % 4]
+    vcf = tmp_path / "in.vcf"
+    vcf.write_text(
+        f"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nb\t21\t.\t{base}\t{other}\t.\t.\t.\n"
+    )
+    result = cli("score", "--vcf", vcf, "--genome", fasta, "--model", model, "--out", tmp_path / "out.vcf.gz")
+    assert result.exit_code == 0, result.output
+    assert "1 records, 1 alleles scored" in result.stderr
+    assert (tmp_path / "out.vcf.gz.tbi").exists()
+    assert leftovers(tmp_path) == set()
+    plain = cli("score", "--vcf", vcf, "--genome", fasta, "--model", model)
+    assert "HNET_LLR=" in plain.stdout.splitlines()[-1]
+    assert "##hnet_dna_command=" in plain.stdout
+
+
+def test_evaluate_by_class(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -> None:
+    gff = tmp_path / "a.gff3"
+    gff.write_text("b\tx\tgene\t1\t50\t.\t+\t.\tID=g\n")
+    command = ["evaluate", "--genome", fasta, "--model", model, "--held-out", "b", "--annotation", gff]
+    result = cli(*command, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["held_out_bases"] == 480
+    assert told["bits_per_base"]["uniform"] == 2.0
+    bases = {c["name"]: c["bases"] for c in told["classes"]}
+    assert bases == {"b": 480, "soft-masked": 80, "unique": 400, "gene": 50, "intergenic": 430}
+    table = cli(*command)
+    assert "mixture of all k" in table.stdout
+    assert "soft-masked" in table.stdout
+
+
+def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> None:
+    prompt = write_fasta(tmp_path / "p.fa", {"one": "ACGTAC", "two": "TTT"})
+    command = ["generate", "--model", model, "--length", 130, "--count", 2, "--prompt", prompt, "--seed", 3]
+    result = cli(*command)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    headers = [line for line in lines if line.startswith(">")]
+    assert [h.split()[0] for h in headers] == [">one_1", ">one_2", ">two_1", ">two_2"]
+    assert "log2p=-" in headers[0]
+    assert [len(line) for line in lines[1:4]] == [60, 60, 10]
+    assert cli(*command).stdout == result.stdout
+    assert cli("generate", "--model", model, "--length", 9).stdout.count(">") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["segment", "X", "--model", "M", "--strand", "x"], "expected +, - or both"),
+        (["segment", "X", "--model", "M", "--points", "--nested"], "not both"),
+        (["segment", "X", "--model", "M", "--bgzip"], "--bgzip needs --out"),
+        (["segment", "-", "--model", "M", "--strand", "-"], "need a file"),
+        (["segment", "X", "--model", "M", "--nested"], "nested chunks need an inner stage"),
+        (["segment", "X", "--model", "M", "--stage", "2"], "this model has 2 chunking stages; expected 0 to 1"),
+        (["score", "X"], "score needs --model"),
+        (["score", "X", "--model", "M"], "say what to write"),
+        (["score", "--vcf", "v.vcf", "--model", "M"], "--vcf takes its reference by --genome"),
+        (["evaluate", "--genome", "X"], "evaluate needs --genome and --model"),
+        (["generate"], "generate needs --model"),
+        (["generate", "--model", "M", "--top-p", "0"], "expected above 0"),
+    ],
+)
+def test_usage_errors(cli: Cli, model: Path, fasta: Path, arguments: list[str], message: str) -> None:
+    places = {"X": str(fasta), "M": str(model)}
+    result = cli(*(places.get(argument, argument) for argument in arguments))
+    assert result.exit_code == 2, result.output
+    assert message in one_line_error(result)
+
+
+def test_interrupted_segment_leaves_no_file(tmp_path: Path, model: Path) -> None:
+    big = write_fasta(tmp_path / "big.fa", {"a": random_dna(3_000_000)})
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "hnet_dna_cli", "segment", str(big), "--model", str(model)]
+    command += ["--bigwig", str(out / "p.bw"), "--out", str(out / "c.bed")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    for _ in range(600):
+        if any(out.iterdir()):
+            break
+        time.sleep(0.1)
+    assert any(out.iterdir()), "it never began to write"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_is_said(tmp_path: Path, model: Path, fasta: Path) -> None:
+    command = [sys.executable, "-m", "hnet_dna_cli", "segment", str(fasta), "--model", str(model)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
