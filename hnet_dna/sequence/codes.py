@@ -19,6 +19,7 @@ N_CODE = LETTERS.index("N")
 SOFT_MASK = 0x10
 LETTER_BITS = 0x0F
 INVALID = 0xFF
+_NOT_ACGT = np.uint64(0x0C0C0C0C0C0C0C0C)
 
 
 def _byte_table() -> bytes:
@@ -58,8 +59,16 @@ def to_text(codes: Codes) -> str:
 
 
 def reverse_complement(codes: Codes) -> Codes:
-    """Return the other strand, read in its own direction; soft-mask bits travel with their bases."""
-    return _COMPLEMENT[codes[::-1]]
+    """Return the other strand of (..., L) codes, read in its own direction; soft-mask bits travel with their bases."""
+    length = codes.shape[-1]
+    words = np.zeros((*codes.shape[:-1], -(-length // 8)), dtype=np.uint64)
+    words.view(np.uint8)[..., words.shape[-1] * 8 - length :] = codes
+    if (words & _NOT_ACGT).any():
+        return _COMPLEMENT[codes[..., ::-1]]
+    # A, C, G, T are 0 to 3, so that the complement is one bit operation, and bases turn round eight at a time. This is
+    # several times as fast as the table, and training windows hold hardly anything else.
+    turned = words[..., ::-1].byteswap().view(np.uint8)[..., :length]
+    return turned ^ np.uint8(3)
 
 
 def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

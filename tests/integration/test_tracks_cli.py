@@ -88,7 +88,7 @@ def test_score_tracks_and_regions(cli: Cli, tmp_path: Path, model: Path, fasta: 
     bbi = pytest.importorskip("bbi")
     tracks = ["--bigwig", tmp_path / "l.bw", "--parquet", tmp_path / "l.parquet"]
     assert cli("score", fasta, "--model", model, *tracks).exit_code == 0
-    table = pq.read_table(tmp_path / "l.parquet")  # type: ignore[no-untyped-call]
+    table = pq.read_table(tmp_path / "l.parquet")
     assert table.num_rows == 400 + 80 + 90
     values = table.to_pydict()
     assert values["contig"][0] == "b"

@@ -44,7 +44,9 @@ def forward_log2p(model: HNetLM, text: str) -> np.ndarray:
 
 
 def both_log2p(model: HNetLM, text: str) -> np.ndarray:
-    return (forward_log2p(model, text) + forward_log2p(model, text.translate(COMPLEMENT)[::-1])[::-1]) / 2
+    reverse = forward_log2p(model, text.translate(COMPLEMENT)[::-1])[::-1]
+    mean: np.ndarray = (forward_log2p(model, text) + reverse) / 2
+    return mean
 
 
 @pytest.mark.parametrize("strand", ["+", "-", "both"])
@@ -140,7 +142,7 @@ def write_vcf(path: Path) -> tuple[Path, list[str]]:
     r = ref_at
     other = {"A": "C", "C": "G", "G": "T", "T": "A"}
     one, two = r("chr1", 50, 1), r("chr1", 51, 2)
-    lines = [
+    lines: list[tuple[str, list[str | None]]] = [
         (f"chr1\t51\trs1\t{one}\t{other[one]}\t.\t.\t.", [None]),
         (f"chr1\t52\t.\t{two}\t{two[0]},{two}TT,<DEL>\t50\tPASS\t.", [None, None, "SYMBOLIC"]),
         (f"chr1\t60\t.\t{other[r('chr1', 59, 1)]}\tA\t.\t.\t.", ["REF_MISMATCH"]),

@@ -21,6 +21,18 @@ def test_reverse_complement_agrees_with_biopython_and_keeps_the_mask() -> None:
     assert to_text(reverse_complement(from_text(text))) == bio_reverse_complement(text)  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 64, 1001])
+def test_plain_bases_take_a_faster_way_to_the_same_strand(length: int) -> None:
+    random = np.random.default_rng(length)
+    text = "".join(random.choice(list("ACGTacgt"), size=length))
+    expected = bio_reverse_complement(text)  # type: ignore[no-untyped-call]
+    assert to_text(reverse_complement(from_text(text))) == expected
+    rows = np.stack([from_text(text), from_text(text)[::-1]])
+    turned = reverse_complement(rows)
+    assert to_text(turned[0]) == expected
+    assert to_text(turned[1]) == bio_reverse_complement(text[::-1])  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "ids"),
     [
