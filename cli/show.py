@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -37,37 +43,26 @@ def say_if_windowed(model: HNetLM) -> None:
         )
 
 
-@contextmanager
-def bar() -> Iterator[Progress]:
-    """Show a progress bar with free text and ETA; quiet where stderr is no terminal."""
-    progress = Progress(
+def bar() -> Progress:
+    """Return a progress bar with free text and ETA; quiet where stderr is no terminal."""
+    return _progress(TextColumn("{task.percentage:3.0f} %"))
+
+
+def bytes_bar() -> Progress:
+    """Return the progress bar of a download, with rate and ETA; quiet where stderr is no terminal."""
+    return _progress(DownloadColumn(), TransferSpeedColumn())
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.percentage:3.0f} %"),
+        *columns,
         TimeRemainingColumn(),
         console=notes,
         transient=True,
         disable=not notes.is_terminal,
     )
-    with progress:
-        yield progress
-
-
-@contextmanager
-def bytes_bar() -> Iterator[Progress]:
-    """Show the progress of a download, with rate and ETA; quiet where stderr is no terminal."""
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=notes,
-        transient=True,
-        disable=not notes.is_terminal,
-    )
-    with progress:
-        yield progress
 
 
 def training_line(report: StepReport) -> str:

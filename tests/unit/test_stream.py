@@ -13,7 +13,7 @@ import pytest
 from helpers import random_dna, write_fasta
 from torch.utils.data import DataLoader
 
-from hnet_dna.data.genome import Genome
+from hnet_dna.data.genome import Genome, whole
 from hnet_dna.data.split import split_genome, training_segments
 from hnet_dna.data.stream import Batch, _Steps, stream
 from hnet_dna.data.windows import Position, Window, WindowSampler
@@ -115,3 +115,17 @@ def test_short_islands_are_used(tmp_path: Path) -> None:
     assert {0, 7}.issubset(starts)
     assert Interval("a", 0, 5) in {w.interval for w in windows}
     assert sum(len(w.interval) - 1 for w in windows) == 4 + 1 + 63 + 1  # the tail of one base is held out
+
+
+def test_windows_of_a_megabase(tmp_path: Path) -> None:
+    sequence = random_dna(2_300_000)
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": sequence}, width=1000))
+    batch = next(stream(genome, make_sampler_of(genome, 1_000_000), Position(), 3))
+    assert sum(len(window.interval) - 1 for window in batch.windows) <= 2_299_999
+    for window, codes, length in zip(batch.windows, batch.codes.numpy(), batch.lengths.tolist(), strict=True):
+        bases = sequence[window.interval.start : window.interval.end]
+        assert to_text(codes[: length + 1]) == (bases.translate(COMPLEMENT)[::-1] if window.reverse else bases)
+
+
+def make_sampler_of(genome: Genome, length: int) -> WindowSampler:
+    return WindowSampler([whole(contig) for contig in genome.contigs], length, 1)
