@@ -178,7 +178,7 @@ def _run_group(group: list[Part], model: HNetLM, piece: int) -> Iterator[Bases]:
     order = sorted(range(len(group)), key=lambda i: len(group[i].codes), reverse=True)
     while order:
         longest = len(group[order[0]].codes)
-        rows = max(1, min(_ROWS, 2 * piece // longest))
+        rows = max(1, min(_ROWS, piece // longest))
         batch, order = order[:rows], order[rows:]
         codes = np.full((len(batch), longest), N_CODE, dtype=np.uint8)
         for row, index in enumerate(batch):

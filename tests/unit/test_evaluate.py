@@ -220,6 +220,24 @@ def test_results_are_those_of_whole_forwards(model: HNetLM, piece: int, read: in
             np.testing.assert_allclose(np.concatenate([s.prob for s in ours]), probs[stage], atol=1e-6)
 
 
+@pytest.mark.parametrize("layout", [["m2", ["M2"], "m2"], ["m1", ["m1", ["M1"], "m1"], "m1"]])
+def test_streamed_equals_whole_in_float32(layout: list[object]) -> None:
+    """One and two stages at working precision: identical boundaries, bits to 1e-5, for every way of cutting."""
+    text = random_dna(300, 11)
+    widths = [24, 40] if len(str(layout)) < 25 else [24, 24, 40]
+    model = lively_model(
+        small_config(arch_layout=layout, d_model=widths, d_intermediate=[32] * len(widths), attn_cfg={})
+    ).float()
+    (whole,) = annotate(pieces([text]), model)
+    for piece in (1, 2, 7, 64, 299, 300):
+        parts = list(annotate(pieces([text]), model, piece=piece))
+        assert sum(len(part.codes) for part in parts) == 300
+        np.testing.assert_allclose(np.concatenate([part.bits for part in parts]), whole.bits, atol=1e-5)
+        for stage, expected in enumerate(whole.stages):
+            begins = np.concatenate([p.stages[stage].position[p.stages[stage].mask] for p in parts])
+            assert begins.tolist() == expected.position[expected.mask].tolist()
+
+
 def test_score_counts_chunks_of_each_stage(model: HNetLM) -> None:
     score = total(model, [TEXTS[0], TEXTS[4]], piece=50)
     starts = [whole_forward(model, text)[1] for text in (TEXTS[0], TEXTS[4])]
