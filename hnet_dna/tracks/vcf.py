@@ -153,10 +153,9 @@ def _groups(file: Any, source: str) -> Iterator[list[Any]]:
     """Yield records by the thousand; a line that is no record is named."""
     group: list[Any] = []
     last = "the header"
-    records = iter(file)
     while True:
         try:
-            record = next(records)
+            record = next(file)  # iter() would rewind, which plain gzip cannot
         except StopIteration:
             break
         except (ValueError, OSError) as error:
