@@ -6,7 +6,11 @@ as they came, with the reason, and counted.
 
 from __future__ import annotations
 
+import gzip
+import shutil
 import sys
+import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -139,14 +143,29 @@ def _open(source: str) -> Iterator[Any]:
         raise SequenceError(f"{source}: {what}; expected a VCF file")
     verbosity = pysam.set_verbosity(0)  # its own messages would double ours
     try:
-        with pysam.VariantFile(source) as file:
+        with _seekable(source) as path, pysam.VariantFile(path) as file:
             yield file
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         if isinstance(error, HNetError):
             raise
         raise SequenceError(f"{source} is not a readable VCF file ({error})") from None
     finally:
         pysam.set_verbosity(verbosity)
+
+
+@contextmanager
+def _seekable(source: str) -> Iterator[str]:
+    """Yield the path itself, or that of a decompressed copy: pysam reads bgzip, and refuses plain gzip."""
+    if source != "-":
+        with Path(source).open("rb") as file:
+            start = file.read(14)
+        if start[:2] == b"\x1f\x8b" and start[12:14] != b"BC":
+            with gzip.open(source) as compressed, tempfile.NamedTemporaryFile(suffix=".vcf") as plain:
+                shutil.copyfileobj(compressed, plain)
+                plain.flush()
+                yield plain.name
+            return
+    yield source
 
 
 def _groups(file: Any, source: str) -> Iterator[list[Any]]:
@@ -155,7 +174,7 @@ def _groups(file: Any, source: str) -> Iterator[list[Any]]:
     last = "the header"
     while True:
         try:
-            record = next(file)  # iter() would rewind, which plain gzip cannot
+            record = next(file)
         except StopIteration:
             break
         except (ValueError, OSError) as error:
