@@ -16,7 +16,11 @@ from hnet_dna.errors import HNetError
 from . import demo, evaluate, generate, genome, pretrain, score, segment
 
 # What a disk or a folder can be at fault for.
-_NO_BUGS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EIO}
+_NO_BUGS = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EIO")
+    if hasattr(errno, name)
+}
 
 
 class ErrorBoundary(TyperGroup):

@@ -6,6 +6,7 @@ at the end, when contigs and their exact lengths are known. A value that is NaN 
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,4 +144,4 @@ class Values:
         found, sizes = file.header()["nBasesCovered"], file.chroms()
         file.close()
         if found != self._known or sizes != lengths:
-            raise OSError(f"{path}: the bigWig holds {found:,} values after writing, expected {self._known:,}")
+            raise OSError(errno.EIO, f"the bigWig holds {found:,} values after writing, expected {self._known:,}")
