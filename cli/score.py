@@ -31,7 +31,7 @@ def score(
     bigwig: Annotated[Path | None, typer.Option(help="Write log2 p per base here.")] = None,
     bedgraph: Annotated[Path | None, typer.Option(help="The same as bedGraph.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="The same as Parquet.")] = None,
-    window: Annotated[int, typer.Option(help="With --vcf: bases of reference around a variant.", min=2)] = 1024,
+    window: Annotated[int, typer.Option(help="With --vcf: bases of reference around a variant.", min=2)] = 512,
     context: Annotated[int, typer.Option(help="With --regions: bases read around each.", min=0)] = 4096,
     strict: Annotated[bool, typer.Option("--strict", help="With --vcf: stop at a REF that differs.")] = False,
     out: Annotated[

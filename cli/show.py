@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from hnet_dna.train.trainer import StepReport
 
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
-results = Console(highlight=False)
+# A table that is piped somewhere is not squeezed into the 80 columns that rich takes for granted.
+results = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def on_device(model: HNetLM) -> HNetLM:
@@ -106,7 +108,7 @@ def classes_table(comparison: Comparison) -> Table:
         table.add_column(column, justify="right")
     for found in comparison.classes:
         bits = found.bits_per_base
-        interval = f"{found.low:.4f} to {found.high:.4f}" if found.low == found.low else "-"
+        interval = f"{found.low:.4f}-{found.high:.4f}" if found.low == found.low else "-"
         name = found.name if found.group in ("all", "repeats", "annotation") else f"{found.group} {found.name}"
         table.add_row(
             name,

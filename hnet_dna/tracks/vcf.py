@@ -60,7 +60,7 @@ class VcfScorer:
     genome: Genome
     model: HNetLM
     model_name: str
-    window: int = 1024
+    window: int = 512
     strand: Strand = "both"
     strict: bool = False
     on_records: Callable[[int], None] = lambda count: None
@@ -85,6 +85,9 @@ class VcfScorer:
             + ("mean of both strands" if self.strand == "both" else f"{self.strand} strand")
             + f", by hnet-dna model {self.model_name}",
         )
+        if not len(header.contigs):  # readers want them, and we know them
+            for contig in self.genome.contigs:
+                header.contigs.add(contig.name, length=contig.length)
         header.info.add(SKIP_FIELD, ".", "String", "why alleles have no score, in their order; PASS where they have")
         header.add_line("##hnet_dna_command=" + " ".join(sys.argv))
         return header
