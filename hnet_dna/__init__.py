@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hnet_dna.config.schema import ModelConfig as ModelConfig
+    from hnet_dna.embedding.embedder import embed as embed
+    from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
 
@@ -17,9 +19,11 @@ _LAZY = {
     "HNetLM": "hnet_dna.model.lm",
     "HNetOutput": "hnet_dna.model.lm",
     "ModelConfig": "hnet_dna.config.schema",
+    "SequenceEmbedder": "hnet_dna.embedding.transformer",
+    "embed": "hnet_dna.embedding.embedder",
 }
 
-__all__ = ["HNetLM", "HNetOutput", "ModelConfig", "__version__"]
+__all__ = ["HNetLM", "HNetOutput", "ModelConfig", "SequenceEmbedder", "__version__", "embed"]
 
 
 def __getattr__(name: str) -> Any:

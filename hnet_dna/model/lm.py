@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,6 +84,14 @@ class HNetLM(nn.Module):
     def n_chunking_stages(self) -> int:
         """Number of routers."""
         return self.config.n_stages - 1
+
+    def digest(self) -> str:
+        """Return a SHA-256 of the configuration and all weights, by which results name the model they come from."""
+        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @classmethod
     def from_reference(cls, config: Mapping[str, Any] | str, state_dict: Mapping[str, Tensor]) -> HNetLM:

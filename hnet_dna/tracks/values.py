@@ -122,11 +122,9 @@ class Values:
 
     def write_parquet(self, path: Path) -> None:
         """Write columns contig, position (0-based) and value (float32), a row group for each block of bases."""
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ModuleNotFoundError:
-            raise UsageError("writing Parquet needs pyarrow: pip install 'hnet-dna[parquet]'") from None
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         text = pa.dictionary(pa.int32(), pa.string())
         schema = pa.schema([("contig", text), ("position", pa.int64()), ("value", pa.float32())])
         with write_beside(path) as temporary, pq.ParquetWriter(str(temporary), schema) as file:

@@ -1,0 +1,128 @@
+"""`hnet-dna embed`: vectors for sequences or chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hnet_dna.errors import UsageError
+
+from . import show
+
+if TYPE_CHECKING:
+    from hnet_dna.embedding.embedder import Embedder
+    from hnet_dna.embedding.inputs import Sequence
+
+_AT_ONCE = 512  # sequences per part of the table
+
+
+def embed(
+    sequences: Annotated[
+        str, typer.Argument(help="FASTA, CSV or TSV with a column of sequences, genome with --regions, or '-'.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="X.parquet, X.npy or X.h5ad.")],
+    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
+    regions: Annotated[Path | None, typer.Option(help="BED: embed these regions of the genome.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column that holds the sequences.")] = None,
+    level: Annotated[str, typer.Option(help="encoder, decoder, chunk, or chunk:1 and so on.")] = "chunk",
+    pool: Annotated[str, typer.Option(help="mean, max, last or boundary (weighted by its probability).")] = "mean",
+    strand: Annotated[str, typer.Option(help="+, - or both (the mean).")] = "both",
+    per_chunk: Annotated[bool, typer.Option("--per-chunk", help="One row per chunk, forward strand.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a table that was cut short.")] = False,
+) -> None:
+    """Write one vector per sequence (or per chunk), with ids in their order.
+
+    Sequences without any A, C, G or T are reported and left out.
+
+    Example: hnet-dna embed sample.fa --model run --out vectors.parquet
+    """
+    if model is None:
+        raise UsageError("embed needs --model: a folder made by 'hnet-dna pretrain' or 'hnet-dna demo'")
+    if per_chunk and not level.startswith("chunk"):
+        raise UsageError(f"--per-chunk needs a chunk level, got --level {level}")
+    from hnet_dna.embedding.embedder import Embedder
+    from hnet_dna.embedding.inputs import read_sequences
+    from hnet_dna.embedding.table import TableWriter
+    from hnet_dna.model.lm import HNetLM
+
+    loaded = show.on_device(HNetLM.from_pretrained(model))
+    embedder = Embedder(loaded, level, pool, "+" if per_chunk else strand)  # type: ignore[arg-type]
+    settings = {
+        "model": str(model),
+        "model_digest": loaded.digest(),
+        "level": level,
+        "pooling": None if per_chunk else pool,
+        "strand": embedder.strand,
+        "per_chunk": per_chunk,
+    }
+    writer = TableWriter(out, embedder.width, settings, resume=resume)
+    if writer.inputs:
+        show.notes.print(f"going on after {writer.inputs:,} sequences")
+    read = islice(read_sequences(sequences, regions=regions, column=column), writer.inputs, None)
+    left_out: list[str] = []
+    with show.bar() as bar:
+        task = bar.add_task("embedding", total=None)
+        for batch in _batches(read):
+            rows, bad = (_chunk_rows if per_chunk else _rows)(embedder, batch)
+            left_out += bad
+            writer.add(rows, len(batch))
+            bar.update(task, description=f"{writer.inputs:,} sequences, {writer.rows:,} rows")
+    writer.finish()
+    if left_out:
+        names = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+        show.notes.print(f"{len(left_out):,} sequences have no A, C, G or T and were left out: {names}")
+    show.notes.print(f"{writer.rows:,} rows of {embedder.width} numbers: {out}")
+
+
+def _batches(read: Iterator[Sequence]) -> Iterator[list[Sequence]]:
+    """Gather some hundred sequences, fewer where they are long."""
+    batch: list[Sequence] = []
+    bases = 0
+    for sequence in read:
+        batch.append(sequence)
+        bases += len(sequence.codes)
+        if len(batch) == _AT_ONCE or bases > 10_000_000:
+            yield batch
+            batch, bases = [], 0
+    if batch:
+        yield batch
+
+
+def _rows(embedder: Embedder, batch: list[Sequence]) -> tuple[list[dict[str, Any]], list[str]]:
+    vectors = embedder.embed([sequence.codes for sequence in batch])
+    rows, bad = [], []
+    for sequence, vector in zip(batch, vectors, strict=True):
+        if vector is None:
+            bad.append(sequence.id)
+        else:
+            rows.append(_place(sequence) | {"vector": vector})
+    return rows, bad
+
+
+def _chunk_rows(embedder: Embedder, batch: list[Sequence]) -> tuple[list[dict[str, Any]], list[str]]:
+    rows: list[dict[str, Any]] = []
+    bad = []
+    for sequence in batch:
+        found = list(embedder.chunks(sequence.codes))
+        if not found:
+            bad.append(sequence.id)
+            continue
+        import numpy as np
+
+        starts = np.concatenate([vectors.position for vectors in found])
+        values = np.concatenate([vectors.value for vectors in found])
+        probs = np.concatenate([vectors.weight for vectors in found])
+        ends = embedder.chunk_ends(starts, sequence.codes)
+        for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            place = {"start": sequence.start + start, "end": sequence.start + end}
+            extra = {"index": index, "prob": float(probs[index]), "vector": values[index]}
+            rows.append(_place(sequence) | place | extra)
+    return rows, bad
+
+
+def _place(sequence: Sequence) -> dict[str, Any]:
+    return {"id": sequence.id, "contig": sequence.contig, "start": sequence.start, "end": sequence.end}

@@ -1,0 +1,1 @@
+"""Vectors for sequences and chunks, from inside the network."""

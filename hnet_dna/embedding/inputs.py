@@ -1,0 +1,102 @@
+"""Sequences to embed, one after the other: FASTA, regions of a genome, or a table with a column of sequences."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hnet_dna.data.fasta import read_records
+from hnet_dna.data.fetch import open_genome
+from hnet_dna.data.regions import read_regions
+from hnet_dna.embedding.embedder import encode
+from hnet_dna.errors import SequenceError, UsageError, did_you_mean
+from hnet_dna.sequence.codes import Codes
+
+_TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_SEQUENCE_NAMES = ("sequence", "sequences", "seq", "seqs", "dna")
+_ID_NAMES = ("id", "name", "seq_id", "sequence_id")
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One sequence and where it comes from.
+
+    Attributes:
+        id: name of the record, region or row.
+        codes: nucleotide codes.
+        contig, start, end: its place in a genome; the record itself where it is a whole one.
+    """
+
+    id: str
+    codes: Codes
+    contig: str
+    start: int
+    end: int
+
+
+def read_sequences(source: str, *, regions: Path | None = None, column: str | None = None) -> Iterator[Sequence]:
+    """Yield sequences in the order of their file; `-` reads FASTA from stdin."""
+    if regions is not None:
+        genome = open_genome(source)
+        for region in read_regions(regions, genome):
+            place = region.interval
+            name = region.name or f"{place.contig}:{place.start}-{place.end}"
+            yield Sequence(name, genome.codes(place), place.contig, place.start, place.end)
+    elif Path(source).suffix.lower() in _TABLES:
+        yield from _table(Path(source), column)
+    else:
+        if column is not None:
+            raise UsageError("--column belongs to CSV and TSV files")
+        for name, codes in read_records(source):
+            yield Sequence(name, codes, name, 0, len(codes))
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a CSV or TSV file with a header, and their line numbers."""
+    try:
+        file = path.open(newline="", encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise SequenceError(f"{path}: no such file; expected CSV or TSV") from None
+    except IsADirectoryError:
+        raise SequenceError(f"{path} is a directory; expected CSV or TSV") from None
+    with file:
+        csv.field_size_limit(sys.maxsize)
+        reader = csv.DictReader(file, delimiter=_TABLES.get(path.suffix.lower(), ","))
+        try:
+            if not reader.fieldnames:
+                raise SequenceError(f"{path} is empty; expected a header line and rows")
+            for row in reader:
+                if None in row or None in row.values():
+                    raise SequenceError(
+                        f"{path}: line {reader.line_num}: expected {len(reader.fieldnames)} columns, as the header has"
+                    )
+                yield reader.line_num, row
+        except UnicodeDecodeError:
+            raise SequenceError(f"{path} is not text; expected CSV or TSV") from None
+
+
+def find_column(path: Path, columns: list[str], wanted: str | None, usual: tuple[str, ...], what: str) -> str:
+    """Return the column that is asked for, or the one with a usual name."""
+    if wanted is not None:
+        if wanted not in columns:
+            raise UsageError(f"{path}: no column {wanted!r}. {did_you_mean(wanted, columns)}")
+        return wanted
+    for column in columns:
+        if column.lower() in usual:
+            return column
+    raise UsageError(f"{path}: no column of {what} among {', '.join(columns)}; name it")
+
+
+def _table(path: Path, column: str | None) -> Iterator[Sequence]:
+    names: tuple[str, str | None] | None = None
+    for number, (line, row) in enumerate(read_rows(path)):
+        if names is None:
+            columns = list(row)
+            ids = [c for c in columns if c.lower() in _ID_NAMES]
+            names = find_column(path, columns, column, _SEQUENCE_NAMES, "sequences"), ids[0] if ids else None
+        name = row[names[1]] if names[1] else str(number)
+        codes = encode(row[names[0]], f"{path}: line {line}")
+        yield Sequence(name, codes, name, 0, len(codes))

@@ -1,0 +1,44 @@
+"""A scikit-learn transformer from sequences to vectors, for use inside pipelines and searches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from hnet_dna.embedding.embedder import embed
+from hnet_dna.model.lm import HNetLM
+
+
+class SequenceEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Embed sequences by a frozen model.
+
+    Parameters are those of `hnet_dna.embed`; `model` is a folder, so that the transformer can be cloned and sent to
+    other processes. The model is loaded once per process.
+    """
+
+    def __init__(self, model: str | Path, level: str = "chunk", pooling: str = "mean", strand: str = "both") -> None:
+        self.model, self.level, self.pooling, self.strand = model, level, pooling, strand
+
+    def fit(self, X: Iterable[str], y: object = None) -> SequenceEmbedder:
+        """Check the model; there is nothing to learn."""
+        self.width_ = _load(str(self.model)).config.stage(0).d_model
+        return self
+
+    def transform(self, X: Iterable[str]) -> NDArray[np.float32]:
+        """Return vectors (N, D)."""
+        options: dict[str, Any] = {"level": self.level, "pooling": self.pooling, "strand": self.strand}
+        return embed(_load(str(self.model)), list(X), **options)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+@lru_cache(maxsize=2)
+def _load(folder: str) -> HNetLM:
+    return HNetLM.from_pretrained(folder).eval()

@@ -1,0 +1,242 @@
+"""Vectors: taken where they are said to be, pooled as said, and the same whatever they are run beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from typer.testing import Result
+
+import hnet_dna
+from hnet_dna.embedding.embedder import Embedder
+from hnet_dna.embedding.levels import level_names
+from hnet_dna.embedding.table import TableWriter, read_table
+from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.codes import from_text
+
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+TEXTS = [random_dna(n, n) for n in (40, 1, 2, 333, 64, 65, 7, 120)]
+LEVELS = ["encoder", "decoder", "chunk", "chunk:1"]
+Cli = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def model() -> HNetLM:
+    return lively_model(small_config())
+
+
+@pytest.fixture
+def folder(model: HNetLM, tmp_path: Path) -> Path:
+    lively_model(small_config()).float().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def vectors_by_hand(model: HNetLM, text: str, level: str) -> tuple[np.ndarray, np.ndarray]:
+    """Run the parts of the network one after the other, without hooks; return vectors and weights."""
+    outer, ids = model.backbone, torch.tensor([["ACGT".index(c) for c in text]])
+    taken: dict[str, torch.Tensor] = {}
+    inner = outer.main_network
+    modules = {"encoder": outer.encoder, "decoder": outer.decoder}  # type: ignore[union-attr]
+    modules |= {"chunk": inner.decoder, "chunk:1": inner.main_network.main_network}  # type: ignore[union-attr]
+    originals = {name: module.forward for name, module in modules.items()}  # type: ignore[union-attr]
+
+    def watch(name: str) -> None:
+        def forward(*arguments: object) -> object:
+            result = originals[name](*arguments)
+            taken[name] = result[0]
+            return result
+
+        modules[name].forward = forward  # type: ignore[union-attr, method-assign, assignment]
+
+    for name in modules:
+        watch(name)
+    with torch.no_grad():
+        output = model(ids)
+    for name, module in modules.items():
+        module.forward = originals[name]  # type: ignore[union-attr, method-assign, assignment]
+    prob = output.stages[0].boundary_prob[0]
+    weights = {"encoder": prob, "decoder": prob, "chunk": prob[output.stages[0].boundary_mask[0]]}
+    one = output.stages[1]
+    weights["chunk:1"] = one.boundary_prob[0][one.boundary_mask[0]]
+    value = taken[level][0][: len(weights[level])]
+    return value.numpy(), weights[level].numpy()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("pooling", ["mean", "max", "last", "boundary"])
+def test_pooled_by_hand(model: HNetLM, level: str, pooling: str) -> None:
+    found = Embedder(model, level, pooling, "+").embed([from_text(text) for text in TEXTS])  # type: ignore[arg-type]
+    for text, vector in zip(TEXTS, found, strict=True):
+        value, weight = vectors_by_hand(model, text, level)
+        expected = {
+            "mean": value.mean(axis=0),
+            "max": value.max(axis=0),
+            "last": value[-1],
+            "boundary": (weight[:, None] * value).sum(axis=0) / weight.sum(),
+        }[pooling]
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_result_does_not_depend_on_the_batch(model: HNetLM, level: str) -> None:
+    together = hnet_dna.embed(model, TEXTS, level=level)
+    alone = np.concatenate([hnet_dna.embed(model, [text], level=level) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    backwards = hnet_dna.embed(model, TEXTS[::-1], level=level)[::-1]
+    np.testing.assert_allclose(together, backwards, atol=1e-5)
+
+
+def test_long_sequences_are_streamed(model: HNetLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = hnet_dna.embed(model, TEXTS)
+    monkeypatch.setattr("hnet_dna.embedding.embedder.PIECE", 50)
+    for pooling in ("mean", "max", "last", "boundary"):
+        streamed = hnet_dna.embed(model, TEXTS[3:4], pooling=pooling, strand="+")  # type: ignore[arg-type]
+        value, weight = vectors_by_hand(model, TEXTS[3], "chunk")
+        expected = {"mean": value.mean(axis=0), "max": value.max(axis=0), "last": value[-1]}
+        expected["boundary"] = (weight[:, None] * value).sum(axis=0) / weight.sum()
+        np.testing.assert_allclose(streamed[0], expected[pooling], atol=1e-5)
+    np.testing.assert_allclose(hnet_dna.embed(model, TEXTS), whole, atol=1e-5)
+
+
+def test_strands(model: HNetLM) -> None:
+    flipped = [text.translate(COMPLEMENT)[::-1] for text in TEXTS]
+    forward, reverse = hnet_dna.embed(model, TEXTS, strand="+"), hnet_dna.embed(model, flipped, strand="+")
+    np.testing.assert_allclose(hnet_dna.embed(model, TEXTS, strand="-"), reverse, atol=1e-6)
+    np.testing.assert_allclose(hnet_dna.embed(model, TEXTS), (forward + reverse) / 2, atol=1e-6)
+    np.testing.assert_allclose(hnet_dna.embed(model, flipped), hnet_dna.embed(model, TEXTS), atol=1e-6)
+
+
+def test_n_is_cut_out(model: HNetLM) -> None:
+    left, right = TEXTS[0], TEXTS[4]
+    joined = hnet_dna.embed(model, [left + "NNN" + right], strand="+", level="decoder")[0]
+    parts = [vectors_by_hand(model, text, "decoder")[0] for text in (left, right)]
+    np.testing.assert_allclose(joined, np.concatenate(parts).mean(axis=0), atol=1e-5)
+    with pytest.raises(SequenceError, match="sequence 1 has no A, C, G or T"):
+        hnet_dna.embed(model, ["ACGT", "NNNN"])
+    with pytest.raises(SequenceError, match="sequence 0: 'L' is not a nucleotide letter"):
+        hnet_dna.embed(model, ["MKL".replace("M", "A").replace("K", "C")])
+
+
+def test_padding_stays_small(model: HNetLM) -> None:
+    random = np.random.default_rng(0)
+    embedder = Embedder(model)
+    embedder.embed([from_text(random_dna(int(n), 1)) for n in random.integers(150, 250, size=300)])
+    assert embedder.padded / embedder.run < 1.1
+
+
+def test_levels_of_each_kind_of_model(model: HNetLM) -> None:
+    assert level_names(model) == LEVELS
+    isotropic = lively_model(small_config(arch_layout=["m2"], d_model=[24], d_intermediate=[0], attn_cfg={}))
+    assert level_names(isotropic) == ["decoder"]
+    assert hnet_dna.embed(isotropic, ["ACGT"], level="decoder").shape == (1, 24)
+    with pytest.raises(UsageError, match="level 'chunk': this model has decoder"):
+        hnet_dna.embed(isotropic, ["ACGT"])
+
+
+def test_scikit_learn_pipeline(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    texts = [
+        "".join(random.choice(list("ACGT"), p=p, size=60)) for p in ([0.4, 0.1, 0.1, 0.4], [0.1, 0.4, 0.4, 0.1]) * 20
+    ]
+    labels = [0, 1] * 20
+    embedder = hnet_dna.SequenceEmbedder(folder)
+    assert clone(embedder).get_params() == embedder.get_params()
+    classifier = make_pipeline(embedder, LogisticRegression(max_iter=1000))
+    search = GridSearchCV(classifier, {"sequenceembedder__pooling": ["mean", "max"]}, cv=2)
+    search.fit(texts, labels)
+    assert search.best_score_ > 0.9
+
+
+def test_cli_tables(cli: Cli, tmp_path: Path, folder: Path) -> None:
+    records = {"a": random_dna(100), "n": "NNNN", "b": random_dna(50, 1) + "N" + random_dna(20, 2)}
+    fasta = write_fasta(tmp_path / "s.fa", records)
+    out = tmp_path / "v.parquet"
+    result = cli("embed", fasta, "--model", folder, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "1 sequences have no A, C, G or T and were left out: n" in result.stderr
+    table = read_table(out)
+    assert table.id == ["a", "b"]
+    model = HNetLM.from_pretrained(folder)
+    np.testing.assert_allclose(table.vector, hnet_dna.embed(model, [records["a"], records["b"]]), atol=1e-5)
+    assert table.metadata["model_digest"] == model.digest()
+    assert cli("embed", fasta, "--model", folder, "--out", tmp_path / "v.npy").exit_code == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "v.npy"), table.vector)
+    assert (tmp_path / "v.ids.txt").read_text() == "a\nb\n"
+    anndata = pytest.importorskip("anndata")
+    assert cli("embed", fasta, "--model", folder, "--out", tmp_path / "v.h5ad").exit_code == 0
+    data = anndata.read_h5ad(tmp_path / "v.h5ad")
+    np.testing.assert_array_equal(data.X, table.vector)
+    assert list(data.obs["id"]) == ["a", "b"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".v")]
+
+
+def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
+    fasta = write_fasta(tmp_path / "g.fa", {"a": random_dna(300)})
+    text = random_dna(300)
+    (tmp_path / "r.bed").write_text("a\t10\t60\tx\na\t100\t130\n")
+    out = tmp_path / "v.parquet"
+    assert cli("embed", fasta, "--model", folder, "--out", out, "--regions", tmp_path / "r.bed").exit_code == 0
+    table = read_table(out)
+    assert table.id == ["x", "a:100-130"]
+    assert table.start.tolist() == [10, 100]
+    csv = tmp_path / "t.csv"
+    csv.write_text(f"name,Seq,label\nfirst,{text[10:60]},1\nsecond,{text[100:130]},0\n")
+    assert cli("embed", csv, "--model", folder, "--out", tmp_path / "t.parquet").exit_code == 0
+    again = read_table(tmp_path / "t.parquet")
+    assert again.id == ["first", "second"]
+    np.testing.assert_allclose(again.vector, table.vector, atol=1e-6)
+    bad = cli("embed", csv, "--model", folder, "--out", out, "--column", "sequense")
+    assert bad.exit_code == 2
+    assert "no column 'sequense'" in one_line_error(bad)
+
+
+def test_cli_chunks_tile_their_sequences(cli: Cli, tmp_path: Path, folder: Path) -> None:
+    fasta = write_fasta(tmp_path / "s.fa", {"a": random_dna(90) + "NN" + random_dna(40, 1), "b": "A"})
+    out = tmp_path / "c.parquet"
+    result = cli("embed", fasta, "--model", folder, "--out", out, "--per-chunk")
+    assert result.exit_code == 0, result.output
+    rows = pq.read_table(out).to_pylist()
+    places = [(r["start"], r["end"]) for r in rows if r["id"] == "a"]
+    bed = cli("segment", fasta, "--model", folder).stdout.splitlines()
+    chunks = [tuple(map(int, line.split("\t")[1:3])) for line in bed if line.startswith("a\t")]
+    assert places == chunks
+    assert [r["index"] for r in rows if r["id"] == "a"] == list(range(len(chunks)))
+
+
+def test_resume_goes_on_where_it_was_cut(tmp_path: Path) -> None:
+    settings = {"model_digest": "x", "level": "chunk"}
+    rows = [{"id": str(i), "contig": str(i), "start": 0, "end": 1, "vector": np.full(3, i)} for i in range(6)]
+    writer = TableWriter(tmp_path / "v.parquet", 3, settings)
+    writer.add(rows[:2], 3)  # one of three could not be embedded
+    writer.add([], 1)
+    again = TableWriter(tmp_path / "v.parquet", 3, settings, resume=True)
+    assert (again.inputs, again.rows) == (4, 2)
+    again.add(rows[2:], 4)
+    again.finish()
+    assert read_table(tmp_path / "v.parquet").id == [str(i) for i in range(6)]
+    TableWriter(tmp_path / "w.parquet", 3, settings).add(rows, 6)
+    with pytest.raises(UsageError, match="begun with other settings \\(level\\)"):
+        TableWriter(tmp_path / "w.parquet", 3, {**settings, "level": "decoder"}, resume=True)
+    fresh = TableWriter(tmp_path / "w.parquet", 3, settings)
+    assert fresh.inputs == 0
+
+
+def test_tables_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"no")
+    pq.write_table(pa.table({"a": [1]}), str(tmp_path / "y.parquet"))
+    for name, message in (("x", "not a readable Parquet file"), ("y", "not a table made by"), ("z", "no such file")):
+        with pytest.raises(SequenceError, match=message):
+            read_table(tmp_path / f"{name}.parquet")
+    with pytest.raises(UsageError, match=r"ends in \.parquet, \.npy, \.h5ad"):
+        TableWriter(tmp_path / "x.csv", 3, {})
