@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from hnet_dna import __version__
 from hnet_dna.errors import HNetError
 
-from . import demo, embed, evaluate, generate, genome, pretrain, score, segment
+from . import demo, embed, evaluate, generate, genome, pretrain, probe, score, segment
 
 # What a disk or a folder can be at fault for.
 _NO_BUGS = {
@@ -85,6 +85,8 @@ app.command("pretrain")(pretrain.pretrain)
 app.command("segment")(segment.segment)
 app.command("score")(score.score)
 app.command("embed")(embed.embed)
+app.command("probe")(probe.probe)
+app.command("predict")(probe.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.command("demo")(demo.demo)

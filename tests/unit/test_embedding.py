@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,12 +45,13 @@ def folder(model: HNetLM, tmp_path: Path) -> Path:
 
 def vectors_by_hand(model: HNetLM, text: str, level: str) -> tuple[np.ndarray, np.ndarray]:
     """Run the parts of the network one after the other, without hooks; return vectors and weights."""
-    outer, ids = model.backbone, torch.tensor([["ACGT".index(c) for c in text]])
+    outer: Any = model.backbone
+    ids = torch.tensor([["ACGT".index(c) for c in text]])
     taken: dict[str, torch.Tensor] = {}
     inner = outer.main_network
-    modules = {"encoder": outer.encoder, "decoder": outer.decoder}  # type: ignore[union-attr]
-    modules |= {"chunk": inner.decoder, "chunk:1": inner.main_network.main_network}  # type: ignore[union-attr]
-    originals = {name: module.forward for name, module in modules.items()}  # type: ignore[union-attr]
+    modules: dict[str, Any] = {"encoder": outer.encoder, "decoder": outer.decoder}
+    modules |= {"chunk": inner.decoder, "chunk:1": inner.main_network.main_network}
+    originals = {name: module.forward for name, module in modules.items()}
 
     def watch(name: str) -> None:
         def forward(*arguments: object) -> object:
@@ -57,14 +59,14 @@ def vectors_by_hand(model: HNetLM, text: str, level: str) -> tuple[np.ndarray, n
             taken[name] = result[0]
             return result
 
-        modules[name].forward = forward  # type: ignore[union-attr, method-assign, assignment]
+        modules[name].forward = forward
 
     for name in modules:
         watch(name)
     with torch.no_grad():
         output = model(ids)
     for name, module in modules.items():
-        module.forward = originals[name]  # type: ignore[union-attr, method-assign, assignment]
+        module.forward = originals[name]
     prob = output.stages[0].boundary_prob[0]
     weights = {"encoder": prob, "decoder": prob, "chunk": prob[output.stages[0].boundary_mask[0]]}
     one = output.stages[1]
@@ -75,8 +77,8 @@ def vectors_by_hand(model: HNetLM, text: str, level: str) -> tuple[np.ndarray, n
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("pooling", ["mean", "max", "last", "boundary"])
-def test_pooled_by_hand(model: HNetLM, level: str, pooling: str) -> None:
-    found = Embedder(model, level, pooling, "+").embed([from_text(text) for text in TEXTS])  # type: ignore[arg-type]
+def test_pooled_by_hand(model: HNetLM, level: str, pooling: Any) -> None:
+    found = Embedder(model, level, pooling, "+").embed([from_text(text) for text in TEXTS])
     for text, vector in zip(TEXTS, found, strict=True):
         value, weight = vectors_by_hand(model, text, level)
         expected = {
@@ -85,6 +87,7 @@ def test_pooled_by_hand(model: HNetLM, level: str, pooling: str) -> None:
             "last": value[-1],
             "boundary": (weight[:, None] * value).sum(axis=0) / weight.sum(),
         }[pooling]
+        assert vector is not None
         np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
@@ -100,8 +103,9 @@ def test_result_does_not_depend_on_the_batch(model: HNetLM, level: str) -> None:
 def test_long_sequences_are_streamed(model: HNetLM, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = hnet_dna.embed(model, TEXTS)
     monkeypatch.setattr("hnet_dna.embedding.embedder.PIECE", 50)
-    for pooling in ("mean", "max", "last", "boundary"):
-        streamed = hnet_dna.embed(model, TEXTS[3:4], pooling=pooling, strand="+")  # type: ignore[arg-type]
+    poolings: list[Any] = ["mean", "max", "last", "boundary"]
+    for pooling in poolings:
+        streamed = hnet_dna.embed(model, TEXTS[3:4], pooling=pooling, strand="+")
         value, weight = vectors_by_hand(model, TEXTS[3], "chunk")
         expected = {"mean": value.mean(axis=0), "max": value.max(axis=0), "last": value[-1]}
         expected["boundary"] = (weight[:, None] * value).sum(axis=0) / weight.sum()

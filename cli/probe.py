@@ -1,0 +1,181 @@
+"""`hnet-dna probe` and `hnet-dna predict`: heads on frozen vectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from hnet_dna.errors import UsageError
+
+from . import show
+from .segment import output
+
+if TYPE_CHECKING:
+    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.probe.dataset import Task
+    from hnet_dna.probe.run import Result
+
+
+def probe(
+    labels: Annotated[Path, typer.Argument(help="CSV or TSV with a header; a BED labels the rows of --embeddings.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")],
+    embeddings: Annotated[Path | None, typer.Option(help="Table made by 'hnet-dna embed'.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Or: embed the sequences in LABELS with this model.")] = None,
+    task: Annotated[str, typer.Option(help="classification or regression.")] = "classification",
+    head: Annotated[str, typer.Option(help="logistic, ridge, svm or mlp.")] = "logistic",
+    level: Annotated[str, typer.Option(help="With --model: where vectors are taken.")] = "chunk",
+    pool: Annotated[str, typer.Option(help="With --model: mean, max, last or boundary.")] = "mean",
+    strand: Annotated[str, typer.Option(help="With --model: +, - or both.")] = "both",
+    folds: Annotated[int, typer.Option(help="Outer folds.", min=2)] = 5,
+    label: Annotated[str | None, typer.Option(help="Column of labels.")] = None,
+    id_column: Annotated[str | None, typer.Option("--id", help="Column of ids.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Column of sequences.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column of groups that folds keep together.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides folds.", min=0)] = 0,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw curves or a scatter (needs matplotlib).")] = False,
+) -> None:
+    """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
+
+    Folds keep groups together: those of --group, else sequences that share half of their k-mers. The folder gets the
+    fitted head, predictions with folds, and the report.
+
+    Example: hnet-dna probe labels.csv --model run --out probe
+    """
+    if task not in ("classification", "regression"):
+        raise UsageError(f"--task {task}: expected classification or regression")
+    kind: Task = "classification" if task == "classification" else "regression"
+    if (embeddings is None) == (model is None):
+        raise UsageError("give --embeddings, or --model to embed the sequences in LABELS")
+    if out.exists():
+        raise UsageError(f"--out {out} exists already; choose another folder")
+    import numpy as np
+
+    from hnet_dna.embedding.embedder import Embedder
+    from hnet_dna.embedding.table import read_table
+    from hnet_dna.errors import SequenceError
+    from hnet_dna.files import write_beside
+    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.probe import features as baselines
+    from hnet_dna.probe.dataset import labels_of_chunks, match, read_labels
+    from hnet_dna.probe.folds import make_folds
+    from hnet_dna.probe.head_file import About, save_head
+    from hnet_dna.probe.run import MODEL, cross_validate, fit_all
+
+    columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group}
+    table = read_table(embeddings) if embeddings else None
+    if labels.suffix == ".bed":
+        if table is None:
+            raise UsageError("labels from a BED need --embeddings, made with --per-chunk or --regions")
+        found = labels_of_chunks(labels, table)
+    else:
+        found = read_labels(labels, kind, **columns)
+    loaded: HNetLM | None = None
+    codes = baselines.encode_all(found.sequences) if found.sequences else None
+    if table is not None:
+        matrix = table.vector if labels.suffix == ".bed" else match(found, table, labels)
+        told = table.metadata
+        about = About(task, head, told["model_digest"], told["level"], str(told["pooling"]), told["strand"])
+    else:
+        if codes is None:
+            raise UsageError(f"{labels}: no column of sequences to embed; name it by --sequence")
+        loaded = show.on_device(HNetLM.from_pretrained(model or ""))
+        embedder = Embedder(loaded, level, pool, strand)  # type: ignore[arg-type]
+        vectors = embedder.embed(codes)
+        bad = [name for name, vector in zip(found.ids, vectors, strict=True) if vector is None]
+        if bad:
+            raise SequenceError(f"{labels}: {len(bad)} sequences have no A, C, G or T: {', '.join(bad[:5])}")
+        matrix = np.stack([vector for vector in vectors if vector is not None])
+        about = About(task, head, loaded.digest(), level, pool, strand)
+    parts = make_folds(found, kind, folds, seed)
+    show.notes.print(
+        f"{len(found.ids):,} rows; {folds} folds {parts.rule}"
+        + (f"; {parts.copies:,} sequences are copies of others, kept in one fold" if parts.copies else "")
+    )
+    kinds = {MODEL: matrix}
+    if codes is not None:
+        kinds["GC content"] = baselines.gc_content(codes)
+        kinds["4-mer frequencies"] = baselines.kmer_frequencies(codes)
+        if (positions := baselines.one_hot(codes)) is not None:
+            kinds["one-hot"] = positions
+        if loaded is not None:
+            kinds["untrained model"] = baselines.untrained(loaded, codes, level, pool, strand)
+    with show.bar() as bar:
+        step = bar.add_task("cross-validation", total=None)
+        results = cross_validate(kinds, found, parts, kind, head, seed, lambda what: bar.update(step, description=what))
+        fitted = fit_all(matrix, found, parts, kind, head, seed)
+    out.mkdir(parents=True)
+    save_head(out, fitted, about)
+    report = {
+        "labels": str(labels), "task": task, "head": head, "rows": len(found.ids), "folds": folds, "rule": parts.rule,
+        "copies": parts.copies, "seed": seed, "vectors": vars(about), "results": [r.to_dict() for r in results],
+    }  # fmt: skip
+    with write_beside(out / "report.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
+    by_model = next(result for result in results if result.name == MODEL)
+    with write_beside(out / "predictions.tsv") as temporary, temporary.open("w") as lines:
+        lines.write("id\tfold\tlabel\tpredicted\n")
+        for row, name in enumerate(found.ids):
+            lines.write(f"{name}\t{parts.fold[row]}\t{found.target[row]}\t{by_model.predicted[row]}\n")
+    if plot:
+        from hnet_dna.probe.plot import draw
+
+        draw(out / "curves.png", results, found.target, kind, f"{labels.name}, {head} head")
+    show.results.print(_table(results, f"{labels.name}: {head} head, {folds} folds {parts.rule}"))
+    show.results.print(f"Head and report: {out}\nNext:  hnet-dna predict NEW.fa --head {out}", soft_wrap=True)
+
+
+def predict(
+    sequences: Annotated[str, typer.Argument(help="FASTA, CSV or TSV with a column of sequences, or '-'.")],
+    head: Annotated[Path, typer.Option(help="Folder made by 'hnet-dna probe'.")],
+    model: Annotated[Path | None, typer.Option(help="The model whose vectors the head was trained on.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to stdout.")] = None,
+) -> None:
+    """Apply a head to new sequences: a table of ids and predictions, with class scores where the head has them.
+
+    Example: hnet-dna predict new.fa --head probe --model run
+    """
+    if model is None:
+        raise UsageError("predict needs --model: the folder of the model whose vectors the head was trained on")
+    from hnet_dna.embedding.embedder import Embedder
+    from hnet_dna.embedding.inputs import read_sequences
+    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.probe.head_file import load_head
+
+    fitted, about = load_head(head)
+    loaded = show.on_device(HNetLM.from_pretrained(model))
+    if loaded.digest() != about.model_digest:
+        raise UsageError(f"--model {model} is not the model that the head in {head} was trained on (digests differ)")
+    embedder = Embedder(loaded, about.level, about.pooling, about.strand)  # type: ignore[arg-type]
+    scored = hasattr(fitted, "predict_proba")
+    with output(out) as stream:
+        classes = "".join(f"\tp_{name}" for name in fitted.classes_) if scored else ""
+        stream.write(f"id\tpredicted{classes}\n")
+        left_out = 0
+        for item in read_sequences(sequences):
+            (vector,) = embedder.embed([item.codes])
+            if vector is None:
+                left_out += 1
+                continue
+            probs = "".join(f"\t{p:.6f}" for p in fitted.predict_proba(vector[None])[0]) if scored else ""
+            stream.write(f"{item.id}\t{fitted.predict(vector[None])[0]}{probs}\n")
+    if left_out:
+        show.notes.print(f"{left_out:,} sequences have no A, C, G or T and were left out")
+
+
+def _table(results: list[Result], title: str) -> Table:
+    table = Table(title=title)
+    table.add_column("features")
+    names = list(results[-1].metrics)
+    for name in names:
+        table.add_column(name, justify="right")
+    for result in results:
+        cells: list[Any] = []
+        for name in names:
+            metric = result.metrics.get(name)
+            cells.append("-" if metric is None else f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]")
+        table.add_row(result.name, *cells)
+    return table

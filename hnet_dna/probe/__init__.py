@@ -1,0 +1,1 @@
+"""Classifiers and regressors on frozen vectors, judged honestly."""

@@ -1,0 +1,65 @@
+"""A fitted head on disk: skops for the estimator, JSON for what it belongs to. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from hnet_dna.errors import CheckpointError
+from hnet_dna.files import write_beside
+
+HEAD_FILE, ABOUT_FILE = "head.skops", "head.json"
+# What scikit-learn's own heads need beyond what skops trusts by itself.
+_TRUSTED = ("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a head was trained on.
+
+    Attributes:
+        task: classification or regression.
+        head: name of the head.
+        model_digest: of the model whose vectors it takes.
+        level, pooling, strand: how the vectors were made.
+    """
+
+    task: str
+    head: str
+    model_digest: str
+    level: str
+    pooling: str
+    strand: str
+
+
+def save_head(folder: Path, head: Pipeline, about: About) -> None:
+    """Write head.skops and head.json."""
+    import skops.io
+
+    with write_beside(folder / HEAD_FILE) as temporary:
+        skops.io.dump(head, temporary)
+    with write_beside(folder / ABOUT_FILE) as temporary:
+        temporary.write_text(json.dumps(asdict(about), indent=2) + "\n")
+
+
+def load_head(folder: Path) -> tuple[Pipeline, About]:
+    """Read a head, refusing types that no head of ours has."""
+    import skops.io
+
+    for name in (HEAD_FILE, ABOUT_FILE):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} is not a folder made by 'hnet-dna probe': {name} is missing")
+    try:
+        about = About(**json.loads((folder / ABOUT_FILE).read_text()))
+        unknown = set(skops.io.get_untrusted_types(file=folder / HEAD_FILE)) - set(_TRUSTED)
+        if unknown:
+            raise CheckpointError(f"{folder / HEAD_FILE} holds types that no head has: {', '.join(sorted(unknown))}")
+        head: Any = skops.io.load(folder / HEAD_FILE, trusted=list(_TRUSTED))
+    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{folder}: damaged head ({error})") from None
+    return head, about
