@@ -63,8 +63,10 @@ def probe(
     from hnet_dna.probe.dataset import labels_of_chunks, match, read_labels
     from hnet_dna.probe.folds import make_folds
     from hnet_dna.probe.head_file import About, save_head
+    from hnet_dna.probe.heads import make_head
     from hnet_dna.probe.run import MODEL, cross_validate, fit_all
 
+    make_head(head, kind, seed)  # a wrong name is said before anything is computed
     columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group}
     table = read_table(embeddings) if embeddings else None
     if labels.suffix == ".bed":

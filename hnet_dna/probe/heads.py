@@ -34,7 +34,7 @@ def make_head(name: str, task: Task, seed: int) -> tuple[Pipeline, dict[str, lis
         strengths = {"C": [0.001, 0.01, 0.1, 1.0]}
     else:
         kind = MLPClassifier if classify else MLPRegressor
-        model = kind((64,), early_stopping=True, max_iter=200, random_state=seed)
+        model = kind(hidden_layer_sizes=(64,), max_iter=300, random_state=seed)
         strengths = {"alpha": [1e-4, 1e-2, 1.0]}
     pipeline = Pipeline([("scaler", StandardScaler()), ("head", model)])
     return pipeline, {f"head__{name}": values for name, values in strengths.items()}

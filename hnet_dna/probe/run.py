@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
@@ -67,8 +69,7 @@ def cross_validate(
 
 def fit_all(matrix: NDArray[np.float32], labels: Labels, folds: Folds, task: Task, head: str, seed: int) -> Pipeline:
     """Fit the head on all rows, its strength chosen by cross-validation over the same groups."""
-    search = _search(head, task, seed, labels.target, folds.group)
-    search.fit(matrix, labels.target, groups=folds.group)
+    search = _fitted(_search(head, task, seed, labels.target, folds.group), matrix, labels.target, folds.group)
     best: Pipeline = search.best_estimator_
     return best
 
@@ -88,14 +89,24 @@ def _nested(
     chosen = []
     for fold in range(int(folds.fold.max()) + 1):
         test = folds.fold == fold
-        search = _search(head, task, seed, labels.target[~test], folds.group[~test])
-        search.fit(matrix[~test], labels.target[~test], groups=folds.group[~test])
+        target, group = labels.target[~test], folds.group[~test]
+        search = _fitted(_search(head, task, seed, target, group), matrix[~test], target, group)
         predicted[test] = search.predict(matrix[test])
         if scores is not None:
             scores[test] = _scores(search, matrix[test], classes)
         chosen.append({key.removeprefix("head__"): value for key, value in search.best_params_.items()})
     found = measure(task, labels.target, predicted, scores, classes, folds.group)
     return Result(name, matrix.shape[1], found, predicted, scores, chosen)
+
+
+def _fitted(
+    search: GridSearchCV, matrix: NDArray[np.float32], target: NDArray[np.generic], group: NDArray[np.int64]
+) -> GridSearchCV:
+    with warnings.catch_warnings():
+        # Some strengths of a grid do not converge within the iterations given; their score then says so.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search.fit(matrix, target, groups=group)
+    return search
 
 
 def _search(head: str, task: Task, seed: int, target: NDArray[np.generic], group: NDArray[np.int64]) -> GridSearchCV:

@@ -1,0 +1,282 @@
+"""Heads on frozen vectors: folds that do not leak, numbers that are right, files that are safe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from sklearn import metrics
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from typer.testing import Result as CliResult
+
+from hnet_dna.errors import CheckpointError, HNetError
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.probe.dataset import Labels, read_labels
+from hnet_dna.probe.features import gc_content, kmer_frequencies, one_hot
+from hnet_dna.probe.folds import make_folds, similar_groups
+from hnet_dna.probe.head_file import About, load_head, save_head
+from hnet_dna.probe.heads import HEADS, make_head
+from hnet_dna.probe.metrics import measure
+from hnet_dna.probe.run import cross_validate
+from hnet_dna.sequence.codes import from_text
+
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+Cli = Callable[..., CliResult]
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hnet_dna.probe.metrics._RESAMPLES", 20)
+
+
+def labels_of(target: list[Any], sequences: list[str] | None = None, groups: list[str] | None = None) -> Labels:
+    return Labels([str(i) for i in range(len(target))], np.array(target), sequences, groups)
+
+
+def test_similar_sequences_form_groups() -> None:
+    base, other = random_dna(80), random_dna(80, 1)
+    mutated = base[:40] + ("A" if base[40] != "A" else "C") + base[41:]
+    family = [base, base, base.translate(COMPLEMENT)[::-1], mutated, base[20:] + random_dna(20, 2)]
+    group = similar_groups([*family, other, random_dna(80, 3), "ACG", "ACG"]).tolist()
+    assert len(set(group[:5])) == 1
+    assert group[5] not in group[:5]
+    assert len({group[0], group[5], group[6], group[7]}) == 4
+    assert group[7] == group[8]
+
+
+def test_folds_keep_groups_and_classes() -> None:
+    random = np.random.default_rng(0)
+    groups = [f"g{i}" for i in random.integers(0, 40, size=400)]
+    target = ["a" if random.random() < 0.3 else "b" for _ in range(400)]
+    folds = make_folds(labels_of(target, groups=groups), "classification", 5, 0)
+    for name in set(groups):
+        assert len({folds.fold[i] for i in range(400) if groups[i] == name}) == 1
+    shares = [np.mean([target[i] == "a" for i in np.flatnonzero(folds.fold == f)]) for f in range(5)]
+    assert max(shares) - min(shares) < 0.15
+    assert "40 groups" in folds.rule
+
+
+def test_copies_are_found_and_kept_together() -> None:
+    texts = [random_dna(60, i) for i in range(30)]
+    folds = make_folds(labels_of(["a", "b"] * 30, [*texts, *texts]), "classification", 3, 0)
+    assert folds.copies == 30
+    assert folds.fold[:30].tolist() == folds.fold[30:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (labels_of(["a"] * 10), "only one class"),
+        (labels_of(["a"] * 10 + ["b"] * 2), "class b has 2 members, fewer than 5 folds"),
+        (labels_of(["a", "b"] * 10, ["ACGTACGTACGTACGT"] * 20), "1 groups are fewer than 5 folds"),
+    ],
+)
+def test_sets_that_cannot_be_split(labels: Labels, message: str) -> None:
+    with pytest.raises(HNetError, match=message):
+        make_folds(labels, "classification", 5, 0)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_planted_signal_is_found_and_noise_is_not(head: str, task: Any) -> None:
+    random = np.random.default_rng(1)
+    signal = random.normal(size=(240, 6)).astype(np.float32)
+    value = signal @ np.array([2.0, -1.0, 0.5, 0.0, 0.0, 0.0])
+    target = ["x" if v > 0 else "y" for v in value] if task == "classification" else value.tolist()
+    labels = labels_of(target)
+    folds = make_folds(labels, task, 3, 0)
+    noise = random.normal(size=(240, 6)).astype(np.float32)
+    majority, model, nothing = cross_validate({"model": signal, "noise": noise}, labels, folds, task, head, 0)
+    name = "MCC" if task == "classification" else "R2"
+    assert model.metrics[name].value > 0.8
+    assert model.metrics[name].low < model.metrics[name].value < model.metrics[name].high
+    assert nothing.metrics[name].value < 0.3
+    assert abs(majority.metrics[name].value) < 0.2
+
+
+def test_copies_with_random_labels_teach_nothing() -> None:
+    """With copies in both training and test, a flexible head would look up the answer."""
+    random = np.random.default_rng(2)
+    texts = [random_dna(60, i) for i in range(60)]
+    target = [str(t) for t in random.integers(0, 2, size=60)]
+    labels = labels_of(target * 4, texts * 4)
+    matrix = np.tile(random.normal(size=(60, 40)), (4, 1)).astype(np.float32)
+    folds = make_folds(labels, "classification", 4, 0)
+    result = cross_validate({"model": matrix}, labels, folds, "classification", "logistic", 0)[-1]
+    assert abs(result.metrics["MCC"].value) < 0.35
+
+
+def test_metrics_are_scikit_learns() -> None:
+    random = np.random.default_rng(0)
+    target = np.array(["a", "b", "c"] * 40)
+    scores = random.random((120, 3))
+    predicted = np.array(["a", "b", "c"])[scores.argmax(axis=1)]
+    found = measure("classification", target, predicted, scores, ["a", "b", "c"], np.arange(120))
+    assert found["MCC"].value == pytest.approx(metrics.matthews_corrcoef(target, predicted))
+    assert found["F1"].value == pytest.approx(metrics.f1_score(target, predicted, average="macro"))
+    each = [metrics.roc_auc_score(target == name, scores[:, i]) for i, name in enumerate("abc")]
+    assert found["AUROC"].value == pytest.approx(np.mean(each))
+    numbers = measure("regression", np.arange(50.0), np.arange(50.0) ** 2, None, [], np.arange(50))
+    assert numbers["Spearman"].value == pytest.approx(1.0)
+    assert set(numbers) == {"R2", "Spearman"}
+
+
+def test_baseline_features() -> None:
+    codes = [from_text("ACGTACGT"), from_text("GGGGGGNN"), from_text("NNNNNNNN")]
+    assert gc_content(codes)[:, 0].tolist() == [0.5, 1.0, 0.0]
+    frequencies = kmer_frequencies(codes, 2)
+    assert frequencies[0, 0 * 4 + 1] == pytest.approx(2 / 7)
+    assert frequencies[1, 2 * 4 + 2] == 1.0
+    assert frequencies[2].sum() == 0
+    hot = one_hot(codes)
+    assert hot is not None
+    assert hot.shape == (3, 32)
+    assert hot[1].sum() == 6
+    assert one_hot([from_text("A"), from_text("AC")]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "message"),
+    [
+        ("id,label\na,x\nb,\n", "classification", "line 3: the label is missing"),
+        ("id,label\na,NaN\n", "regression", "line 2: the label is missing"),
+        ("id,label\na,high\n", "regression", "line 2: expected a number as label, got 'high'"),
+        ("id,label\na,inf\n", "regression", "line 2: the label is not finite"),
+        ("id,label\na,x\na,y\n", "classification", "id a occurs 2 times"),
+        ("id,label\n", "classification", "no row after the header"),
+        ("id,other\na,x\n", "classification", "no column of labels among id, other"),
+        ("id,label\na,x,z\n", "classification", "line 2: expected 2 columns"),
+        ("", "classification", "is empty"),
+    ],
+)
+def test_label_files(tmp_path: Path, text: str, task: Any, message: str) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text(text)
+    with pytest.raises(HNetError, match=message):
+        read_labels(path, task)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_head_survives_its_file(tmp_path: Path, head: str, task: Any) -> None:
+    random = np.random.default_rng(0)
+    matrix = random.normal(size=(60, 4)).astype(np.float32)
+    target = np.where(matrix[:, 0] > 0, "x", "y") if task == "classification" else matrix[:, 0]
+    pipeline, _ = make_head(head, task, 0)
+    pipeline.fit(matrix, target)
+    about = About(task, head, "digest", "chunk", "mean", "both")
+    save_head(tmp_path, pipeline, about)
+    loaded, told = load_head(tmp_path)
+    assert told == about
+    assert (loaded.predict(matrix) == pipeline.predict(matrix)).all()
+
+
+def test_head_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    about = About("classification", "logistic", "d", "chunk", "mean", "both")
+    save_head(tmp_path, Pipeline([("f", FunctionTransformer(print))]), about)
+    with pytest.raises(CheckpointError, match="types that no head has"):
+        load_head(tmp_path)
+    (tmp_path / "head.skops").write_bytes(b"no zip")
+    with pytest.raises(CheckpointError, match="damaged head"):
+        load_head(tmp_path)
+    (tmp_path / "head.json").unlink()
+    with pytest.raises(CheckpointError, match=r"head\.json is missing"):
+        load_head(tmp_path)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    lively_model(small_config()).float().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def labelled(path: Path, count: int = 60) -> Path:
+    random = np.random.default_rng(0)
+    rows = ["name,seq,label"]
+    for i in range(count):
+        share = [0.4, 0.1, 0.1, 0.4] if i % 2 else [0.1, 0.4, 0.4, 0.1]
+        rows.append(f"s{i},{''.join(random.choice(list('ACGT'), p=share, size=50))},{'at' if i % 2 else 'gc'}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_probe_and_predict(cli: Cli, tmp_path: Path, model: Path) -> None:
+    labels, out = labelled(tmp_path / "l.csv"), tmp_path / "probe"
+    result = cli("probe", labels, "--model", model, "--out", out, "--folds", 3, "--plot")
+    assert result.exit_code == 0, result.output
+    for name in ("majority class", "GC content", "4-mer frequencies", "one-hot", "untrained model"):
+        assert name in result.stdout
+    report = json.loads((out / "report.json").read_text())
+    assert report["results"][1]["features"] == "model"
+    assert report["results"][1]["metrics"]["AUROC"]["value"] > 0.9
+    assert (out / "curves.png").stat().st_size > 1000
+    lines = (out / "predictions.tsv").read_text().splitlines()
+    assert lines[0] == "id\tfold\tlabel\tpredicted"
+    assert len(lines) == 61
+    fasta = write_fasta(tmp_path / "new.fa", {"x": "ATATTTAATATAAT" * 4, "y": "GCGGCGCCGCG" * 5, "n": "NNN"})
+    predicted = cli("predict", fasta, "--head", out, "--model", model)
+    assert predicted.exit_code == 0, predicted.output
+    rows = [line.split("\t") for line in predicted.stdout.splitlines()]
+    assert rows[0] == ["id", "predicted", "p_at", "p_gc"]
+    assert [row[:2] for row in rows[1:]] == [["x", "at"], ["y", "gc"]]
+    assert "1 sequences have no A, C, G or T" in predicted.stderr
+    other = lively_model(small_config(), seed=1).float()
+    other.save_pretrained(tmp_path / "other")
+    refused = cli("predict", fasta, "--head", out, "--model", tmp_path / "other")
+    assert refused.exit_code == 2
+    assert "digests differ" in one_line_error(refused)
+
+
+def test_probe_on_a_table(cli: Cli, tmp_path: Path, model: Path) -> None:
+    labels, table = labelled(tmp_path / "l.csv"), tmp_path / "v.parquet"
+    assert cli("embed", labels, "--model", model, "--out", table).exit_code == 0
+    result = cli("probe", labels, "--embeddings", table, "--out", tmp_path / "p", "--folds", 3, "--head", "ridge")
+    assert result.exit_code == 0, result.output
+    digest = json.loads((tmp_path / "p" / "head.json").read_text())["model_digest"]
+    assert digest == HNetLM.from_pretrained(model).digest()
+    labels.write_text(labels.read_text() + "s99,ACGT,at\n")
+    missing = cli("probe", labels, "--embeddings", table, "--out", tmp_path / "q")
+    assert missing.exit_code == 1
+    assert "1 of 61 labelled ids have no vector: s99" in one_line_error(missing)
+    assert not (tmp_path / "q").exists()
+
+
+def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
+    fasta = write_fasta(tmp_path / "g.fa", {f"c{i}": random_dna(300, i) for i in range(6)})
+    (tmp_path / "genes.bed").write_text("".join(f"c{i}\t50\t150\nc{i}\t100\t200\n" for i in range(6)))
+    table = tmp_path / "chunks.parquet"
+    assert cli("embed", fasta, "--model", model, "--out", table, "--per-chunk").exit_code == 0
+    result = cli("probe", tmp_path / "genes.bed", "--embeddings", table, "--out", tmp_path / "p", "--folds", 3)
+    assert result.exit_code == 0, result.output
+    assert "by group (6 groups)" in result.stderr
+    rows = [line.split("\t") for line in (tmp_path / "p" / "predictions.tsv").read_text().splitlines()[1:]]
+    bed = cli("segment", fasta, "--model", model).stdout.splitlines()
+    middles = [(int(s) + int(e)) // 2 for _, s, e, *_ in (line.split("\t") for line in bed)]
+    assert [row[2] == "inside" for row in rows] == [50 <= middle < 200 for middle in middles]
+    folds = {row[0].split(":")[0]: row[1] for row in rows}
+    assert all(folds[row[0].split(":")[0]] == row[1] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["probe", "L", "--out", "o"], "give --embeddings, or --model"),
+        (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "head 'forest' does not exist"),
+        (["probe", "L", "--model", "M", "--out", "o", "--task", "x"], "expected classification or regression"),
+        (["probe", "L", "--model", "M", "--out", "o", "--folds", "40"], "has 30 members, fewer than 40 folds"),
+        (["predict", "L", "--head", "o"], "predict needs --model"),
+    ],
+)
+def test_usage_errors(cli: Cli, tmp_path: Path, model: Path, arguments: list[str], message: str) -> None:
+    places = {"L": str(labelled(tmp_path / "l.csv")), "M": str(model), "o": str(tmp_path / "o")}
+    result = cli(*(places.get(argument, argument) for argument in arguments))
+    assert result.exit_code == 2, result.output
+    assert message in one_line_error(result)
+    assert not (tmp_path / "o").exists()
