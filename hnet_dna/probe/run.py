@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,6 +72,22 @@ def fit_all(matrix: NDArray[np.float32], labels: Labels, folds: Folds, task: Tas
     search = _fitted(_search(head, task, seed, labels.target, folds.group), matrix, labels.target, folds.group)
     best: Pipeline = search.best_estimator_
     return best
+
+
+def hold_out(
+    train: NDArray[np.float32],
+    target: Sequence[str],
+    test: NDArray[np.float32],
+    truth: Sequence[str],
+    head: str,
+    seed: int = 0,
+) -> dict[str, Metric]:
+    """Fit a classifier on one part, its strength chosen inside it, and measure it on another part."""
+    labels, group = np.array(target), np.arange(len(target))
+    search = _fitted(_search(head, "classification", seed, labels, group), train, labels, group)
+    classes = sorted(set(target) | set(truth))
+    scores = _scores(search, test, classes)
+    return measure("classification", np.array(truth), search.predict(test), scores, classes, np.arange(len(truth)))
 
 
 def _nested(

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from typer.testing import Result as CliResult
 
+from hnet_dna.data.genome import Genome
 from hnet_dna.errors import CheckpointError, HNetError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probe.dataset import Labels, read_labels
@@ -23,7 +24,8 @@ from hnet_dna.probe.folds import make_folds, similar_groups
 from hnet_dna.probe.head_file import About, load_head, save_head
 from hnet_dna.probe.heads import HEADS, make_head
 from hnet_dna.probe.metrics import measure
-from hnet_dna.probe.run import cross_validate
+from hnet_dna.probe.run import cross_validate, hold_out
+from hnet_dna.probe.suites import LAYOUTS, read_suite
 from hnet_dna.sequence.codes import from_text
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -280,3 +282,59 @@ def test_usage_errors(cli: Cli, tmp_path: Path, model: Path, arguments: list[str
     assert result.exit_code == 2, result.output
     assert message in one_line_error(result)
     assert not (tmp_path / "o").exists()
+
+
+def write_suite(folder: Path, layout: str) -> None:
+    """A dataset of AT-rich against GC-rich sequences in one of the layouts, with intervals on a reference."""
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    reference = ""
+    for part, count in (("train", 40), ("test", 20)):
+        rows = []
+        for index in range(count):
+            share = [0.45, 0.05, 0.05, 0.45] if index % 2 else [0.05, 0.45, 0.45, 0.05]
+            rows.append(("".join(random.choice(list("ACGT"), p=share, size=50)), index % 2))
+        if layout == "gue":
+            (folder / f"{part}.csv").write_text("sequence,label\n" + "".join(f"{s},{y}\n" for s, y in rows))
+        elif layout == "nt":
+            (folder / f"{part}.fna").write_text("".join(f">{part}{i}|{y}\n{s}\n" for i, (s, y) in enumerate(rows)))
+        else:
+            (folder / part).mkdir()
+            for label in (0, 1):
+                lines = ["id,region,start,end,strand"]
+                for sequence, y in rows:
+                    if y == label:
+                        minus = len(lines) % 2 == 0
+                        lines.append(
+                            f"{len(lines)},chr1,{len(reference)},{len(reference) + 50},{'-' if minus else '+'}"
+                        )
+                        reference += sequence.translate(COMPLEMENT)[::-1] if minus else sequence
+                (folder / part / f"class{label}.csv").write_text("\n".join(lines) + "\n")
+    if reference:
+        write_fasta(folder.parent / "reference.fa", {"chr1": reference})
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_benchmark_layouts(tmp_path: Path, layout: str) -> None:
+    write_suite(tmp_path / "set1", layout)
+    reference = Genome.open(tmp_path / "reference.fa") if layout == "genomic-benchmarks" else None
+    (dataset,) = read_suite(tmp_path, layout, reference)
+    assert dataset.name == "set1"
+    assert (len(dataset.train[0]), len(dataset.test[0])) == (40, 20)
+    pairs = list(zip(*dataset.train, strict=True))
+    rich = {label: gc_content([c for c, y in pairs if y == label]).mean() for label in set(dataset.train[1])}
+    assert min(rich.values()) < 0.2
+    assert max(rich.values()) > 0.8
+    kinds = [kmer_frequencies(part[0], 2) for part in (dataset.train, dataset.test)]
+    found = hold_out(kinds[0], dataset.train[1], kinds[1], dataset.test[1], "logistic")
+    assert found["MCC"].value == 1.0
+
+
+def test_layouts_that_are_not(tmp_path: Path) -> None:
+    with pytest.raises(HNetError, match="holds no dataset"):
+        list(read_suite(tmp_path, "gue"))
+    with pytest.raises(HNetError, match="layout 'gui' does not exist"):
+        list(read_suite(tmp_path, "gui"))
+    write_suite(tmp_path / "set1", "genomic-benchmarks")
+    with pytest.raises(HNetError, match="intervals need the reference genome"):
+        list(read_suite(tmp_path, "genomic-benchmarks"))
