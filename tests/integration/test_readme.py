@@ -30,6 +30,8 @@ def test_usage_block_runs(cli: Callable[..., Result], tmp_path: Path, monkeypatc
     other = "C" if sample[99] != "C" else "G"
     header = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
     (tmp_path / "variants.vcf").write_text(f"{header}s\t100\t.\t{sample[99]}\t{other}\t.\t.\t.\n")
+    rows = [f"s{i},{random_dna(40, i)},{'ab'[i % 2]}" for i in range(30)]
+    (tmp_path / "labels.csv").write_text("\n".join(["id,sequence,label", *rows]) + "\n")
     ran = []
     for line in commands():
         if line.startswith("hnet-dna demo"):
@@ -41,7 +43,10 @@ def test_usage_block_runs(cli: Callable[..., Result], tmp_path: Path, monkeypatc
         if target:
             assert result.stdout
         ran.append(arguments[0])
-    assert {"pretrain", "segment", "score", "evaluate", "generate", "genome"} == set(ran)
+    wanted = {"pretrain", "segment", "score", "evaluate", "generate", "genome", "embed", "probe", "predict"}
+    assert set(ran) == wanted
+    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        exec(compile(block, "README.md", "exec"), {})
     for name in ("boundaries.bw", "boundaries.bed.gz", "boundaries.bed.gz.tbi", "log2p.bw"):
         assert (tmp_path / name).exists(), name
 
