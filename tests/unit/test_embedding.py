@@ -200,6 +200,12 @@ def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
     again = read_table(tmp_path / "t.parquet")
     assert again.id == ["first", "second"]
     np.testing.assert_allclose(again.vector, table.vector, atol=1e-6)
+    odd = tmp_path / "odd.tsv"
+    odd.write_text("id\tsequence\nempty\t\none\tA\nonly_n\tNNNN\nlast\tACGT\n")
+    left_out = cli("embed", odd, "--model", folder, "--out", tmp_path / "odd.parquet")
+    assert left_out.exit_code == 0, left_out.output
+    assert "2 sequences have no A, C, G or T and were left out: empty, only_n" in left_out.stderr
+    assert read_table(tmp_path / "odd.parquet").id == ["one", "last"]
     bad = cli("embed", csv, "--model", folder, "--out", out, "--column", "sequense")
     assert bad.exit_code == 2
     assert "no column 'sequense'" in one_line_error(bad)
