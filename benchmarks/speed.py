@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from hnet_dna.config.presets import preset
-from hnet_dna.evaluate.stream import Stream
+from hnet_dna.evaluate.stream import PIECE, Stream
 from hnet_dna.model.hnet import StageOutput
 from hnet_dna.model.likelihood import targets_of
 from hnet_dna.model.lm import HNetLM
@@ -63,7 +63,7 @@ def main() -> None:
     train = bases / seconds(step)
     with use_backend("reference"):
         slow = bases / seconds(step, repeats=1)
-    piece = torch.randint(0, 4, (1 << 14,), dtype=torch.uint8).numpy()
+    piece = torch.randint(0, 4, (PIECE,), dtype=torch.uint8).numpy()
     stream = Stream(model.eval())
     segment = len(piece) / seconds(lambda: stream.feed(piece))
     single = Stream(model)
@@ -74,7 +74,7 @@ def main() -> None:
     print(f"fp32 matrix product            {flops / 1e9:10.0f} GFLOP/s")
     print(f"training step                  {train:10,.0f} bases/s  ({share:.2f} chunks per base)")
     print(f"  on the reference backend     {slow:10,.0f} bases/s  ({train / slow:.1f}x slower)")
-    print(f"segment, pieces of 16,384      {segment:10,.0f} bases/s  ({segment / train:.1f}x training)")
+    print(f"segment, pieces of {PIECE:,}       {segment:10,.0f} bases/s  ({segment / train:.1f}x training)")
     print(f"base by base                   {generate:10,.0f} bases/s")
 
 

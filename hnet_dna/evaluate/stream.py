@@ -25,7 +25,7 @@ from hnet_dna.model.lm import HNetLM, HNetOutput
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import N_CODE, Codes, runs_of_n
 
-PIECE = 1 << 14  # bases of a stretch run at once; it changes speed and memory, not the results
+PIECE = 1 << 13  # bases of a stretch run at once; it changes speed and memory, not the results
 _GROUP = 8 * PIECE  # bases of short stretches gathered before they are run
 _ROWS = 64
 
