@@ -25,6 +25,9 @@ def probe(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")],
     embeddings: Annotated[Path | None, typer.Option(help="Table made by 'hnet-dna embed'.")] = None,
     model: Annotated[Path | None, typer.Option(help="Or: embed the sequences in LABELS with this model.")] = None,
+    genome: Annotated[
+        str | None, typer.Option(help="With --embeddings of regions: the genome, so that baselines see the sequences.")
+    ] = None,
     task: Annotated[str, typer.Option(help="classification or regression.")] = "classification",
     head: Annotated[str, typer.Option(help="logistic, ridge, svm or mlp.")] = "logistic",
     level: Annotated[str, typer.Option(help="With --model: where vectors are taken.")] = "chunk",
@@ -52,19 +55,23 @@ def probe(
         raise UsageError("give --embeddings, or --model to embed the sequences in LABELS")
     if out.exists():
         raise UsageError(f"--out {out} exists already; choose another folder")
+    from dataclasses import replace
+
     import numpy as np
 
+    from hnet_dna.data.fetch import open_genome
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.table import read_table
     from hnet_dna.errors import SequenceError
     from hnet_dna.files import write_beside
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.probe import features as baselines
-    from hnet_dna.probe.dataset import labels_of_chunks, match, read_labels
+    from hnet_dna.probe.dataset import labels_of_chunks, match, read_labels, sequences_of
     from hnet_dna.probe.folds import make_folds
     from hnet_dna.probe.head_file import About, save_head
     from hnet_dna.probe.heads import make_head
     from hnet_dna.probe.run import MODEL, cross_validate, fit_all
+    from hnet_dna.sequence.codes import to_text
 
     make_head(head, kind, seed)  # a wrong name is said before anything is computed
     columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group}
@@ -77,6 +84,12 @@ def probe(
         found = read_labels(labels, kind, **columns)
     loaded: HNetLM | None = None
     codes = baselines.encode_all(found.sequences) if found.sequences else None
+    if genome is not None:
+        if table is None or labels.suffix == ".bed":
+            raise UsageError("--genome belongs to --embeddings of regions and labels by id")
+        codes = sequences_of(found, table, open_genome(genome))
+        if found.groups is None and len(codes) == len(found.ids):
+            found = replace(found, sequences=[to_text(bases) for bases in codes])  # folds by similarity
     if table is not None:
         matrix = table.vector if labels.suffix == ".bed" else match(found, table, labels)
         told = table.metadata

@@ -12,10 +12,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hnet_dna.data.genome import Genome
 from hnet_dna.data.regions import read_lines
 from hnet_dna.embedding.inputs import find_column, read_rows
 from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.sequence.codes import Codes
+from hnet_dna.sequence.interval import Interval
 
 Task = Literal["classification", "regression"]
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "essential", "value")
@@ -90,6 +93,17 @@ def match(labels: Labels, table: Table, path: Path) -> NDArray[np.float32]:
             f"{', '.join(table.id[:3])} ..."
         )
     return table.vector[[place[name] for name in labels.ids]]
+
+
+def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
+    """Return the bases of labelled rows that are regions of a genome, on the forward strand."""
+    place = {name: row for row, name in enumerate(table.id)}
+    found = []
+    for name in labels.ids:
+        if name in place:  # `match` reports those that are not
+            row = place[name]
+            found.append(genome.codes(Interval(table.contig[row], int(table.start[row]), int(table.end[row]))))
+    return found
 
 
 def labels_of_chunks(bed: Path, table: Table) -> Labels:

@@ -250,6 +250,26 @@ def test_probe_on_a_table(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert not (tmp_path / "q").exists()
 
 
+def test_probe_of_regions_sees_their_sequences(cli: Cli, tmp_path: Path, model: Path) -> None:
+    random = np.random.default_rng(0)
+    parts = ["".join(random.choice(list("AT" if i % 2 else "GC"), size=40)) for i in range(30)]
+    fasta = write_fasta(tmp_path / "g.fa", {"c": "".join(parts)})
+    (tmp_path / "r.bed").write_text("".join(f"c\t{40 * i}\t{40 * i + 40}\tr{i}\n" for i in range(30)))
+    (tmp_path / "l.csv").write_text("id,label\n" + "".join(f"r{i},{'at' if i % 2 else 'gc'}\n" for i in range(30)))
+    table = tmp_path / "v.parquet"
+    assert cli("embed", fasta, "--regions", tmp_path / "r.bed", "--model", model, "--out", table).exit_code == 0
+    command = ["probe", tmp_path / "l.csv", "--embeddings", table, "--folds", 3]
+    result = cli(*command, "--genome", fasta, "--out", tmp_path / "p")
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "p" / "report.json").read_text())
+    found = {r["features"]: r["metrics"]["MCC"]["value"] for r in report["results"]}
+    assert found["GC content"] == 1.0
+    assert "4-mer frequencies" in found
+    assert "by similarity of sequences" in report["rule"]
+    without = cli(*command, "--out", tmp_path / "q")
+    assert "GC content" not in without.stdout
+
+
 def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
     fasta = write_fasta(tmp_path / "g.fa", {f"c{i}": random_dna(300, i) for i in range(6)})
     (tmp_path / "genes.bed").write_text("".join(f"c{i}\t50\t150\nc{i}\t100\t200\n" for i in range(6)))
