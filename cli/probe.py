@@ -93,7 +93,9 @@ def probe(
     if table is not None:
         matrix = table.vector if labels.suffix == ".bed" else match(found, table, labels)
         told = table.metadata
-        about = About(task, head, told["model_digest"], told["level"], str(told["pooling"]), told["strand"])
+        about = About(
+            task, head, told["model"], told["model_digest"], told["level"], str(told["pooling"]), told["strand"]
+        )
     else:
         if codes is None:
             raise UsageError(f"{labels}: no column of sequences to embed; name it by --sequence")
@@ -104,7 +106,7 @@ def probe(
         if bad:
             raise SequenceError(f"{labels}: {len(bad)} sequences have no A, C, G or T: {', '.join(bad[:5])}")
         matrix = np.stack([vector for vector in vectors if vector is not None])
-        about = About(task, head, loaded.digest(), level, pool, strand)
+        about = About(task, head, str((model or Path()).resolve()), loaded.digest(), level, pool, strand)
     parts = make_folds(found, kind, folds, seed)
     show.notes.print(
         f"{len(found.ids):,} rows; {folds} folds {parts.rule}"
@@ -146,24 +148,25 @@ def probe(
 def predict(
     sequences: Annotated[str, typer.Argument(help="FASTA, CSV or TSV with a column of sequences, or '-'.")],
     head: Annotated[Path, typer.Option(help="Folder made by 'hnet-dna probe'.")],
-    model: Annotated[Path | None, typer.Option(help="The model whose vectors the head was trained on.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="The model whose vectors the head takes. Default: where it was.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to stdout.")] = None,
 ) -> None:
     """Apply a head to new sequences: a table of ids and predictions, with class scores where the head has them.
 
-    Example: hnet-dna predict new.fa --head probe --model run
+    Example: hnet-dna predict new.fa --head probe
     """
-    if model is None:
-        raise UsageError("predict needs --model: the folder of the model whose vectors the head was trained on")
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.probe.head_file import load_head
 
     fitted, about = load_head(head)
+    model = model or Path(about.model)
     loaded = show.on_device(HNetLM.from_pretrained(model))
     if loaded.digest() != about.model_digest:
-        raise UsageError(f"--model {model} is not the model that the head in {head} was trained on (digests differ)")
+        raise UsageError(f"{model} is not the model that the head in {head} takes (digests differ)")
     embedder = Embedder(loaded, about.level, about.pooling, about.strand)  # type: ignore[arg-type]
     scored = hasattr(fitted, "predict_proba")
     with output(out) as stream:

@@ -25,12 +25,14 @@ class About:
     Attributes:
         task: classification or regression.
         head: name of the head.
-        model_digest: of the model whose vectors it takes.
+        model: folder of the model whose vectors it takes, absolute.
+        model_digest: of that model.
         level, pooling, strand: how the vectors were made.
     """
 
     task: str
     head: str
+    model: str
     model_digest: str
     level: str
     pooling: str

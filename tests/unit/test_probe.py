@@ -173,7 +173,7 @@ def test_head_survives_its_file(tmp_path: Path, head: str, task: Any) -> None:
     target = np.where(matrix[:, 0] > 0, "x", "y") if task == "classification" else matrix[:, 0]
     pipeline, _ = make_head(head, task, 0)
     pipeline.fit(matrix, target)
-    about = About(task, head, "digest", "chunk", "mean", "both")
+    about = About(task, head, "run", "digest", "chunk", "mean", "both")
     save_head(tmp_path, pipeline, about)
     loaded, told = load_head(tmp_path)
     assert told == about
@@ -181,7 +181,7 @@ def test_head_survives_its_file(tmp_path: Path, head: str, task: Any) -> None:
 
 
 def test_head_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    about = About("classification", "logistic", "d", "chunk", "mean", "both")
+    about = About("classification", "logistic", "run", "d", "chunk", "mean", "both")
     save_head(tmp_path, Pipeline([("f", FunctionTransformer(print))]), about)
     with pytest.raises(CheckpointError, match="types that no head has"):
         load_head(tmp_path)
@@ -223,7 +223,7 @@ def test_probe_and_predict(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert lines[0] == "id\tfold\tlabel\tpredicted"
     assert len(lines) == 61
     fasta = write_fasta(tmp_path / "new.fa", {"x": "ATATTTAATATAAT" * 4, "y": "GCGGCGCCGCG" * 5, "n": "NNN"})
-    predicted = cli("predict", fasta, "--head", out, "--model", model)
+    predicted = cli("predict", fasta, "--head", out)
     assert predicted.exit_code == 0, predicted.output
     rows = [line.split("\t") for line in predicted.stdout.splitlines()]
     assert rows[0] == ["id", "predicted", "p_at", "p_gc"]
@@ -293,7 +293,6 @@ def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
         (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "head 'forest' does not exist"),
         (["probe", "L", "--model", "M", "--out", "o", "--task", "x"], "expected classification or regression"),
         (["probe", "L", "--model", "M", "--out", "o", "--folds", "40"], "has 30 members, fewer than 40 folds"),
-        (["predict", "L", "--head", "o"], "predict needs --model"),
     ],
 )
 def test_usage_errors(cli: Cli, tmp_path: Path, model: Path, arguments: list[str], message: str) -> None:
