@@ -13,6 +13,7 @@ import json
 import platform
 import shutil
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from hnet_dna import __version__
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.split import Split, base_counts
 from hnet_dna.data.windows import Position
@@ -187,7 +187,7 @@ def describe_run(
             "bases": base_counts(genome, split),
         },
         "versions": {
-            "hnet-dna": __version__,
+            "hnet-dna": version("hnet-dna"),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,

@@ -184,7 +184,13 @@ def test_interrupted_segment_leaves_no_file(tmp_path: Path, model: Path) -> None
     out.mkdir()
     command = [sys.executable, "-m", "hnet_dna_cli", "segment", str(big), "--model", str(model)]
     command += ["--bigwig", str(out / "p.bw"), "--out", str(out / "c.bed")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     for _ in range(600):
         if any(out.iterdir()):
             break
