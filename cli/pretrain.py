@@ -62,6 +62,11 @@ def pretrain(
     """
     if minutes is not None and steps is not None:
         raise UsageError("give --minutes or --steps, not both")
+    settled: dict[str, Any] = {"--held-out": held_out, "--split": split, "--regions": regions, "--window": window}
+    settled |= {"--window-warmup": window_warmup, "--batch": batch, "--repeat-weight": repeat_weight}
+    given = [option for option, value in settled.items() if value not in (None, "", [])]
+    if resume and given:
+        raise UsageError(f"--resume goes on as the run began; leave out {', '.join(given)}")
     import torch
 
     from hnet_dna.config.presets import preset as preset_config

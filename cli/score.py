@@ -56,6 +56,8 @@ def score(
     if vcf is not None and (fasta is not None or genome is None):
         raise UsageError("--vcf takes its reference by --genome, and no other FASTA")
     tracks = {"bigwig": bigwig, "bedgraph": bedgraph, "parquet": parquet}
+    if vcf is not None and (regions is not None or any(tracks.values())):
+        raise UsageError("--vcf writes a VCF alone; leave out --regions and tracks")
     if vcf is None and regions is None and not any(tracks.values()):
         raise UsageError("say what to write: --bigwig, --bedgraph, --parquet or --regions")
     from hnet_dna.data.fetch import open_genome

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from hnet_dna.embedding.levels import LevelReader, Vectors, torch_lengths
+from hnet_dna.embedding.levels import LevelReader, Vectors
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.evaluate.stream import PIECE
 from hnet_dna.model.lm import HNetLM
@@ -142,7 +143,7 @@ class Embedder:
             codes = np.full((len(batch), longest), N_CODE, dtype=np.uint8)
             for row, (_, _, part) in enumerate(batch):
                 codes[row, : len(part)] = part
-            found, _ = self._reader.read(codes, None, torch_lengths([part for _, _, part in batch]))
+            found, _ = self._reader.read(codes, None, torch.tensor([len(part) for _, _, part in batch]))
             for (index, order, _), vectors in zip(batch, found, strict=True):
                 pools[index].add(vectors, (order, 0))
             self.run += sum(len(part) for _, _, part in batch)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -104,8 +103,3 @@ class LevelReader:
         module = inside.decoder if isinstance(inside, ChunkingStage) else inside.main_network
         assert isinstance(module, nn.Module)
         return module, self._model.config.stage(self._stage + 1).d_model
-
-
-def torch_lengths(parts: list[Codes]) -> Tensor:
-    """Return the lengths of rows."""
-    return torch.tensor([len(part) for part in parts])

@@ -27,7 +27,7 @@ class SequenceEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Iterable[str], y: object = None) -> SequenceEmbedder:
         """Check the model; there is nothing to learn."""
-        self.width_ = _load(str(self.model)).config.stage(0).d_model
+        _load(str(self.model))
         return self
 
     def transform(self, X: Iterable[str]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ memory does not grow with the contig, disk does, by 4 bytes a base and 5 more pe
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,8 +62,8 @@ class ReverseStrand:
         self._arrays, self._masks = {}, []
         self._folder.cleanup()
 
-    def run(self, intervals: Sequence[Interval], on_bases: Callable[[int], None] = lambda n: None) -> None:
-        """Run the reverse strand of intervals, forgetting those run before; `on_bases` is told how many are done."""
+    def run(self, intervals: Sequence[Interval]) -> None:
+        """Run the reverse strand of intervals, forgetting those run before."""
         total = sum(map(len, intervals))
         stages = self._model.n_chunking_stages
         self._arrays = {"bits": self._file("bits", np.float32, total)}
@@ -84,7 +84,6 @@ class ReverseStrand:
                 place = at + (length - 1 - positions.position) - start
                 self._masks[stage][place] = positions.mask
                 self._arrays[f"prob{stage}"][place] = positions.prob
-            on_bases(end - start)
 
     def bases(self, contig: str, start: int, end: int) -> ReverseBases:
         """Return the results of a piece of an interval that has been run."""

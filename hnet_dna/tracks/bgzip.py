@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TextIO
 
-from hnet_dna.errors import UsageError
+from hnet_dna.errors import SequenceError, UsageError
 
 _MAX_TBI = 1 << 29  # positions that a .tbi index can hold; .csi has no such limit
 
@@ -26,7 +26,18 @@ def indexed(path: Path, kind: Literal["bed", "vcf"]) -> Iterator[TextIO]:
             yield stream
         pysam.tabix_compress(str(plain), str(compressed), force=True)
         index = Path(f"{compressed}.csi" if _reaches(plain, kind) >= _MAX_TBI else f"{compressed}.tbi")
-        pysam.tabix_index(str(compressed), preset=kind, force=True, csi=index.suffix == ".csi", index=str(index))
+        verbosity = pysam.set_verbosity(0)  # its own message would double ours
+        try:
+            pysam.tabix_index(str(compressed), preset=kind, force=True, csi=index.suffix == ".csi", index=str(index))
+        except OSError as error:
+            if error.errno:
+                raise
+            raise SequenceError(
+                f"{path}: the lines are not sorted by contig and position, so they cannot be indexed; sort the input, "
+                "or write without .gz"
+            ) from None
+        finally:
+            pysam.set_verbosity(verbosity)
         # The index last: a reader that finds it finds the file that it belongs to.
         for suffix in (".tbi", ".csi"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)

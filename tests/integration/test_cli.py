@@ -70,6 +70,9 @@ def test_pretrain_on_a_split_and_regions(cli: Cli, tmp_path: Path) -> None:
     assert told["recipe"]["repeat_weight"] == 0.1
     assert json.loads((run / "results.json").read_text())["held_out_bases"] == 500
     assert cli("pretrain", "--out", run, "--resume", "--steps", 6).exit_code == 0
+    ignored = cli("pretrain", "--out", run, "--resume", "--steps", 8, "--window", 64)
+    assert ignored.exit_code == 2
+    assert "leave out --window" in one_line_error(ignored)
     split.write_text("a\t0\t2100\ttrain\nb\t0\t1000\ttest\n")
     changed = cli("pretrain", "--out", run, "--resume", "--steps", 8)
     assert changed.exit_code == 2

@@ -124,6 +124,19 @@ def test_score_vcf_to_indexed_vcf(cli: Cli, tmp_path: Path, model: Path, fasta: 
     assert "##hnet_dna_command=" in plain.stdout
 
 
+def test_unsorted_vcf_cannot_be_indexed(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -> None:
+    bases = fasta.read_text().splitlines()[1]
+    header = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    lines = [f"b\t{p}\t.\t{bases[p - 1]}\t{bases[p - 1]}G\t.\t.\t.\n" for p in (30, 20)]
+    (tmp_path / "in.vcf").write_text(header + "".join(lines))
+    command = ["score", "--vcf", tmp_path / "in.vcf", "--genome", fasta, "--model", model]
+    result = cli(*command, "--out", tmp_path / "out.vcf.gz")
+    assert result.exit_code == 1
+    assert "not sorted by contig and position" in one_line_error(result)
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name or path.name.startswith(".")]
+    assert cli(*command).exit_code == 0
+
+
 def test_evaluate_by_class(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -> None:
     gff = tmp_path / "a.gff3"
     gff.write_text("b\tx\tgene\t1\t50\t.\t+\t.\tID=g\n")
@@ -166,6 +179,7 @@ def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> 
         (["score", "X"], "score needs --model"),
         (["score", "X", "--model", "M"], "say what to write"),
         (["score", "--vcf", "v.vcf", "--model", "M"], "--vcf takes its reference by --genome"),
+        (["score", "--vcf", "v", "--genome", "X", "--model", "M", "--bigwig", "b.bw"], "--vcf writes a VCF alone"),
         (["evaluate", "--genome", "X"], "evaluate needs --genome and --model"),
         (["generate"], "generate needs --model"),
         (["generate", "--model", "M", "--top-p", "0"], "expected above 0"),
