@@ -7,14 +7,16 @@ stages. Field names are the reference's, so that a reference config is a valid o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from hnet_dna.config.layout import LayerSpec, Layout, inner_layout, layout_text, n_stages, parse_layout, parse_stack
 from hnet_dna.errors import ConfigError, did_you_mean
 
 MLP_MULTIPLE = 128  # the reference rounds the MLP's width up to this
+
+Routing = Literal["cosine", "linear", "fixed", "random"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class StageConfig:
     num_heads: int
     rotary_emb_dim: int
     window_size: int
+    routing: Routing
+    stride: int
+    max_chunk: int
 
     @property
     def d_inner(self) -> int:
@@ -58,6 +63,13 @@ class ModelConfig:
         chunk_size: tile of the scan; it changes speed, never the result.
         num_heads, rotary_emb_dim, window_size: attention, per stage; a window W sees W earlier positions and itself,
             -1 sees all.
+        routing: who sets boundaries, per stage: `cosine` is the H-Net; `linear` scores each position by itself;
+            `fixed` sets one every `stride` positions, `random` one in `stride` by a hash of the position (controls).
+        stride: of `fixed` and `random`, per stage.
+        max_chunk: a boundary is forced where a chunk would grow longer, per stage; 0 never forces. It is the floor on
+            boundaries that a stream can keep as well as a window: at least one in `max_chunk` positions.
+        smoothing: chunks come back through the moving average (False: as they are).
+        straight_through: the decision's confidence scales gradients alone (False: also the values).
     """
 
     layout: Layout
@@ -74,6 +86,11 @@ class ModelConfig:
     num_heads: tuple[int, ...] = (8,)
     rotary_emb_dim: tuple[int, ...] = (0,)
     window_size: tuple[int, ...] = (-1,)
+    routing: tuple[Routing, ...] = ("cosine",)
+    stride: tuple[int, ...] = (3,)
+    max_chunk: tuple[int, ...] = (0,)
+    smoothing: bool = True
+    straight_through: bool = True
     _stages: tuple[StageConfig, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
@@ -145,12 +162,18 @@ class ModelConfig:
                     raise ConfigError(f"{where}: window_size must be -1 (all) or 0 and more, got {stage.window_size}")
             if any(layer.has_mlp for layer in layers) and stage.d_intermediate < 1:
                 raise ConfigError(f"{where}: a layer M or T has an MLP, so d_intermediate[{index}] must be 1 or more")
+            if stage.routing not in get_args(Routing):
+                raise ConfigError(f"chunk_cfg.routing[{index}]: {did_you_mean(str(stage.routing), get_args(Routing))}")
+            if stage.stride < 2:
+                raise ConfigError(f"chunk_cfg.stride[{index}]: expected 2 or more, got {stage.stride}")
+            if stage.max_chunk < 0:
+                raise ConfigError(f"chunk_cfg.max_chunk[{index}]: expected 0 (none) or more, got {stage.max_chunk}")
             layout = inner_layout(layout)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ModelConfig:
         """Read the JSON form; an unknown field is a `ConfigError` with a suggestion."""
-        _refuse_unknown("", value, ("arch_layout", *_TOP_FIELDS, "ssm_cfg", "attn_cfg"))
+        _refuse_unknown("", value, ("arch_layout", *_TOP_FIELDS, *_GROUPS))
         for name in ("arch_layout", "d_model", "d_intermediate", "vocab_size"):
             if name not in value:
                 raise ConfigError(f"model config: {name} is missing")
@@ -169,7 +192,7 @@ class ModelConfig:
             _refuse_unknown(f"{group}.", section, names)
             for name in names:
                 if name in section:
-                    reader = _integer if name == "chunk_size" else _integers
+                    reader: Callable[[str, Any], Any] = _READERS.get(name, _integers)
                     fields[name] = reader(f"{group}.{name}", section[name])
         return cls(**fields)
 
@@ -197,6 +220,7 @@ class ModelConfig:
 _GROUPS: dict[str, tuple[str, ...]] = {
     "ssm_cfg": ("chunk_size", "d_conv", "d_state", "expand", "head_dim"),
     "attn_cfg": ("num_heads", "rotary_emb_dim", "window_size"),
+    "chunk_cfg": ("routing", "stride", "max_chunk", "smoothing", "straight_through"),
 }
 _TOP_FIELDS = ("d_model", "d_intermediate", "vocab_size", "tie_embeddings", "alphabet")
 _PER_STAGE = (
@@ -209,6 +233,9 @@ _PER_STAGE = (
     "num_heads",
     "rotary_emb_dim",
     "window_size",
+    "routing",
+    "stride",
+    "max_chunk",
 )
 
 
@@ -238,3 +265,15 @@ def _boolean(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name}: expected true or false, got {value!r}")
     return value
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "chunk_size": _integer,
+    "routing": _names,
+    "smoothing": _boolean,
+    "straight_through": _boolean,
+}

@@ -79,10 +79,11 @@ class ChunkingStage(nn.Module):
         self.encoder = Stack(parse_stack(layout[0]), stage, config.chunk_size)
         self.main_network = build_stage(config, layout[1], index + 1)
         self.decoder = Stack(parse_stack(layout[2]), stage, config.chunk_size)
-        self.routing_module = Router(stage.d_model)
+        self.routing_module = Router(stage)
         # In float32 and zero at the start: the decoder first hears the encoder through the chunks alone.
         self.residual_proj = nn.Linear(stage.d_model, stage.d_model)
         self.pad_dimension = _pad_parameter(config, index)
+        self.smoothing, self.straight_through = config.smoothing, config.straight_through
 
     def forward(
         self, x: Tensor, rows: Rows, state: StageState | None
@@ -100,7 +101,15 @@ class ChunkingStage(nn.Module):
         routing, router = self.routing_module(u, rows, state.router)
         inner_x, position, inner_rows = chunk(u, routing.boundary)
         z, inner_outputs, inner = self.main_network(inner_x, inner_rows, state.inner)
-        smooth, average = dechunk(z, inner_rows, position, routing, state.average)
+        smooth, average = dechunk(
+            z,
+            inner_rows,
+            position,
+            routing,
+            state.average,
+            smoothing=self.smoothing,
+            straight_through=self.straight_through,
+        )
         mixed = smooth + self._residual(u)
         out, decoder = self.decoder(mixed.to(u.dtype), rows, state.decoder)
         output = StageOutput(routing.prob, routing.boundary, rows.length)

@@ -7,6 +7,7 @@
 | linears of stacks                  | N(0, 0.02)                                                             |
 | out_proj, fc2                      | N(0, 0.02 / sqrt(n)), n residual additions of this and all outer stages |
 | router q, k                        | identity                                                               |
+| linear router (an ablation)        | N(0, 0.02), bias 0: about half the positions begin a chunk             |
 | residual_proj                      | weight 0, bias U(-1, 1) / sqrt(D) (PyTorch's default)                  |
 | pad_dimension                      | 0                                                                      |
 | Mamba dt_bias                      | inverse softplus of a log-uniform dt in [1e-3, 1e-1], at least 1e-4     |
@@ -63,8 +64,13 @@ def init_stages(stage: ChunkingStage | Innermost, height: int = 0) -> None:
     height += stage.encoder.height + stage.decoder.height
     _init_stack(stage.encoder, height)
     _init_stack(stage.decoder, height)
-    nn.init.eye_(stage.routing_module.q_proj_layer.weight)
-    nn.init.eye_(stage.routing_module.k_proj_layer.weight)
+    router = stage.routing_module
+    if router.routing == "cosine":
+        nn.init.eye_(router.q_proj_layer.weight)
+        nn.init.eye_(router.k_proj_layer.weight)
+    elif router.routing == "linear":
+        nn.init.normal_(router.score.weight, std=_STD)
+        nn.init.zeros_(router.score.bias)
     nn.init.zeros_(stage.residual_proj.weight)
     init_stages(stage.main_network, height)
 

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hnet_dna.model.rows import Rows, gather_positions
+from hnet_dna.config.schema import StageConfig
+from hnet_dna.model.rows import Rows, gather_positions, last_positions
 from hnet_dna.ops import ema_scan
 
 EMA_CLAMP = 1e-4  # the average's weight stays this far from 0 and 1
@@ -32,22 +33,38 @@ class Routing(NamedTuple):
 
 
 class RouterState(NamedTuple):
-    """The last vector seen (B, D), and whether the row has begun (B,)."""
+    """What a router remembers of each row.
+
+    The last vector (B, D), positions seen (B,), and positions since the last boundary that was not forced (B,).
+    """
 
     last: Tensor
-    begun: Tensor
+    seen: Tensor
+    since: Tensor
 
 
 class Router(nn.Module):
-    """A position begins a chunk where its vector points away from the vector before it.
+    """Decides where chunks begin. The first position of a sequence always begins one; elsewhere p > 1 - p does.
 
-    p_t = (1 - cos(q(u_(t-1)), k(u_t))) / 2, a boundary being p > 1 - p. The first position of a sequence is always one.
+    | routing | p_t                                                                                      |
+    |---------|------------------------------------------------------------------------------------------|
+    | cosine  | (1 - cos(q(u_(t-1)), k(u_t))) / 2: a chunk begins where a vector turns away from the last |
+    | linear  | sigmoid(w u_t + b)                                                                       |
+    | fixed   | 1 at every `stride`-th position                                                          |
+    | random  | 1 at one in `stride` positions, by a hash of the position, so that a stream is the whole |
+
+    With `max_chunk`, a boundary is forced where the chunk would grow beyond it; p stays what it was.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, config: StageConfig) -> None:
         super().__init__()
-        self.q_proj_layer = nn.Linear(width, width, bias=False)
-        self.k_proj_layer = nn.Linear(width, width, bias=False)
+        width = config.d_model
+        self.routing, self.stride, self.max_chunk = config.routing, config.stride, config.max_chunk
+        if self.routing == "cosine":
+            self.q_proj_layer = nn.Linear(width, width, bias=False)
+            self.k_proj_layer = nn.Linear(width, width, bias=False)
+        elif self.routing == "linear":
+            self.score = nn.Linear(width, 1)
 
     def forward(self, u: Tensor, rows: Rows, state: RouterState | None) -> tuple[Routing, RouterState]:
         """Decide for u (B, L, D)."""
@@ -55,17 +72,51 @@ class Router(nn.Module):
         with torch.autocast(u.device.type, enabled=False):
             u = u if u.dtype == torch.float64 else u.float()
             if state is None:
-                begun = torch.zeros(batch, dtype=torch.bool, device=u.device)
-                state = RouterState(u.new_zeros(batch, width), begun)
+                none = torch.zeros(batch, dtype=torch.long, device=u.device)
+                state = RouterState(u.new_zeros(batch, width), none, none)
             joined = torch.cat([state.last[:, None], u], dim=1)
+            position = state.seen[:, None] + torch.arange(length, device=u.device)
+            prob = torch.where(position == 0, 1.0, self._probability(joined, position))
+            prob = rows.zero_padding(prob)
+            boundary = prob > 1.0 - prob
+            since = state.since
+            if self.max_chunk:
+                forced, since = self._force(boundary, rows, since)
+                boundary = boundary | forced
+            last = gather_positions(joined, rows.length[:, None])[:, 0]
+        return Routing(prob, boundary), RouterState(last, state.seen + rows.length, since)
+
+    def _probability(self, joined: Tensor, position: Tensor) -> Tensor:
+        """Return p (B, L) for vectors (B, 1+L, D), the one before the piece first."""
+        u = joined[:, 1:]
+        if self.routing == "cosine":
             query = F.normalize(F.linear(joined[:, :-1], self.q_proj_layer.weight.to(u.dtype)), dim=-1, eps=1e-12)
             key = F.normalize(F.linear(u, self.k_proj_layer.weight.to(u.dtype)), dim=-1, eps=1e-12)
-            prob = ((1.0 - (query * key).sum(-1)) / 2.0).clamp(0.0, 1.0)
-            first = torch.arange(length, device=u.device) == 0
-            prob = torch.where(first & ~state.begun[:, None], 1.0, prob)
-            prob = rows.zero_padding(prob)
-            last = gather_positions(joined, rows.length[:, None])[:, 0]
-        return Routing(prob, prob > 1.0 - prob), RouterState(last, state.begun | (rows.length > 0))
+            return ((1.0 - (query * key).sum(-1)) / 2.0).clamp(0.0, 1.0)
+        if self.routing == "linear":
+            score = F.linear(u, self.score.weight.to(u.dtype), self.score.bias.to(u.dtype))
+            return torch.sigmoid(score[..., 0])
+        if self.routing == "fixed":
+            return (position % self.stride == 0).to(u.dtype)
+        return (_hash(position) % self.stride == 0).to(u.dtype)
+
+    def _force(self, boundary: Tensor, rows: Rows, since: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where boundaries are forced, and positions since the last unforced one after the piece.
+
+        Forced boundaries lie at multiples of `max_chunk` after the last unforced one, so no loop is needed.
+        """
+        index = torch.arange(boundary.shape[1], device=boundary.device)
+        latest = torch.where(boundary, index, -since[:, None]).cummax(dim=1).values
+        forced = ((index - latest) % self.max_chunk == 0) & rows.valid(boundary.shape[1])
+        padded = torch.cat([-since[:, None], latest], dim=1)
+        return forced, rows.length - padded.gather(1, rows.length[:, None])[:, 0]
+
+
+def _hash(position: Tensor) -> Tensor:
+    """Scramble non-negative integers: Knuth's multiplication, and a shift that brings high bits down."""
+    mixed = (position * 2654435761) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 15)) * 2246822519) & 0xFFFFFFFF
+    return mixed ^ (mixed >> 13)
 
 
 def chunk(u: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Rows]:
@@ -86,7 +137,16 @@ def chunk(u: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Rows]:
     return gather_positions(u, position), position, rows
 
 
-def dechunk(z: Tensor, rows: Rows, position: Tensor, routing: Routing, state: Tensor | None) -> tuple[Tensor, Tensor]:
+def dechunk(
+    z: Tensor,
+    rows: Rows,
+    position: Tensor,
+    routing: Routing,
+    state: Tensor | None,
+    *,
+    smoothing: bool = True,
+    straight_through: bool = True,
+) -> tuple[Tensor, Tensor]:
     """Smooth the chunks' vectors and give every position that of its chunk, scaled by ste(confidence).
 
     Args:
@@ -95,6 +155,8 @@ def dechunk(z: Tensor, rows: Rows, position: Tensor, routing: Routing, state: Te
         position: (B, M) where each chunk begins.
         routing: the router's decision over the L outer positions.
         state: (B, D) the average so far, None at a start.
+        smoothing: False gives each chunk's own vector instead of the average.
+        straight_through: False scales by the confidence itself, in the forward pass too.
 
     Returns:
         (B, L, D) in float32 or better, and the average after each row's last chunk.
@@ -103,12 +165,16 @@ def dechunk(z: Tensor, rows: Rows, position: Tensor, routing: Routing, state: Te
         z = z if z.dtype == torch.float64 else z.float()
         if state is None:
             state = z.new_zeros(z.shape[0], z.shape[2])
-        weight = routing.prob.gather(1, position).float().clamp(EMA_CLAMP, 1.0 - EMA_CLAMP)
-        smooth, after = ema_scan(z, rows.zero_padding(weight), state)
+        if smoothing:
+            weight = routing.prob.gather(1, position).float().clamp(EMA_CLAMP, 1.0 - EMA_CLAMP)
+            smooth, after = ema_scan(z, rows.zero_padding(weight), state)
+        else:
+            smooth, after = z, last_positions(state[:, None], z, rows, 1)[:, 0]
         # Positions before a row's first boundary of this piece still belong to the chunk of the piece before.
         index = routing.boundary.cumsum(dim=1)
         out = gather_positions(torch.cat([state[:, None], smooth], dim=1), index)
-        return out * _ste(routing.confidence).to(out.dtype)[..., None], after
+        confidence = _ste(routing.confidence) if straight_through else routing.confidence
+        return out * confidence.to(out.dtype)[..., None], after
 
 
 def _ste(confidence: Tensor) -> Tensor:

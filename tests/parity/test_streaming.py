@@ -24,6 +24,12 @@ CONFIGS = {
     ),
     "isotropic": small_config(arch_layout=["T1m1"], d_model=[24], d_intermediate=[32],
                               attn_cfg={"num_heads": 3, "rotary_emb_dim": 4, "window_size": 0}),
+    "controls in place of routers": small_config(
+        chunk_cfg={"routing": ["random", "fixed", "cosine"], "stride": [3, 2, 2], "smoothing": False},
+    ),
+    "linear routers, forced boundaries": small_config(
+        chunk_cfg={"routing": "linear", "max_chunk": [3, 2, 0], "straight_through": False},
+    ),
 }  # fmt: skip
 PIECES = {"1": [1], "7": [7], "64": [64], "mixed": [3, 0, 1, 1, 50, 2, 0, 31, 5]}
 
