@@ -44,16 +44,17 @@ def main() -> None:
     torch.manual_seed(0)
     letters, recipe = alphabet("dna"), Recipe()
     model = HNetLM(preset(arguments.preset, letters.name, letters.vocab_size))
-    optimizer = build_optimizer(model, recipe)
+    optimizer = build_optimizer(model, model.config, recipe)
     codes = torch.randint(0, 4, (recipe.batch, recipe.window + 1), dtype=torch.uint8)
     targets = [recipe.ratio_target(s) for s in range(model.n_chunking_stages)]
+    weights = [recipe.ratio_weight(s) for s in range(model.n_chunking_stages)]
     rate: list[StageOutput] = []
 
     def step() -> None:
         output = model(codes[:, :-1].long())
         rate[:] = output.stages
         optimizer.zero_grad(set_to_none=True)
-        loss = language_model_loss(output, targets_of(codes[:, 1:]), letters, targets, recipe.ratio_weight)
+        loss = language_model_loss(output, targets_of(codes[:, 1:]), letters, targets, weights)
         loss.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 

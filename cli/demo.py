@@ -22,29 +22,27 @@ def demo(
     """
     import torch
 
-    from hnet_dna.config.presets import preset
     from hnet_dna.data.bundled import BUNDLED_NAME, bundled_genome
     from hnet_dna.data.split import split_genome
     from hnet_dna.files import write_beside
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet
     from hnet_dna.sequence.codes import to_text
-    from hnet_dna.train.recipe import Recipe
+    from hnet_dna.train.ranks import Ranks, best_device
     from hnet_dna.train.run_folder import RunFolder
+    from hnet_dna.train.settings import resolve
     from hnet_dna.train.trainer import Budget
 
     run = RunFolder(out / "run")
-    run.create()
-    letters = alphabet("dna")
-    genome = pretrain_command.open_genome(BUNDLED_NAME, letters)
-    recipe = Recipe()
+    settings = resolve("tiny")
+    genome = pretrain_command.open_genome(BUNDLED_NAME, alphabet(settings.model.alphabet))
     split = split_genome(genome)
-    torch.manual_seed(recipe.seed)
-    model = HNetLM(preset("tiny", letters.name, letters.vocab_size))
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(settings.recipe.seed)
+    ranks = Ranks(device=best_device())
+    model = HNetLM(settings.model).to(ranks.device)
     budget = Budget(seconds=minutes * 60)
-    pretrain_command.describe(run, model, recipe, genome, split, budget)
-    comparison = pretrain_command.train_and_compare(model, genome, split, recipe, budget, run)
+    pretrain_command.begin(run, model, settings, genome, split, budget, ranks)
+    comparison = pretrain_command.train_and_compare(model, genome, split, settings.recipe, budget, run, ranks=ranks)
     assert comparison is not None
     show.results.print(show.comparison_table(comparison, f"tiny ({model.config})"))
 

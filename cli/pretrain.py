@@ -18,109 +18,211 @@ if TYPE_CHECKING:
     from hnet_dna.evaluate.compare import Comparison
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import Alphabet
+    from hnet_dna.train.ranks import Ranks
     from hnet_dna.train.recipe import Recipe
     from hnet_dna.train.run_folder import RunFolder
+    from hnet_dna.train.settings import Settings
     from hnet_dna.train.trainer import Budget
 
 DEFAULT_MINUTES = 10.0
+# What a run that goes on may change: how fast, how often, and what to do in trouble; not what it learns from.
+_CHANGEABLE = {
+    "accumulate", "checkpoint_every", "clip", "compile", "keep_checkpoints", "learning_rate", "on_trouble", "precision",
+    "recompute", "shard", "spike_bits", "tensorboard", "validate_bases", "validate_every",
+}  # fmt: skip
 
 
 def pretrain(
-    out: Annotated[Path, typer.Option(help="Run folder to create (or, with --resume, to go on with).")],
+    out: Annotated[Path | None, typer.Option(help="Run folder to create (or, with --resume, to go on with).")] = None,
     genome: Annotated[
         str | None,
         typer.Option(help="FASTA (plain, gzip, bgzip) or .2bit file, a fetched genome's name, or 'yeast'."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Model shape.")] = "tiny",
+    preset: Annotated[
+        str | None, typer.Option(help="Named start: model shape and recipe. Default: that of --config, or tiny.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with tables [model] and [train].")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting, such as train.learning_rate=1e-3; repeat for more."),
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Train this long.", min=0.0)] = None,
     steps: Annotated[int | None, typer.Option(help="Train this many steps instead.", min=0)] = None,
     held_out: Annotated[
         list[str] | None, typer.Option(help="Contig to hold out; repeat for more. Default: about a tenth.")
     ] = None,
     split: Annotated[
-        str, typer.Option(help="BED whose 4th column is train, valid or test; or a share to hold out, such as 0.1.")
-    ] = "",
-    regions: Annotated[str, typer.Option(help="BED; use nothing outside these regions.")] = "",
+        str | None, typer.Option(help="BED whose 4th column is train, valid or test; or a share to hold out, as 0.1.")
+    ] = None,
+    regions: Annotated[str | None, typer.Option(help="BED; use nothing outside these regions.")] = None,
     window: Annotated[int | None, typer.Option(help="Bases per window.", min=1)] = None,
-    batch: Annotated[int | None, typer.Option(help="Windows per step.", min=1)] = None,
+    batch: Annotated[int | None, typer.Option(help="Windows per step, over all GPUs.", min=1)] = None,
     window_warmup: Annotated[
-        str, typer.Option(help="Shorter windows first: SHARE:BASES,..., such as 0.1:256,0.3:1024.")
-    ] = "",
+        str | None, typer.Option(help="Shorter windows first: SHARE:BASES,..., such as 0.1:256,0.3:1024.")
+    ] = None,
     repeat_weight: Annotated[
         float | None, typer.Option(help="Factor on the loss of soft-masked bases.", min=0.0)
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes that read ahead. Default: 2 with a GPU, else none.", min=0)
     ] = None,
-    alphabet: Annotated[str, typer.Option(help="Letters the model knows: dna, rna, iupac or bytes.")] = "dna",
-    seed: Annotated[int, typer.Option(help="Decides initial weights, windows and strands.", min=0)] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    alphabet: Annotated[
+        str | None, typer.Option(help="Letters the model knows: dna (default), rna, iupac or bytes.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides initial weights, windows and strands.", min=0)] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out; begin where there is no --out.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps; train and write nothing.")
+    ] = False,
 ) -> None:
     """Train an H-Net on a genome and report held-out bits per base.
 
     Example: hnet-dna pretrain --genome genome.fa.gz --out run --minutes 30
+
+    On several GPUs: torchrun --nproc-per-node 8 $(which hnet-dna) pretrain ...
     """
     if minutes is not None and steps is not None:
         raise UsageError("give --minutes or --steps, not both")
-    settled: dict[str, Any] = {"--held-out": held_out, "--split": split, "--regions": regions, "--window": window}
-    settled |= {"--window-warmup": window_warmup, "--batch": batch, "--repeat-weight": repeat_weight}
-    given = [option for option, value in settled.items() if value not in (None, "", [])]
-    if resume and given:
-        raise UsageError(f"--resume goes on as the run began; leave out {', '.join(given)}")
+    options: dict[str, Any] = {
+        "held_out": held_out or None,
+        "split": split,
+        "regions": regions,
+        "window": window,
+        "batch": batch,
+        "window_warmup": None if window_warmup is None else _warmup(window_warmup),
+        "repeat_weight": repeat_weight,
+        "seed": seed,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    budget = (steps, None if minutes is None else minutes * 60)
+    if dry_run:
+        _plan(resolve_settings(preset, config, setting, options, alphabet), genome, budget)
+        return
+    if out is None:
+        raise UsageError("--out is missing: the folder to create for this run")
+    from hnet_dna.train.ranks import join_ranks
+    from hnet_dna.train.run_folder import RunFolder
+
+    with join_ranks() as ranks:
+        if resume and (out.exists() or genome is None):
+            named = {"preset": preset, "config": config, "alphabet": alphabet}
+            given = [name for name, value in named.items() if value is not None] + list(options)
+            if given:
+                flags = ", ".join("--" + name.replace("_", "-") for name in given)
+                raise UsageError(f"--resume goes on as the run began; leave out {flags}")
+            _go_on(RunFolder(out), genome, setting or [], budget, ranks, workers)
+        else:
+            if genome is None:
+                raise UsageError("--genome is missing: give a FASTA file, or 'yeast' for the genome in the package")
+            settings = resolve_settings(preset, config, setting, options, alphabet)
+            _begin(RunFolder(out), genome, settings, budget, ranks, workers)
+
+
+def resolve_settings(
+    preset: str | None,
+    config: Path | None,
+    setting: list[str] | None,
+    options: dict[str, Any],
+    alphabet: str | None,
+) -> Settings:
+    """Combine options into settings."""
+    from hnet_dna.train.settings import resolve
+
+    return resolve(preset, config, setting or (), options, alphabet)
+
+
+def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, float | None]) -> None:
+    import os
+
+    from hnet_dna.data.split import split_genome
+    from hnet_dna.sequence.alphabet import alphabet as find_alphabet
+    from hnet_dna.train.trainer import Budget
+
+    from . import dry_run
+
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    show.results.print(dry_run.cost_table(settings))
+    lines = dry_run.step_lines(settings, ranks)
+    if genome is not None:
+        recipe = settings.recipe
+        opened = open_genome(genome, find_alphabet(settings.model.alphabet))
+        parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
+        lines += dry_run.run_lines(settings, opened, parts, Budget(*budget))
+    show.results.print("\n".join(lines), soft_wrap=True)
+
+
+def _begin(
+    run: RunFolder,
+    genome: str,
+    settings: Settings,
+    budget: tuple[int | None, float | None],
+    ranks: Ranks,
+    workers: int | None,
+) -> None:
     import torch
 
-    from hnet_dna.config.presets import preset as preset_config
     from hnet_dna.data.split import split_genome, training_segments
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
-    from hnet_dna.train.recipe import Recipe
-    from hnet_dna.train.run_folder import RunFolder
     from hnet_dna.train.trainer import Budget
 
-    run = RunFolder(out)
-    if resume:
-        told = run.description()
-        recipe = Recipe.from_dict(told["recipe"])
-        model = HNetLM.from_pretrained(out)
-        letters = find_alphabet(model.config.alphabet)
-        opened = open_genome(genome or told["data"]["genome"], letters)
-        _refuse_other_genome(opened, told)
-        if minutes is None and steps is None:
-            budget = Budget(told["budget"]["steps"], told["budget"]["seconds"])
-        else:
-            budget = Budget(steps, None if minutes is None else minutes * 60)
-        parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
-        _refuse_other_split(parts, told)
-    else:
-        if genome is None:
-            raise UsageError("--genome is missing: give a FASTA file, or 'yeast' for the genome in the package")
-        letters = find_alphabet(alphabet)
-        config = preset_config(preset, letters.name, letters.vocab_size)
-        opened = open_genome(genome, letters)
-        asked: dict[str, Any] = {"window": window, "batch": batch, "repeat_weight": repeat_weight}
-        recipe = Recipe(
-            seed=seed,
-            held_out=tuple(held_out or ()),
-            split=split,
-            regions=regions,
-            window_warmup=_warmup(window_warmup),
-            **{name: value for name, value in asked.items() if value is not None},
+    recipe = settings.recipe
+    opened = open_genome(genome, find_alphabet(settings.model.alphabet))
+    parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
+    training_segments(opened, parts)  # before anything is written
+    torch.manual_seed(recipe.seed)
+    model = HNetLM(settings.model).to(ranks.device)
+    steps, seconds = budget
+    until = Budget(steps, DEFAULT_MINUTES * 60 if steps is None and seconds is None else seconds)
+    begin(run, model, settings, opened, parts, until, ranks)
+    comparison = train_and_compare(model, opened, parts, recipe, until, run, ranks=ranks, workers=workers)
+    _conclude(run, settings.preset or "model", model, comparison, ranks)
+
+
+def _go_on(
+    run: RunFolder,
+    genome: str | None,
+    changed: list[str],
+    budget: tuple[int | None, float | None],
+    ranks: Ranks,
+    workers: int | None,
+) -> None:
+    from hnet_dna.data.split import split_genome
+    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.sequence.alphabet import alphabet as find_alphabet
+    from hnet_dna.train.recipe import Recipe
+    from hnet_dna.train.settings import changes
+    from hnet_dna.train.trainer import Budget
+
+    told = run.description()
+    over = changes(changed)
+    if fixed := [name for name in over if name not in _CHANGEABLE]:
+        raise UsageError(
+            f"--resume: train.{fixed[0]} decides what the run is and stays as it began; "
+            f"{', '.join(sorted(_CHANGEABLE))} can change"
         )
-        parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
-        training_segments(opened, parts)  # before anything is written
-        torch.manual_seed(seed)
-        model = HNetLM(config)
-        if steps is None:
-            minutes = DEFAULT_MINUTES if minutes is None else minutes
-        budget = Budget(steps, None if minutes is None else minutes * 60)
-        run.create()
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    if not resume:
-        describe(run, model, recipe, opened, parts, budget)
-    comparison = train_and_compare(model, opened, parts, recipe, budget, run, resume=resume, workers=workers)
+    recipe = Recipe.from_dict({**told["recipe"], **over})
+    model = HNetLM.from_pretrained(run.path).to(ranks.device)
+    opened = open_genome(genome or told["data"]["genome"], find_alphabet(model.config.alphabet))
+    _refuse_other_genome(opened, told)
+    steps, seconds = (told["budget"]["steps"], told["budget"]["seconds"]) if budget == (None, None) else budget
+    parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
+    _refuse_other_split(parts, told)
+    until = Budget(steps, seconds)
+    comparison = train_and_compare(model, opened, parts, recipe, until, run, ranks=ranks, resume=True, workers=workers)
+    _conclude(run, told["preset"] or "model", model, comparison, ranks)
+
+
+def _conclude(run: RunFolder, name: str, model: HNetLM, comparison: Comparison | None, ranks: Ranks) -> None:
+    if not ranks.first:
+        return
     if comparison is not None:
-        show.results.print(show.comparison_table(comparison, f"{preset} ({model.config})"))
-    show.results.print(f"Model: {out}\nNext:  hnet-dna segment FASTA --model {out} > boundaries.bed", soft_wrap=True)
+        show.results.print(show.comparison_table(comparison, f"{name} ({model.config})"))
+    show.results.print(
+        f"Model: {run.path}\nNext:  hnet-dna segment FASTA --model {run.path} > boundaries.bed", soft_wrap=True
+    )
 
 
 def open_genome(genome: str, letters: Alphabet) -> Genome:
@@ -139,14 +241,26 @@ def open_genome(genome: str, letters: Alphabet) -> Genome:
     return opened
 
 
-def describe(run: RunFolder, model: HNetLM, recipe: Recipe, genome: Genome, split: Split, budget: Budget) -> None:
-    """Write run.json, and say what is trained on what."""
+def begin(
+    run: RunFolder, model: HNetLM, settings: Settings, genome: Genome, split: Split, budget: Budget, ranks: Ranks
+) -> None:
+    """Create the run folder with all that explains it and the state before the first step; say what is trained on."""
     from dataclasses import asdict
 
-    from hnet_dna.train.run_folder import describe_run
+    from hnet_dna.train.run_folder import Progress, describe_run
 
-    told = describe_run(model, recipe, genome, split, asdict(budget), sys.argv)
-    run.describe(told)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    told = describe_run(settings, parameters, genome, split, asdict(budget), sys.argv, ranks)
+
+    def fill(folder: RunFolder) -> None:
+        folder.describe(told, settings)
+        folder.save(model, None, Progress())
+
+    if ranks.first:
+        run.create(fill)
+    ranks.wait()
+    if not ranks.first:
+        return
     show.notes.print(f"split: {split.rule}")
     for part in ("train", "valid", "test"):
         intervals = getattr(split, part)
@@ -155,7 +269,8 @@ def describe(run: RunFolder, model: HNetLM, recipe: Recipe, genome: Genome, spli
     for what, bases in told["data"]["bases"].items():
         if bases:
             show.notes.print(f"  {what}: {bases:,} bases")
-    show.notes.print(f"model: {model.config}, {told['parameters']:,} parameters, {told['machine']['threads']} threads")
+    threads = f"{told['machine']['threads']} threads" + (f", {ranks.size} ranks" if ranks.size > 1 else "")
+    show.notes.print(f"model: {model.config}, {parameters:,} parameters, {told['machine']['device']}, {threads}")
 
 
 def train_and_compare(
@@ -166,6 +281,7 @@ def train_and_compare(
     budget: Budget,
     run: RunFolder,
     *,
+    ranks: Ranks,
     resume: bool = False,
     workers: int | None = None,
 ) -> Comparison | None:
@@ -180,8 +296,26 @@ def train_and_compare(
             bar.update(task, completed=report.share, description=show.training_line(report))
 
         if workers is None:
-            workers = 2 if next(model.parameters()).is_cuda else 0
-        train(model, genome, split, recipe, budget, run, resume=resume, workers=workers, on_report=on_report)
+            workers = 2 if ranks.device.type == "cuda" else 0
+        train(
+            model,
+            genome,
+            split,
+            recipe,
+            budget,
+            run,
+            ranks=ranks,
+            resume=resume,
+            workers=workers,
+            on_report=on_report,
+            on_event=show.notes.print,
+        )
+        if recipe.shard and ranks.size > 1:
+            from hnet_dna.model.lm import HNetLM
+
+            model = HNetLM.from_pretrained(run.path).to(ranks.device)
+        if not ranks.first:
+            return None
         bar.reset(task)
 
         def on_progress(what: str, share: float) -> None:

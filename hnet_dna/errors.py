@@ -43,6 +43,14 @@ class TrainingError(HNetError, RuntimeError):
     """Training that cannot go on: no data left for it, or a loss that is no longer a number."""
 
 
+class StoppedEarly(HNetError, RuntimeError):
+    """A run that was asked to stop, and has saved its state."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a sentence such as `Did you mean d_model?`, or the list of known words if none is near."""
     choices = list(known)

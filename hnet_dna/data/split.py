@@ -16,6 +16,8 @@ from hnet_dna.sequence.codes import n_ambiguous
 from hnet_dna.sequence.interval import Interval, intersection, union
 
 HELD_OUT_SHARE = 0.1
+_VALID_FROM = 1_000_000  # bases of a genome that can spare a validation part
+_VALID_BASES = 100_000
 PARTS = ("train", "valid", "test")
 _SYNONYMS = {"val": "valid", "validation": "valid", "dev": "valid", "training": "train"}
 
@@ -54,17 +56,23 @@ def split_genome(genome: Genome, held_out: Sequence[str] = (), split: str = "", 
 
     The default holds out about a tenth: the contigs that the manifest of a recognised assembly recommends; else the
     one contig closest to a tenth if its share lies between 5 and 15 %; else, in genomes of 20 contigs or more, contigs
-    from the shortest up until a tenth is reached; else the last tenth of each contig.
+    from the shortest up until a tenth is reached; else the last tenth of each contig. Where no validation part is
+    chosen, genomes of a megabase or more give the end of their longest training stretch for it: a fiftieth, but at
+    most 100,000 bases.
     """
     if held_out and split:
         raise UsageError("give --held-out or --split, not both")
+    may_add_valid = True  # a BED file says all there is to say
     if held_out:
         chosen = _by_contig(genome, [], [genome[name].name for name in held_out], "as asked")
     elif split:
         share = _share(split)
+        may_add_valid = share is not None
         chosen = _by_bed(genome, Path(split)) if share is None else _tails(genome, share)
     else:
         chosen = _default(genome)
+    if may_add_valid and not chosen.valid:
+        chosen = _with_valid(genome, chosen)
     if regions:
         kept = [region.interval for region in read_regions(Path(regions), genome)]
         train, valid, test = (tuple(intersection(part, kept)) for part in (chosen.train, chosen.valid, chosen.test))
@@ -137,6 +145,16 @@ def _default(genome: Genome) -> Split:
         if total <= 0.15:
             return _by_contig(genome, [], names, "the shortest contigs, up to a tenth of the genome")
     return _tails(genome, HELD_OUT_SHARE)
+
+
+def _with_valid(genome: Genome, split: Split) -> Split:
+    size = min(genome.length // 50, _VALID_BASES)
+    longest = max(split.train, key=len, default=None)
+    if longest is None or genome.length < _VALID_FROM or len(longest) <= 2 * size:
+        return split
+    cut = Interval(longest.contig, longest.end - size, longest.end)
+    kept = (Interval(longest.contig, longest.start, cut.start) if i == longest else i for i in split.train)
+    return Split(tuple(kept), (cut,), split.test, split.rule)
 
 
 def _tails(genome: Genome, share: float) -> Split:

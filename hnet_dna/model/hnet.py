@@ -6,6 +6,7 @@ Parameter names are the reference's (`backbone.encoder...`, `backbone.main_netwo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import torch
@@ -136,6 +137,19 @@ class ChunkingStage(nn.Module):
 def build_stage(config: ModelConfig, layout: Layout, index: int = 0) -> Innermost | ChunkingStage:
     """Build stage `index` and everything inside it."""
     return Innermost(config, layout, index) if len(layout) == 1 else ChunkingStage(config, layout, index)
+
+
+def stage_of(name: str) -> int:
+    """Return the stage that a parameter belongs to, 0 for the embedding and the head.
+
+    `main_network` nests once per stage, and once more for the stack of the innermost stage.
+    """
+    depth = 0
+    parts = name.split(".")
+    for part, following in pairwise(parts):
+        if part == "main_network" and following != "layers" and following != "rmsnorm":
+            depth += 1
+    return depth
 
 
 def select_rows(state: InnerState, index: Tensor) -> InnerState:

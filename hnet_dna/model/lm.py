@@ -131,15 +131,7 @@ class HNetLM(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into `folder`, each beside its place and then renamed."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
-        if self.config.tie_embeddings:
-            del weights["lm_head.weight"]
-        with write_beside(folder / WEIGHTS_FILE) as path:
-            save_file(weights, path)
-        with write_beside(folder / CONFIG_FILE) as path:
-            path.write_text(json.dumps(self.config.to_dict(), indent=2) + "\n")
+        write_model(Path(folder), self.config, {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> HNetLM:
@@ -164,3 +156,13 @@ class HNetLM(nn.Module):
         except CheckpointError as error:
             raise CheckpointError(f"{folder}: {error}") from None
         return model
+
+
+def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
+    """Write a model folder from a configuration and complete weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tied = {"lm_head.weight"} if config.tie_embeddings else set()
+    with write_beside(folder / WEIGHTS_FILE) as path:
+        save_file({name: tensor for name, tensor in weights.items() if name not in tied}, path)
+    with write_beside(folder / CONFIG_FILE) as path:
+        path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")

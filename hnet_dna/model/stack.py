@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hnet_dna.config.layout import LayerSpec
 from hnet_dna.config.schema import StageConfig
@@ -46,12 +47,17 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(Layer(spec, config, tile) for spec in layers)
         self.rmsnorm = RMSNorm(config.d_model)
         self.height = sum(spec.height for spec in layers)
+        self.recompute = False  # in training, layers keep nothing for their backward pass but run again
 
     def forward(self, x: Tensor, rows: Rows, state: StackState | None) -> tuple[Tensor, StackState]:
         """Run x (B, L, D) through the layers; return the same shape and one state per layer."""
         residual = x if x.dtype == torch.float64 else x.float()
         after = []
         for index, layer in enumerate(self.layers):
-            residual, layer_state = layer(residual, rows, None if state is None else state[index])
+            before = None if state is None else state[index]
+            if self.recompute and torch.is_grad_enabled():
+                residual, layer_state = checkpoint(layer, residual, rows, before, use_reentrant=False)
+            else:
+                residual, layer_state = layer(residual, rows, before)
             after.append(layer_state)
         return self.rmsnorm(residual), tuple(after)

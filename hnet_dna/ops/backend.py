@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from hnet_dna.errors import UsageError, did_you_mean
@@ -79,7 +80,8 @@ def ssd_scan(
     Returns:
         y (B, L, H, P) and the state (B, N, H, P) after the last position, in float32 or better.
     """
-    return _current.get().ssd_scan(x, dt, decay, b, c, state, tile)
+    with torch.autocast(x.device.type, enabled=False):
+        return _current.get().ssd_scan(x, dt, decay, b, c, state, tile)
 
 
 def ema_scan(z: Tensor, p: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,4 +99,5 @@ def ema_scan(z: Tensor, p: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         out (B, M, D) and the average (B, D) after the last chunk.
     """
-    return _current.get().ema_scan(z, p, state)
+    with torch.autocast(z.device.type, enabled=False):
+        return _current.get().ema_scan(z, p, state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,16 +14,22 @@ from hnet_dna.model.lm import HNetOutput
 from hnet_dna.sequence.alphabet import Alphabet
 
 
-def ratio_loss(stage: StageOutput, target: float) -> Tensor:
+def _alone(value: Tensor) -> Tensor:
+    return value
+
+
+def ratio_loss(stage: StageOutput, target: float, total: Callable[[Tensor], Tensor] = _alone) -> Tensor:
     """Return N/(N-1) ((N-1) F G + (1-F)(1-G)) for one stage, in float32.
 
     F is the share of positions that are boundaries, G the mean boundary probability; only G carries a gradient. The
-    loss is 1 where both are 1/N. Padding counts in neither (the reference counts it in its padded mode).
+    loss is 1 where both are 1/N. Padding counts in neither (the reference counts it in its padded mode). `total` sums
+    over all ranks; each rank's loss is then its part of the sum, since the loss is linear in G.
     """
-    count = stage.length.sum().clamp(min=1)
-    f = stage.boundary_mask.sum().float() / count
+    count = total(stage.length.sum()).clamp(min=1)
+    f = total(stage.boundary_mask.sum().float()) / count
     g = stage.boundary_prob.float().sum() / count
-    return target / (target - 1) * ((target - 1) * f * g + (1 - f) * (1 - g))
+    own = stage.length.sum() / count
+    return target / (target - 1) * ((target - 1) * f * g + (1 - f) * (own - g))
 
 
 @dataclass(frozen=True)
@@ -49,34 +55,43 @@ def language_model_loss(
     targets: Tensor,
     alphabet: Alphabet,
     ratio_targets: Sequence[float],
-    ratio_weight: float,
+    ratio_weights: Sequence[float],
     weights: Tensor | None = None,
+    *,
+    bases: Tensor | None = None,
+    share: float = 1.0,
+    total: Callable[[Tensor], Tensor] = _alone,
 ) -> Loss:
-    """Compute the loss of a batch.
+    """Compute the loss of a batch, or of a part of one: the parts' losses add up to the step's.
 
     Args:
         output: of the model.
         targets: (B, L), aligned with the logits, `IGNORED` where nothing is counted.
         alphabet: tells which ids are A, C, G, T.
         ratio_targets: N of each chunking stage.
-        ratio_weight: factor on the ratio losses.
+        ratio_weights: factor on each stage's ratio loss.
         weights: (B, L) factors on the bases' cross-entropy, all 1 by default. They
             change what is learnt, not what `nats` and `bases` report.
+        bases: counted bases of the whole step; by default those of this part.
+        share: of the step's ratio loss that this part stands for.
+        total: sums a tensor over all ranks.
     """
-    counted = targets != IGNORED
-    bases = counted.sum()
+    counted = (targets != IGNORED).sum()
     each = base_nats(output.logits, targets, alphabet)
     nats = each.sum()
     # Divided by all counted bases: a batch of down-weighted repeats alone then counts little, and none divides by zero.
-    mean = (each if weights is None else each * weights).sum() / bases.clamp(min=1)
+    mean = (each if weights is None else each * weights).sum() / (counted if bases is None else bases).clamp(min=1)
     ratio = sum(
-        (ratio_loss(stage, target) for stage, target in zip(output.stages, ratio_targets, strict=True)),
+        (
+            weight * ratio_loss(stage, target, total)
+            for stage, target, weight in zip(output.stages, ratio_targets, ratio_weights, strict=True)
+        ),
         torch.zeros((), device=nats.device),
     )
     return Loss(
-        total=mean + ratio_weight * ratio,
+        total=mean + share * ratio,
         nats=nats.detach(),
-        bases=bases,
+        bases=counted,
         positions=tuple(stage.length.sum() for stage in output.stages),
         chunks=tuple(stage.boundary_mask.sum() for stage in output.stages),
     )

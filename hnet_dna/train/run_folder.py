@@ -1,17 +1,23 @@
 """The run folder: a model folder that also explains how it came about and can be resumed.
 
 config.json, model.safetensors   the model so far; `HNetLM.from_pretrained(run)` reads them
-run.json                         recipe, budget, seed, data, versions, command
-metrics.jsonl                    one line per logged step
-checkpoint/                      model, optimizer and position from which --resume goes on
+run.json                         settings, budget, seed, data, versions, command
+settings.toml                    the same settings as a file that `--config` takes
+metrics.jsonl                    one line per few steps, and per validation
+events.jsonl                     steps left out, collapsed routers, checkpoints passed over
+checkpoints/step-00000123/       model, optimizer and state from which --resume goes on; the last few are kept
+best/                            the model with the fewest bits per base on the validation part
 results.json                     the final table
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
+import secrets
 import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,13 +33,17 @@ from hnet_dna.data.split import Split, base_counts
 from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.files import write_beside
-from hnet_dna.model.lm import WEIGHTS_FILE, HNetLM
-from hnet_dna.train.recipe import Recipe
+from hnet_dna.model.lm import WEIGHTS_FILE, HNetLM, write_model
+from hnet_dna.train.ranks import Ranks, share_of, whole
+from hnet_dna.train.settings import Settings
 
 RUN_FILE = "run.json"
+SETTINGS_FILE = "settings.toml"
 METRICS_FILE = "metrics.jsonl"
+EVENTS_FILE = "events.jsonl"
 RESULTS_FILE = "results.json"
-_CHECKPOINT = "checkpoint"
+_CHECKPOINTS = "checkpoints"
+_BEST = "best"
 _OPTIMIZER_FILE = "optimizer.safetensors"
 _STATE_FILE = "state.json"
 
@@ -43,16 +53,21 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        step: optimizer steps taken.
+        step: optimizer steps taken, or left out.
         seconds: time spent training.
         position: where the window sampler stands.
         window: bases per window in the last step; 0 before the first.
+        best: fewest bits per base on the validation part so far; None before the first measurement.
+        meter, watch: sums since the last report, and running means, as JSON.
     """
 
     step: int = 0
     seconds: float = 0.0
     position: Position = field(default_factory=Position)
     window: int = 0
+    best: float | None = None
+    meter: dict[str, Any] = field(default_factory=dict)
+    watch: dict[str, Any] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -61,15 +76,26 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def create(self) -> None:
-        """Make the folder; one that holds anything is refused, so that no run overwrites another."""
+    def create(self, fill: Callable[[RunFolder], None] = lambda run: None) -> None:
+        """Make the folder with what `fill` writes, whole or not at all.
+
+        One that holds anything is refused, so that no run overwrites another.
+        """
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise UsageError(f"--out {self.path} exists already; choose another folder, or go on with --resume")
-        self.path.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.new")
+        new.mkdir(parents=True)
+        try:
+            fill(RunFolder(new))
+            new.replace(self.path)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
 
-    def describe(self, value: dict[str, Any]) -> None:
-        """Write run.json."""
+    def describe(self, value: dict[str, Any], settings: Settings) -> None:
+        """Write run.json and settings.toml."""
         self._write_json(self.path / RUN_FILE, value)
+        with write_beside(self.path / SETTINGS_FILE) as temporary:
+            temporary.write_text(settings.to_toml())
 
     def description(self) -> dict[str, Any]:
         """Read run.json."""
@@ -77,70 +103,130 @@ class RunFolder:
 
     def log(self, record: dict[str, Any]) -> None:
         """Append a line to metrics.jsonl."""
-        with (self.path / METRICS_FILE).open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        self._append(METRICS_FILE, record)
+
+    def log_event(self, record: dict[str, Any]) -> None:
+        """Append a line to events.jsonl."""
+        self._append(EVENTS_FILE, record)
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json."""
         self._write_json(self.path / RESULTS_FILE, results)
 
-    def save(self, model: HNetLM, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-        """Write a checkpoint beside the last one, then put it in its place; then the model itself."""
-        new, old = self.path / f".{_CHECKPOINT}.new", self.path / f".{_CHECKPOINT}.old"
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        model.save_pretrained(new)
+    def save(
+        self,
+        model: HNetLM,
+        optimizer: torch.optim.Optimizer | None,
+        progress: Progress,
+        *,
+        keep: int = 2,
+        ranks: Ranks | None = None,
+    ) -> None:
+        """Write a checkpoint beside the others, put it in its place, then the model itself; drop the oldest.
+
+        All ranks have to call this, since each holds a share; the first one writes. A checkpoint is found by its
+        folder's name alone once it is complete, and a full disk leaves the ones before as they were.
+        """
         names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-        tensors = {
-            f"{key}.{names[parameter]}": value.detach().cpu().contiguous()
-            for parameter, state in optimizer.state.items()
+        weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
+        moments = {
+            f"{key}.{names[parameter]}": whole(value)
+            for parameter, state in (optimizer.state if optimizer else {}).items()
             for key, value in state.items()
         }
-        save_file(tensors, new / _OPTIMIZER_FILE)
-        self._write_json(new / _STATE_FILE, asdict(progress))
-        final = self.path / _CHECKPOINT
-        if final.exists():
-            final.rename(old)
-        new.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-        model.save_pretrained(self.path)
+        if ranks is not None and not ranks.first:
+            return
+        final = self._checkpoint(progress.step)
+        new = final.with_name(f".{final.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            write_model(new, model.config, weights)
+            save_file(moments, new / _OPTIMIZER_FILE)
+            digests = {name: _sha256(new / name) for name in (WEIGHTS_FILE, _OPTIMIZER_FILE)}
+            self._write_json(new / _STATE_FILE, {"progress": asdict(progress), "sha256": digests})
+            shutil.rmtree(final, ignore_errors=True)
+            new.rename(final)
+        except OSError as error:
+            last = self._steps()
+            told = f"the last one is that of step {last[-1]}" if last else "there is none before it"
+            raise CheckpointError(
+                f"{final}: the checkpoint cannot be written ({error.strerror or error}); {told}. "
+                "Make room, then go on with --resume"
+            ) from None
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        for step in self._steps()[:-keep]:
+            shutil.rmtree(self._checkpoint(step), ignore_errors=True)
+        write_model(self.path, model.config, weights)
+
+    def save_best(self, model: HNetLM, told: dict[str, Any], ranks: Ranks) -> None:
+        """Write the best model so far, and what makes it the best."""
+        weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
+        if ranks.first:
+            write_model(self.path / _BEST, model.config, weights)
+            self._write_json(self.path / _BEST / "best.json", told)
 
     def has_checkpoint(self) -> bool:
         """Tell whether there is anything to resume from."""
-        return self._checkpoint_path() is not None
+        return bool(self._steps())
 
-    def load(self, model: HNetLM, optimizer: torch.optim.Optimizer) -> Progress:
-        """Put the last checkpoint into a model and its optimizer, and trim the metrics to its step."""
-        folder = self._checkpoint_path()
-        if folder is None:
-            raise CheckpointError(f"{self.path} holds no checkpoint to resume from")
-        try:
-            model.load_weights(load_file(folder / WEIGHTS_FILE))
-            tensors = load_file(folder / _OPTIMIZER_FILE)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{folder}: damaged checkpoint ({error})") from None
+    def load(self, model: HNetLM, optimizer: torch.optim.Optimizer, ranks: Ranks | None = None) -> Progress:
+        """Put the last checkpoint that is whole into a model and its optimizer, and trim the metrics to its step.
+
+        The model may already be spread over the ranks. A damaged checkpoint is passed over for the one before it, and
+        named in events.jsonl; where none is whole, the error names all of them.
+        """
+        damaged = []
+        for step in reversed(self._steps()):
+            folder = self._checkpoint(step)
+            try:
+                progress = self._load(folder, model, optimizer)
+            except (SafetensorError, OSError, KeyError, TypeError) as error:
+                damaged.append(f"{folder}: damaged checkpoint ({error})")
+                continue
+            if ranks is None or ranks.first:
+                self._trim(METRICS_FILE, progress.step)
+                self._trim(EVENTS_FILE, progress.step)
+                for message in damaged:
+                    self.log_event({"step": progress.step, "event": message})
+            return progress
+        if damaged:
+            raise CheckpointError("; ".join(damaged))
+        raise CheckpointError(f"{self.path} holds no checkpoint to resume from")
+
+    def _load(self, folder: Path, model: HNetLM, optimizer: torch.optim.Optimizer) -> Progress:
+        state = self._read_json(folder / _STATE_FILE)
+        for name, digest in state["sha256"].items():
+            if _sha256(folder / name) != digest:
+                raise CheckpointError(f"{name} is not what was written")
+        weights, moments = load_file(folder / WEIGHTS_FILE), load_file(folder / _OPTIMIZER_FILE)
         parameters = dict(model.named_parameters())
-        for key, tensor in tensors.items():
+        told = state["progress"]
+        progress = Progress(**{**told, "position": Position(**told["position"])})
+        with torch.no_grad():
+            for name, tensor in model.state_dict().items():
+                if name in weights:
+                    tensor.copy_(share_of(weights[name], tensor))
+        for key, tensor in moments.items():
             kind, name = key.split(".", 1)
             parameter = parameters[name]
-            # AdamW keeps its step counts on the CPU.
-            value = tensor if kind == "step" else tensor.to(parameter.device)
-            optimizer.state[parameter][kind] = value
-        state = self._read_json(folder / _STATE_FILE)
-        progress = Progress(state["step"], state["seconds"], Position(**state["position"]), state["window"])
-        self._trim_metrics(progress.step)
+            # AdamW keeps its step counts on the CPU, whole.
+            optimizer.state[parameter][kind] = tensor if kind == "step" else share_of(tensor, parameter)
         return progress
 
-    def _checkpoint_path(self) -> Path | None:
-        # A kill between the two renames of `save` leaves the previous checkpoint under its old name.
-        for name in (_CHECKPOINT, f".{_CHECKPOINT}.new", f".{_CHECKPOINT}.old"):
-            folder = self.path / name
-            if (folder / _STATE_FILE).is_file():
-                return folder
-        return None
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / _CHECKPOINTS / f"step-{step:08d}"
 
-    def _trim_metrics(self, step: int) -> None:
-        path = self.path / METRICS_FILE
+    def _steps(self) -> list[int]:
+        """Return the steps of all complete checkpoints, rising."""
+        return sorted(int(folder.name[5:]) for folder in (self.path / _CHECKPOINTS).glob("step-*"))
+
+    def _append(self, name: str, record: dict[str, Any]) -> None:
+        with (self.path / name).open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _trim(self, name: str, step: int) -> None:
+        path = self.path / name
         if not path.exists():
             return
         lines = []
@@ -167,16 +253,28 @@ class RunFolder:
         return value
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def describe_run(
-    model: HNetLM, recipe: Recipe, genome: Genome, split: Split, budget: dict[str, Any], command: list[str]
+    settings: Settings,
+    parameters: int,
+    genome: Genome,
+    split: Split,
+    budget: dict[str, Any],
+    command: Iterable[str],
+    ranks: Ranks,
 ) -> dict[str, Any]:
     """Collect what run.json holds."""
     return {
-        "command": command,
+        "command": list(command),
         "budget": budget,
-        "recipe": recipe.to_dict(),
-        "model": model.config.to_dict(),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "preset": settings.preset,
+        "recipe": settings.recipe.to_dict(),
+        "model": settings.model.to_dict(),
+        "parameters": parameters,
         "data": {
             "genome": str(genome.source.resolve()),
             "contigs": {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs},
@@ -192,5 +290,10 @@ def describe_run(
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "machine": {"system": platform.platform(), "threads": torch.get_num_threads()},
+        "machine": {
+            "system": platform.platform(),
+            "device": torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu",
+            "threads": torch.get_num_threads(),
+            "ranks": ranks.size,
+        },
     }

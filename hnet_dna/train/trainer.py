@@ -5,24 +5,35 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hnet_dna.data.genome import Genome
+from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.data.split import Split, training_segments
 from hnet_dna.data.stream import Batch, stream
 from hnet_dna.data.windows import Position, WindowSampler
-from hnet_dna.errors import TrainingError
+from hnet_dna.errors import StoppedEarly, TrainingError, UsageError
+from hnet_dna.evaluate.score import Score
+from hnet_dna.evaluate.stream import annotate
 from hnet_dna.model.likelihood import IGNORED, targets_of
-from hnet_dna.model.lm import HNetLM
+from hnet_dna.model.lm import HNetLM, HNetOutput
+from hnet_dna.model.stack import Stack
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
+from hnet_dna.sequence.interval import Interval
 from hnet_dna.train.loss import language_model_loss
 from hnet_dna.train.optim import build_optimizer, schedule, set_learning_rate
+from hnet_dna.train.ranks import Ranks, spread, waiting
 from hnet_dna.train.recipe import Recipe
 from hnet_dna.train.run_folder import Progress, RunFolder
+from hnet_dna.train.signals import stop_requests
+from hnet_dna.train.watch import MAX_SKIPS, Trouble, Watch
 
 _LOG_EVERY = 10
 
@@ -51,7 +62,7 @@ class StepReport:
         share: how much of the budget is used.
         bits: training bits per base.
         bases_per_chunk: for each chunking stage, positions of that stage per chunk.
-        bases_per_second: training speed, reading and optimizer included.
+        bases_per_second: training speed over all ranks, reading and optimizer included.
         learning_rate: at base resolution.
         waiting: share of the time spent waiting for data.
     """
@@ -66,10 +77,12 @@ class StepReport:
 
 
 class _Feed:
-    """The batches of a run, in windows as long as the recipe's warm-up says."""
+    """The batches of one rank of a run, in windows as long as the recipe's warm-up says."""
 
-    def __init__(self, genome: Genome, split: Split, recipe: Recipe, progress: Progress, workers: int, pin: bool):
-        self._genome, self._recipe = genome, recipe
+    def __init__(
+        self, genome: Genome, split: Split, recipe: Recipe, progress: Progress, workers: int, pin: bool, ranks: Ranks
+    ):
+        self._genome, self._recipe, self._ranks = genome, recipe, ranks
         self._segments = training_segments(genome, split)
         self._position, self._length = progress.position, progress.window
         self._workers, self._pin = workers, pin
@@ -86,7 +99,9 @@ class _Feed:
                 self._genome,
                 WindowSampler(self._segments, length, self._recipe.seed),
                 self._position,
-                self._recipe.batch_of(length),
+                self._recipe.batch_of(length, self._ranks.size * self._recipe.accumulate),
+                rank=self._ranks.rank,
+                ranks=self._ranks.size,
                 workers=self._workers,
                 pin=self._pin,
             )
@@ -97,11 +112,77 @@ class _Feed:
 
 
 class _Meter:
-    """Sums between two reports, in float64."""
+    """Sums between two reports, in float64; `restore(state())` goes on as if nothing had happened."""
 
     def __init__(self, stages: int) -> None:
+        self._stages = stages
         self.nats, self.bases, self.seconds, self.waiting = 0.0, 0, 0.0, 0.0
         self.positions, self.chunks = [0] * stages, [0] * stages
+
+    def state(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_stages"}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, list(value) if isinstance(value, list) else value)
+
+    def clear(self) -> None:
+        self.restore(_Meter(self._stages).state())
+
+
+class _Step:
+    """Runs one batch forward and backward, in parts; everything it returns is summed over the ranks."""
+
+    def __init__(self, model: HNetLM, recipe: Recipe, ranks: Ranks) -> None:
+        self.model, self._recipe, self._ranks = model, recipe, ranks
+        self._letters = alphabet(model.config.alphabet)
+        self._stages = range(model.n_chunking_stages)
+        self._device = next(model.parameters()).device
+        # Codes travel as bytes and become ids on the device.
+        self._id_of_code = torch.from_numpy(self._letters.encode(np.arange(256, dtype=np.uint8))).to(self._device)
+        for module in model.modules():
+            if isinstance(module, Stack):
+                module.recompute = recipe.recompute
+        self._called: Callable[..., HNetOutput] = spread(model, ranks, shard=recipe.shard)
+        if recipe.compile:
+            self._called = torch.compile(self._called)
+        self._bf16 = recipe.precision == "bf16" or (
+            recipe.precision == "auto" and self._device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+
+    def run(self, batch: Batch) -> Tensor:
+        """Leave gradients in the parameters; return nats, bases, then positions and chunks of each stage, float64."""
+        recipe, device, parts = self._recipe, self._device, self._recipe.accumulate
+        batch = batch.to(device)
+        targets = targets_of(batch.codes[:, 1:])
+        targets[torch.arange(targets.shape[1], device=device) >= batch.lengths[:, None]] = IGNORED
+        weights = torch.where((batch.codes[:, 1:] & SOFT_MASK) > 0, recipe.repeat_weight, 1.0)
+        bases = self._ranks.total((targets != IGNORED).sum())
+        sums = torch.zeros(2 + 2 * len(self._stages), dtype=torch.float64, device=device)
+        for part in range(parts):
+            rows = slice(part, None, parts)
+            with ExitStack() as stack:
+                stack.enter_context(waiting(self._called, last=part == parts - 1))
+                if self._bf16:
+                    stack.enter_context(torch.autocast(device.type, torch.bfloat16))
+                output = self._called(
+                    self._id_of_code[batch.codes[rows, :-1].long()].long(), lengths=batch.lengths[rows]
+                )
+                loss = language_model_loss(
+                    output,
+                    targets[rows],
+                    self._letters,
+                    [recipe.ratio_target(stage) for stage in self._stages],
+                    [recipe.ratio_weight(stage) for stage in self._stages],
+                    weights[rows],
+                    bases=bases,
+                    share=1 / parts,
+                    total=self._ranks.total,
+                )
+                # Gradients are averaged over the ranks, while each rank's loss is its part of a sum.
+                (loss.total * self._ranks.size).backward()  # type: ignore[no-untyped-call]
+            sums += torch.stack([loss.nats, loss.bases, *loss.positions, *loss.chunks]).double()
+        return self._ranks.total(sums)
 
 
 def train(
@@ -112,74 +193,205 @@ def train(
     budget: Budget,
     run: RunFolder,
     *,
+    ranks: Ranks | None = None,
     resume: bool = False,
     workers: int = 0,
     on_report: Callable[[StepReport], None] = lambda report: None,
+    on_event: Callable[[str], None] = lambda message: None,
 ) -> Progress:
     """Train a model in place until the budget is used, and save it in its run folder.
 
-    A step reads `recipe.batch` windows of the training part. Checkpoints are written every
+    A step reads `recipe.batch` windows of the training part, shared out over the ranks. Checkpoints are written every
     `recipe.checkpoint_every` seconds and at the end; with `resume`, the loop goes on from the last one. `workers`
     processes read ahead; they change speed, never the windows.
 
     Raises:
-        TrainingError: if the loss stops being a number; the last checkpoint is kept.
+        TrainingError: for a loss that is no number, a spike or a collapsed router, unless the recipe says `skip`; the
+            state before that step is saved.
+        StoppedEarly: after SIGTERM or SIGINT; the state is saved.
     """
-    device = next(model.parameters()).device
-    letters = alphabet(model.config.alphabet)
-    # Codes travel as bytes and become ids on the device.
-    id_of_code = torch.from_numpy(letters.encode(np.arange(256, dtype=np.uint8))).to(device)
-    optimizer = build_optimizer(model, recipe)
-    progress = run.load(model, optimizer) if resume else Progress()
-    ratio_targets = [recipe.ratio_target(stage) for stage in range(model.n_chunking_stages)]
-    feed = _Feed(genome, split, recipe, progress, workers, pin=device.type == "cuda")
+    ranks = ranks or Ranks()
+    if recipe.batch % (ranks.size * recipe.accumulate):
+        raise UsageError(
+            f"train.batch: {recipe.batch} windows cannot be shared by {ranks.size} ranks in {recipe.accumulate} "
+            f"parts each; choose a multiple of {ranks.size * recipe.accumulate}"
+        )
+    step = _Step(model, recipe, ranks)
+    optimizer = build_optimizer(model, model.config, recipe)
+    progress = run.load(model, optimizer, ranks) if resume else Progress()
+    stages = range(model.n_chunking_stages)
+    meter, watch = _Meter(len(stages)), Watch(recipe, [_is_learned(model, stage) for stage in stages])
+    if progress.meter:
+        meter.restore(progress.meter)
+    if progress.watch:
+        watch.restore(progress.watch)
+    on_gpu = next(model.parameters()).is_cuda
+    feed = _Feed(genome, split, recipe, progress, workers, on_gpu, ranks)
+    measured = _beginning(split.valid, recipe.validate_bases)
+    board = _board(run, recipe) if ranks.first else None
+
+    def save() -> None:
+        state = replace(progress, meter=meter.state(), watch=watch.state())
+        run.save(model, optimizer, state, keep=recipe.keep_checkpoints, ranks=ranks)
+        ranks.wait()
+
+    def describe(trouble: Trouble, step: int, batch: Batch) -> str:
+        return f"step {step}: {trouble.message} (windows {', '.join(str(w.interval) for w in batch.windows)})"
+
+    def tell(message: str, step: int) -> None:
+        if ranks.first:
+            run.log_event({"step": step, "event": message})
+            on_event(message)
+
+    def give_up(message: str, advice: str) -> None:
+        save()
+        raise TrainingError(f"{message}; the state is kept in {run.path} (step {progress.step}). {advice}")
+
     model.train()
-    meter = _Meter(model.n_chunking_stages)
     saved_at = progress.seconds
-    while (share := budget.share(progress)) < 1.0:
-        began = time.perf_counter()
-        batch = feed.next(share)
-        waited = time.perf_counter() - began
-        batch = batch.to(device)
-        targets = targets_of(batch.codes[:, 1:])
-        targets[torch.arange(targets.shape[1], device=device) >= batch.lengths[:, None]] = IGNORED
-        weights = torch.where((batch.codes[:, 1:] & SOFT_MASK) > 0, recipe.repeat_weight, 1.0)
+    with stop_requests() as request:
+        while True:
+            share, stop = ranks.agree(budget.share(progress), request.exit_code)
+            if stop:
+                save()
+                raise StoppedEarly(
+                    f"stopped at step {progress.step}, as asked; the state is in {run.path}. Go on with --resume",
+                    int(stop),
+                )
+            if share >= 1.0:
+                break
+            began = time.perf_counter()
+            batch = feed.next(share)
+            waited = time.perf_counter() - began
+            optimizer.zero_grad(set_to_none=True)
+            nats, bases, *counts = step.run(batch).tolist()
+            norm = float(_whole_norm(model, recipe.clip))
+            positions, chunks = counts[: len(stages)], counts[len(stages) :]
+            bits = nats / math.log(2) / max(bases, 1)
+            trouble = watch.loss(bits, norm)
+            rate = recipe.learning_rate * schedule(share, recipe)
+            found: list[Trouble] = []
+            if trouble is None:
+                set_learning_rate(optimizer, rate)
+                optimizer.step()
+                found = watch.taken(bits, [c / max(p, 1) for p, c in zip(positions, chunks, strict=True)])
+            else:
+                message = describe(trouble, progress.step + 1, batch)
+                if recipe.on_trouble == "stop":
+                    give_up(message, "Lower the learning rate, or go on with --resume --set train.on_trouble=skip")
+                if watch.skipped():
+                    give_up(message, f"{MAX_SKIPS} steps in a row were left out before it. Lower the learning rate")
+                tell(f"{message}: left out", progress.step + 1)
 
-        output = model(id_of_code[batch.codes[:, :-1].long()].long(), lengths=batch.lengths)
-        loss = language_model_loss(output, targets, letters, ratio_targets, recipe.ratio_weight, weights)
-        optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        if not bool(torch.isfinite(norm)):
-            where = ", ".join(str(window.interval) for window in batch.windows)
-            raise TrainingError(
-                f"step {progress.step + 1}: the loss or its gradient is not a number (windows {where}); the last "
-                f"checkpoint is kept in {run.path}. Resume with a lower learning rate."
+            spent = time.perf_counter() - began
+            progress = replace(
+                progress,
+                step=progress.step + 1,
+                seconds=progress.seconds + spent,
+                position=batch.after,
+                window=recipe.window_at(share),
             )
-        rate = recipe.learning_rate * schedule(share, recipe)
-        set_learning_rate(optimizer, rate)
-        optimizer.step()
-
-        spent = time.perf_counter() - began
-        progress = Progress(progress.step + 1, progress.seconds + spent, batch.after, recipe.window_at(share))
-        meter.nats += float(loss.nats)
-        meter.bases += int(loss.bases)
-        meter.seconds += spent
-        meter.waiting += waited
-        for stage in range(model.n_chunking_stages):
-            meter.positions[stage] += int(loss.positions[stage])
-            meter.chunks[stage] += int(loss.chunks[stage])
-        done = budget.share(progress) >= 1.0
-        if progress.step % _LOG_EVERY == 0 or done:
-            report = _report(meter, progress, budget, rate)
-            run.log(_record(report))
-            on_report(report)
-            meter = _Meter(model.n_chunking_stages)
-        if done or progress.seconds - saved_at >= recipe.checkpoint_every:
-            run.save(model, optimizer, progress)
-            saved_at = progress.seconds
+            if trouble is None:
+                meter.nats += nats
+                meter.bases += int(bases)
+                for stage in stages:
+                    meter.positions[stage] += int(positions[stage])
+                    meter.chunks[stage] += int(chunks[stage])
+            meter.seconds += spent
+            meter.waiting += waited
+            for collapse in found:
+                message = describe(collapse, progress.step, batch)
+                tell(message, progress.step)
+                if recipe.on_trouble == "stop":
+                    give_up(
+                        message, "Raise train.ratio_weights, lower the learning rate, or set model.chunk_cfg.max_chunk"
+                    )
+            done = budget.share(progress) >= 1.0
+            if measured and recipe.validate_every and (progress.step % recipe.validate_every == 0 or done):
+                progress = _validate(model, genome, measured, progress, run, ranks, board)
+            if progress.step % _LOG_EVERY == 0 or done:
+                report = _report(meter, progress, budget, rate)
+                if ranks.first:
+                    run.log(_record(report))
+                    if board:
+                        board.add_scalar("train/bits_per_base", report.bits, progress.step)
+                        for stage, length in enumerate(report.bases_per_chunk):
+                            board.add_scalar(f"train/positions_per_chunk_{stage}", length, progress.step)
+                    on_report(report)
+                meter.clear()
+            due, end = ranks.agree(progress.seconds - saved_at >= recipe.checkpoint_every, done)
+            if due or end:
+                save()
+                saved_at = progress.seconds
+    if board:
+        board.close()
     model.eval()
     return progress
+
+
+def _is_learned(model: HNetLM, stage: int) -> bool:
+    return model.config.stage(stage).routing in ("cosine", "linear")
+
+
+def _whole_norm(model: HNetLM, clip: float) -> Tensor:
+    """Clip the gradient of all ranks together, and return its norm before that."""
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+
+def _beginning(intervals: tuple[Interval, ...], bases: int) -> list[Interval]:
+    """Return the first so many bases of some intervals."""
+    kept = []
+    for interval in intervals:
+        if bases <= 0:
+            break
+        kept.append(Interval(interval.contig, interval.start, min(interval.end, interval.start + bases)))
+        bases -= len(kept[-1])
+    return kept
+
+
+def _validate(
+    model: HNetLM,
+    genome: Genome,
+    intervals: list[Interval],
+    progress: Progress,
+    run: RunFolder,
+    ranks: Ranks,
+    board: Any,
+) -> Progress:
+    """Measure bits per base on the validation part, log them, and keep the model if it is the best so far."""
+    began = time.perf_counter()
+    model.eval()
+    score = Score()
+    for bases in annotate(forward_pieces(genome, intervals), model):
+        score += Score.of(bases)
+    model.train()
+    progress = replace(progress, seconds=progress.seconds + time.perf_counter() - began)
+    if ranks.first:
+        run.log(
+            {
+                "step": progress.step,
+                "seconds": round(progress.seconds, 3),
+                "valid_bits_per_base": score.bits_per_base,
+                "valid_positions_per_chunk": score.positions_per_chunk,
+            }
+        )
+        if board:
+            board.add_scalar("valid/bits_per_base", score.bits_per_base, progress.step)
+    if progress.best is None or score.bits_per_base < progress.best:
+        run.save_best(model, {"step": progress.step, "valid_bits_per_base": score.bits_per_base}, ranks)
+        progress = replace(progress, best=score.bits_per_base)
+    return progress
+
+
+def _board(run: RunFolder, recipe: Recipe) -> Any:
+    if not recipe.tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError("train.tensorboard needs TensorBoard: pip install 'hnet-dna[tensorboard]'") from None
+    return SummaryWriter(str(run.path / "tensorboard"))
 
 
 def _report(meter: _Meter, progress: Progress, budget: Budget, rate: float) -> StepReport:
@@ -190,9 +402,9 @@ def _report(meter: _Meter, progress: Progress, budget: Budget, rate: float) -> S
         bases_per_chunk=tuple(
             float(np.divide(p, max(c, 1))) for p, c in zip(meter.positions, meter.chunks, strict=True)
         ),
-        bases_per_second=meter.bases / meter.seconds,
+        bases_per_second=meter.bases / max(meter.seconds, 1e-9),
         learning_rate=rate,
-        waiting=meter.waiting / meter.seconds,
+        waiting=meter.waiting / max(meter.seconds, 1e-9),
     )
 
 

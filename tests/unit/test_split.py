@@ -181,3 +181,16 @@ def test_interval_algebra_against_sets() -> None:
         for result in (union(left), intersection(left, right), difference(left, right)):
             assert result == sorted(result)
             assert all(a.contig != b.contig or a.end < b.start for a, b in pairwise(result))
+
+
+def test_a_genome_that_can_spare_it_gives_a_validation_part(tmp_path: Path) -> None:
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(1_100_000), "b": random_dna(120_000, 1)}))
+    split = split_genome(genome)
+    assert (split.valid, split.test) == ((Interval("a", 1_075_600, 1_100_000),), (Interval("b", 0, 120_000),))
+    assert split.train == (Interval("a", 0, 1_075_600),)
+    tails = split_genome(genome, split="0.2")
+    assert tails.valid == (Interval("a", 855_600, 880_000),)
+    assert sum(map(len, (*tails.train, *tails.valid, *tails.test))) == genome.length
+    bed = tmp_path / "s.bed"
+    bed.write_text("a\t0\t1100000\ttrain\nb\t0\t120000\ttest\n")
+    assert split_genome(genome, split=str(bed)).valid == (), "a file is taken at its word"

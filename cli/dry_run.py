@@ -1,0 +1,78 @@
+"""What `pretrain --dry-run` tells: sizes, arithmetic and steps, before anything is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from hnet_dna.data.genome import Genome
+    from hnet_dna.data.split import Split
+    from hnet_dna.train.settings import Settings
+    from hnet_dna.train.trainer import Budget
+
+
+def cost_table(settings: Settings) -> Table:
+    """Build the table of a model's stages."""
+    from hnet_dna.config.layout import layout_text
+    from hnet_dna.config.presets import preset_tables
+    from hnet_dna.model.cost import cost_of
+    from hnet_dna.train.optim import stage_multipliers
+
+    model, recipe = settings.model, settings.recipe
+    targets = [recipe.ratio_target(stage) for stage in range(model.n_stages - 1)]
+    cost = cost_of(model, targets, recipe.window)
+    multipliers = stage_multipliers(model, recipe)
+    table = Table(title=f"{settings.preset or 'model'}: {layout_text(model.layout)}")
+    for column in ("stage", "layers", "width", "positions/base", "parameters", "training FLOPs/base", "learning rate"):
+        table.add_column(column, justify="left" if column in ("stage", "layers") else "right")
+    for index, stage in enumerate(cost.stages):
+        table.add_row(
+            str(index),
+            stage.stacks,
+            str(model.stage(index).d_model),
+            f"{stage.positions:.3f}",
+            f"{stage.parameters:,}",
+            f"{3 * stage.flops:,.0f}",
+            f"{recipe.learning_rate * multipliers[index]:.2e}",
+        )
+    published = preset_tables(settings.preset).get("published_parameters") if settings.preset else None
+    beside = f" (published: {published / 1e6:.0f} M)" if published else ""
+    table.add_section()
+    table.add_row("all", "", "", "", f"{cost.parameters:,}{beside}", f"{cost.training_flops:,.0f}", "")
+    return table
+
+
+def step_lines(settings: Settings, ranks: int) -> list[str]:
+    """Say what a step is and needs."""
+    from hnet_dna.model.cost import cost_of
+
+    model, recipe = settings.model, settings.recipe
+    targets = [recipe.ratio_target(stage) for stage in range(model.n_stages - 1)]
+    part = recipe.batch * recipe.window // (recipe.accumulate * ranks)
+    memory = cost_of(model, targets, recipe.window).training_bytes(part)
+    return [
+        f"step: {recipe.batch} windows of {recipe.window:,} bases = {recipe.batch * recipe.window:,} bases"
+        + (f", in {recipe.accumulate} parts" if recipe.accumulate > 1 else "")
+        + (f", over {ranks} ranks" if ranks > 1 else ""),
+        f"memory per process, estimated in float32: {memory / 2**30:.2f} GiB",
+    ]
+
+
+def run_lines(settings: Settings, genome: Genome, split: Split, budget: Budget) -> list[str]:
+    """Say how many steps an epoch has, and what the budget comes to."""
+    from hnet_dna.data.split import base_counts
+
+    recipe = settings.recipe
+    predicted = base_counts(genome, split)["predicted"]
+    per_epoch = predicted / (recipe.batch * recipe.window)
+    lines = [f"split: {split.rule}"]
+    for name in ("train", "valid", "test"):
+        lines.append(f"  {name}: {sum(map(len, getattr(split, name))):,} bases")
+    lines.append(f"epoch: {predicted:,} bases predicted, about {per_epoch:,.0f} steps")
+    if budget.steps is not None:
+        lines.append(f"budget: {budget.steps:,} steps, {budget.steps / per_epoch:.2f} epochs")
+    elif budget.seconds is not None:
+        lines.append(f"budget: {budget.seconds / 60:g} minutes; how many steps, the machine decides")
+    return lines

@@ -1,0 +1,204 @@
+"""Runs as a cluster treats them: killed, preempted, resumed, spread over ranks. Each is a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import random_dna, write_fasta
+from safetensors.torch import load_file
+
+HNET_DNA = str(Path(sys.executable).with_name("hnet-dna"))
+CONFIG = """
+[model]
+arch_layout = ["m1", ["M1"], "m1"]
+d_model = [16, 24]
+d_intermediate = [0, 32]
+ssm_cfg = { d_state = 8, head_dim = 8, chunk_size = 16 }
+
+[train]
+window = 64
+batch = 4
+checkpoint_every = 0.3
+validate_every = 15
+"""
+
+
+class Lab:
+    """A folder with a genome and a configuration, in which runs are started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "c.toml").write_text(CONFIG)
+        write_fasta(folder / "g.fa", {"a": random_dna(6000), "b": random_dna(900, 1), "c": random_dna(900, 2)})
+        (folder / "split.bed").write_text("a\t0\t6000\ttrain\nb\t0\t900\tvalid\nc\t0\t900\ttest\n")
+
+    def command(self, out: str, steps: int, *more: str, ranks: int = 1, fresh: bool = True) -> list[str]:
+        start = [HNET_DNA]
+        if ranks > 1:
+            start = [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                f"--nproc-per-node={ranks}",
+                HNET_DNA,
+            ]
+        asked = ["--genome", "g.fa", "--config", "c.toml", "--split", "split.bed"] if fresh else ["--resume"]
+        return [*start, "pretrain", "--out", out, "--steps", str(steps), *asked, *more]
+
+    def start(self, command: list[str]) -> subprocess.Popen[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HNET_DNA_HOME": str(self.folder / "home")}
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def finish(self, command: list[str], code: int = 0) -> str:
+        process = self.start(command)
+        stdout, stderr = process.communicate(timeout=240)
+        assert process.returncode == code, stdout + stderr
+        return stdout + stderr
+
+    def run(self, out: str, steps: int, *more: str, ranks: int = 1, fresh: bool = True) -> None:
+        self.finish(self.command(out, steps, *more, ranks=ranks, fresh=fresh))
+
+    def curve(self, out: str) -> list[dict[str, object]]:
+        timings = {"seconds", "bases_per_second", "waiting_for_data"}
+        lines = (self.folder / out / "metrics.jsonl").read_text().splitlines()
+        return [{k: v for k, v in json.loads(line).items() if k not in timings} for line in lines]
+
+    def weights(self, out: str) -> dict[str, torch.Tensor]:
+        return load_file(self.folder / out / "model.safetensors")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    return Lab(tmp_path)
+
+
+def wait_for(condition: object, seconds: float = 120) -> None:
+    assert callable(condition)
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_curve_is_the_uninterrupted_one(lab: Lab) -> None:
+    """`benchmarks/kill_resume.py` does the same twenty times."""
+    lab.run("straight", 120)
+    chance = random.Random(0)
+    again = lab.command("broken", 120, "--resume")  # the same line begins and goes on, as a scheduler's does
+    for attempt in range(3):
+        process = lab.start(again if attempt == 0 else lab.command("broken", 120, fresh=False))
+        wait_for((lab.folder / "broken" / "metrics.jsonl").exists)
+        time.sleep(chance.uniform(0, 1.5) if attempt else 0)
+        process.kill()
+        process.communicate()
+    lab.run("broken", 120, fresh=False)
+    assert lab.curve("broken") == lab.curve("straight")
+    straight = lab.weights("straight")
+    for name, tensor in lab.weights("broken").items():
+        assert torch.equal(tensor, straight[name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_preempted_run_saves_and_goes_on(lab: Lab, number: signal.Signals, code: int) -> None:
+    process = lab.start(lab.command("r", 100_000))
+    wait_for((lab.folder / "r" / "metrics.jsonl").exists)
+    process.send_signal(number)
+    _stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert "stopped at step" in stderr
+    assert "Traceback" not in stderr
+    stopped = int(stderr.split("stopped at step ")[1].split(",")[0])
+    assert [int(p.name[5:]) for p in sorted((lab.folder / "r" / "checkpoints").iterdir())][-1] == stopped
+    lab.run("r", stopped + 10, fresh=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--set", "train.shard=true")], ids=["DDP", "FSDP"])
+def test_two_ranks_are_one(lab: Lab, more: tuple[str, ...]) -> None:
+    lab.run("one", 20)
+    lab.run("two", 20, *more, ranks=2)
+    for ours, theirs in zip(lab.curve("two"), lab.curve("one"), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert value == pytest.approx(theirs[name], rel=1e-4), name
+    one = lab.weights("one")
+    for name, tensor in lab.weights("two").items():
+        torch.testing.assert_close(tensor, one[name], rtol=0, atol=1e-4, msg=name)
+    results = [
+        json.loads((lab.folder / out / "results.json").read_text())["bits_per_base"]["model"] for out in ("one", "two")
+    ]
+    assert results[0] == pytest.approx(results[1], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_one_rank_then_two_then_one(lab: Lab) -> None:
+    lab.run("straight", 30)
+    for step, ranks in ((10, 1), (20, 2), (30, 1)):
+        out = lab.folder / "changing"
+        if step == 10:
+            lab.run("changing", 30, "--set", "train.checkpoint_every=0", "--set", "train.keep_checkpoints=40")
+            keep_only(out, 10)
+        else:
+            lab.run("changing", 30, fresh=False, ranks=ranks)
+            if step < 30:
+                keep_only(out, step)
+    straight = lab.weights("straight")
+    for name, tensor in lab.weights("changing").items():
+        torch.testing.assert_close(tensor, straight[name], rtol=0, atol=1e-4, msg=name)
+
+
+def keep_only(run: Path, step: int) -> None:
+    """Make a run look as it did after a step."""
+    for folder in (run / "checkpoints").iterdir():
+        if int(folder.name[5:]) > step:
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
+    assert (run / "checkpoints" / f"step-{step:08d}").exists()
+
+
+@pytest.mark.slow
+def test_a_dead_rank_ends_the_job(lab: Lab) -> None:
+    process = lab.start(lab.command("r", 100_000, ranks=2))
+    wait_for((lab.folder / "r" / "metrics.jsonl").exists)
+    ranks = [pid for pid in children(process.pid) if b"RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes()]
+    assert ranks
+    for pid in ranks:
+        os.kill(pid, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "rank      : 1" in stderr or "Signal 9" in stderr, stderr
+    assert "Traceback" not in stderr.split("torch/distributed/run.py")[0]
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == pid:
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.slow
+def test_batch_that_ranks_cannot_share_is_refused(lab: Lab) -> None:
+    said = lab.finish(lab.command("r", 5, "--batch", "3", ranks=2), code=1)
+    assert "3 windows cannot be shared by 2 ranks" in said
