@@ -5,6 +5,7 @@ run.json                         recipe, budget, seed, data, versions, command
 metrics.jsonl                    one line per logged step
 checkpoint/                      model, optimizer and position from which --resume goes on
 results.json                     the final table
+README.md                        the model card
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from hnet_dna.data.split import Split, base_counts
 from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.files import write_beside
-from hnet_dna.model.lm import WEIGHTS_FILE, HNetLM
+from hnet_dna.model.lm import CARD_FILE, WEIGHTS_FILE, HNetLM
+from hnet_dna.train.model_card import model_card
 from hnet_dna.train.recipe import Recipe
 
 RUN_FILE = "run.json"
@@ -83,6 +85,11 @@ class RunFolder:
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json."""
         self._write_json(self.path / RESULTS_FILE, results)
+
+    def write_card(self, model: HNetLM, results: dict[str, Any] | None) -> None:
+        """Write README.md, the model card."""
+        with write_beside(self.path / CARD_FILE) as path:
+            path.write_text(model_card(self.description(), results, model.config), encoding="utf-8")
 
     def save(self, model: HNetLM, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
         """Write a checkpoint beside the last one, then put it in its place; then the model itself."""
