@@ -201,8 +201,8 @@ class HNetLM(nn.Module, ModelHubMixin):
         if not folder.is_dir():
             if not hub.is_hub_name(folder.as_posix()):
                 raise CheckpointError(
-                    f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it, or a name on the "
-                    "hub as owner/name"
+                    f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it, or a "
+                    "name on the hub as owner/name"
                 )
             folder = hub.download(folder.as_posix(), (CONFIG_FILE, WEIGHTS_FILE), revision, **download)
         elif revision is not None:
