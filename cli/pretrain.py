@@ -323,9 +323,11 @@ def train_and_compare(
 
         comparison = compare(model, genome, split, on_progress=on_progress)
     if comparison is None:
+        run.write_card(model, None)
         show.notes.print("nothing is held out (the genome is too small): no evaluation")
         return None
     run.write_results(comparison.to_dict())
+    run.write_card(model, comparison.to_dict())
     return comparison
 
 

@@ -35,6 +35,14 @@ def write_fasta(path: Path, records: dict[str, str], width: int = 60) -> Path:
     return path
 
 
+# Changes to `small_config` that make a model which the reference can represent.
+REFERENCE_SHAPE: dict[str, object] = {
+    "d_model": [32, 32, 64],
+    "ssm_cfg": {"d_state": 8, "chunk_size": 16},
+    "attn_cfg": {"num_heads": [4, 4, 8], "rotary_emb_dim": [4, 0, 4], "window_size": [9, 5, 3]},
+}
+
+
 def small_config(**changes: object) -> ModelConfig:
     """A two-stage model with every kind of layer, windows shorter than the sequences and odd widths."""
     value = {

@@ -10,20 +10,30 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub import ModelHubMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hnet_dna.config.layout import n_stages, parse_layout
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.files import write_beside
+from hnet_dna.model import hub, reference
 from hnet_dna.model.hnet import InnerState, StageOutput, build_stage
 from hnet_dna.model.init import init_embeddings, init_stages
 from hnet_dna.model.rows import Rows
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+
+_BARE_CARD = """---
+library_name: hnet-dna
+tags: [dna, genomics, h-net]
+---
+
+An H-Net for nucleotide sequences, made by hnet-dna: `HNetLM.from_pretrained("owner/name")`.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,17 +51,22 @@ class HNetOutput:
     state: InnerState | None
 
 
-class HNetLM(nn.Module):
+class HNetLM(nn.Module, ModelHubMixin):
     """An H-Net over token ids: `out = model(ids)`, then `model(more_ids, state=out.state)`.
 
     Training, streaming a chromosome in pieces and generating base by base are this one function. The state stays
     bounded when every attention layer has a window.
+
+    Attributes:
+        config: its shape.
+        card: text of the model card in the folder that it was read from, None without one; `push_to_hub` uploads it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         """Build a freshly initialised model; torch's generator decides the weights."""
         super().__init__()
         self.config = config
+        self.card: str | None = None
         self.embeddings = nn.Embedding(config.vocab_size, config.stage(0).d_model)
         self.backbone = build_stage(config, config.layout)
         self.lm_head = nn.Linear(config.stage(0).d_model, config.vocab_size, bias=False)
@@ -94,20 +109,27 @@ class HNetLM(nn.Module):
         return digest.hexdigest()
 
     @classmethod
-    def from_reference(cls, config: Mapping[str, Any] | str, state_dict: Mapping[str, Tensor]) -> HNetLM:
-        """Build from a config (dict or JSON text) and a state dict of the reference implementation.
+    def from_reference(
+        cls,
+        config: Mapping[str, Any] | str | Path,
+        state_dict: Mapping[str, Tensor] | Path,
+        alphabet: str | None = None,
+    ) -> HNetLM:
+        """Build from a config and a state dict of the reference implementation.
 
-        A vocabulary of 256 is read as the reference's bytes; any other has no letters and serves as a bare model.
+        Args:
+            config: dict, JSON text, or a JSON file as a `Path`.
+            state_dict: tensors by name, or a safetensors file as a `Path`.
+            alphabet: whose ids it was trained on. Without it a vocabulary of 256 is read as the reference's bytes; any
+                other has no letters and serves as a bare model.
         """
-        value = json.loads(config) if isinstance(config, str) else config
-        value = {"alphabet": "bytes" if value.get("vocab_size") == 256 else None, **value}
-        value["ssm_cfg"] = {"head_dim": 64, **(value.get("ssm_cfg") or {})}
-        stages = n_stages(parse_layout(value.get("arch_layout")))
-        for group in ("ssm_cfg", "attn_cfg"):  # the reference indexes its lists by stage and ignores surplus entries
-            section = value.get(group) or {}
-            value[group] = {n: v[:stages] if isinstance(v, list) else v for n, v in section.items()}
-        model = cls(ModelConfig.from_dict(value))
-        model.load_weights(state_dict)
+        model = cls(reference.read_config(config, alphabet))
+        weights = reference.read_weights(state_dict)
+        try:
+            model.load_weights(weights)
+        except CheckpointError as error:
+            where = f"{state_dict}: " if isinstance(state_dict, Path) else ""
+            raise CheckpointError(f"{where}{error}") from None
         return model
 
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
@@ -129,16 +151,55 @@ class HNetLM(nn.Module):
             raise CheckpointError(f"the weights do not fit the configuration: {'; '.join(problems[:3])}{more}")
         self.load_state_dict(weights)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into `folder`, each beside its place and then renamed."""
-        write_model(Path(folder), self.config, {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()})
+    def save_pretrained(self, save_directory: str | Path, **hub_options: Any) -> str | None:
+        """Write `config.json` and `model.safetensors` into a folder, each beside its place and then renamed.
+
+        Any option is one of `huggingface_hub.ModelHubMixin.save_pretrained`, which then also writes the model card.
+        """
+        if hub_options:
+            return super().save_pretrained(save_directory, **hub_options)
+        weights = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
+        write_model(Path(save_directory), self.config, weights)
+        return None
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write what the hub gets; the mixin calls this."""
+        self.save_pretrained(save_directory)
+        card = save_directory / CARD_FILE
+        if not card.exists():
+            card.write_text(self.card or _BARE_CARD, encoding="utf-8")
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload `config.json`, `model.safetensors` and the model card as `README.md`; return the commit's URL.
+
+        Args:
+            repo_id: owner/name, made where it does not exist.
+            options: of `huggingface_hub.ModelHubMixin.push_to_hub`, such as private, branch, commit_message, token.
+        """
+        with hub.failures_told(f"{repo_id}: not uploaded to the hub", options.get("branch")):
+            return super().push_to_hub(repo_id, **options)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> HNetLM:
-        """Read what `save_pretrained` wrote. Nothing is unpickled."""
-        folder = Path(folder)
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, revision: str | None = None, **download: Any
+    ) -> HNetLM:
+        """Read what `save_pretrained` wrote, from a folder or from the hub. Nothing is unpickled.
+
+        Args:
+            pretrained_model_name_or_path: a folder; or owner/name on the hub, where no such folder exists.
+            revision: branch, tag or commit on the hub.
+            download: options of `huggingface_hub.snapshot_download`, such as token, cache_dir, local_files_only.
+        """
+        folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
-            raise CheckpointError(f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it")
+            if not hub.is_hub_name(folder.as_posix()):
+                raise CheckpointError(
+                    f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it, or a "
+                    "name on the hub as owner/name"
+                )
+            folder = hub.download(folder.as_posix(), (CONFIG_FILE, WEIGHTS_FILE), revision, **download)
+        elif revision is not None:
+            raise CheckpointError(f"{folder} is a folder, and a revision is of a name on the hub; leave it out")
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
                 raise CheckpointError(f"{folder} is not a model folder: {name} is missing")
@@ -155,6 +216,8 @@ class HNetLM(nn.Module):
             model.load_weights(weights)
         except CheckpointError as error:
             raise CheckpointError(f"{folder}: {error}") from None
+        if (folder / CARD_FILE).is_file():
+            model.card = (folder / CARD_FILE).read_text(encoding="utf-8", errors="replace")
         return model
 
 

@@ -8,6 +8,7 @@ events.jsonl                     steps left out, collapsed routers, checkpoints 
 checkpoints/step-00000123/       model, optimizer and state from which --resume goes on; the last few are kept
 best/                            the model with the fewest bits per base on the validation part
 results.json                     the final table
+README.md                        the model card
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from hnet_dna.data.split import Split, base_counts
 from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.files import write_beside
-from hnet_dna.model.lm import WEIGHTS_FILE, HNetLM, write_model
+from hnet_dna.model.lm import CARD_FILE, WEIGHTS_FILE, HNetLM, write_model
+from hnet_dna.train.model_card import model_card
 from hnet_dna.train.ranks import Ranks, share_of, whole
 from hnet_dna.train.settings import Settings
 
@@ -112,6 +114,11 @@ class RunFolder:
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json."""
         self._write_json(self.path / RESULTS_FILE, results)
+
+    def write_card(self, model: HNetLM, results: dict[str, Any] | None) -> None:
+        """Write README.md, the model card."""
+        with write_beside(self.path / CARD_FILE) as path:
+            path.write_text(model_card(self.description(), results, model.config), encoding="utf-8")
 
     def save(
         self,

@@ -1,0 +1,72 @@
+"""`hnet-dna export` and `hnet-dna import`: models to and from the reference implementation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hnet_dna.errors import UsageError
+
+from . import show
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="Run folder or model folder, or owner/name on the hub.")],
+    out: Annotated[Path, typer.Option(help="Folder to create.")],
+    format: Annotated[str, typer.Option(help="Whose files to write: reference.")] = "reference",
+    pt: Annotated[
+        bool, typer.Option("--pt", help="Also write model.pt, which the reference's generate.py reads.")
+    ] = False,
+) -> None:
+    """Write a model as the reference implementation reads it (github.com/goombalab/hnet).
+
+    The folder gets config.json and model.safetensors, by the reference's names. Its Mamba-2 has heads of 64 alone: a
+    model with others, or with routing that it lacks, is refused. Letters are not part of its files; import takes them
+    back by --alphabet.
+
+    Example: hnet-dna export run --out reference --pt
+    """
+    if format != "reference":
+        raise UsageError(f"--format {format}: expected reference")
+    _refuse_filled(out)
+    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.model.reference import write_reference
+
+    loaded = HNetLM.from_pretrained(model)
+    write_reference(loaded, out, pt=pt)
+    show.results.print(f"Reference files: {out}", soft_wrap=True)
+
+
+def import_(
+    config: Annotated[Path, typer.Argument(help="The reference's JSON config.")],
+    weights: Annotated[Path, typer.Argument(help="Its state dict as safetensors; a .pt file has to be converted.")],
+    out: Annotated[Path, typer.Option(help="Model folder to create.")],
+    alphabet: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose ids it was trained on: dna, rna, iupac or bytes. Default: bytes where vocab_size is 256, else "
+            "none, and the model reads no sequences."
+        ),
+    ] = None,
+) -> None:
+    """Make a model folder from a config and weights of the reference implementation (github.com/goombalab/hnet).
+
+    Weights are read from safetensors alone. A .pt or .bin file is a pickle, which may run code when it is read: convert
+    it yourself first; the error that refuses it says how.
+
+    Example: hnet-dna import config.json model.safetensors --out imported --alphabet dna
+    """
+    _refuse_filled(out)
+    from hnet_dna.model.lm import HNetLM
+
+    loaded = HNetLM.from_reference(config, weights, alphabet)
+    loaded.save_pretrained(out)
+    letters = loaded.config.alphabet
+    show.results.print(f"Model: {out} ({loaded.config}; alphabet: {letters or 'none'})", soft_wrap=True)
+
+
+def _refuse_filled(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} exists already; choose another folder")
