@@ -16,7 +16,8 @@ from hnet_dna.sequence.alphabet import ALPHABETS
 
 _ROWS = 20  # of a table; a draft assembly has a hundred thousand contigs
 _RECIPE = ("window", "batch", "window_warmup", "repeat_weight", "learning_rate", "lr_multipliers", "betas",
-           "weight_decay", "clip", "warmup", "decay", "ratio_targets", "ratio_weights", "schedule", "precision", "seed")  # fmt: skip
+           "weight_decay", "clip", "warmup", "decay", "ratio_targets", "ratio_weights", "schedule",
+           "precision", "seed")  # fmt: skip
 # Up to the last separator of an absolute path, also behind --option=.
 _FOLDERS = re.compile(r"^(--[\w-]+=)?(?:[A-Za-z]:)?[/\\].*[/\\]")
 

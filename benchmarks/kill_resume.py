@@ -1,0 +1,72 @@
+"""Kills a training run at random moments and compares the curve of the resumed run with an uninterrupted one.
+
+python benchmarks/kill_resume.py [--kills 20] [--steps 600]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+
+def curve(run: Path) -> list[dict[str, object]]:
+    """Return a run's metrics without its timings."""
+    timings = {"seconds", "bases_per_second", "waiting_for_data"}
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name not in timings} for line in lines]
+
+
+def main() -> None:
+    """Run, kill, resume, compare; exit 1 where they differ."""
+    parser = argparse.ArgumentParser(description="Kill and resume.")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    chance = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def command(run: Path) -> list[str]:
+            settings = ["model.d_model=[16,24]", "model.d_intermediate=[0,32]", "train.checkpoint_every=0.2",
+                        "train.window=64", "train.validate_every=50"]  # fmt: skip
+            if run.exists():
+                settings = []
+            asked = [part for text in settings for part in ("--set", text)]
+            genome = [] if run.exists() else ["--genome", "yeast"]
+            return ["hnet-dna", "pretrain", "--resume", "--out", str(run), "--steps", str(arguments.steps), *genome,
+                    *asked]  # fmt: skip
+
+        def quiet(run: Path) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(command(run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        straight, broken = Path(folder) / "straight", Path(folder) / "broken"
+        began = time.monotonic()
+        assert quiet(straight).wait() == 0
+        whole = time.monotonic() - began
+        kills, steps = 0, []
+        while kills < arguments.kills:
+            process = quiet(broken)
+            # Anywhere between the start of Python and well inside the run.
+            time.sleep(chance.uniform(0.2, 0.5 * whole))
+            if process.poll() is None:
+                process.kill()
+                kills += 1
+            process.wait()
+            folders = sorted((broken / "checkpoints").glob("step-*")) if broken.exists() else []
+            steps.append(int(folders[-1].name[5:]) if folders else None)
+            if process.returncode == 0:
+                break
+        assert quiet(broken).wait() == 0
+        same = curve(straight) == curve(broken)
+        print(f"uninterrupted: {whole:.0f} s; killed {kills} times, checkpoints found: {steps}")
+        print(f"curves of {len(curve(straight))} lines are {'the same to the last bit' if same else 'DIFFERENT'}")
+        raise SystemExit(0 if same else 1)
+
+
+if __name__ == "__main__":
+    main()

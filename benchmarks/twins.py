@@ -1,0 +1,148 @@
+"""Trains `tiny`, its isotropic twins and its ablations on one genome for equal times, and draws their curves.
+
+python benchmarks/twins.py GENOME --minutes 20 --out FOLDER [--only tiny tiny-mamba2] [--jobs 2]
+
+Each run has one thread and the same minutes. The held-out part is measured at the end, the validation part along the
+way, against time, bases read and training FLOPs. Runs that are there already are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from hnet_dna.config.schema import ModelConfig
+from hnet_dna.model.cost import cost_of
+from hnet_dna.train.recipe import Recipe
+
+RUNS: dict[str, list[str]] = {
+    "tiny": [],
+    "tiny-mamba2": ["--preset", "tiny-mamba2"],
+    "tiny-transformer": ["--preset", "tiny-transformer"],
+    "fixed stride of 3": ["--set", "model.chunk_cfg.routing=fixed"],
+    "random boundaries, 1 in 3": ["--set", "model.chunk_cfg.routing=random"],
+    "no smoothing": ["--set", "model.chunk_cfg.smoothing=false"],
+    "no straight-through": ["--set", "model.chunk_cfg.straight_through=false"],
+    "linear routing": ["--set", "model.chunk_cfg.routing=linear"],
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a run's folder tells; lists have one entry per validation."""
+
+    name: str
+    parameters: int
+    held_out: float
+    markov: float
+    chunk: str
+    minutes: list[float]
+    bases: list[float]
+    flops: list[float]
+    bits: list[float]
+
+
+def train(name: str, genome: str, minutes: float, out: Path) -> None:
+    """Run one training to its end, unless it is there."""
+    run = out / name.replace(" ", "_")
+    if (run / "results.json").exists():
+        return
+    command = ["hnet-dna", "pretrain", "--resume", "--out", str(run), "--genome", genome, "--minutes", str(minutes)]
+    command += [*RUNS[name], "--set", "train.validate_every=100"] if not run.exists() else []
+    with (out / f"{run.name}.log").open("w") as log:
+        subprocess.run(
+            command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=subprocess.STDOUT, check=True
+        )
+
+
+def read(name: str, out: Path) -> Curve:
+    """Read a finished run."""
+    run = out / name.replace(" ", "_")
+    told = json.loads((run / "run.json").read_text())
+    results = json.loads((run / "results.json").read_text())
+    recipe, model = Recipe.from_dict(told["recipe"]), ModelConfig.from_dict(told["model"])
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    measured = [line for line in lines if "valid_bits_per_base" in line]
+    per_step = recipe.batch * recipe.window
+    targets = [recipe.ratio_target(stage) for stage in range(model.n_stages - 1)]
+    per_base = cost_of(model, targets, recipe.window).training_flops
+    bases = [line["step"] * per_step for line in measured]
+    return Curve(
+        name=name,
+        parameters=told["parameters"],
+        held_out=results["bits_per_base"]["model"],
+        markov=min(bits for key, bits in results["bits_per_base"].items() if key.startswith("markov")),
+        chunk=" / ".join(f"{length:.2f}" for length in results["positions_per_chunk"]),
+        minutes=[line["seconds"] / 60 for line in measured],
+        bases=bases,
+        flops=[count * per_base for count in bases],
+        bits=[line["valid_bits_per_base"] for line in measured],
+    )
+
+
+def at(curve: Curve, flops: float) -> float:
+    """Interpolate the validation curve at an amount of arithmetic; NaN beyond its end."""
+    import numpy as np
+
+    return float(np.interp(flops, curve.flops, curve.bits, right=np.nan))
+
+
+def report(curves: list[Curve], out: Path, title: str) -> None:
+    """Print the table; write curves.tsv and curves.png."""
+    common = min(curve.flops[-1] for curve in curves)
+    print(f"| {title} | parameters | held-out bits/base | bases/chunk | M bases read | at {common:.2g} FLOPs (valid) |")
+    print("|--|--|--|--|--|--|")
+    for curve in sorted(curves, key=lambda curve: curve.held_out):
+        print(
+            f"| {curve.name} | {curve.parameters:,} | {curve.held_out:.4f} | {curve.chunk or '-'} "
+            f"| {curve.bases[-1] / 1e6:.1f} | {at(curve, common):.4f} |"
+        )
+    print(f"| best Markov model | | {curves[0].markov:.4f} | | | |")
+    with (out / "curves.tsv").open("w") as file:
+        file.write("run\tminutes\tbases\ttraining_flops\tvalid_bits_per_base\n")
+        for curve in curves:
+            for row in zip(curve.minutes, curve.bases, curve.flops, curve.bits, strict=True):
+                file.write("\t".join([curve.name, *(f"{value:.6g}" for value in row)]) + "\n")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    styles = ["-", "--", "-.", ":"]
+    for index, curve in enumerate(curves):
+        style = {"linestyle": styles[index % 4], "color": f"C{index}", "label": curve.name}
+        axes[0].plot(curve.minutes, curve.bits, **style)
+        axes[1].plot(curve.flops, curve.bits, **style)
+    axes[0].set(xlabel="minutes of one core", ylabel="bits per base, validation part", title=title)
+    axes[1].set(xlabel="training FLOPs", title="the same against arithmetic")
+    low = min(min(curve.bits) for curve in curves)
+    axes[0].set_ylim(low - 0.005, 1.96)
+    axes[1].legend(frameon=False, fontsize=8)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    figure.savefig(out / "curves.png", dpi=110)
+
+
+def main() -> None:
+    """Train what is missing, then report."""
+    parser = argparse.ArgumentParser(description="Equal time for a model, its twins and its ablations.")
+    parser.add_argument("genome")
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", choices=list(RUNS), default=list(RUNS))
+    parser.add_argument("--jobs", type=int, default=2, help="Runs at once; give each a core of its own.")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(lambda name: train(name, arguments.genome, arguments.minutes, arguments.out), arguments.only))
+    report([read(name, arguments.out) for name in arguments.only], arguments.out, Path(arguments.genome).name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Configuration files, single settings, dry runs, and what a run that goes on may change."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import one_line_error, random_dna, write_fasta
+from typer.testing import Result
+
+from hnet_dna.config.presets import PRESETS
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def genome(tmp_path: Path) -> Path:
+    return write_fasta(tmp_path / "g.fa", {"a": random_dna(3000), "b": random_dna(400, 1)})
+
+
+def test_settings_of_a_file_and_of_the_line_come_together(cli: Cli, genome: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[model]\nd_model = [16, 32]\n[train]\nwindow = 64\nlearning_rate = 1e-3\n")
+    given = ["--config", tmp_path / "c.toml", "--set", "train.window=80", "--set", "model.chunk_cfg.smoothing=false"]
+    result = cli("pretrain", "--genome", genome, "--out", tmp_path / "r", "--steps", 2, "--batch", 3, *given)
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "r" / "run.json").read_text())
+    assert (told["model"]["d_model"], told["model"]["chunk_cfg"]["smoothing"]) == ([16, 32], False)
+    recipe = told["recipe"]
+    assert (recipe["window"], recipe["batch"], recipe["learning_rate"]) == (80, 3, 1e-3)
+    # The run's own file asks for the same run.
+    again = cli(
+        "pretrain", "--genome", genome, "--out", tmp_path / "r2", "--steps", 2, "--config", tmp_path / "r/settings.toml"
+    )
+    assert again.exit_code == 0, again.output
+    weights = [(tmp_path / run / "model.safetensors").read_bytes() for run in ("r", "r2")]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_that_goes_on_may_change_its_pace_alone(cli: Cli, genome: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    assert cli("pretrain", "--genome", genome, "--out", out, "--steps", 2, "--resume").exit_code == 0, "begins"
+    slower = cli("pretrain", "--out", out, "--steps", 3, "--resume", "--set", "train.learning_rate=1e-4")
+    assert slower.exit_code == 0, slower.output
+    line = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (line["step"], line["learning_rate"] <= 1e-4) == (3, True)
+    for setting, message in (
+        ("train.window=32", "train.window decides what the run is"),
+        ("model.d_model=[1,2]", "settings of train alone"),
+        ("train.windw=32", "train.windw"),
+    ):
+        refused = cli("pretrain", "--out", out, "--steps", 4, "--resume", "--set", setting)
+        assert refused.exit_code == 2
+        assert message in one_line_error(refused)
+    preset = cli("pretrain", "--out", out, "--steps", 4, "--resume", "--preset", "tiny")
+    assert preset.exit_code == 2
+    assert "leave out --preset" in one_line_error(preset)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_dry_run_of_every_preset(cli: Cli, name: str) -> None:
+    result = cli("pretrain", "--preset", name, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "training FLOPs/base" in result.stdout
+    assert "memory per process" in result.stdout
+
+
+def test_dry_run_counts_steps_and_writes_nothing(cli: Cli, genome: Path, tmp_path: Path) -> None:
+    result = cli("pretrain", "--genome", genome, "--dry-run", "--steps", 10, "--window", 100, "--batch", 3)
+    assert result.exit_code == 0, result.output
+    assert "step: 3 windows of 100 bases = 300 bases" in result.stdout
+    assert "epoch: 2,999 bases predicted, about 10 steps" in result.stdout
+    assert "budget: 10 steps, 1.00 epochs" in result.stdout
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("g.fa")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [("[train]\nbach = 3\n", 1, "Did you mean batch"), ("preset = 'tinny'", 2, "Did you mean tiny")],
+)
+def test_wrong_file_is_one_line(cli: Cli, genome: Path, tmp_path: Path, text: str, code: int, message: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    result = cli("pretrain", "--genome", genome, "--out", tmp_path / "r", "--config", tmp_path / "c.toml")
+    assert result.exit_code == code
+    assert message in one_line_error(result)
+    assert not (tmp_path / "r").exists()
+
+
+def test_docs_tell_every_setting() -> None:
+    """Each field of the recipe and of chunk_cfg is in docs/training.md, with its default."""
+    from hnet_dna.train.recipe import Recipe
+
+    page = (Path(__file__).parent.parent.parent / "docs" / "training.md").read_text()
+    for name in [*Recipe().to_dict(), "routing", "stride", "max_chunk", "smoothing", "straight_through"]:
+        assert f"`{name}`" in page, name
+    for block in page.split("```toml\n")[1:]:
+        assert tomllib.loads(block.split("```")[0])
