@@ -23,7 +23,7 @@ from hnet_dna.evaluate.score import Score
 from hnet_dna.evaluate.stream import annotate
 from hnet_dna.model.likelihood import IGNORED, targets_of
 from hnet_dna.model.lm import HNetLM, HNetOutput
-from hnet_dna.model.stack import Stack
+from hnet_dna.model.stack import Layer, Stack
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
 from hnet_dna.sequence.interval import Interval
@@ -143,9 +143,9 @@ class _Step:
         for module in model.modules():
             if isinstance(module, Stack):
                 module.recompute = recipe.recompute
+            if isinstance(module, Layer) and recipe.compile:
+                module.compile(dynamic=True)  # layer by layer: what lies between them depends on the data
         self._called: Callable[..., HNetOutput] = spread(model, ranks, shard=recipe.shard)
-        if recipe.compile:
-            self._called = torch.compile(self._called)
         self._bf16 = recipe.precision == "bf16" or (
             recipe.precision == "auto" and self._device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
