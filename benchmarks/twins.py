@@ -24,6 +24,7 @@ RUNS: dict[str, list[str]] = {
     "tiny": [],
     "tiny-mamba2": ["--preset", "tiny-mamba2"],
     "tiny-transformer": ["--preset", "tiny-transformer"],
+    "tiny-6mers": ["--preset", "tiny-6mers"],
     "fixed stride of 3": ["--set", "model.chunk_cfg.routing=fixed"],
     "random boundaries, 1 in 3": ["--set", "model.chunk_cfg.routing=random"],
     "no smoothing": ["--set", "model.chunk_cfg.smoothing=false"],

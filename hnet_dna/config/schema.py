@@ -15,6 +15,7 @@ from hnet_dna.config.layout import LayerSpec, Layout, inner_layout, layout_text,
 from hnet_dna.errors import ConfigError, did_you_mean
 
 MLP_MULTIPLE = 128  # the reference rounds the MLP's width up to this
+MAX_KMER = 8  # 65,536 k-mers
 
 Routing = Literal["cosine", "linear", "fixed", "random"]
 
@@ -59,6 +60,8 @@ class ModelConfig:
         alphabet: name of the alphabet that gives the ids their letters (see `hnet_dna.sequence.alphabet`), or None
             for a model whose ids have no letters.
         tie_embeddings: the head is the embedding's transpose.
+        kmer: an isotropic model reads k-mers of this many bases in place of single bases (see
+            `hnet_dna.model.kmers`); its `window_size` then counts k-mers. 0 reads bases.
         d_state, d_conv, expand, head_dim: Mamba-2, per stage.
         chunk_size: tile of the scan; it changes speed, never the result.
         num_heads, rotary_emb_dim, window_size: attention, per stage; a window W sees W earlier positions and itself,
@@ -78,6 +81,7 @@ class ModelConfig:
     vocab_size: int
     alphabet: str | None = None
     tie_embeddings: bool = False
+    kmer: int = 0
     d_state: tuple[int, ...] = (128,)
     d_conv: tuple[int, ...] = (4,)
     expand: tuple[int, ...] = (2,)
@@ -131,6 +135,7 @@ class ModelConfig:
             raise ConfigError(f"vocab_size: expected a count from 1, got {self.vocab_size}")
         if self.chunk_size < 1:
             raise ConfigError(f"ssm_cfg.chunk_size: expected a count from 1, got {self.chunk_size}")
+        self._check_kmer()
         layout: Layout | None = self.layout
         previous = 0
         for index, stage in enumerate(self._stages):
@@ -170,6 +175,18 @@ class ModelConfig:
                 raise ConfigError(f"chunk_cfg.max_chunk[{index}]: expected 0 (none) or more, got {stage.max_chunk}")
             layout = inner_layout(layout)
 
+    def _check_kmer(self) -> None:
+        if self.kmer == 0:
+            return
+        if not 2 <= self.kmer <= MAX_KMER:
+            raise ConfigError(f"kmer: expected 0 (single bases) or 2 to {MAX_KMER}, got {self.kmer}")
+        if self.n_stages > 1:
+            raise ConfigError(f"kmer: k-mers need an isotropic layout (one stack), got {layout_text(self.layout)}")
+        if self.alphabet is None:
+            raise ConfigError("kmer: k-mers need an alphabet, which tells the ids of A, C, G, T")
+        if self.tie_embeddings:
+            raise ConfigError("kmer: a model of k-mers cannot tie its embeddings, which hold one entry more")
+
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ModelConfig:
         """Read the JSON form; an unknown field is a `ConfigError` with a suggestion."""
@@ -181,6 +198,7 @@ class ModelConfig:
         for name in ("d_model", "d_intermediate"):
             fields[name] = _integers(name, value[name])
         fields["vocab_size"] = _integer("vocab_size", value["vocab_size"])
+        fields["kmer"] = _integer("kmer", value.get("kmer", 0))
         fields["tie_embeddings"] = _boolean("tie_embeddings", value.get("tie_embeddings", False))
         fields["alphabet"] = value.get("alphabet")
         if fields["alphabet"] is not None and not isinstance(fields["alphabet"], str):
@@ -214,7 +232,8 @@ class ModelConfig:
         return {"arch_layout": _plain(self.layout), **top, **groups}
 
     def __str__(self) -> str:
-        return f"{layout_text(self.layout)}, width {'/'.join(map(str, self.d_model))}"
+        tokens = f", {self.kmer}-mers" if self.kmer else ""
+        return f"{layout_text(self.layout)}, width {'/'.join(map(str, self.d_model))}{tokens}"
 
 
 _GROUPS: dict[str, tuple[str, ...]] = {
@@ -222,7 +241,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "attn_cfg": ("num_heads", "rotary_emb_dim", "window_size"),
     "chunk_cfg": ("routing", "stride", "max_chunk", "smoothing", "straight_through"),
 }
-_TOP_FIELDS = ("d_model", "d_intermediate", "vocab_size", "tie_embeddings", "alphabet")
+_TOP_FIELDS = ("d_model", "d_intermediate", "vocab_size", "tie_embeddings", "alphabet", "kmer")
 _PER_STAGE = (
     "d_model",
     "d_intermediate",

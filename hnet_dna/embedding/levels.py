@@ -5,7 +5,7 @@
 
 `encoder` and `decoder` give a vector per base. `chunk` gives one per chunk of the outermost stage, `chunk:1` one per
 chunk of the next stage, at the full width of what lies inside that stage. An isotropic model has `decoder` alone, the
-output of its one stack.
+output of its one stack; a model of k-mers has no level.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Vectors:
 
 def level_names(model: HNetLM) -> list[str]:
     """Return the levels that a model has."""
+    if model.config.kmer:
+        return []
     if model.n_chunking_stages == 0:
         return ["decoder"]
     return ["encoder", "decoder", "chunk", *(f"chunk:{stage}" for stage in range(1, model.n_chunking_stages))]
@@ -49,6 +51,8 @@ class LevelReader:
     """Runs a model and keeps the output of one place in it."""
 
     def __init__(self, model: HNetLM, level: str) -> None:
+        if model.config.kmer:
+            raise UsageError(f"this model reads {model.config.kmer}-mers: it has no vectors per base to embed")
         if level not in level_names(model):
             raise UsageError(f"level {level!r}: this model has {', '.join(level_names(model))}")
         self._model, self.level = model, level

@@ -77,7 +77,7 @@ def cost_of(config: ModelConfig, ratio_targets: Sequence[float], window: int) ->
     parameters = [0] * config.n_stages
     for name, parameter in model.named_parameters():
         parameters[stage_of(name)] += parameter.numel()
-    stages, kept, positions = [], 0.0, 1.0
+    stages, kept, positions = [], 0.0, 1.0 / max(config.kmer, 1)
     layout: Layout | None = config.layout
     for index in range(config.n_stages):
         assert layout is not None
@@ -87,8 +87,9 @@ def cost_of(config: ModelConfig, ratio_targets: Sequence[float], window: int) ->
         flops = sum(_layer_flops(layer, stage, config.chunk_size, positions * window) for layer in layers)
         values = sum(_layer_values(layer, stage, config.chunk_size) for layer in layers)
         if index == 0:
-            flops += 2 * stage.d_model * config.vocab_size
-            values += 2 * config.vocab_size
+            classes = 4**config.kmer if config.kmer else config.vocab_size
+            flops += 2 * stage.d_model * classes
+            values += 2 * classes
         if len(layout) == 3:
             routing = {"cosine": 4 * stage.d_model**2, "linear": 2 * stage.d_model}.get(stage.routing, 0)
             flops += routing + 2 * stage.d_model**2

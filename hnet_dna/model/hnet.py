@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hnet_dna.config.layout import Layout, parse_stack
 from hnet_dna.config.schema import ModelConfig
+from hnet_dna.model.kmers import KmerState
 from hnet_dna.model.router import Router, RouterState, chunk, dechunk
 from hnet_dna.model.rows import Rows
 from hnet_dna.model.stack import Stack, StackState
@@ -48,7 +49,7 @@ class StageState:
     decoder: StackState | None
 
 
-InnerState: TypeAlias = "StageState | StackState"
+InnerState: TypeAlias = "StageState | StackState | KmerState"
 
 
 class Innermost(nn.Module):

@@ -2,7 +2,7 @@
 
 | parameter                          | start                                                                  |
 |------------------------------------|------------------------------------------------------------------------|
-| embeddings                         | N(0, 1)                                                                |
+| embeddings, begin of k-mers        | N(0, 1)                                                                |
 | lm_head                            | N(0, 0.02); when tied, the embedding's N(0, 0.02) instead of N(0, 1)    |
 | linears of stacks                  | N(0, 0.02)                                                             |
 | out_proj, fc2                      | N(0, 0.02 / sqrt(n)), n residual additions of this and all outer stages |
@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from hnet_dna.model.hnet import ChunkingStage, Innermost
+from hnet_dna.model.kmers import KmerStage
 from hnet_dna.model.mixer import Attention, Mamba2, SwiGLU
 from hnet_dna.model.stack import Stack
 
@@ -56,9 +57,11 @@ def _init_stack(stack: Stack, height: int) -> None:
             nn.init.normal_(module.fc2.weight, std=deep)
 
 
-def init_stages(stage: ChunkingStage | Innermost, height: int = 0) -> None:
+def init_stages(stage: ChunkingStage | Innermost | KmerStage, height: int = 0) -> None:
     """Initialise a stage and all inner ones; `height` counts the residual additions of the outer stages."""
-    if isinstance(stage, Innermost):
+    if isinstance(stage, KmerStage):
+        nn.init.normal_(stage.begin, std=1.0)
+    if isinstance(stage, Innermost | KmerStage):
         _init_stack(stage.main_network, height + stage.main_network.height)
         return
     height += stage.encoder.height + stage.decoder.height

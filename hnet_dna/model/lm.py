@@ -21,6 +21,7 @@ from hnet_dna.files import write_beside
 from hnet_dna.model import hub, reference
 from hnet_dna.model.hnet import InnerState, StageOutput, build_stage
 from hnet_dna.model.init import init_embeddings, init_stages
+from hnet_dna.model.kmers import KmerStage
 from hnet_dna.model.rows import Rows
 
 CONFIG_FILE = "config.json"
@@ -41,7 +42,7 @@ class HNetOutput:
     """What one call of the model gives.
 
     Attributes:
-        logits: (B, L, V); those at position t predict the token at t + 1.
+        logits: (B, L, V); those at position t predict the token at t + 1, also in a model of k-mers.
         stages: one entry per chunking stage, outermost first; empty for an isotropic model.
         state: pass it to the next call to go on where this piece ended.
     """
@@ -67,9 +68,11 @@ class HNetLM(nn.Module, ModelHubMixin):
         super().__init__()
         self.config = config
         self.card: str | None = None
-        self.embeddings = nn.Embedding(config.vocab_size, config.stage(0).d_model)
-        self.backbone = build_stage(config, config.layout)
-        self.lm_head = nn.Linear(config.stage(0).d_model, config.vocab_size, bias=False)
+        # A model of k-mers embeds one more: any k-mer with a letter other than A, C, G, T, which is never predicted.
+        entries, classes = (4**config.kmer + 1, 4**config.kmer) if config.kmer else (config.vocab_size,) * 2
+        self.embeddings = nn.Embedding(entries, config.stage(0).d_model)
+        self.backbone = KmerStage(config) if config.kmer else build_stage(config, config.layout)
+        self.lm_head = nn.Linear(config.stage(0).d_model, classes, bias=False)
         if config.tie_embeddings:
             self.lm_head.weight = self.embeddings.weight
         init_embeddings(self.embeddings, self.lm_head)
@@ -91,6 +94,9 @@ class HNetLM(nn.Module, ModelHubMixin):
         if input_ids.ndim != 2:
             raise ValueError(f"input_ids: expected (batch, length), got shape {tuple(input_ids.shape)}")
         rows = Rows.full(input_ids) if lengths is None else Rows.of(lengths, input_ids.shape[1])
+        if isinstance(self.backbone, KmerStage):
+            logits, after = self.backbone(input_ids, rows, cast(Any, state), self.embeddings, self.lm_head)
+            return HNetOutput(logits, (), after)
         x = self.embeddings(input_ids)
         out, stages, state = self.backbone(x, rows, cast(Any, state))
         return HNetOutput(self.lm_head(out), stages, state)

@@ -30,6 +30,11 @@ CONFIGS = {
     "linear routers, forced boundaries": small_config(
         chunk_cfg={"routing": "linear", "max_chunk": [3, 2, 0], "straight_through": False},
     ),
+    "3-mers": small_config(kmer=3, arch_layout=["T1m1"], d_model=[24], d_intermediate=[32],
+                           attn_cfg={"num_heads": 3, "rotary_emb_dim": 4, "window_size": 3}),
+    "2-mers, global attention": small_config(
+        kmer=2, arch_layout=["m1T1"], d_model=[24], d_intermediate=[32], attn_cfg={"num_heads": 3, "window_size": -1},
+    ),
 }  # fmt: skip
 PIECES = {"1": [1], "7": [7], "64": [64], "mixed": [3, 0, 1, 1, 50, 2, 0, 31, 5]}
 
