@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, last_positions
-from hnet_dna.ops import causal_conv, ssd_scan
+from hnet_dna.ops import causal_conv, gated_rms_norm, rms_norm, ssd_scan, swiglu
 
 _QUERY_BLOCK = 512  # queries handled at once by windowed attention, so that its cost is linear in L
 
@@ -29,10 +29,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last dimension of x."""
-        if x.dtype not in (torch.float32, torch.float64):
-            x = x.float()
-        scale = torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + 1e-5)
-        return (x * scale).to(self.weight.dtype) * self.weight
+        return rms_norm(x, self.weight)
 
 
 class MambaState(NamedTuple):
@@ -71,9 +68,9 @@ class Mamba2(nn.Module):
             scan_dtype = torch.float64 if xbc.dtype == torch.float64 else torch.float32
             ssm = torch.zeros(batch, self.d_state, self.n_heads, self.head_dim, dtype=scan_dtype, device=u.device)
             state = MambaState(conv, ssm)
-        conv_state = last_positions(state.conv.to(xbc.dtype), xbc, rows, self.d_conv - 1)
-        xbc = torch.cat([state.conv.to(xbc.dtype), xbc], dim=1)
-        xbc = F.silu(causal_conv(xbc, self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)))
+        past = state.conv.to(xbc.dtype)
+        conv_state = last_positions(past, xbc, rows, self.d_conv - 1)
+        xbc = F.silu(causal_conv(past, xbc, self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)))
         x, b, c = torch.split(xbc, [self.d_inner, self.d_state, self.d_state], dim=-1)
         x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)
         # The scan's rates stay in float32 under autocast; A is rounded to float32 even in a float64 model, because
@@ -82,9 +79,8 @@ class Mamba2(nn.Module):
         decay = -torch.exp(self.A_log.float()).to(scan_dtype)
         dt = rows.zero_padding(F.softplus(dt.to(scan_dtype) + self.dt_bias))
         y, ssm = ssd_scan(x, dt, decay, b, c, state.ssm, self.tile)
-        y = (y + self.D[:, None] * x).flatten(-2)
-        y = self.norm(y * F.silu(z))
-        return self.out_proj(y), MambaState(conv_state, ssm)
+        y = torch.addcmul(y, x, self.D[:, None]).flatten(-2)
+        return self.out_proj(gated_rms_norm(y, z, self.norm.weight)), MambaState(conv_state, ssm)
 
 
 class AttentionState(NamedTuple):
@@ -182,6 +178,5 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each position of x (B, L, D) by itself."""
-        value, gate = self.fc1(x).chunk(2, dim=-1)
-        out: Tensor = self.fc2(F.silu(gate) * value)
+        out: Tensor = self.fc2(swiglu(self.fc1(x)))
         return out

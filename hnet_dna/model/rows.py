@@ -67,9 +67,11 @@ def last_positions(past: Tensor, x: Tensor, rows: Rows, count: int) -> Tensor:
     Returns:
         (B, count, ...), right-aligned.
     """
-    joined = torch.cat([past, x], dim=1)
     if rows.mask is None:
-        return joined[:, joined.shape[1] - count :]
-    end = past.shape[1] + rows.length
-    index = end[:, None] - count + torch.arange(count, device=x.device)
-    return gather_positions(joined, index.clamp(min=0))
+        length = x.shape[1]
+        return x[:, length - count :] if length >= count else torch.cat([past, x], dim=1)[:, -count:]
+    # Picked from either side, so that the two are never joined in memory.
+    index = rows.length[:, None] - count + torch.arange(count, device=x.device)
+    new = gather_positions(x, index.clamp(min=0))
+    old = gather_positions(past, (past.shape[1] + index).clamp(0, max(past.shape[1] - 1, 0))) if past.shape[1] else new
+    return torch.where((index < 0).reshape(index.shape + (1,) * (x.ndim - 2)), old, new)

@@ -1,9 +1,22 @@
-"""The scans that decide an H-Net's speed, behind one small interface: `ssd_scan` and `ema_scan`.
+"""What decides an H-Net's speed, behind a small interface.
 
-Callers import these two functions; which backend serves them is chosen in `hnet_dna.ops.backend`.
+`ssd_scan` and `ema_scan` are served by a backend, chosen in `hnet_dna.ops.backend`; the convolution, norms and gates
+have one implementation each, with a backward pass written by hand, and a plain twin that tests compare it with.
 """
 
 from hnet_dna.ops.backend import BACKENDS, Backend, current_backend, ema_scan, ssd_scan, use_backend
 from hnet_dna.ops.conv import causal_conv
+from hnet_dna.ops.norm import gated_rms_norm, rms_norm, swiglu
 
-__all__ = ["BACKENDS", "Backend", "causal_conv", "current_backend", "ema_scan", "ssd_scan", "use_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "causal_conv",
+    "current_backend",
+    "ema_scan",
+    "gated_rms_norm",
+    "rms_norm",
+    "ssd_scan",
+    "swiglu",
+    "use_backend",
+]

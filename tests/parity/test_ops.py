@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnet_dna.ops import causal_conv
+from hnet_dna.ops import causal_conv, gated_rms_norm, norm, rms_norm, swiglu
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
 from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
 
@@ -75,11 +75,35 @@ def test_ema_scan(dtype: torch.dtype, tolerance: float, length: int, kind: str) 
     compare(ema_scan_chunked(*inputs), ema_scan_reference(*inputs), inputs, max(tolerance, 1e-7))
 
 
-@pytest.mark.parametrize("length", [1, 2, 9])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 9])
 def test_causal_conv_equals_conv1d(length: int) -> None:
     torch.manual_seed(length)
-    x = torch.randn(2, 3 + length, 5, dtype=torch.float64, requires_grad=True)
+    past = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, length, 5, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(5, dtype=torch.float64, requires_grad=True)
-    plain = F.conv1d(x.transpose(1, 2), weight[:, None], bias, groups=5).transpose(1, 2)
-    compare((causal_conv(x, weight, bias),), (plain,), [x, weight, bias], 1e-12)
+    joined = torch.cat([past, x], dim=1).transpose(1, 2)
+    plain = F.conv1d(joined, weight[:, None], bias, groups=5).transpose(1, 2) if length else x * 1.0
+    compare((causal_conv(past, x, weight, bias),), (plain,), [past, x, weight, bias], 1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("shape", [(7,), (2, 0, 7), (2, 5, 7), (3, 2, 4, 33)])
+def test_norms_and_gates_equal_their_definitions(shape: tuple[int, ...], dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(0)
+    x, gate = (3 * torch.randn(shape, dtype=dtype)).requires_grad_(), torch.randn(shape, dtype=dtype).requires_grad_()
+    weight = torch.randn(shape[-1], dtype=dtype).requires_grad_()
+    compare((rms_norm(x, weight),), (norm.rms_norm_reference(x, weight),), [x, weight], tolerance)
+    plain = norm.gated_rms_norm_reference(x, gate, weight)
+    compare((gated_rms_norm(x, gate, weight),), (plain,), [x, gate, weight], tolerance)
+    both = torch.cat([x, gate], dim=-1).detach().requires_grad_()
+    compare((swiglu(both),), (norm.swiglu_reference(both),), [both], tolerance)
+
+
+def test_norms_of_mixed_precision_follow_the_definition() -> None:
+    """Under autocast the gate is bfloat16; a model cast to bfloat16 has such weights. Statistics stay in float32."""
+    x, gate, weight = torch.randn(2, 5, 8), torch.randn(2, 5, 8).bfloat16(), torch.randn(8)
+    assert torch.equal(gated_rms_norm(x, gate, weight), norm.gated_rms_norm_reference(x, gate, weight))
+    low = weight.bfloat16()
+    assert torch.equal(rms_norm(x, low), norm.rms_norm_reference(x, low))
+    assert rms_norm(x.bfloat16(), low).dtype == torch.bfloat16

@@ -196,7 +196,7 @@ def test_training_learns_a_repeat_and_is_saved(tmp_path: Path) -> None:
     assert reports[-1].bases_per_chunk == ()
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
-    assert {group["lr_multiplier"] for group in build_optimizer(model, recipe).param_groups} == {1.0}
+    assert {group["lr_multiplier"] for group in build_optimizer(model, model.config, recipe).param_groups} == {1.0}
     loaded = HNetLM.from_pretrained(run.path)
     assert loaded.config == model.config
     ids = torch.randint(0, 4, (2, 20))
