@@ -145,15 +145,9 @@ class HNetLM(nn.Module):
     def from_pretrained(cls, folder: str | Path) -> HNetLM:
         """Read what `save_pretrained` wrote. Nothing is unpickled."""
         folder = Path(folder)
-        if not folder.is_dir():
-            raise CheckpointError(f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it")
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            if not (folder / name).is_file():
-                raise CheckpointError(f"{folder} is not a model folder: {name} is missing")
-        try:
-            config = ModelConfig.from_json((folder / CONFIG_FILE).read_text())
-        except (ConfigError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{folder / CONFIG_FILE}: {error}") from None
+        config = read_config(folder)
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise CheckpointError(f"{folder} is not a model folder: {WEIGHTS_FILE} is missing")
         try:
             weights = load_file(folder / WEIGHTS_FILE)
         except (SafetensorError, OSError) as error:
@@ -164,3 +158,15 @@ class HNetLM(nn.Module):
         except CheckpointError as error:
             raise CheckpointError(f"{folder}: {error}") from None
         return model
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read the shape of the model in a folder; its weights may be missing."""
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it")
+    if not (folder / CONFIG_FILE).is_file():
+        raise CheckpointError(f"{folder} is not a model folder: {CONFIG_FILE} is missing")
+    try:
+        return ModelConfig.from_json((folder / CONFIG_FILE).read_text())
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{folder / CONFIG_FILE}: {error}") from None
