@@ -145,9 +145,8 @@ class HNetLM(nn.Module):
     def from_pretrained(cls, folder: str | Path) -> HNetLM:
         """Read what `save_pretrained` wrote. Nothing is unpickled."""
         folder = Path(folder)
+        _require(folder, CONFIG_FILE, WEIGHTS_FILE)
         config = read_config(folder)
-        if not (folder / WEIGHTS_FILE).is_file():
-            raise CheckpointError(f"{folder} is not a model folder: {WEIGHTS_FILE} is missing")
         try:
             weights = load_file(folder / WEIGHTS_FILE)
         except (SafetensorError, OSError) as error:
@@ -162,11 +161,16 @@ class HNetLM(nn.Module):
 
 def read_config(folder: Path) -> ModelConfig:
     """Read the shape of the model in a folder; its weights may be missing."""
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it")
-    if not (folder / CONFIG_FILE).is_file():
-        raise CheckpointError(f"{folder} is not a model folder: {CONFIG_FILE} is missing")
+    _require(folder, CONFIG_FILE)
     try:
         return ModelConfig.from_json((folder / CONFIG_FILE).read_text())
     except (ConfigError, UnicodeDecodeError) as error:
         raise ConfigError(f"{folder / CONFIG_FILE}: {error}") from None
+
+
+def _require(folder: Path, *names: str) -> None:
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it")
+    for name in names:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} is not a model folder: {name} is missing")

@@ -300,7 +300,7 @@ def test_untrained_model_has_the_settings_of_the_table(cli: Cli, tmp_path: Path,
     options = [word for pair in zip(("--level", "--pool", "--strand"), settings, strict=True) for word in pair]
     embed_regions(cli, tmp_path, tmp_path / "model", parts, labels, *options)
     (tmp_path / "model" / "model.safetensors").unlink()
-    _, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa")
+    _, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa", "--head", "ridge")
     assert 0.1 < found["model"]["metrics"]["AUROC"]["value"] < 0.9  # random labels, so no two kinds agree by chance
     assert found["untrained model"] == found["model"] | {"features": "untrained model"}
 
@@ -325,7 +325,7 @@ def test_missing_untrained_model_is_explained(
     for name, content in (left or {}).items():
         text = content if isinstance(content, str) else json.dumps(content.to_dict())
         (model / name).write_text(text)
-    result, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa")
+    result, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa", "--head", "ridge")
     (line,) = [line for line in result.stderr.splitlines() if "no row of an untrained model" in line]
     assert reason in line
     assert str(model) in line
