@@ -52,7 +52,7 @@ def embed(
     loaded = show.on_device(HNetLM.from_pretrained(model))
     embedder = Embedder(loaded, level, pool, "+" if per_chunk else strand)  # type: ignore[arg-type]
     settings = {
-        "model": str(model.resolve()),
+        "model": show.model_name(model),
         "model_digest": loaded.digest(),
         "level": level,
         "pooling": None if per_chunk else pool,

@@ -15,8 +15,10 @@ from . import show
 from .segment import output
 
 if TYPE_CHECKING:
+    from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.probe.dataset import Task
+    from hnet_dna.probe.head_file import About
     from hnet_dna.probe.run import Result
 
 
@@ -106,7 +108,7 @@ def probe(
         if bad:
             raise SequenceError(f"{labels}: {len(bad)} sequences have no A, C, G or T: {', '.join(bad[:5])}")
         matrix = np.stack([vector for vector in vectors if vector is not None])
-        about = About(task, head, str((model or Path()).resolve()), loaded.digest(), level, pool, strand)
+        about = About(task, head, show.model_name(model or Path()), loaded.digest(), level, pool, strand)
     parts = make_folds(found, kind, folds, seed)
     show.notes.print(
         f"{len(found.ids):,} rows; {folds} folds {parts.rule}"
@@ -118,10 +120,12 @@ def probe(
         kinds["4-mer frequencies"] = baselines.kmer_frequencies(codes)
         if (positions := baselines.one_hot(codes)) is not None:
             kinds["one-hot"] = positions
-        if loaded is not None:
-            kinds["untrained model"] = baselines.untrained(loaded, codes, level, pool, strand)
+    else:
+        show.notes.print("no rows of GC content, k-mers and an untrained model: the sequences are not known")
     with show.bar() as bar:
-        step = bar.add_task("cross-validation", total=None)
+        step = bar.add_task("embedding by an untrained model", total=None)
+        if codes is not None and (fresh := _untrained(about, loaded, matrix.shape[1])) is not None:
+            kinds["untrained model"] = baselines.embedded(fresh, codes)
         results = cross_validate(kinds, found, parts, kind, head, seed, lambda what: bar.update(step, description=what))
         fitted = fit_all(matrix, found, parts, kind, head, seed)
     out.mkdir(parents=True)
@@ -182,6 +186,28 @@ def predict(
             stream.write(f"{item.id}\t{fitted.predict(vector[None])[0]}{probs}\n")
     if left_out:
         show.notes.print(f"{left_out:,} sequences have no A, C, G or T and were left out")
+
+
+def _untrained(about: About, loaded: HNetLM | None, width: int) -> Embedder | None:
+    """Return an untrained model of the shape and settings that made the vectors, or say why there is none."""
+    from hnet_dna.errors import CheckpointError, ConfigError
+    from hnet_dna.model.lm import read_config
+    from hnet_dna.probe.features import untrained
+
+    try:
+        config = loaded.config if loaded is not None else read_config(Path(about.model))
+        embedder = untrained(config, about.level, about.pooling, about.strand)
+        if embedder.width != width:
+            raise UsageError(f"its vectors have {embedder.width} numbers, those of the table {width}")
+    except UsageError as error:
+        reason = f"{about.model} holds another model now ({error})"
+    except (CheckpointError, ConfigError) as error:
+        reason = str(error)
+    else:
+        show.on_device(embedder.model)
+        return embedder
+    show.notes.print(f"no row of an untrained model: {reason}")
+    return None
 
 
 def _table(results: list[Result], title: str) -> Table:

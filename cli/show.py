@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -32,6 +33,11 @@ def on_device(model: HNetLM) -> HNetLM:
     import torch
 
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def model_name(model: Path) -> str:
+    """Return how to find a model again from anywhere: a folder by its whole path, a name on the hub as it is."""
+    return str(model.resolve()) if model.is_dir() else model.as_posix()
 
 
 def say_if_windowed(model: HNetLM) -> None:

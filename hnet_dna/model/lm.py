@@ -199,20 +199,12 @@ class HNetLM(nn.Module, ModelHubMixin):
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
             if not hub.is_hub_name(folder.as_posix()):
-                raise CheckpointError(
-                    f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it, or a "
-                    "name on the hub as owner/name"
-                )
+                _require(folder)
             folder = hub.download(folder.as_posix(), (CONFIG_FILE, WEIGHTS_FILE), revision, **download)
         elif revision is not None:
             raise CheckpointError(f"{folder} is a folder, and a revision is of a name on the hub; leave it out")
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            if not (folder / name).is_file():
-                raise CheckpointError(f"{folder} is not a model folder: {name} is missing")
-        try:
-            config = ModelConfig.from_json((folder / CONFIG_FILE).read_text())
-        except (ConfigError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{folder / CONFIG_FILE}: {error}") from None
+        _require(folder, CONFIG_FILE, WEIGHTS_FILE)
+        config = read_config(folder)
         try:
             weights = load_file(folder / WEIGHTS_FILE)
         except (SafetensorError, OSError) as error:
@@ -235,3 +227,23 @@ def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]
         save_file({name: tensor for name, tensor in weights.items() if name not in tied}, path)
     with write_beside(folder / CONFIG_FILE) as path:
         path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read the shape of the model in a folder; its weights may be missing."""
+    _require(folder, CONFIG_FILE)
+    try:
+        return ModelConfig.from_json((folder / CONFIG_FILE).read_text())
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{folder / CONFIG_FILE}: {error}") from None
+
+
+def _require(folder: Path, *names: str) -> None:
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it, or a name on the hub as "
+            "owner/name"
+        )
+    for name in names:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} is not a model folder: {name} is missing")

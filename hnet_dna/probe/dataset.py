@@ -84,6 +84,12 @@ def read_labels(
 
 def match(labels: Labels, table: Table, path: Path) -> NDArray[np.float32]:
     """Return the vectors (N, D) of the labelled rows, in the labels' order."""
+    if table.metadata["per_chunk"]:
+        raise UsageError(f"{path}: the table has a row per chunk; labels by id need one made without --per-chunk")
+    wanted = set(labels.ids)
+    twice = [name for name, count in Counter(table.id).items() if count > 1 and name in wanted]
+    if twice:
+        raise SequenceError(f"{path}: id {twice[0]} has several rows in the table; labels by id need one each")
     place = {name: row for row, name in enumerate(table.id)}
     missing = [name for name in labels.ids if name not in place]
     if missing:

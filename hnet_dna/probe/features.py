@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hnet_dna.config.schema import ModelConfig
 from hnet_dna.embedding.embedder import Embedder, encode
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import LETTER_BITS, Codes
@@ -52,13 +53,16 @@ def one_hot(sequences: Sequence[Codes]) -> NDArray[np.float32] | None:
     return found
 
 
-def untrained(model: HNetLM, sequences: Sequence[Codes], level: str, pooling: str, strand: str) -> NDArray[np.float32]:
-    """Return vectors of a freshly initialised model of the same shape, (N, D)."""
+def untrained(config: ModelConfig, level: str, pooling: str, strand: str) -> Embedder:
+    """Return an embedder by a freshly initialised model of this shape, on the CPU and the same at every call."""
     torch.manual_seed(0)
-    fresh = HNetLM(model.config).to(model.embeddings.weight.device).eval()
-    found = Embedder(fresh, level, pooling, strand).embed(sequences)  # type: ignore[arg-type]
-    width = next(len(vector) for vector in found if vector is not None)
-    return np.stack([np.zeros(width, dtype=np.float32) if vector is None else vector for vector in found])
+    return Embedder(HNetLM(config).eval(), level, pooling, strand)  # type: ignore[arg-type]
+
+
+def embedded(embedder: Embedder, sequences: Sequence[Codes]) -> NDArray[np.float32]:
+    """Return vectors, (N, D), of zeros where a sequence has no A, C, G or T."""
+    zeros = np.zeros(embedder.width, dtype=np.float32)
+    return np.stack([zeros if vector is None else vector for vector in embedder.embed(sequences)])
 
 
 def encode_all(sequences: Sequence[str]) -> list[Codes]:

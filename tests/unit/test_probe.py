@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from sklearn import metrics
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from typer.testing import Result as CliResult
 
+from hnet_dna.config.presets import preset
 from hnet_dna.data.genome import Genome
 from hnet_dna.errors import CheckpointError, HNetError
 from hnet_dna.model.lm import HNetLM
@@ -241,6 +244,7 @@ def test_probe_on_a_table(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert cli("embed", labels, "--model", model, "--out", table).exit_code == 0
     result = cli("probe", labels, "--embeddings", table, "--out", tmp_path / "p", "--folds", 3, "--head", "ridge")
     assert result.exit_code == 0, result.output
+    assert "untrained model" in result.stdout
     digest = json.loads((tmp_path / "p" / "head.json").read_text())["model_digest"]
     assert digest == HNetLM.from_pretrained(model).digest()
     labels.write_text(labels.read_text() + "s99,ACGT,at\n")
@@ -250,24 +254,96 @@ def test_probe_on_a_table(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert not (tmp_path / "q").exists()
 
 
+def embed_regions(cli: Cli, folder: Path, model: Path, parts: list[str], labels: list[str], *options: object) -> Path:
+    """Write a genome of these parts (g.fa) and labels of them (l.csv), and embed each part as a region."""
+    ends = np.cumsum([len(part) for part in parts]).tolist()
+    fasta = write_fasta(folder / "g.fa", {"c": "".join(parts)})
+    lines = [f"c\t{end - len(part)}\t{end}\tr{i}\n" for i, (part, end) in enumerate(zip(parts, ends, strict=True))]
+    (folder / "r.bed").write_text("".join(lines))
+    (folder / "l.csv").write_text("id,label\n" + "".join(f"r{i},{label}\n" for i, label in enumerate(labels)))
+    made = cli("embed", fasta, "--regions", folder / "r.bed", "--model", model, "--out", folder / "v.parquet", *options)
+    assert made.exit_code == 0, made.output
+    return folder / "v.parquet"
+
+
+def probe_regions(cli: Cli, folder: Path, *options: object) -> tuple[CliResult, dict[str, Any]]:
+    """Probe what `embed_regions` made; return the results of the report by features too."""
+    out = folder / "p"
+    result = cli("probe", folder / "l.csv", "--embeddings", folder / "v.parquet", "--folds", 3, "--out", out, *options)
+    assert result.exit_code == 0, result.output
+    return result, {row["features"]: row for row in json.loads((out / "report.json").read_text())["results"]}
+
+
 def test_probe_of_regions_sees_their_sequences(cli: Cli, tmp_path: Path, model: Path) -> None:
     random = np.random.default_rng(0)
     parts = ["".join(random.choice(list("AT" if i % 2 else "GC"), size=40)) for i in range(30)]
-    fasta = write_fasta(tmp_path / "g.fa", {"c": "".join(parts)})
-    (tmp_path / "r.bed").write_text("".join(f"c\t{40 * i}\t{40 * i + 40}\tr{i}\n" for i in range(30)))
-    (tmp_path / "l.csv").write_text("id,label\n" + "".join(f"r{i},{'at' if i % 2 else 'gc'}\n" for i in range(30)))
-    table = tmp_path / "v.parquet"
-    assert cli("embed", fasta, "--regions", tmp_path / "r.bed", "--model", model, "--out", table).exit_code == 0
-    command = ["probe", tmp_path / "l.csv", "--embeddings", table, "--folds", 3]
-    result = cli(*command, "--genome", fasta, "--out", tmp_path / "p")
-    assert result.exit_code == 0, result.output
-    report = json.loads((tmp_path / "p" / "report.json").read_text())
-    found = {r["features"]: r["metrics"]["MCC"]["value"] for r in report["results"]}
-    assert found["GC content"] == 1.0
+    embed_regions(cli, tmp_path, model, parts, ["gc", "at"] * 15)
+    result, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa")
+    assert found["GC content"]["metrics"]["MCC"]["value"] == 1.0
+    assert {"4-mer frequencies", "untrained model"} < set(found)
+    assert "by similarity of sequences" in result.stderr
+    shutil.rmtree(tmp_path / "p")
+    without, found = probe_regions(cli, tmp_path)
+    assert set(found) == {"majority class", "model"}
+    assert "the sequences are not known" in without.stderr
+
+
+@pytest.mark.parametrize(
+    "settings", [("encoder", "max", "+"), ("decoder", "last", "-"), ("chunk:1", "boundary", "both")]
+)
+def test_untrained_model_has_the_settings_of_the_table(cli: Cli, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    """A table made by that very untrained model gives the same row twice; the weights are not needed any more."""
+    torch.manual_seed(0)
+    HNetLM(small_config()).save_pretrained(tmp_path / "model")
+    parts = [random_dna(30 + i % 7, i) for i in range(40)]
+    labels = [str(label) for label in np.random.default_rng(0).integers(0, 2, size=40)]
+    options = [word for pair in zip(("--level", "--pool", "--strand"), settings, strict=True) for word in pair]
+    embed_regions(cli, tmp_path, tmp_path / "model", parts, labels, *options)
+    (tmp_path / "model" / "model.safetensors").unlink()
+    _, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa", "--head", "ridge")
+    assert 0.1 < found["model"]["metrics"]["AUROC"]["value"] < 0.9  # random labels, so no two kinds agree by chance
+    assert found["untrained model"] == found["model"] | {"features": "untrained model"}
+
+
+@pytest.mark.parametrize(
+    ("left", "reason"),
+    [
+        (None, "no such model folder"),
+        ({}, "config.json is missing"),
+        ({"config.json": "no JSON"}, "model config is not JSON"),
+        ({"config.json": small_config(d_model=[24, 24, 80])}, "its vectors have 80 numbers, those of the table 40"),
+        ({"config.json": preset("tiny", "dna", 5)}, "level 'chunk:1': this model has encoder, decoder, chunk"),
+    ],
+)
+def test_missing_untrained_model_is_explained(
+    cli: Cli, tmp_path: Path, model: Path, left: dict[str, Any] | None, reason: str
+) -> None:
+    embed_regions(cli, tmp_path, model, [random_dna(40, i) for i in range(30)], ["a", "b"] * 15, "--level", "chunk:1")
+    shutil.rmtree(model)
+    if left is not None:
+        model.mkdir()
+    for name, content in (left or {}).items():
+        text = content if isinstance(content, str) else json.dumps(content.to_dict())
+        (model / name).write_text(text)
+    result, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa", "--head", "ridge")
+    (line,) = [line for line in result.stderr.splitlines() if "no row of an untrained model" in line]
+    assert reason in line
+    assert str(model) in line
     assert "4-mer frequencies" in found
-    assert "by similarity of sequences" in report["rule"]
-    without = cli(*command, "--out", tmp_path / "q")
-    assert "GC content" not in without.stdout
+    assert "untrained model" not in found
+
+
+def test_labels_by_id_need_one_row_each(cli: Cli, tmp_path: Path, model: Path) -> None:
+    parts = [random_dna(40, i) for i in range(30)]
+    table = embed_regions(cli, tmp_path, model, parts, ["a", "b"] * 15, "--per-chunk")
+    refused = cli("probe", tmp_path / "l.csv", "--embeddings", table, "--out", tmp_path / "p")
+    assert refused.exit_code == 2
+    assert "labels by id need one made without --per-chunk" in one_line_error(refused)
+    (tmp_path / "r.bed").write_text("c\t0\t40\tr0\nc\t40\t80\tr0\n")
+    command = ["embed", tmp_path / "g.fa", "--regions", tmp_path / "r.bed", "--model", model, "--out", table]
+    assert cli(*command).exit_code == 0
+    refused = cli("probe", tmp_path / "l.csv", "--embeddings", table, "--out", tmp_path / "p")
+    assert "id r0 has several rows in the table" in one_line_error(refused)
 
 
 def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
