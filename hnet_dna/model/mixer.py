@@ -70,7 +70,8 @@ class Mamba2(nn.Module):
             state = MambaState(conv, ssm)
         past = state.conv.to(xbc.dtype)
         conv_state = last_positions(past, xbc, rows, self.d_conv - 1)
-        xbc = F.silu(causal_conv(past, xbc, self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)))
+        xbc = torch.cat([past, xbc], dim=1)
+        xbc = F.silu(causal_conv(xbc, self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)))
         x, b, c = torch.split(xbc, [self.d_inner, self.d_state, self.d_state], dim=-1)
         x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)
         # The scan's rates stay in float32 under autocast; A is rounded to float32 even in a float64 model, because

@@ -12,54 +12,42 @@ import torch
 from torch import Tensor
 
 
-def causal_conv(past: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute y_t = bias + sum_k weight[:, k] x_(t-K+1+k), the last tap being the current position.
+def causal_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute y_t = bias + sum_k weight[:, k] x_(t+k), x beginning K-1 positions before y.
 
     Args:
-        past: (B, K-1, C), the positions before x.
-        x: (B, L, C).
-        weight: (C, K).
+        x: (B, K-1+L, C), the K-1 positions before the piece first.
+        weight: (C, K), the last tap being the current position.
         bias: (C,).
 
     Returns:
         (B, L, C).
     """
-    y: Tensor = _CausalConv.apply(past, x, weight, bias)  # type: ignore[no-untyped-call]
+    y: Tensor = _CausalConv.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return y
 
 
 class _CausalConv(torch.autograd.Function):
-    """Taps are taken by their lag; the first positions hear the past, which is never joined to x in memory."""
-
     @staticmethod
-    def forward(ctx: Any, past: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(past, x, weight)
-        taps = weight.t().flip(0).contiguous()  # by lag
-        length = x.shape[1]
-        y = torch.addcmul(bias, x, taps[0])
-        for lag in range(1, len(taps)):
-            y[:, lag:].addcmul_(x[:, : max(length - lag, 0)], taps[lag])
-            early = min(lag, length)
-            start = past.shape[1] - lag
-            y[:, :early].addcmul_(past[:, start : start + early], taps[lag])
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        taps = weight.t().contiguous()
+        length = x.shape[1] - len(taps) + 1
+        y = torch.addcmul(bias, x[:, :length], taps[0])
+        for k in range(1, len(taps)):
+            y.addcmul_(x[:, k : k + length], taps[k])
         return y
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (grad,) = grads
-        past, x, weight = ctx.saved_tensors
-        taps = weight.t().flip(0).contiguous()
+        x, weight = ctx.saved_tensors
+        taps = weight.t().contiguous()
         length = grad.shape[1]
-        grad_past, grad_taps = torch.zeros_like(past), torch.empty_like(taps)
-        product = grad * x
-        grad_taps[0] = product.sum(dim=(0, 1))
-        grad_x = torch.mul(grad, taps[0])
-        for lag in range(1, len(taps)):
-            late, early = max(length - lag, 0), min(lag, length)
-            start = past.shape[1] - lag
-            grad_x[:, :late].addcmul_(grad[:, lag:], taps[lag])
-            grad_past[:, start : start + early].addcmul_(grad[:, :early], taps[lag])
-            within = torch.mul(grad[:, lag:], x[:, :late], out=product[:, :late])
-            before = (grad[:, :early] * past[:, start : start + early]).sum(dim=(0, 1))
-            grad_taps[lag] = within.sum(dim=(0, 1)) + before
-        return grad_past, grad_x, grad_taps.flip(0).t(), grad.sum(dim=(0, 1))
+        grad_x, grad_taps = torch.zeros_like(x), torch.empty_like(taps)
+        product = torch.empty_like(grad)
+        for k in range(len(taps)):
+            grad_x[:, k : k + length].addcmul_(grad, taps[k])
+            torch.mul(grad, x[:, k : k + length], out=product)
+            grad_taps[k] = product.sum(dim=(0, 1))
+        return grad_x, grad_taps.t(), grad.sum(dim=(0, 1))

@@ -75,16 +75,14 @@ def test_ema_scan(dtype: torch.dtype, tolerance: float, length: int, kind: str) 
     compare(ema_scan_chunked(*inputs), ema_scan_reference(*inputs), inputs, max(tolerance, 1e-7))
 
 
-@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 9])
+@pytest.mark.parametrize("length", [1, 2, 9])
 def test_causal_conv_equals_conv1d(length: int) -> None:
     torch.manual_seed(length)
-    past = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
-    x = torch.randn(2, length, 5, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 3 + length, 5, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(5, dtype=torch.float64, requires_grad=True)
-    joined = torch.cat([past, x], dim=1).transpose(1, 2)
-    plain = F.conv1d(joined, weight[:, None], bias, groups=5).transpose(1, 2) if length else x * 1.0
-    compare((causal_conv(past, x, weight, bias),), (plain,), [past, x, weight, bias], 1e-12)
+    plain = F.conv1d(x.transpose(1, 2), weight[:, None], bias, groups=5).transpose(1, 2)
+    compare((causal_conv(x, weight, bias),), (plain,), [x, weight, bias], 1e-12)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
