@@ -60,6 +60,8 @@ def use_backend(name: str) -> Iterator[Backend]:
         _current.reset(token)
 
 
+# torch.compile leaves the scans as they are: they branch on data, and their loops, unrolled, take minutes to compile.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def ssd_scan(
     x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor, tile: int
 ) -> tuple[Tensor, Tensor]:
@@ -84,6 +86,7 @@ def ssd_scan(
         return _current.get().ssd_scan(x, dt, decay, b, c, state, tile)
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def ema_scan(z: Tensor, p: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Smooth chunk vectors by an exponential moving average whose weight is the boundary probability.
 

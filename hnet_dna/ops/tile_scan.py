@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # unrolled, its loop would take minutes to compile
 def tile_scan(gain: Tensor, update: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Compute S_(k+1) = gain_k S_k + update_k over tiles.
 

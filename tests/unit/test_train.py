@@ -319,6 +319,38 @@ def test_recomputing_activations_changes_nothing(tmp_path: Path) -> None:
         assert torch.equal(parameter, expected), name
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's tracer warns of itself
+def test_compiled_layers_train_as_plain_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is traced, without the compiler behind it, which takes minutes on a CPU."""
+    compile_ = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: compile_(self, backend="eager", **options))
+    genome = make_genome(tmp_path)
+    models = []
+    for compiled in (False, True):
+        run = RunFolder(tmp_path / str(compiled))
+        run.create()
+        models.append(tiny_model())
+        train(models[-1], genome, split_genome(genome), replace(RECIPE, compile=compiled), Budget(steps=4), run)
+    assert list(models[0].state_dict()) == list(models[1].state_dict())
+    for (name, parameter), expected in zip(models[1].named_parameters(), models[0].parameters(), strict=True):
+        torch.testing.assert_close(parameter, expected, rtol=0, atol=1e-6, msg=name)
+
+
+def test_tensorboard_gets_the_same_figures(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    genome = make_genome(tmp_path)
+    run = RunFolder(tmp_path / "r")
+    run.create()
+    recipe = replace(RECIPE, tensorboard=True)
+    train(tiny_model(), genome, split_genome(genome), recipe, Budget(steps=20), run)
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    shown = [event.value for event in events.Scalars("train/bits_per_base")]
+    assert shown == pytest.approx([float(str(line["bits_per_base"])) for line in metrics(run)])
+
+
 def test_bf16_leaves_alone_what_decides(tmp_path: Path) -> None:
     model = HNetLM(small_config())
     ids = torch.randint(0, 4, (2, 90))
