@@ -1,0 +1,75 @@
+"""One training step on one rank: forward and backward, in parts, in the precision that the recipe asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hnet_dna.data.stream import Batch
+from hnet_dna.model.likelihood import IGNORED, targets_of
+from hnet_dna.model.lm import HNetLM, HNetOutput
+from hnet_dna.model.stack import Layer, Stack
+from hnet_dna.sequence.alphabet import alphabet
+from hnet_dna.sequence.codes import SOFT_MASK
+from hnet_dna.train.loss import language_model_loss
+from hnet_dna.train.ranks import Ranks, spread, waiting
+from hnet_dna.train.recipe import Recipe
+
+
+class Step:
+    """Runs one batch forward and backward, in parts; everything it returns is summed over the ranks."""
+
+    def __init__(self, model: HNetLM, recipe: Recipe, ranks: Ranks) -> None:
+        self._recipe, self._ranks = recipe, ranks
+        self._letters = alphabet(model.config.alphabet)
+        self._stages = range(model.n_chunking_stages)
+        self._device = next(model.parameters()).device
+        # Codes travel as bytes and become ids on the device.
+        self._id_of_code = torch.from_numpy(self._letters.encode(np.arange(256, dtype=np.uint8))).to(self._device)
+        for module in model.modules():
+            if isinstance(module, Stack):
+                module.recompute = recipe.recompute
+            if isinstance(module, Layer) and recipe.compile:
+                module.compile(dynamic=True)  # layer by layer: what lies between them depends on the data
+        self._called: Callable[..., HNetOutput] = spread(model, ranks, shard=recipe.shard)
+        self._bf16 = recipe.precision == "bf16" or (
+            recipe.precision == "auto" and self._device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+
+    def run(self, batch: Batch) -> Tensor:
+        """Leave gradients in the parameters; return nats, bases, then positions and chunks of each stage, float64."""
+        recipe, device, parts = self._recipe, self._device, self._recipe.accumulate
+        batch = batch.to(device)
+        targets = targets_of(batch.codes[:, 1:])
+        targets[torch.arange(targets.shape[1], device=device) >= batch.lengths[:, None]] = IGNORED
+        weights = torch.where((batch.codes[:, 1:] & SOFT_MASK) > 0, recipe.repeat_weight, 1.0)
+        bases = self._ranks.total((targets != IGNORED).sum())
+        sums = torch.zeros(2 + 2 * len(self._stages), dtype=torch.float64, device=device)
+        for part in range(parts):
+            rows = slice(part, None, parts)
+            with ExitStack() as stack:
+                stack.enter_context(waiting(self._called, last=part == parts - 1))
+                if self._bf16:
+                    stack.enter_context(torch.autocast(device.type, torch.bfloat16))
+                output = self._called(
+                    self._id_of_code[batch.codes[rows, :-1].long()].long(), lengths=batch.lengths[rows]
+                )
+                loss = language_model_loss(
+                    output,
+                    targets[rows],
+                    self._letters,
+                    [recipe.ratio_target(stage) for stage in self._stages],
+                    [recipe.ratio_weight(stage) for stage in self._stages],
+                    weights[rows],
+                    bases=bases,
+                    share=1 / parts,
+                    total=self._ranks.total,
+                )
+                # Gradients are averaged over the ranks, while each rank's loss is its part of a sum.
+                (loss.total * self._ranks.size).backward()  # type: ignore[no-untyped-call]
+            sums += torch.stack([loss.nats, loss.bases, *loss.positions, *loss.chunks]).double()
+        return self._ranks.total(sums)
