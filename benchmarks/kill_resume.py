@@ -32,7 +32,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
 
         def command(run: Path) -> list[str]:
-            settings = ["model.d_model=[16,24]", "model.d_intermediate=[0,32]", "train.checkpoint_every=0.2",
+            settings = ["model.d_model=[16,24]", "model.d_intermediate=[0,32]",
+                        "model.ssm_cfg.head_dim=8", "train.checkpoint_every=0.2",
                         "train.window=64", "train.validate_every=50"]  # fmt: skip
             if run.exists():
                 settings = []
