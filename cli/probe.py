@@ -31,7 +31,9 @@ def probe(
         str | None, typer.Option(help="With --embeddings of regions: the genome, so that baselines see the sequences.")
     ] = None,
     task: Annotated[str, typer.Option(help="classification or regression.")] = "classification",
-    head: Annotated[str, typer.Option(help="logistic, ridge, svm or mlp.")] = "logistic",
+    head: Annotated[
+        str | None, typer.Option(help="logistic (default), ridge (default of regression), svm or mlp.")
+    ] = None,
     level: Annotated[str, typer.Option(help="With --model: where vectors are taken.")] = "chunk",
     pool: Annotated[str, typer.Option(help="With --model: mean, max, last or boundary.")] = "mean",
     strand: Annotated[str, typer.Option(help="With --model: +, - or both.")] = "both",
@@ -75,6 +77,7 @@ def probe(
     from hnet_dna.probe.run import MODEL, cross_validate, fit_all
     from hnet_dna.sequence.codes import to_text
 
+    head = head or ("ridge" if kind == "regression" else "logistic")
     make_head(head, kind, seed)  # a wrong name is said before anything is computed
     columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group}
     table = read_table(embeddings) if embeddings else None
