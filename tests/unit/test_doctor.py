@@ -44,8 +44,8 @@ def wrong_state(*arguments: *Arguments) -> Scan:
 
 
 def wrong_gradient(*arguments: *Arguments) -> Scan:
-    x, *others = arguments
-    return ssd_scan_chunked(x.detach(), *others)
+    x, dt, decay, b, c, state, tile = arguments
+    return ssd_scan_chunked(x.detach(), dt, decay, b, c, state, tile)
 
 
 def no_initial_state(*arguments: *Arguments) -> Scan:
