@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from hnet_dna import __version__
 from hnet_dna.errors import HNetError
 
-from . import demo, embed, evaluate, export, generate, genome, pretrain, probe, score, segment
+from . import demo, doctor, embed, evaluate, export, generate, genome, pretrain, probe, score, segment
 
 # What a disk or a folder can be at fault for.
 _NO_BUGS = {
@@ -92,4 +92,5 @@ app.command("generate")(generate.generate)
 app.command("export")(export.export)
 app.command("import")(export.import_)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.add_typer(genome.genome, name="genome")

@@ -4,15 +4,26 @@
 have one implementation each, with a backward pass written by hand, and a plain twin that tests compare it with.
 """
 
-from hnet_dna.ops.backend import BACKENDS, Backend, current_backend, ema_scan, ssd_scan, use_backend
+from hnet_dna.ops.backend import (
+    BACKENDS,
+    Backend,
+    Choice,
+    current_backend,
+    current_choice,
+    ema_scan,
+    ssd_scan,
+    use_backend,
+)
 from hnet_dna.ops.conv import causal_conv
 from hnet_dna.ops.norm import gated_rms_norm, rms_norm, swiglu
 
 __all__ = [
     "BACKENDS",
     "Backend",
+    "Choice",
     "causal_conv",
     "current_backend",
+    "current_choice",
     "ema_scan",
     "gated_rms_norm",
     "rms_norm",

@@ -1,14 +1,21 @@
 """Chooses who serves each scan.
 
 A backend is a pair of functions with the signatures below. `reference` is the slow twin: plain loops that follow the
-paper's recurrences letter by letter. `torch` is the fast path on CPU and GPU. Every backend must agree with
-`reference` in outputs, states and gradients (tests/parity/test_ops.py).
+paper's recurrences letter by letter. `torch` is the fast path on CPU and GPU. `mamba` runs the Mamba-2 scan by
+mamba-ssm's kernels on NVIDIA GPUs. Every backend must agree with `reference` in outputs, states and gradients
+(tests/parity, `hnet-dna doctor`).
+
+The choice is made once per kind of device, at the first scan: what `HNET_DNA_BACKEND` names, else `mamba` on a GPU
+where it is installed and passes its check, else `torch`. `use_backend` overrides it. A backend that is asked for is
+never replaced by another.
 
 Shapes: B batch, L positions, H heads, P head width, N state size, M chunks, D width.
 """
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,45 +26,139 @@ import torch
 from torch import Tensor
 
 from hnet_dna.errors import UsageError, did_you_mean
+from hnet_dna.ops import mamba_ssm
+from hnet_dna.ops.check import Check, check_backend
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
 from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
 
 SsdScan: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 EmaScan: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
+VARIABLE = "HNET_DNA_BACKEND"
+
+
+def _none(device: str) -> str | None:
+    del device
+    return None
+
 
 @dataclass(frozen=True)
 class Backend:
-    """A named implementation of both scans."""
+    """A named implementation of both scans; `obstacle` says what keeps it from serving a kind of device, if anything.
+
+    A backend that is `foreign`, somebody else's code, is compared with the reference before it serves.
+    """
 
     name: str
     ssd_scan: SsdScan
     ema_scan: EmaScan
+    obstacle: Callable[[str], str | None] = _none
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The backend that serves a kind of device, and why."""
+
+    backend: Backend
+    why: str
 
 
 BACKENDS: dict[str, Backend] = {
     "reference": Backend("reference", ssd_scan_reference, ema_scan_reference),
     "torch": Backend("torch", ssd_scan_chunked, ema_scan_chunked),
+    # mamba-ssm has no moving average; the tiled one is a few matrix products on a GPU.
+    "mamba": Backend("mamba", mamba_ssm.ssd_scan_mamba, ema_scan_chunked, mamba_ssm.obstacle, foreign=True),
 }
 
-_current: ContextVar[Backend] = ContextVar("hnet_dna_backend", default=BACKENDS["torch"])
+_asked: ContextVar[str | None] = ContextVar("hnet_dna_backend", default=None)
+_choices: dict[tuple[str | None, str], Choice] = {}
+_checks: dict[tuple[str, str], tuple[Check, ...]] = {}
 
 
-def current_backend() -> Backend:
-    """Return the backend that serves calls made now."""
-    return _current.get()
+def current_backend(device: str = "cpu") -> Backend:
+    """Return the backend that serves tensors on `device` ("cpu", "cuda") in calls made now.
+
+    Raises:
+        UsageError: it was asked for, by `use_backend` or by `HNET_DNA_BACKEND`, and cannot serve them.
+    """
+    return current_choice(device).backend
+
+
+def current_choice(device: str = "cpu") -> Choice:
+    """Return the backend that serves tensors on `device`, and why; raises as `current_backend` does."""
+    key = (_asked.get(), device)
+    choice = _choices.get(key)
+    return _choose(key) if choice is None else choice
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[Backend]:
-    """Serve all scans inside the `with` block by the named backend."""
-    if name not in BACKENDS:
-        raise UsageError(f"backend {name!r} does not exist. {did_you_mean(name, BACKENDS)}")
-    token = _current.set(BACKENDS[name])
+    """Serve all scans inside the `with` block by the named backend.
+
+    Raises:
+        UsageError: no such backend, or one that cannot serve this machine's GPU, or its CPU where it has none.
+    """
+    backend = _choose((name, "cuda" if torch.cuda.is_available() else "cpu")).backend
+    token = _asked.set(name)
     try:
-        yield BACKENDS[name]
+        yield backend
     finally:
-        _current.reset(token)
+        _asked.reset(token)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # imports and checks are nothing to compile
+def _choose(key: tuple[str | None, str]) -> Choice:
+    if key not in _choices:
+        asked, device = key
+        if asked is not None:
+            choice = Choice(_usable(asked, device, f"backend {asked!r}"), "use_backend asks for it")
+        elif asked := os.environ.get(VARIABLE):
+            choice = Choice(_usable(asked, device, f"{VARIABLE}={asked}"), f"{VARIABLE} asks for it")
+        else:
+            choice = _default(device)
+        _choices[key] = choice
+    return _choices[key]
+
+
+def _usable(name: str, device: str, who: str) -> Backend:
+    if name not in BACKENDS:
+        raise UsageError(f"{who}: no such backend. {did_you_mean(name, BACKENDS)}")
+    if trouble := trouble_with(BACKENDS[name], device):
+        raise UsageError(
+            f"{who} cannot serve tensors on {device}: {trouble}. Choose torch, or see docs/backends.md for installing "
+            "mamba-ssm; hnet-dna doctor shows the rest"
+        )
+    return BACKENDS[name]
+
+
+def _default(device: str) -> Choice:
+    torch_backend, mamba = BACKENDS["torch"], BACKENDS["mamba"]
+    if device != "cuda":
+        return Choice(torch_backend, f"the fast one on {device}")
+    trouble = trouble_with(mamba, device)
+    if trouble is None:
+        return Choice(mamba, "mamba-ssm is installed and agrees with the reference")
+    if mamba_ssm.installed():
+        warnings.warn(f"backend torch serves instead of mamba: {trouble}", stacklevel=2)
+    return Choice(torch_backend, f"mamba cannot serve: {trouble}")
+
+
+def trouble_with(backend: Backend, device: str) -> str | None:
+    """Return why `backend` may not serve tensors on `device`: an obstacle, or a failed check if it is foreign."""
+    if obstacle := backend.obstacle(device):
+        return obstacle
+    if not backend.foreign:
+        return None
+    return next((check.trouble for check in checks_of(backend, device) if check.trouble), None)
+
+
+def checks_of(backend: Backend, device: str) -> tuple[Check, ...]:
+    """Compare `backend` with the reference on `device`, once per process."""
+    key = (backend.name, device)
+    if key not in _checks:
+        _checks[key] = check_backend(backend, device)
+    return _checks[key]
 
 
 # torch.compile leaves the scans as they are: they branch on data, and their loops, unrolled, take minutes to compile.
@@ -83,7 +184,7 @@ def ssd_scan(
         y (B, L, H, P) and the state (B, N, H, P) after the last position, in float32 or better.
     """
     with torch.autocast(x.device.type, enabled=False):
-        return _current.get().ssd_scan(x, dt, decay, b, c, state, tile)
+        return current_backend(x.device.type).ssd_scan(x, dt, decay, b, c, state, tile)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -103,4 +204,4 @@ def ema_scan(z: Tensor, p: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         out (B, M, D) and the average (B, D) after the last chunk.
     """
     with torch.autocast(z.device.type, enabled=False):
-        return _current.get().ema_scan(z, p, state)
+        return current_backend(z.device.type).ema_scan(z, p, state)

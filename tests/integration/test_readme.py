@@ -52,7 +52,7 @@ def test_usage_block_runs(cli: Callable[..., Result], tmp_path: Path, monkeypatc
             assert result.stdout
         ran.append(arguments[0])
     wanted = {"pretrain", "segment", "score", "evaluate", "generate", "genome", "embed", "probe", "predict"}
-    wanted |= {"export", "import"}
+    wanted |= {"export", "import", "doctor"}
     assert set(ran) == wanted
     for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
         exec(compile(block, "README.md", "exec"), {})

@@ -1,0 +1,139 @@
+"""Compares a backend with the plain loops: outputs, states and gradients, at odd lengths, with padding at the end.
+
+It takes well under a second on a CPU. The random numbers have their own generator, so that a check in the middle of a
+run changes nothing in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hnet_dna.ops.ema import ema_scan_reference
+from hnet_dna.ops.ssd import ssd_scan_reference
+
+if TYPE_CHECKING:
+    from hnet_dna.ops.backend import Backend
+
+OPS = ("ssd_scan", "ema_scan")
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Problem sizes, and the error allowed relative to the largest value; five times that for gradients."""
+
+    width: int
+    states: int
+    tile: int
+    lengths: tuple[int, ...]
+    tolerance: float
+
+
+_SMALL = _Sizes(width=16, states=16, tile=16, lengths=(0, 1, 77), tolerance=1e-4)
+# The sizes of published models, so that kernels tuned and compiled for the check serve afterwards. Triton's products
+# of float32 keep 10 bits of the mantissa on a GPU, and so may PyTorch's.
+_GPU = _Sizes(width=64, states=128, tile=64, lengths=(0, 1, 205), tolerance=1e-2)
+_GRADIENTS = 5.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far one op of a backend is from the reference.
+
+    Attributes:
+        op: `ssd_scan` or `ema_scan`.
+        output: largest error of outputs and final states, relative to the largest value.
+        gradient: the same of the gradients of all inputs.
+        tolerance: what `output` may be; `gradient` may be five times this.
+        trouble: what is wrong in words, or None.
+    """
+
+    op: str
+    output: float
+    gradient: float
+    tolerance: float
+    trouble: str | None
+
+
+def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
+    """Compare both ops of `backend` with the reference on `device`; whatever it raises becomes `trouble`."""
+    sizes = _GPU if device == "cuda" else _SMALL
+    found = []
+    for op in OPS:
+        worst_output = worst_gradient = 0.0
+        trouble = None
+        for length in sizes.lengths:
+            try:
+                output, gradient = _errors(op, backend, length, sizes, device)
+            except Exception as error:  # a foreign kernel may raise anything, and none of it may stop the caller
+                trouble = f"{op} of length {length} raises {type(error).__name__}: {error}"
+                break
+            worst_output, worst_gradient = max(worst_output, output), max(worst_gradient, gradient)
+            if output > sizes.tolerance or gradient > _GRADIENTS * sizes.tolerance:
+                trouble = (
+                    f"{op} of length {length} differs from the reference by {output:.1e} in outputs and {gradient:.1e} "
+                    f"in gradients; {sizes.tolerance:.0e} and {_GRADIENTS * sizes.tolerance:.0e} are allowed"
+                )
+                break
+        found.append(Check(op, worst_output, worst_gradient, sizes.tolerance, trouble))
+    return tuple(found)
+
+
+def _errors(op: str, backend: Backend, length: int, sizes: _Sizes, device: str) -> tuple[float, float]:
+    make = _ssd_inputs if op == "ssd_scan" else _ema_inputs
+    tile = (sizes.tile,) if op == "ssd_scan" else ()
+    plain: Callable[..., tuple[Tensor, Tensor]] = ssd_scan_reference if op == "ssd_scan" else ema_scan_reference
+    fast: Callable[..., tuple[Tensor, Tensor]] = getattr(backend, op)
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        inputs = [tensor.to(device).requires_grad_() for tensor in make(length, sizes)]
+        return _compare(fast(*inputs, *tile), plain(*inputs, *tile), inputs)
+
+
+def _compare(
+    found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], inputs: list[Tensor]
+) -> tuple[float, float]:
+    outputs = [_relative(f, e) for f, e in zip(found, expected, strict=True)]
+    weights = [torch.cos(torch.arange(e.numel(), device=e.device).reshape(e.shape)) for e in expected]
+    both = []
+    for results in (found, expected):
+        total = torch.stack([(r * w).sum() for r, w in zip(results, weights, strict=True)]).sum()
+        grads = torch.autograd.grad(total, inputs, allow_unused=True)
+        both.append([torch.zeros_like(i) if g is None else g for g, i in zip(grads, inputs, strict=True)])
+    return max(outputs), max(_relative(f, e) for f, e in zip(*both, strict=True))
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    if found.shape != expected.shape:
+        raise ValueError(f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
+    if not found.numel():
+        return 0.0
+    error = (found.detach() - expected.detach()).abs().max() / expected.detach().abs().max().clamp(min=1e-30)
+    # No comparison with NaN is ever true, so that it would pass for a small error.
+    return float(error) if torch.isfinite(error) else float("inf")
+
+
+def _ssd_inputs(length: int, sizes: _Sizes) -> tuple[Tensor, ...]:
+    make, heads = torch.Generator().manual_seed(length), 2
+    shape = (2, length)
+    dt = F.softplus(torch.randn(*shape, heads, generator=make) - 2)
+    dt[:, length - length // 8 :] = 0  # padding
+    return (
+        torch.randn(*shape, heads, sizes.width, generator=make),
+        dt,
+        -0.1 - torch.rand(heads, generator=make),
+        torch.randn(*shape, sizes.states, generator=make),
+        torch.randn(*shape, sizes.states, generator=make),
+        torch.randn(2, sizes.states, heads, sizes.width, generator=make),
+    )
+
+
+def _ema_inputs(length: int, sizes: _Sizes) -> tuple[Tensor, ...]:
+    make = torch.Generator().manual_seed(length)
+    p = torch.rand(2, length, generator=make).clamp(1e-4, 1 - 1e-2)
+    p[:, length - length // 8 :] = 0
+    return torch.randn(2, length, sizes.width, generator=make), p, torch.randn(2, sizes.width, generator=make)

@@ -1,0 +1,214 @@
+"""Which backend serves, who is refused, and what `hnet-dna doctor` says about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import Result
+
+from hnet_dna.errors import UsageError
+from hnet_dna.ops import BACKENDS, backend, current_backend, current_choice, ema_scan, mamba_ssm, use_backend
+from hnet_dna.ops.check import check_backend
+from hnet_dna.ops.ssd import ssd_scan_chunked
+
+Scan = tuple[Tensor, Tensor]
+Arguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_choices", {})
+    monkeypatch.setattr(backend, "_checks", {})
+    monkeypatch.delenv("HNET_DNA_BACKEND", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def use_fake(monkeypatch: pytest.MonkeyPatch, scan: Callable[..., Scan]) -> None:
+    """Let `scan` stand in for mamba-ssm, installed and able to serve any device."""
+    fake = replace(BACKENDS["mamba"], ssd_scan=scan, obstacle=lambda device: None)
+    monkeypatch.setitem(BACKENDS, "mamba", fake)
+    monkeypatch.setattr(mamba_ssm, "installed", lambda: True)
+
+
+def wrong_state(*arguments: *Arguments) -> Scan:
+    y, state = ssd_scan_chunked(*arguments)
+    return y, state * 1.001
+
+
+def wrong_gradient(*arguments: *Arguments) -> Scan:
+    x, dt, decay, b, c, state, tile = arguments
+    return ssd_scan_chunked(x.detach(), dt, decay, b, c, state, tile)
+
+
+def no_initial_state(*arguments: *Arguments) -> Scan:
+    x, dt, decay, b, c, state, tile = arguments
+    return ssd_scan_chunked(x, dt, decay, b, c, state * 0, tile)
+
+
+def nan_at_odd_lengths(*arguments: *Arguments) -> Scan:
+    y, state = ssd_scan_chunked(*arguments)
+    return (y * torch.nan if y.shape[1] > 1 else y), state
+
+
+def raises(*arguments: *Arguments) -> Scan:
+    raise RuntimeError("no kernel image is available")
+
+
+def test_torch_serves_a_cpu() -> None:
+    assert current_backend().name == "torch"
+    assert all(check.trouble is None for check in check_backend(BACKENDS["torch"], "cpu"))
+
+
+def test_the_variable_chooses_and_use_backend_overrides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HNET_DNA_BACKEND", "reference")
+    assert current_choice() == backend.Choice(BACKENDS["reference"], "HNET_DNA_BACKEND asks for it")
+    with use_backend("torch"):
+        assert current_backend().name == "torch"
+    assert current_backend().name == "reference"
+
+
+def test_an_unknown_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HNET_DNA_BACKEND", "tourch")
+    with pytest.raises(UsageError, match="HNET_DNA_BACKEND=tourch: no such backend"):
+        ema_scan(torch.zeros(1, 2, 3), torch.zeros(1, 2), torch.zeros(1, 3))
+    with pytest.raises(UsageError, match="backend 'mambo': no such backend"), use_backend("mambo"):
+        pass
+
+
+def test_a_backend_that_is_asked_for_and_absent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mamba_ssm, "_PACKAGE", "a_package_that_is_not_there")
+    monkeypatch.setenv("HNET_DNA_BACKEND", "mamba")
+    with pytest.raises(UsageError, match=r"HNET_DNA_BACKEND=mamba cannot .*not installed.*docs/backends.md"):
+        ema_scan(torch.zeros(1, 2, 3), torch.zeros(1, 2), torch.zeros(1, 3))
+    with pytest.raises(UsageError, match="'mamba' cannot serve tensors on cpu"), use_backend("mamba"):
+        pass
+
+
+def test_a_package_that_does_not_import_is_an_obstacle_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kernels = tmp_path / "broken_ssm" / "ops" / "triton"
+    kernels.mkdir(parents=True)
+    for folder in (kernels, kernels.parent):
+        (folder / "__init__.py").touch()
+    (kernels.parent.parent / "__init__.py").write_text("raise AssertionError('not to be run')")
+    (kernels / "ssd_combined.py").write_text("raise ImportError('undefined symbol: _ZN3c10')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(mamba_ssm, "_PACKAGE", "broken_ssm")
+    mamba_ssm._kernel.cache_clear()
+    found = mamba_ssm.obstacle("cuda")
+    assert found is not None
+    assert "ImportError: undefined symbol" in found
+    assert not any(name.startswith("broken_ssm") for name in sys.modules)
+    # One that does import serves a GPU and nothing else.
+    (kernels / "ssd_combined.py").write_text("mamba_chunk_scan_combined = print\n# longer than the cached one")
+    assert mamba_ssm.obstacle("cuda") is None
+    assert "not on cpu" in str(mamba_ssm.obstacle("cpu"))
+    assert not any(name.startswith("broken_ssm") for name in sys.modules)
+    mamba_ssm._kernel.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("scan", "why"),
+    [
+        (wrong_state, "differs from the reference"),
+        (wrong_gradient, "in gradients"),
+        (no_initial_state, "differs from the reference"),
+        (nan_at_odd_lengths, "length 77 differs from the reference by inf"),
+        (raises, "RuntimeError: no kernel image"),
+    ],
+)
+def test_a_backend_that_disagrees_is_refused(
+    scan: Callable[..., Scan], why: str, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Result]
+) -> None:
+    use_fake(monkeypatch, scan)
+    with pytest.raises(UsageError, match=why), use_backend("mamba"):
+        pass
+    result = cli("doctor")
+    assert result.exit_code == 1
+    assert "FAILED" in result.output
+    assert why in result.output
+    # By default it is passed over on a GPU, with a warning.
+    monkeypatch.setitem(backend._checks, ("mamba", "cuda"), backend._checks["mamba", "cpu"])
+    with pytest.warns(UserWarning, match=f"torch serves instead of mamba: .*{why}"):
+        assert current_backend("cuda").name == "torch"
+
+
+def test_a_backend_that_agrees_serves_a_gpu_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_fake(monkeypatch, lambda *arguments: ssd_scan_chunked(*arguments))
+    monkeypatch.setitem(backend._checks, ("mamba", "cuda"), check_backend(BACKENDS["mamba"], "cpu"))
+    assert current_backend("cuda").name == "mamba"
+    assert current_backend("cpu").name == "torch"
+    with use_backend("mamba"):
+        assert current_backend("cpu").name == "mamba"
+
+
+def test_the_check_leaves_a_run_as_it_was() -> None:
+    before = torch.random.get_rng_state()
+    with torch.inference_mode():
+        checks = check_backend(BACKENDS["torch"], "cpu")
+    assert all(check.trouble is None for check in checks)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_doctor_says_what_serves(cli: Callable[..., Result]) -> None:
+    result = cli("doctor")
+    assert result.exit_code == 0, result.output
+    assert "ssd_scan    torch on cpu" in result.output
+    assert "All is well." in result.output
+
+
+def test_doctor_as_json(cli: Callable[..., Result]) -> None:
+    result = cli("doctor", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert [(row["op"], row["backend"]) for row in report["ops"]] == [("ssd_scan", "torch"), ("ema_scan", "torch")]
+    assert report["packages"]["torch"]
+    assert (report["packages"]["mamba-ssm"] is None) == (find_spec("mamba_ssm") is None)
+    assert {(row["backend"], row["op"]) for row in report["checks"]} == {("torch", "ssd_scan"), ("torch", "ema_scan")}
+    assert all(row["output"] < 1e-5 and row["gradient"] < 1e-5 for row in report["checks"])
+    assert report["problems"] == []
+
+
+def test_doctor_names_the_owner_of_a_borrowed_op(monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Result]) -> None:
+    use_fake(monkeypatch, lambda *arguments: ssd_scan_chunked(*arguments))
+    monkeypatch.setenv("HNET_DNA_BACKEND", "mamba")
+    result = cli("doctor")
+    assert result.exit_code == 0, result.output
+    assert "ssd_scan    mamba on cpu: HNET_DNA_BACKEND asks for it" in result.output
+    assert "ema_scan    torch on cpu: mamba has none of its own" in result.output
+
+
+@pytest.mark.parametrize(("asked", "why"), [("mamba", "cannot serve tensors on cpu"), ("none", "no such backend")])
+def test_doctor_fails_for_a_backend_that_cannot_serve(
+    asked: str, why: str, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Result]
+) -> None:
+    monkeypatch.setenv("HNET_DNA_BACKEND", asked)
+    for arguments in (["doctor"], ["doctor", "--json"]):
+        result = cli(*arguments)
+        assert result.exit_code == 1
+        assert why in result.output
+        assert "Traceback" not in result.output
+
+
+def test_a_command_ends_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Result], tmp_path: Path
+) -> None:
+    from helpers import random_dna, small_config, write_fasta
+
+    from hnet_dna.model.lm import HNetLM
+
+    HNetLM(small_config()).save_pretrained(tmp_path / "model")
+    write_fasta(tmp_path / "s.fa", {"s": random_dna(100)})
+    monkeypatch.setenv("HNET_DNA_BACKEND", "mamba")
+    result = cli("segment", tmp_path / "s.fa", "--model", tmp_path / "model")
+    assert result.exit_code == 2
+    assert "HNET_DNA_BACKEND=mamba cannot serve tensors on cpu" in result.output
