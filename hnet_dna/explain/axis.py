@@ -87,7 +87,8 @@ class Axis:
         start, end, offset = self._by_contig[contig]
         index = np.searchsorted(start, positions, side="right") - 1
         inside = (index >= 0) & (positions < end[index])
-        return np.where(inside, positions - start[index] + offset[index], -1)
+        places: Positions = np.where(inside, positions - start[index] + offset[index], -1)
+        return places
 
     def clip(self, intervals: Sequence[Interval]) -> Positions:
         """Return what the axis has of disjoint intervals, as sorted intervals (K, 2)."""
