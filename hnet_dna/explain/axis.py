@@ -127,4 +127,5 @@ def spread(intervals: Positions) -> Positions:
     """Return all integers in intervals (K, 2), one interval after the other."""
     length = intervals[:, 1] - intervals[:, 0]
     before = np.cumsum(length) - length
-    return np.arange(int(length.sum()), dtype=np.int64) + np.repeat(intervals[:, 0] - before, length)
+    found: Positions = np.arange(int(length.sum()), dtype=np.int64) + np.repeat(intervals[:, 0] - before, length)
+    return found
