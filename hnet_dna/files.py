@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path
+
+from hnet_dna.errors import UsageError
 
 HOME_VARIABLE = "HNET_DNA_HOME"
 
@@ -25,6 +28,25 @@ def write_beside(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_filled(folder: Path) -> None:
+    """Refuse a folder to create that holds anything already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--out {folder} exists already; choose another folder")
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`; rename it there on success, remove it on any failure."""
+    refuse_filled(path)
+    new = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
+    new.mkdir(parents=True)
+    try:
+        yield new
+        new.replace(path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def home() -> Path:

@@ -7,7 +7,8 @@ are given).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from hnet_dna.data.genome import Genome, whole
@@ -20,11 +21,40 @@ _WHOLE_CONTIG = {"region", "chromosome", "scaffold", "contig", "sequence_feature
 _GFF_COLUMNS = 9
 
 
+@dataclass(frozen=True)
+class Feature:
+    """One line of an annotation.
+
+    Attributes:
+        kind: third column of GFF3 and GTF, fourth of BED.
+        interval: where it lies.
+        strand: `+`, `-`, or `.` where there is none.
+        phase: bases to pass over until the next codon begins; None where none is given.
+        attributes: ninth column of GFF3 and GTF, as it stands; see `hnet_dna.data.genes`.
+    """
+
+    kind: str
+    interval: Interval
+    strand: str = "."
+    phase: int | None = None
+    attributes: str = ""
+
+
 def read_annotation(path: Path, genome: Genome) -> dict[str, list[Interval]]:
     """Return disjoint sorted intervals by class; features on contigs that the genome lacks are an error."""
+    return classes_of(read_features(path, genome), genome)
+
+
+def read_features(path: Path, genome: Genome) -> list[Feature]:
+    """Return the lines of an annotation in the file's order, without those that cover whole contigs."""
+    return list(_bed(path, genome) if _is_bed(path) else _gff(path, genome))
+
+
+def classes_of(features: Iterable[Feature], genome: Genome) -> dict[str, list[Interval]]:
+    """Return disjoint sorted intervals by class, derived classes included."""
     classes: dict[str, list[Interval]] = {}
-    for name, interval in _bed(path, genome) if _is_bed(path) else _gff(path, genome):
-        classes.setdefault(name, []).append(interval)
+    for feature in features:
+        classes.setdefault(feature.kind, []).append(feature.interval)
     merged = {name: union(intervals) for name, intervals in classes.items()}
     genes = merged.get("gene")
     if genes:
@@ -39,12 +69,12 @@ def _is_bed(path: Path) -> bool:
     return ".bed" in [suffix.lower() for suffix in path.suffixes]
 
 
-def _bed(path: Path, genome: Genome) -> Iterator[tuple[str, Interval]]:
+def _bed(path: Path, genome: Genome) -> Iterator[Feature]:
     for region in read_regions(path, genome):
-        yield region.name or "annotated", region.interval
+        yield Feature(region.name or "annotated", region.interval)
 
 
-def _gff(path: Path, genome: Genome) -> Iterator[tuple[str, Interval]]:
+def _gff(path: Path, genome: Genome) -> Iterator[Feature]:
     lines = read_lines(path, "a GFF3, GTF or BED file")
     for number, line in lines:
         if line.startswith("##FASTA"):
@@ -72,4 +102,6 @@ def _gff(path: Path, genome: Genome) -> Iterator[tuple[str, Interval]]:
         length = genome[contig].length
         if end > length:
             raise SequenceError(f"{where}: {contig}:{start + 1:,}-{end:,} ends past the contig ({length:,} bases)")
-        yield kind, Interval(contig, start, end)
+        strand = fields[6] if fields[6] in ("+", "-") else "."
+        phase = int(fields[7]) if fields[7] in ("0", "1", "2") else None
+        yield Feature(kind, Interval(contig, start, end), strand, phase, "".join(fields[8:9]).strip())

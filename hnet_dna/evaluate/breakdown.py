@@ -100,14 +100,23 @@ class Breakdown:
             start = end
 
 
+def resampled(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Draw the blocks of sums (blocks, columns) with replacement and add them up, again and again.
+
+    Returns:
+        (resamples, columns). The draws depend on the number of blocks alone, so that columns stay together.
+    """
+    random = np.random.default_rng(0)
+    totals = np.empty((_RESAMPLES, sums.shape[1]))
+    for index in range(_RESAMPLES):
+        totals[index] = sums[random.integers(0, len(sums), size=len(sums))].sum(axis=0)
+    return totals
+
+
 def _interval(bases: NDArray[np.float64], bits: NDArray[np.float64]) -> tuple[float, float]:
     """Resample blocks and return the 2.5th and 97.5th percentiles of bits per base."""
     if len(bases) < 2:
         return float("nan"), float("nan")
-    random = np.random.default_rng(0)
-    means = np.empty(_RESAMPLES)
-    for index in range(_RESAMPLES):
-        chosen = random.integers(0, len(bases), size=len(bases))
-        means[index] = bits[chosen].sum() / bases[chosen].sum()
-    low, high = np.percentile(means, [2.5, 97.5])
+    totals = resampled(np.stack([bases, bits], axis=1))
+    low, high = np.percentile(totals[:, 1] / totals[:, 0], [2.5, 97.5])
     return float(low), float(high)

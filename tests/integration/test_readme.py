@@ -52,7 +52,7 @@ def test_usage_block_runs(cli: Callable[..., Result], tmp_path: Path, monkeypatc
             assert result.stdout
         ran.append(arguments[0])
     wanted = {"pretrain", "segment", "score", "evaluate", "generate", "genome", "embed", "probe", "predict"}
-    wanted |= {"export", "import", "doctor"}
+    wanted |= {"export", "import", "doctor", "explain"}
     assert set(ran) == wanted
     for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
         exec(compile(block, "README.md", "exec"), {})
@@ -63,6 +63,7 @@ def test_usage_block_runs(cli: Callable[..., Result], tmp_path: Path, monkeypatc
         "log2p.bw",
         "run/README.md",
         "reference/model.pt",
+        "report/summary.json",
     ):
         assert (tmp_path / name).exists(), name
 

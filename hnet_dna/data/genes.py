@@ -1,0 +1,189 @@
+"""Genes from the lines of an annotation: complete coding sequences, and sites with a direction.
+
+GFF3 ties lines together by ID and Parent, GTF by transcript_id. GTF leaves the stop codon out of CDS; its stop_codon
+lines are put back here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hnet_dna.data.annotation import Feature
+from hnet_dna.sequence.interval import Interval, difference, union
+
+MIN_INTRON = 4  # bases; shorter gaps between exons are how files write frameshifts
+_GTF = re.compile(r'\s*\w+\s+"')
+_GTF_PAIR = re.compile(r'(\w+)\s+"([^"]*)"')
+_PARTIAL = re.compile(r"\bpartial=true\b|\b(?:start|end)_range=|\bcds_(?:start|end)_NF\b")
+
+
+@dataclass(frozen=True)
+class Coding:
+    """A complete coding sequence, from its start codon to its stop codon.
+
+    Attributes:
+        parts: its exons in the order of translation; codons run on over them.
+        strand: `+` or `-`.
+    """
+
+    parts: tuple[Interval, ...]
+    strand: str
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """A base at which something begins.
+
+    Attributes:
+        contig: where.
+        position: of the base, 0-based.
+        strand: `+` or `-`; on `-` it begins towards lower positions.
+    """
+
+    contig: str
+    position: int
+    strand: str
+
+    @property
+    def cut(self) -> int:
+        """The position after the border between this base and the one before it, in the gene's direction."""
+        return self.position + (self.strand == "-")
+
+
+def coding_sequences(features: Iterable[Feature]) -> tuple[list[Coding], dict[str, int]]:
+    """Return complete coding sequences, each once, and how many others were left out for what reason.
+
+    Complete: parts on one strand that do not overlap, not marked partial, a phase of 0 at the first base, a length of
+    whole codons, and the phases of all further parts as codons that run on over exons make them. CDS lines without ID
+    and Parent stand alone.
+    """
+    found: dict[Coding, None] = {}
+    left_out: Counter[str] = Counter()
+    for lines in _coding_groups(features):
+        coding = _complete(lines)
+        if isinstance(coding, str):
+            left_out[coding] += 1
+        else:
+            found[coding] = None
+    return list(found), dict(left_out)
+
+
+def sites(features: Sequence[Feature], codings: Iterable[Coding]) -> dict[str, list[Site]]:
+    """Return sites by kind, sorted, each once.
+
+    start codon, stop codon: first base of each, of complete coding sequences. TSS: first base of a gene. donor: first
+    base of an intron; acceptor: first base of the exon after it; introns lie between the exons of one transcript, or
+    between the parts of one CDS where the annotation has no exons.
+    """
+    found: dict[str, set[Site]] = {name: set() for name in ("start codon", "stop codon", "TSS", "donor", "acceptor")}
+    for coding in codings:
+        found["start codon"].add(_first(coding.parts[0], coding.strand))
+        found["stop codon"].add(_stop(coding))
+    for feature in features:
+        if feature.kind == "gene" and feature.strand != ".":
+            found["TSS"].add(_first(feature.interval, feature.strand))
+    transcripts = _groups(f for f in features if f.kind == "exon")
+    for lines in transcripts or _coding_groups(features):
+        strands = {line.strand for line in lines}
+        if len(strands) == 1 and "." not in strands:
+            (strand,) = strands
+            for left, right in pairwise(union(line.interval for line in lines)):
+                if right.start - left.end < MIN_INTRON:
+                    continue
+                intron, after = Interval(left.contig, left.end, right.start), right if strand == "+" else left
+                found["donor"].add(_first(intron, strand))
+                found["acceptor"].add(_first(after, strand))
+    return {name: sorted(places) for name, places in found.items()}
+
+
+def attributes(text: str) -> dict[str, str]:
+    """Read the ninth column of GFF3 or GTF; of names that occur twice, the last."""
+    if _GTF.match(text):
+        return dict(_GTF_PAIR.findall(text))
+    pairs = (item.partition("=") for item in text.split(";") if "=" in item)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _groups(features: Iterable[Feature]) -> list[list[Feature]]:
+    """Gather lines by transcript: each Parent of GFF3, the transcript_id of GTF; without either, by ID or alone."""
+    groups: dict[tuple[str, str], list[Feature]] = {}
+    for number, feature in enumerate(features):
+        told = attributes(feature.attributes)
+        names = told.get("Parent") or told.get("transcript_id") or told.get("ID") or f"\n{number}"
+        for name in names.split(",") if "Parent" in told else [names]:
+            groups.setdefault((feature.interval.contig, name), []).append(feature)
+    return list(groups.values())
+
+
+def _coding_groups(features: Iterable[Feature]) -> list[list[Feature]]:
+    """Gather the CDS lines, and stop codons, of each coding sequence."""
+    groups = []
+    for lines in _groups(f for f in features if f.kind in ("CDS", "stop_codon")):
+        if not any(line.kind == "CDS" for line in lines):
+            continue
+        by_id: dict[str, list[Feature]] = {}
+        for line in lines:
+            if line.kind == "CDS":
+                by_id.setdefault(attributes(line.attributes).get("ID", ""), []).append(line)
+        # One transcript may have several coding sequences, told apart by ID; but some files give every line of one
+        # coding sequence an ID of its own. Such lines do not overlap.
+        every_line_its_own = all(len(own) == 1 for own in by_id.values())
+        if len(by_id) == 1 or (every_line_its_own and not _overlap(lines)):
+            groups.append(lines)
+        else:
+            groups += list(by_id.values())
+    return groups
+
+
+def _complete(lines: list[Feature]) -> Coding | str:
+    """Return a coding sequence, or why it is not complete."""
+    strands = {line.strand for line in lines}
+    if len(strands) > 1 or "." in strands:
+        return "strand unknown or mixed"
+    if any(_PARTIAL.search(line.attributes) for line in lines):
+        return "marked partial"
+    (strand,) = strands
+    coding = [line for line in lines if line.kind == "CDS"]
+    if _overlap(coding):
+        return "parts overlap"
+    intervals = [line.interval for line in coding]
+    # Parts that touch are joined, so that a stop codon line becomes the end of its exon.
+    parts = union([*intervals, *difference((f.interval for f in lines if f.kind == "stop_codon"), intervals)])
+    if strand == "-":
+        parts.reverse()
+    before, offset = {}, 0
+    for part in parts:
+        before[part] = offset
+        offset += len(part)
+    if offset % 3 or offset < 6:
+        return "not a whole number of codons"
+    for line in coding:
+        part = next(p for p in parts if p.start <= line.interval.start and line.interval.end <= p.end)
+        inside = line.interval.start - part.start if strand == "+" else part.end - line.interval.end
+        if line.phase is not None and line.phase != -(before[part] + inside) % 3:
+            return "phases do not follow from one another, or begin inside a codon"
+    return Coding(tuple(parts), strand)
+
+
+def _overlap(lines: Iterable[Feature]) -> bool:
+    intervals = sorted(line.interval for line in lines if line.kind == "CDS")
+    return any(left.contig == right.contig and right.start < left.end for left, right in pairwise(intervals))
+
+
+def _first(interval: Interval, strand: str) -> Site:
+    return Site(interval.contig, interval.start if strand == "+" else interval.end - 1, strand)
+
+
+def _stop(coding: Coding) -> Site:
+    """Find the first base of the last codon, which an intron may cut."""
+    left = 3
+    for part in reversed(coding.parts):
+        if len(part) >= left:
+            position = part.end - left if coding.strand == "+" else part.start + left - 1
+            return Site(part.contig, position, coding.strand)
+        left -= len(part)
+    raise AssertionError("a coding sequence has two codons or more")

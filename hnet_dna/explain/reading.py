@@ -1,0 +1,125 @@
+"""Which bases are read, and the boundaries that a model sets on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hnet_dna.data.fasta import Piece
+from hnet_dna.data.genome import Genome, whole
+from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.evaluate.strands import ReverseStrand, groups
+from hnet_dna.evaluate.stream import annotate
+from hnet_dna.explain.axis import Axis, Positions
+from hnet_dna.explain.controls import shuffle_dinucleotides
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.interval import Interval, union
+
+TILE = 100_000
+_RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What to read.
+
+    Attributes:
+        intervals: disjoint, in the genome's order.
+        rule: how they were chosen, in words.
+    """
+
+    intervals: tuple[Interval, ...]
+    rule: str
+
+    def stretches(self, genome: Genome) -> list[Interval]:
+        """Return what the model reads as sequences of their own: what lies between runs of N."""
+        return [segment for interval in self.intervals for segment in genome.segments(interval)]
+
+
+def choose(genome: Genome, model: Path, bases: int, seed: int) -> Reading:
+    """Choose about so many bases: of what a run folder held out of this genome, else of the whole genome.
+
+    More than that is cut into tiles of 100 kb (or fewer, at the end of a stretch), of which every n-th is taken, from a
+    place that the seed decides.
+    """
+    held_out = _held_out(genome, model)
+    candidates = held_out or [whole(contig) for contig in genome.contigs]
+    rule = "the held-out part of the run's split" if held_out else "the whole genome"
+    segments = [segment for interval in candidates for segment in genome.segments(interval)]
+    total = sum(map(len, segments))
+    if total < 2:
+        raise SequenceError(f"{genome.source}: nothing to read: no two letters A, C, G, T in a row")
+    if total <= bases:
+        return Reading(tuple(candidates), f"all of {rule}")
+    size = min(TILE, bases)
+    tiles = [
+        Interval(s.contig, start, min(start + size, s.end)) for s in segments for start in range(s.start, s.end, size)
+    ]
+    share, start = bases / total, float(np.random.default_rng(seed).random())
+    count = np.floor(np.arange(len(tiles) + 1) * share + start)
+    taken = np.flatnonzero(np.diff(count)).tolist() or [int(start * len(tiles))]
+    joined = union(tiles[i] for i in taken)
+    order = {contig.name: index for index, contig in enumerate(genome.contigs)}
+    joined.sort(key=lambda interval: (order[interval.contig], interval.start))
+    told = f"{len(taken):,} of the {len(tiles):,} tiles of {size:,} bases in {rule}, evenly spaced, seed {seed}"
+    return Reading(tuple(joined), told)
+
+
+def boundaries(
+    model: HNetLM, pieces: Iterable[Piece], axis: Axis, on_bases: Callable[[int], None] = lambda bases: None
+) -> list[Positions]:
+    """Return the sorted positions on the axis at which chunks begin, for each stage, outermost first."""
+    if not model.n_chunking_stages:
+        raise UsageError("this model has no chunking stage, so there are no boundaries to explain")
+    found: list[list[Positions]] = [[np.zeros(0, dtype=np.int64)] for _ in range(model.n_chunking_stages)]
+    for bases in annotate(pieces, model):
+        for places, stage in zip(found, bases.stages, strict=True):
+            at = axis.place(bases.contig, stage.position[stage.mask])
+            places.append(at[at >= 0])
+        on_bases(len(bases.codes))
+    return [np.sort(np.concatenate(places)) for places in found]
+
+
+def reverse_boundaries(model: HNetLM, genome: Genome, intervals: Sequence[Interval], axis: Axis) -> list[Positions]:
+    """Return the same for the other strand's reading, each as the position after the border between two bases.
+
+    A chunk that begins at base i of the other strand ends with that base here, so that the border lies before i + 1.
+    """
+    found: list[list[Positions]] = [[np.zeros(0, dtype=np.int64)] for _ in range(model.n_chunking_stages)]
+    with ReverseStrand(genome, model) as reverse:
+        for group in groups(intervals):
+            reverse.run(group)
+            for interval in group:
+                bases = reverse.bases(interval.contig, interval.start, interval.end)
+                for places, stage in zip(found, bases.stages, strict=True):
+                    at = axis.place(interval.contig, stage.position[stage.mask] + 1)
+                    places.append(at[at >= 0])
+    return [np.sort(np.concatenate(places)) for places in found]
+
+
+def shuffled_pieces(genome: Genome, stretches: Iterable[Interval], seed: int) -> Iterator[Piece]:
+    """Yield each stretch with its dinucleotides shuffled."""
+    random = np.random.default_rng(seed)
+    for stretch in stretches:
+        codes = shuffle_dinucleotides(genome.codes(stretch), random)
+        yield Piece(stretch.contig, stretch.start, codes, uracils=0)
+
+
+def _held_out(genome: Genome, model: Path) -> list[Interval]:
+    """Return what the run in a folder held out, if it is a run on this genome."""
+    path = model / _RUN_FILE
+    if not path.is_file():
+        return []
+    try:
+        data = json.loads(path.read_text())["data"]
+        split, contigs = data["split"], data["contigs"]
+        intervals = [Interval(i["contig"], i["start"], i["end"]) for i in split["test"] or split["valid"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SequenceError(f"{path} does not say what the run held out ({error!r}); is it damaged?") from None
+    if contigs != {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}:
+        return []
+    return intervals

@@ -1,0 +1,449 @@
+"""Boundary statistics against truth that is planted by hand, and the command on a small genome."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from typer.testing import Result
+
+from hnet_dna.data.annotation import Feature, read_features
+from hnet_dna.data.genes import Coding, Site, coding_sequences, sites
+from hnet_dna.data.genome import Genome
+from hnet_dna.data.pieces import forward_pieces
+from hnet_dna.evaluate.stream import annotate
+from hnet_dna.explain.axis import Axis, Positions, inside
+from hnet_dna.explain.controls import Rotation, shifted, shuffle_dinucleotides
+from hnet_dna.explain.measures import (
+    FLANK,
+    Agreement,
+    ClassRates,
+    CodonRates,
+    Measure,
+    Precision,
+    Profiles,
+    Recall,
+    intervals_of,
+    place_cuts,
+    value,
+)
+from hnet_dna.explain.motifs import homopolymers, logo, microsatellites, words
+from hnet_dna.explain.reading import boundaries, choose, reverse_boundaries
+from hnet_dna.explain.report import chunk_lengths, promoters
+from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
+from hnet_dna.sequence.interval import Interval
+
+# Gene f on +: exons [100, 140), [200, 250), codons over 90 bases, the intron inside a codon (40 = 13 x 3 + 1).
+# Gene r on -: exons [420, 470), [500, 540); read from 540 down, the intron again inside a codon.
+GFF = (
+    "c\tx\tgene\t101\t250\t.\t+\t.\tID=f\n"
+    "c\tx\tmRNA\t101\t250\t.\t+\t.\tID=ft;Parent=f\n"
+    "c\tx\texon\t101\t140\t.\t+\t.\tParent=ft\n"
+    "c\tx\texon\t201\t250\t.\t+\t.\tParent=ft\n"
+    "c\tx\tCDS\t101\t140\t.\t+\t0\tID=fc;Parent=ft\n"
+    "c\tx\tCDS\t201\t250\t.\t+\t2\tID=fc;Parent=ft\n"
+    "c\tx\tgene\t421\t540\t.\t-\t.\tID=r\n"
+    "c\tx\tmRNA\t421\t540\t.\t-\t.\tID=rt;Parent=r\n"
+    "c\tx\texon\t421\t470\t.\t-\t.\tParent=rt\n"
+    "c\tx\texon\t501\t540\t.\t-\t.\tParent=rt\n"
+    "c\tx\tCDS\t421\t470\t.\t-\t2\tID=rc;Parent=rt\n"
+    "c\tx\tCDS\t501\t540\t.\t-\t0\tID=rc;Parent=rt\n"
+)
+GTF = (
+    'c\tx\tgene\t101\t250\t.\t+\t.\tgene_id "f";\n'
+    'c\tx\texon\t101\t140\t.\t+\t.\tgene_id "f"; transcript_id "ft";\n'
+    'c\tx\texon\t201\t250\t.\t+\t.\tgene_id "f"; transcript_id "ft";\n'
+    'c\tx\tCDS\t101\t140\t.\t+\t0\tgene_id "f"; transcript_id "ft";\n'
+    'c\tx\tCDS\t201\t247\t.\t+\t2\tgene_id "f"; transcript_id "ft";\n'
+    'c\tx\tstop_codon\t248\t250\t.\t+\t0\tgene_id "f"; transcript_id "ft";\n'
+    'c\tx\tgene\t421\t540\t.\t-\t.\tgene_id "r";\n'
+    'c\tx\texon\t421\t470\t.\t-\t.\tgene_id "r"; transcript_id "rt";\n'
+    'c\tx\texon\t501\t540\t.\t-\t.\tgene_id "r"; transcript_id "rt";\n'
+    'c\tx\tCDS\t424\t470\t.\t-\t2\tgene_id "r"; transcript_id "rt";\n'
+    'c\tx\tCDS\t501\t540\t.\t-\t0\tgene_id "r"; transcript_id "rt";\n'
+    'c\tx\tstop_codon\t421\t423\t.\t-\t0\tgene_id "r"; transcript_id "rt";\n'
+)
+CODINGS = [
+    Coding((Interval("c", 100, 140), Interval("c", 200, 250)), "+"),
+    Coding((Interval("c", 500, 540), Interval("c", 420, 470)), "-"),
+]
+PHASES = "phases do not follow from one another, or begin inside a codon"
+FORWARD = [*range(100, 140), *range(200, 250)]  # in the order of translation
+REVERSE = [*range(539, 499, -1), *range(469, 419, -1)]
+SITES = {
+    "start codon": [Site("c", 100, "+"), Site("c", 539, "-")],
+    "stop codon": [Site("c", 247, "+"), Site("c", 422, "-")],
+    "TSS": [Site("c", 100, "+"), Site("c", 539, "-")],
+    "donor": [Site("c", 140, "+"), Site("c", 499, "-")],
+    "acceptor": [Site("c", 200, "+"), Site("c", 469, "-")],
+}
+
+
+def features_of(text: str, path: Path, tmp_path: Path) -> list[Feature]:
+    genome = Genome.open(write_fasta(tmp_path / "c.fa", {"c": random_dna(900)}))
+    path.write_text(text)
+    return read_features(path, genome)
+
+
+def one_contig(length: int = 900) -> Axis:
+    return Axis([Interval("c", 0, length)])
+
+
+def put(axis: Axis, *positions: int) -> Positions:
+    found = axis.place("c", np.array(sorted(positions)))
+    assert (found >= 0).all()
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.gff3", GFF), ("a.gtf", GTF)])
+def test_genes_of_both_formats(name: str, text: str, tmp_path: Path) -> None:
+    features = features_of(text, tmp_path / name, tmp_path)
+    codings, left_out = coding_sequences(features)
+    assert codings == CODINGS
+    assert left_out == {}
+    assert sites(features, codings) == SITES
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("t\t2\tID=fc", "t\t2\tID=fc", ""),
+        (
+            "250\t.\t+\t2\tID=fc",
+            "250\t.\t+\t1\tID=fc",
+            "phases do not follow from one another, or begin inside a codon",
+        ),
+        (
+            "140\t.\t+\t0\tID=fc",
+            "140\t.\t+\t1\tID=fc",
+            "phases do not follow from one another, or begin inside a codon",
+        ),
+        ("250\t.\t+\t2\tID=fc", "250\t.\t+\t2\tpartial=true;ID=fc", "marked partial"),
+        ("CDS\t201\t250", "CDS\t201\t249", "not a whole number of codons"),
+        ("CDS\t201\t250", "CDS\t140\t250", "parts overlap"),
+        ("CDS\t201\t250\t.\t+", "CDS\t201\t250\t.\t-", "strand unknown or mixed"),
+    ],
+)
+def test_only_complete_coding_sequences(old: str, new: str, reason: str, tmp_path: Path) -> None:
+    codings, left_out = coding_sequences(features_of(GFF.replace(old, new), tmp_path / "a.gff3", tmp_path))
+    assert codings == (CODINGS[1:] if reason else CODINGS)
+    assert left_out == ({reason: 1} if reason else {})
+
+
+def test_stop_codon_that_an_intron_cuts() -> None:
+    parts = (Interval("c", 10, 15), Interval("c", 20, 21))
+    lines = [Feature("CDS", part, "+", None, "Parent=t") for part in parts]
+    codings, _ = coding_sequences(lines)
+    assert sites(lines, codings)["stop codon"] == [Site("c", 13, "+")]
+
+
+def test_coding_sequences_of_one_transcript_are_told_apart_by_id() -> None:
+    lines = [
+        Feature("CDS", Interval("c", 0, 9), "+", 0, "ID=a;Parent=t,u"),
+        Feature("CDS", Interval("c", 20, 29), "+", 0, "ID=a;Parent=t,u"),
+        Feature("CDS", Interval("c", 3, 9), "+", 0, "ID=b;Parent=t"),
+        Feature("CDS", Interval("c", 20, 29), "+", 0, "ID=b;Parent=t"),
+    ]
+    codings, _ = coding_sequences(lines)
+    assert sorted(coding.parts[0].start for coding in codings) == [0, 3]
+    own_ids = [Feature("CDS", f.interval, "+", 0, f"ID=x{i};Parent=t") for i, f in enumerate(lines[:2])]
+    assert len(coding_sequences(own_ids)[0]) == 1
+
+
+def test_axis_keeps_stretches_apart() -> None:
+    axis = Axis([Interval("b", 5, 8), Interval("a", 0, 1), Interval("a", 10, 20), Interval("a", 25_000, 25_010)])
+    assert axis.bases == 2 + 9 + 9
+    assert axis.usable.sum() == axis.bases
+    places = axis.place("a", np.array([9, 10, 11, 19, 20, 25_000, 25_001]))
+    assert (places < 0).tolist() == [True, True, False, False, True, True, False]
+    assert places[3] - places[2] == 8
+    assert places[6] - places[3] > 2 * FLANK
+    clipped = axis.clip([Interval("a", 0, 12), Interval("a", 19, 26_000), Interval("z", 0, 5)])
+    assert (clipped[:, 1] - clipped[:, 0]).tolist() == [1, 1, 9]
+    assert axis.n_blocks == 3
+    assert axis.block[places[2]] != axis.block[places[6]]
+    assert inside(places[places >= 0], clipped).tolist() == places[[2, 3, 6]].tolist()
+
+
+def test_rates_by_class_are_exact() -> None:
+    axis = one_contig()
+    classes = {("annotation", "x"): axis.clip([Interval("c", 0, 101), Interval("c", 200, 300)])}
+    measure = ClassRates(axis, classes)
+    positions = put(axis, 1, 100, 101, 199, 200, 299, 300)
+    assert measure.rows == [("all", "all"), ("annotation", "x")]
+    assert measure.hits(positions).tolist() == [7, 4]
+    assert measure.trials(positions).tolist() == [899, 200]  # the first base of the stretch does not count
+    hits, trials = measure.by_block(positions)
+    assert hits.sum(axis=0).tolist() == [7, 4]
+    assert trials.sum(axis=0).tolist() == [899, 200]
+
+
+def test_bootstrap_interval_is_that_of_the_blocks() -> None:
+    axis = Axis([Interval("c", 0, 200_001)])
+    random = np.random.default_rng(1)
+    positions = axis.offset[0] + np.flatnonzero(random.random(axis.bases) < 0.2)
+    measure = ClassRates(axis, {("annotation", "half"): axis.clip([Interval("c", 1, 100_001)])})
+    (low, high), (few, many) = intervals_of(*measure.by_block(positions))
+    rate = value(measure, positions)
+    assert (low < rate).all()
+    assert (rate < high).all()
+    # 20 blocks of 10,000 bases: a standard error of sqrt(.2 x .8 / 200,000)
+    assert high[0] - low[0] == pytest.approx(2 * 1.96 * (0.16 / 200_000) ** 0.5, rel=0.4)
+    assert few[0] == many[0] == 1.0
+    assert few[1] < 1.0 < many[1]
+
+
+def test_codon_phase_on_both_strands_and_over_exons() -> None:
+    axis = one_contig()
+    measure = CodonRates(axis, CODINGS)
+    for strand, bases in (("+", FORWARD), ("-", REVERSE)):
+        for codon in (1, 2, 3):
+            positions = put(axis, *bases[codon - 1 :: 3], 300, 301, 302)
+            rates = dict(zip(measure.rows, value(measure, positions).tolist(), strict=True))
+            assert {row: rate for row, rate in rates.items() if rate} == {(strand, codon): 1.0}
+    assert measure.trials(positions).tolist() == [30] * 6
+    hits, trials = measure.by_block(positions)
+    assert hits.sum(axis=0).tolist() == measure.hits(positions).tolist()
+    assert trials.sum(axis=0).tolist() == [30] * 6
+
+
+def test_bases_claimed_twice_have_no_codon_position() -> None:
+    axis = one_contig()
+    same, other = Coding((Interval("c", 103, 115),), "+"), Coding((Interval("c", 131, 140),), "-")
+    assert CodonRates(axis, [CODINGS[0], same]).trials(put(axis)).tolist() == [30] * 3 + [0] * 3
+    assert CodonRates(axis, [CODINGS[0], other]).trials(put(axis)).tolist() == [27] * 3 + [0] * 3
+
+
+def test_profiles_follow_the_strand() -> None:
+    axis = one_contig()
+    measure = Profiles(axis, SITES)
+    # 7 bases into the gene from each start codon, 3 bases before each donor.
+    positions = put(axis, 107, 539 - 7, 137, 499 + 3)
+    found = dict(zip(measure.rows, measure.hits(positions).tolist(), strict=True))
+    for strand, hits in (("+", 1), ("-", 1), ("both", 2)):
+        assert found["start codon", strand, 7] == hits
+        assert found["start codon", strand, -7] == 0
+        assert found["donor", strand, -3] == hits
+    assert sum(v for row, v in found.items() if row[0] == "start codon") == 2 * 4  # 107, 137; 532, 502
+    assert set(measure.trials(positions).tolist()) == {1, 2}
+    edge = Profiles(axis, {"TSS": [Site("c", 10, "+")]})
+    assert edge.trials(positions)[: 2 * FLANK + 1].tolist() == [0] * 41 + [1] * 60  # bases 1 to 60 of 0 to 60
+
+
+def test_edges_precision_and_recall_are_exact() -> None:
+    axis = one_contig()
+    edges = {"gene": place_cuts(axis, [("c", 100), ("c", 250), ("c", 540), ("c", 250), ("c", 900), ("c", 0)])}
+    positions = put(axis, 100, 102, 253, 600)
+    precision, recall = Precision(axis, edges, (0, 1, 3, 10)), Recall(edges, (0, 1, 3, 10))
+    assert precision.hits(positions).tolist() == [1, 1, 3, 3]
+    assert precision.trials(positions).tolist() == [4] * 4
+    assert recall.hits(positions).tolist() == [1, 1, 2, 2]
+    assert recall.trials(positions).tolist() == [3] * 4  # the ends of the contig are off the axis
+    assert (Site("c", 100, "+").cut, Site("c", 539, "-").cut) == (100, 540)
+    agreement = Agreement(axis, put(axis, 101, 600), (0, 1, 3))
+    assert value(agreement, positions).tolist() == [0.25, 0.75, 0.75]
+
+
+def test_random_boundaries_are_what_shifts_expect() -> None:
+    axis = Axis([Interval("c", 0, 60_001), Interval("c", 70_000, 100_001)])
+    random = np.random.default_rng(5)
+    positions = np.flatnonzero(axis.usable & (random.random(axis.size) < 0.15))
+    codings = [Coding((Interval("c", s, s + 600),), "+-"[i % 2]) for i, s in enumerate(range(1000, 99_000, 1500))]
+    cds = [part for coding in codings for part in coding.parts]
+    starts = [Site("c", i.start, "+") for i in cds]
+    measures: list[Measure] = [
+        ClassRates(axis, {("annotation", "CDS"): axis.clip(cds)}),
+        CodonRates(axis, codings),
+        Recall({"start": place_cuts(axis, ((s.contig, s.cut) for s in starts))}, (0, 3)),
+    ]
+    by_chance = shifted(axis, positions, measures, 200, 0)
+    for measure, found in zip(measures, by_chance, strict=True):
+        observed = value(measure, positions)
+        assert (found.low <= observed).all()
+        assert (observed <= found.high).all()
+        assert (found.p > 0.02).all()
+    for measure, found in zip(measures[:2], by_chance, strict=False):
+        error = np.sqrt(0.85 / (0.15 * measure.trials(positions)))  # of a rate of 0.15, relative
+        assert (np.abs(value(measure, positions) / found.mean - 1) < 4 * error).all()
+    np.testing.assert_allclose(by_chance[2].mean, [0.15, 1 - 0.85**7], atol=0.02)
+    # and planted ones are not
+    planted = np.sort(np.concatenate([p[p >= 0] for p in (axis.place("c", np.arange(i.start, i.end, 3)) for i in cds)]))
+    rates, codons, _ = shifted(axis, planted, measures, 200, 0)
+    assert rates.p[1] == codons.p[0] == 1 / 201
+    assert value(measures[0], planted)[1] / rates.mean[1] > 2
+
+
+def test_shifts_keep_distances_and_stretches() -> None:
+    axis = Axis([Interval("c", 0, 101), Interval("d", 0, 31)])
+    positions = np.concatenate([axis.place("c", np.array([1, 5, 100])), axis.place("d", np.array([30]))])
+    moved = Rotation(axis, positions).by(np.array([1, 30]))
+    assert moved.tolist() == sorted([*axis.place("c", np.array([2, 6, 1])), *axis.place("d", np.array([30]))])
+
+
+@pytest.mark.parametrize("text", [random_dna(2000), "A" * 500 + "C" + "A" * 20, "ACAC", "GATNNTTAGARACCAGAT", "AC", ""])
+def test_shuffle_keeps_dinucleotides_exactly(text: str) -> None:
+    random = np.random.default_rng(0)
+    codes = from_text(text.lower())
+    found = {to_text(shuffle_dinucleotides(codes, random)) for _ in range(20)}
+    for shuffled in found:
+        assert Counter(pairwise(shuffled)) == Counter(pairwise(text))
+        assert shuffled[:1] == text[:1]
+    assert len(found) == 20 or len(text) < 1000
+
+
+def test_shuffle_is_uniform() -> None:
+    text = "AACAGATCA"
+    random = np.random.default_rng(0)
+    counts = Counter(to_text(shuffle_dinucleotides(from_text(text), random)) for _ in range(6000))
+    pairs = Counter(pairwise(text))
+
+    def paths(end: str, left: Counter[tuple[str, str]]) -> set[str]:
+        if not +left:
+            return {end}
+        return {
+            end + rest for (a, b), n in left.items() if a == end and n for rest in paths(b, left - Counter([(a, b)]))
+        }
+
+    wanted = paths("A", pairs)
+    assert set(counts) == wanted
+    expected = 6000 / len(wanted)
+    chi = sum((counts[path] - expected) ** 2 / expected for path in wanted)
+    assert chi < len(wanted) - 1 + 4 * (2 * (len(wanted) - 1)) ** 0.5
+
+
+def test_repeats_words_and_logo(tmp_path: Path) -> None:
+    text = "CGAAAAAAGTCTCTCTCTCTCTAAGACGACGACGACGACTTTTTTTTTTTTTTGCA"
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    axis = Axis([Interval("c", 0, len(text))])
+    codes = axis.codes(genome)
+    start = int(axis.offset[0]) - 1
+
+    def of(intervals: Positions) -> list[str]:
+        return [text[s - start : e - start] for s, e in intervals.tolist()]
+
+    assert of(homopolymers(axis, codes)) == ["AAAAAA", "T" * 14]
+    assert of(microsatellites(axis, codes)) == ["TCTCTCTCTCTCT", "GACGACGACGACGAC"]
+    whole = Axis([Interval("c", 0, 3001)])
+    text = random_dna(3001, 3)
+    codes = whole.codes(Genome.open(write_fasta(tmp_path / "h.fa", {"c": text})))
+    at = [i for i in range(3, 2990) if text[i - 1 : i + 1] == "GC"]
+    positions = whole.place("c", np.array(at))
+    found = logo(whole, codes, positions)
+    assert dict(zip(found.offset.tolist(), found.count.tolist(), strict=True))[0] == [0, len(at), 0, 0]
+    assert found.bits[found.offset == 0][0] == pytest.approx(-np.log2(found.background[1]))
+    assert dict(zip(found.offset.tolist(), found.count.tolist(), strict=True))[-1] == [0, 0, len(at), 0]
+    assert words(whole, codes, positions) == []  # none of 4,096 words occurs 20 times
+    repeated = "ACGTTGCATT" * 300
+    codes = whole.codes(Genome.open(write_fasta(tmp_path / "i.fa", {"c": "A" + repeated})))
+    ranked = words(whole, codes, whole.place("c", np.arange(5, 3000, 10)))  # before every TGC in ACGTTGC
+    first = ranked[0]
+    assert (first.rank, first.text, first.boundaries, first.count) == (1, "CGTTGC", 300, 300)
+    assert [word.boundaries for word in ranked[1:]] == [0] * 9
+    assert sorted(word.rank for word in ranked) == [-5, -4, -3, -2, -1, 1, 2, 3, 4, 5]
+
+
+def test_chunk_lengths_stay_inside_stretches() -> None:
+    axis = Axis([Interval("c", 0, 100), Interval("d", 0, 100)])
+    positions = np.concatenate([axis.place("c", np.array([10, 13, 20])), axis.place("d", np.array([1, 50]))])
+    assert chunk_lengths(axis, positions).tolist() == [3, 7, 49]
+
+
+def test_promoters_lie_before_genes(tmp_path: Path) -> None:
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": random_dna(600)}))
+    genes = [Feature("gene", Interval("c", 40, 200), "+"), Feature("gene", Interval("c", 300, 450), "-")]
+    assert promoters(genes, genome) == [Interval("c", 0, 40), Interval("c", 450, 550)]
+
+
+def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> None:
+    text = random_dna(700, 1) + "NNN" + random_dna(400, 2)
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    model = lively_model(small_config())
+    interval = Interval("c", 0, len(text))
+    axis = Axis(genome.segments(interval))
+    for stage, places in enumerate(boundaries(model, forward_pieces(genome, [interval]), axis)):
+        wanted = [
+            int(p)
+            for bases in annotate(forward_pieces(genome, [interval]), model)
+            for p in bases.stages[stage].position[bases.stages[stage].mask]
+            if p not in (0, 703)
+        ]
+        assert places.tolist() == axis.place("c", np.array(wanted)).tolist()
+    # The other strand, read as a genome of its own: a chunk that begins at j there borders on len - j here.
+    turned = to_text(reverse_complement(from_text(text)))
+    other = Genome.open(write_fasta(tmp_path / "r.fa", {"c": turned}))
+    other_axis = Axis(other.segments(interval))
+    theirs = boundaries(model, forward_pieces(other, [interval]), other_axis)
+    for stage, places in enumerate(reverse_boundaries(model, genome, [interval], axis)):
+        bases = np.arange(len(text))
+        begins = np.isin(other_axis.place("c", bases), theirs[stage])
+        wanted_places = axis.place("c", np.sort(len(text) - bases[begins]))
+        assert places.tolist() == wanted_places[wanted_places >= 0].tolist()
+
+
+def test_what_is_read(tmp_path: Path) -> None:
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"b": random_dna(9000), "a": random_dna(1000, 1) + "NN"}))
+    everything = choose(genome, tmp_path, 20_000, 0)
+    assert everything.intervals == (Interval("b", 0, 9000), Interval("a", 0, 1002))
+    some = choose(genome, tmp_path, 1000, 0)
+    assert sum(map(len, some.intervals)) == 1000
+    assert "1 of the 10 tiles of 1,000 bases in the whole genome" in some.rule
+    contigs = {c.name: {"length": c.length, "md5": c.md5} for c in genome.contigs}
+    split = {"train": [], "valid": [], "test": [{"contig": "b", "start": 100, "end": 900}]}
+    run = {"data": {"contigs": contigs, "split": split}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    assert choose(genome, tmp_path, 5000, 0).intervals == (Interval("b", 100, 900),)
+    contigs["b"]["md5"] = "other"
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    assert choose(genome, tmp_path, 20_000, 0).intervals == everything.intervals
+
+
+def test_command(cli: Callable[..., Result], tmp_path: Path) -> None:
+    fasta = write_fasta(tmp_path / "g.fa", {"c": random_dna(9000), "d": random_dna(700, 1).lower()})
+    (tmp_path / "genes.gff3").write_text(GFF)
+    (tmp_path / "repeats.bed").write_text("c\t600\t700\tLINE\nc\t650\t720\tLINE\nd\t0\t50\tSINE\n")
+    lively_model(small_config()).float().save_pretrained(tmp_path / "model")
+    command = ["explain", "--genome", fasta, "--model", tmp_path / "model", "--annotation", tmp_path / "genes.gff3"]
+    command += ["--repeats", tmp_path / "repeats.bed", "--shifts", 5, "--out", tmp_path / "report"]
+    result = cli(*command)
+    assert result.exit_code == 0, result.output
+    assert "2 complete coding sequences, 0 others left out" in result.stdout
+    tables = {}
+    for name in ("chunks", "classes", "codons", "profiles", "edges", "strands", "kmers", "logo"):
+        header, *lines = (tmp_path / "report" / f"{name}.tsv").read_text().splitlines()
+        tables[name] = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+        assert {row["stage"] for row in tables[name]} <= {"0", "1"}
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    bases = {row["class"]: int(row["bases"]) for row in tables["classes"] if row["stage"] == "0"}
+    assert bases["all"] == summary["read"]["bases_that_count"] == 9698
+    assert (bases["CDS"], bases["intron"], bases["LINE"], bases["SINE"]) == (180, 90, 120, 49)
+    assert (bases["promoter window"], bases["soft-masked"]) == (199, 699)  # without the first base of each contig
+    for stage in ("0", "1"):
+        all_bases = next(r for r in tables["classes"] if r["stage"] == stage and r["class"] == "all")
+        assert int(all_bases["boundaries"]) == summary["stages"][int(stage)]["boundaries"]
+        assert float(all_bases["enrichment"]) == float(all_bases["over_shifted"]) == 1.0
+    assert len(tables["codons"]) == 2 * 6
+    assert len(tables["profiles"]) == 2 * 5 * 3 * 101
+    assert summary["coding_sequences"] == {"complete": 2, "left_out": {}}
+    again = cli(*command)
+    assert again.exit_code == 2
+    assert "exists already" in one_line_error(again)
+    assert not list(tmp_path.glob(".report*"))
+
+
+def test_command_that_fails_leaves_nothing(cli: Callable[..., Result], tmp_path: Path) -> None:
+    fasta = write_fasta(tmp_path / "g.fa", {"c": random_dna(600)})
+    (tmp_path / "genes.gff3").write_text(GFF)
+    heads = {"num_heads": [3], "rotary_emb_dim": [4], "window_size": [9]}
+    flat = small_config(arch_layout=["m1"], d_model=[24], d_intermediate=[32], attn_cfg=heads)
+    lively_model(flat).float().save_pretrained(tmp_path / "model")
+    command = ["explain", "--genome", fasta, "--model", tmp_path / "model"]
+    result = cli(*command, "--annotation", tmp_path / "genes.gff3", "--out", tmp_path / "report")
+    assert "no chunking stage" in one_line_error(result)
+    assert not [path for path in tmp_path.iterdir() if "report" in path.name]
+    assert "explain needs" in one_line_error(cli(*command))
