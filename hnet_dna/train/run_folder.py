@@ -35,6 +35,7 @@ from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.files import write_beside
 from hnet_dna.model.lm import CARD_FILE, WEIGHTS_FILE, HNetLM, write_model
+from hnet_dna.ops import current_backend
 from hnet_dna.train.model_card import model_card
 from hnet_dna.train.ranks import Ranks, share_of, whole
 from hnet_dna.train.settings import Settings
@@ -302,5 +303,6 @@ def describe_run(
             "device": torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "ranks": ranks.size,
+            "backend": current_backend(ranks.device.type).name,
         },
     }

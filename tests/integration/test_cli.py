@@ -41,6 +41,7 @@ def test_pretrain_segment_and_resume(cli: Cli, tmp_path: Path, suffix: str) -> N
     told = json.loads((run / "run.json").read_text())
     assert told["data"]["split"]["test"] == [{"contig": "small", "start": 0, "end": 600}]
     assert told["budget"] == {"steps": 3, "seconds": None}
+    assert told["machine"]["backend"] in ("torch", "mamba")
     results = json.loads((run / "results.json").read_text())
     assert results["held_out_bases"] == 600
     assert 1.5 < results["bits_per_base"]["model"] < 2.5
