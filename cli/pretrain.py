@@ -41,7 +41,9 @@ def pretrain(
     preset: Annotated[
         str | None, typer.Option(help="Named start: model shape and recipe. Default: that of --config, or tiny.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with tables [model] and [train].")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with the tables model and train (docs/training.md).")
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="One setting, such as train.learning_rate=1e-3; repeat for more."),

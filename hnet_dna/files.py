@@ -30,10 +30,10 @@ def write_beside(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def refuse_filled(folder: Path) -> None:
+def refuse_filled(folder: Path, advice: str = "choose another folder") -> None:
     """Refuse a folder to create that holds anything already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--out {folder} exists already; choose another folder")
+        raise UsageError(f"--out {folder} exists already; {advice}")
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -32,8 +31,8 @@ from safetensors.torch import load_file, save_file
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.split import Split, base_counts
 from hnet_dna.data.windows import Position
-from hnet_dna.errors import CheckpointError, UsageError
-from hnet_dna.files import write_beside
+from hnet_dna.errors import CheckpointError
+from hnet_dna.files import folder_beside, refuse_filled, write_beside
 from hnet_dna.model.lm import CARD_FILE, WEIGHTS_FILE, HNetLM, write_model
 from hnet_dna.ops import current_backend
 from hnet_dna.train.model_card import model_card
@@ -84,15 +83,9 @@ class RunFolder:
 
         One that holds anything is refused, so that no run overwrites another.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UsageError(f"--out {self.path} exists already; choose another folder, or go on with --resume")
-        new = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.new")
-        new.mkdir(parents=True)
-        try:
+        refuse_filled(self.path, "choose another folder, or go on with --resume")
+        with folder_beside(self.path) as new:
             fill(RunFolder(new))
-            new.replace(self.path)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
 
     def describe(self, value: dict[str, Any], settings: Settings) -> None:
         """Write run.json and settings.toml."""

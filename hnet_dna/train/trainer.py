@@ -246,8 +246,15 @@ def train(
                     give_up(
                         message, "Raise train.ratio_weights, lower the learning rate, or set model.chunk_cfg.max_chunk"
                     )
-            done = budget.share(progress) >= 1.0
-            if measured and recipe.validate_every and (progress.step % recipe.validate_every == 0 or done):
+            due = bool(measured) and recipe.validate_every > 0
+            validated = due and progress.step % recipe.validate_every == 0
+            if validated:
+                progress = _validate(model, genome, measured, progress, run, ranks, board)
+            # Asked after the validation, whose time counts, and of all ranks, whose clocks differ.
+            done, old = ranks.agree(
+                budget.share(progress) >= 1.0, progress.seconds - saved_at >= recipe.checkpoint_every
+            )
+            if done and due and not validated:
                 progress = _validate(model, genome, measured, progress, run, ranks, board)
             if progress.step % _LOG_EVERY == 0 or done:
                 report = _report(meter, progress, budget, rate)
@@ -259,8 +266,7 @@ def train(
                             board.add_scalar(f"train/positions_per_chunk_{stage}", length, progress.step)
                     on_report(report)
                 meter.clear()
-            due, end = ranks.agree(progress.seconds - saved_at >= recipe.checkpoint_every, done)
-            if due or end:
+            if done or old:
                 save()
                 saved_at = progress.seconds
     if board:

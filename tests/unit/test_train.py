@@ -25,6 +25,7 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.train import trainer
 from hnet_dna.train.loss import language_model_loss
 from hnet_dna.train.optim import build_optimizer, is_decayed, schedule, stage_multipliers
 from hnet_dna.train.recipe import Recipe
@@ -408,6 +409,30 @@ def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         model.lm_head.weight.fill_(math.nan)
     with pytest.raises(TrainingError, match=r"step 1: .* not a number \(windows "):
         train(model, genome, split_genome(genome), RECIPE, Budget(steps=3), run)
+
+
+def test_time_that_a_validation_uses_up_ends_the_run_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last steps before it must not be lost, though no checkpoint is due."""
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(3000), "b": random_dna(200, 1)}))
+    (tmp_path / "split.bed").write_text("a\t0\t3000\ttrain\nb\t0\t200\tvalid\n")
+    validate = trainer._validate
+
+    def slowly(*arguments: Any) -> Progress:
+        progress = validate(*arguments)
+        return replace(progress, seconds=progress.seconds + 1e6)
+
+    monkeypatch.setattr(trainer, "_validate", slowly)
+    run = RunFolder(tmp_path / "r")
+    run.create()
+    model = tiny_model()
+    recipe = replace(RECIPE, validate_every=7, checkpoint_every=1e9)
+    split = split_genome(genome, split=str(tmp_path / "split.bed"))
+    progress = train(model, genome, split, recipe, Budget(seconds=1e5), run)
+    assert progress.step == 7
+    assert [line["step"] for line in metrics(run)] == [7, 7], "validated once, reported once"
+    saved = HNetLM.from_pretrained(run.path).state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, saved[name]), name
 
 
 def spoil(model: HNetLM, value: float) -> None:
