@@ -17,7 +17,7 @@ from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.data.split import split_genome
 from hnet_dna.data.stream import read_batch
 from hnet_dna.data.windows import Position, Window
-from hnet_dna.errors import CheckpointError, ConfigError, TrainingError, UsageError
+from hnet_dna.errors import ConfigError, TrainingError
 from hnet_dna.evaluate.score import Score
 from hnet_dna.evaluate.stream import annotate
 from hnet_dna.model.hnet import ChunkingStage, stage_of
@@ -221,73 +221,6 @@ def test_stopped_and_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> Non
     for (name, parameter), expected in zip(resumed.named_parameters(), model.parameters(), strict=True):
         assert torch.equal(parameter, expected), name
     assert metrics(broken)[-1] == metrics(straight)[-1]
-
-
-def saved_run(tmp_path: Path, steps: tuple[int, ...]) -> tuple[RunFolder, HNetLM, torch.optim.Optimizer]:
-    run = RunFolder(tmp_path / "r")
-    run.create()
-    model = tiny_model()
-    optimizer = build_optimizer(model, model.config, RECIPE)
-    for step in steps:
-        run.save(model, optimizer, Progress(step, 1.5, Position(0, step)))
-    return run, model, optimizer
-
-
-def test_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Path) -> None:
-    run, model, optimizer = saved_run(tmp_path, (3, 6, 9))
-    folders = sorted(folder.name for folder in (run.path / "checkpoints").iterdir())
-    assert folders == ["step-00000006", "step-00000009"]
-    assert run.load(model, optimizer) == Progress(9, 1.5, Position(0, 9))
-    # One changed byte leaves a readable file of other weights.
-    path = run.path / "checkpoints" / "step-00000009" / "model.safetensors"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    assert run.load(model, optimizer).step == 6
-    assert "step-00000009: damaged checkpoint" in (run.path / "events.jsonl").read_text()
-    (run.path / "checkpoints" / "step-00000006" / "state.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"step-00000009: damaged.*step-00000006: damaged"):
-        run.load(model, optimizer)
-
-
-def test_half_written_checkpoint_is_not_seen(tmp_path: Path) -> None:
-    run, model, optimizer = saved_run(tmp_path, (3,))
-    (run.path / "checkpoints" / "step-00000003").rename(run.path / "checkpoints" / ".step-00000005.new")
-    assert not run.has_checkpoint()
-    with pytest.raises(CheckpointError, match="no checkpoint"):
-        run.load(model, optimizer)
-
-
-def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, model, optimizer = saved_run(tmp_path, (3,))
-
-    def full(*arguments: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("hnet_dna.train.run_folder.save_file", full)
-        with pytest.raises(CheckpointError, match=r"No space left.*the last one is that of step 3.*--resume"):
-            run.save(model, optimizer, Progress(5))
-    assert [folder.name for folder in (run.path / "checkpoints").iterdir()] == ["step-00000003"]
-    assert run.load(model, optimizer).step == 3
-
-
-def test_folder_is_created_whole_or_not_at_all(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "r")
-
-    def fail(folder: RunFolder) -> None:
-        (folder.path / "half").write_text("")
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        run.create(fail)
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "r").mkdir()  # as mktemp makes them
-    run.create(lambda folder: folder.log({"step": 0}))
-    with pytest.raises(UsageError, match="exists already"):
-        run.create()
-    with pytest.raises(CheckpointError, match="not a run folder"):
-        RunFolder(tmp_path).description()
 
 
 def test_accumulated_parts_make_the_step_of_the_whole_batch(tmp_path: Path) -> None:
