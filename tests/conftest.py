@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 import torch
 from typer import Typer
 from typer.testing import CliRunner, Result
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests start: as many tests run at once as there are cores
 
 
 @pytest.fixture(autouse=True)

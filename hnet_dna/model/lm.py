@@ -19,6 +19,7 @@ from hnet_dna.config.schema import ModelConfig
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.files import write_beside
 from hnet_dna.model import hub, reference
+from hnet_dna.model.builtin import builtin_models
 from hnet_dna.model.hnet import InnerState, StageOutput, build_stage
 from hnet_dna.model.init import init_embeddings, init_stages
 from hnet_dna.model.kmers import KmerStage
@@ -189,14 +190,19 @@ class HNetLM(nn.Module, ModelHubMixin):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, *, revision: str | None = None, **download: Any
     ) -> HNetLM:
-        """Read what `save_pretrained` wrote, from a folder or from the hub. Nothing is unpickled.
+        """Read what `save_pretrained` wrote: from a folder, from the package or from the hub. Nothing is unpickled.
 
         Args:
-            pretrained_model_name_or_path: a folder; or owner/name on the hub, where no such folder exists.
+            pretrained_model_name_or_path: a folder; or, where no such folder exists, the name of a built-in model, or
+                owner/name on the hub.
             revision: branch, tag or commit on the hub.
             download: options of `huggingface_hub.snapshot_download`, such as token, cache_dir, local_files_only.
         """
         folder = Path(pretrained_model_name_or_path)
+        builtin = builtin_models().get(str(folder))
+        if builtin is not None and folder.is_dir():
+            raise CheckpointError(f"{folder} is a built-in model and a folder here; give the folder's whole path")
+        folder = builtin or folder
         if not folder.is_dir():
             if not hub.is_hub_name(folder.as_posix()):
                 _require(folder)
@@ -241,8 +247,8 @@ def read_config(folder: Path) -> ModelConfig:
 def _require(folder: Path, *names: str) -> None:
     if not folder.is_dir():
         raise CheckpointError(
-            f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it, or a name on the hub as "
-            "owner/name"
+            f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it, a built-in model "
+            f"({', '.join(builtin_models())}), or a name on the hub as owner/name"
         )
     for name in names:
         if not (folder / name).is_file():
