@@ -2,9 +2,9 @@
 
 python benchmarks/twins.py GENOME --minutes 20 --out FOLDER [--only tiny tiny-mamba2] [--jobs 2]
 
-Each run has one thread and the same minutes of processor time, whatever else the machine does. The held-out part is
-measured at the end, the validation part along the way, against time, bases read and training FLOPs. Runs that are there
-already are not repeated.
+Each run gets as many steps as one core takes in those minutes; seconds per step are measured first, of all runs in
+turns, and kept in FOLDER/seconds_per_step.json. The held-out part is measured at the end, the validation part along the
+way, against time, bases read and training FLOPs. Runs that are there already are not repeated.
 """
 
 from __future__ import annotations
@@ -12,26 +12,43 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from hnet_dna.config.schema import ModelConfig
+from hnet_dna.data.fetch import open_genome
+from hnet_dna.data.split import split_genome, training_segments
+from hnet_dna.data.stream import stream
+from hnet_dna.data.windows import Position, WindowSampler
 from hnet_dna.model.cost import cost_of
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.train.optim import build_optimizer, set_learning_rate
+from hnet_dna.train.ranks import Ranks
 from hnet_dna.train.recipe import Recipe
+from hnet_dna.train.settings import resolve
+from hnet_dna.train.step import Step
 
-RUNS: dict[str, list[str]] = {
-    "tiny": [],
-    "tiny-mamba2": ["--preset", "tiny-mamba2"],
-    "tiny-transformer": ["--preset", "tiny-transformer"],
-    "tiny-6mers": ["--preset", "tiny-6mers"],
-    "fixed stride of 3": ["--set", "model.chunk_cfg.routing=fixed"],
-    "random boundaries, 1 in 3": ["--set", "model.chunk_cfg.routing=random"],
-    "no smoothing": ["--set", "model.chunk_cfg.smoothing=false"],
-    "no straight-through": ["--set", "model.chunk_cfg.straight_through=false"],
-    "linear routing": ["--set", "model.chunk_cfg.routing=linear"],
+RUNS: dict[str, tuple[str, list[str]]] = {
+    "tiny": ("tiny", []),
+    "tiny-mamba2": ("tiny-mamba2", []),
+    "tiny-transformer": ("tiny-transformer", []),
+    "tiny-6mers": ("tiny-6mers", []),
+    "fixed stride of 3": ("tiny", ["model.chunk_cfg.routing=fixed"]),
+    "random boundaries, 1 in 3": ("tiny", ["model.chunk_cfg.routing=random"]),
+    "no smoothing": ("tiny", ["model.chunk_cfg.smoothing=false"]),
+    "no straight-through": ("tiny", ["model.chunk_cfg.straight_through=false"]),
+    "linear routing": ("tiny", ["model.chunk_cfg.routing=linear"]),
 }
+SETTLE = 60  # steps before timing: a fresh router sets more boundaries than it is to set
+ROUNDS = 9
 
 
 @dataclass(frozen=True)
@@ -43,28 +60,76 @@ class Curve:
     held_out: float
     markov: float
     chunk: str
-    minutes: list[float]
+    seconds_per_step: float
+    steps: list[int]
     bases: list[float]
     flops: list[float]
     bits: list[float]
 
+    @property
+    def minutes(self) -> list[float]:
+        """Processor minutes at each validation."""
+        return [step * self.seconds_per_step / 60 for step in self.steps]
 
-def train(name: str, genome: str, minutes: float, out: Path) -> None:
+
+def seconds_per_step(names: list[str], genome: str) -> dict[str, float]:
+    """Measure processor seconds of one training step of each run, in turns, so that a busy machine slows all alike.
+
+    A processor shared with other work is slower, not only less often there: times of runs that were trained at
+    different hours cannot be compared, numbers of steps can.
+    """
+    torch.set_num_threads(1)
+    steps: dict[str, Callable[[], None]] = {}
+    for name in names:
+        preset, settings = RUNS[name]
+        asked = resolve(preset, settings=settings)
+        torch.manual_seed(0)
+        model = HNetLM(asked.model)
+        optimizer = build_optimizer(model, asked.model, asked.recipe)
+        set_learning_rate(optimizer, asked.recipe.learning_rate)
+        data = open_genome(genome)
+        sampler = WindowSampler(training_segments(data, split_genome(data)), asked.recipe.window, 0)
+        batches = stream(data, sampler, Position(), asked.recipe.batch)
+        step = Step(model, asked.recipe, Ranks())
+
+        def run(step: Step = step, batches: Any = batches, model: HNetLM = model, optimizer: Any = optimizer) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            step.run(next(batches))
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+        steps[name] = run
+    for run in steps.values():
+        for _ in range(SETTLE):
+            run()
+    spent: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(ROUNDS):
+        for name, run in steps.items():
+            began = time.process_time()
+            for _ in range(5):
+                run()
+            spent[name].append((time.process_time() - began) / 5)
+    return {name: statistics.median(found) for name, found in spent.items()}
+
+
+def train(name: str, genome: str, steps: int, out: Path) -> None:
     """Run one training to its end, unless it is there."""
     run = out / name.replace(" ", "_")
     if (run / "results.json").exists():
         return
-    command = ["hnet-dna", "pretrain", "--resume", "--out", str(run), "--genome", genome, "--minutes", str(minutes)]
-    command += (
-        [*RUNS[name], "--set", "train.validate_every=250", "--set", "train.clock=processor"] if not run.exists() else []
-    )
+    command = ["hnet-dna", "pretrain", "--resume", "--out", str(run), "--genome", genome, "--steps", str(steps)]
+    if not run.exists():
+        preset, settings = RUNS[name]
+        command += ["--preset", preset]
+        for setting in [*settings, "train.validate_every=200"]:
+            command += ["--set", setting]
     with (out / f"{run.name}.log").open("w") as log:
         subprocess.run(
             command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=subprocess.STDOUT, check=True
         )
 
 
-def read(name: str, out: Path) -> Curve:
+def read(name: str, out: Path, seconds_per_step: float) -> Curve:
     """Read a finished run."""
     run = out / name.replace(" ", "_")
     told = json.loads((run / "run.json").read_text())
@@ -82,7 +147,8 @@ def read(name: str, out: Path) -> Curve:
         held_out=results["bits_per_base"]["model"],
         markov=min(bits for key, bits in results["bits_per_base"].items() if key.startswith("markov")),
         chunk=" / ".join(f"{length:.2f}" for length in results["positions_per_chunk"]),
-        minutes=[line["seconds"] / 60 for line in measured],
+        seconds_per_step=seconds_per_step,
+        steps=[line["step"] for line in measured],
         bases=bases,
         flops=[count * per_base for count in bases],
         bits=[line["valid_bits_per_base"] for line in measured],
@@ -143,9 +209,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="Runs at once; give each a core of its own.")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    measured = arguments.out / "seconds_per_step.json"
+    if not measured.exists():
+        measured.write_text(json.dumps(seconds_per_step(arguments.only, arguments.genome), indent=2))
+    rates = json.loads(measured.read_text())
+    steps = {name: round(60 * arguments.minutes / rates[name]) for name in arguments.only}
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(lambda name: train(name, arguments.genome, arguments.minutes, arguments.out), arguments.only))
-    report([read(name, arguments.out) for name in arguments.only], arguments.out, Path(arguments.genome).name)
+        list(pool.map(lambda name: train(name, arguments.genome, steps[name], arguments.out), arguments.only))
+    curves = [read(name, arguments.out, rates[name]) for name in arguments.only]
+    report(curves, arguments.out, Path(arguments.genome).name)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,10 @@ from hnet_dna.errors import ConfigError, did_you_mean
 Schedule = Literal["wsd", "cosine"]
 Precision = Literal["auto", "fp32", "bf16"]
 OnTrouble = Literal["stop", "skip"]
-Clock = Literal["wall", "processor"]
 _CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": get_args(Schedule),
     "precision": get_args(Precision),
     "on_trouble": get_args(OnTrouble),
-    "clock": get_args(Clock),
 }
 
 
@@ -54,8 +52,6 @@ class Recipe:
         on_trouble: what follows a loss or gradient that is no number, or a spike: `stop` saves the state and ends the
             run, `skip` leaves out the step. A collapsed router stops the run, or is reported and left alone.
         spike_bits: bits per base above the running mean that count as a spike.
-        clock: what counts as time spent: `wall`, or `processor`, this process's own on all its threads, with which runs
-            on a shared machine can be compared.
         tensorboard: also write TensorBoard's event files.
     """
 
@@ -88,7 +84,6 @@ class Recipe:
     validate_bases: int = 100_000
     on_trouble: OnTrouble = "stop"
     spike_bits: float = 0.5
-    clock: Clock = "wall"
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

@@ -187,7 +187,6 @@ def train(
         save()
         raise TrainingError(f"{message}; the state is kept in {run.path} (step {progress.step}). {advice}")
 
-    now = _clock(recipe)
     model.train()
     saved_at = progress.seconds
     with stop_requests() as request:
@@ -201,9 +200,9 @@ def train(
                 )
             if share >= 1.0:
                 break
-            began = now()
+            began = time.perf_counter()
             batch = feed.next(share)
-            waited = now() - began
+            waited = time.perf_counter() - began
             optimizer.zero_grad(set_to_none=True)
             nats, bases, *counts = step.run(batch).tolist()
             norm = float(_whole_norm(model, recipe.clip))
@@ -224,7 +223,7 @@ def train(
                     give_up(message, f"{MAX_SKIPS} steps in a row were left out before it. Lower the learning rate")
                 tell(f"{message}: left out", progress.step + 1)
 
-            spent = now() - began
+            spent = time.perf_counter() - began
             progress = replace(
                 progress,
                 step=progress.step + 1,
@@ -250,13 +249,13 @@ def train(
             due = bool(measured) and recipe.validate_every > 0
             validated = due and progress.step % recipe.validate_every == 0
             if validated:
-                progress = _validate(model, genome, measured, progress, recipe, run, ranks, board)
+                progress = _validate(model, genome, measured, progress, run, ranks, board)
             # Asked after the validation, whose time counts, and of all ranks, whose clocks differ.
             done, old = ranks.agree(
                 budget.share(progress) >= 1.0, progress.seconds - saved_at >= recipe.checkpoint_every
             )
             if done and due and not validated:
-                progress = _validate(model, genome, measured, progress, recipe, run, ranks, board)
+                progress = _validate(model, genome, measured, progress, run, ranks, board)
             if progress.step % _LOG_EVERY == 0 or done:
                 report = _report(meter, progress, budget, rate)
                 if ranks.first:
@@ -274,10 +273,6 @@ def train(
         board.close()
     model.eval()
     return progress
-
-
-def _clock(recipe: Recipe) -> Callable[[], float]:
-    return time.process_time if recipe.clock == "processor" else time.perf_counter
 
 
 def _is_learned(model: HNetLM, stage: int) -> bool:
@@ -306,20 +301,18 @@ def _validate(
     genome: Genome,
     intervals: list[Interval],
     progress: Progress,
-    recipe: Recipe,
     run: RunFolder,
     ranks: Ranks,
     board: Any,
 ) -> Progress:
     """Measure bits per base on the validation part, log them, and keep the model if it is the best so far."""
-    now = _clock(recipe)
-    began = now()
+    began = time.perf_counter()
     model.eval()
     score = Score()
     for bases in annotate(forward_pieces(genome, intervals), model):
         score += Score.of(bases)
     model.train()
-    progress = replace(progress, seconds=progress.seconds + now() - began)
+    progress = replace(progress, seconds=progress.seconds + time.perf_counter() - began)
     if ranks.first:
         run.log(
             {

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from hnet_dna.config.presets import preset
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.data.split import split_genome
-from hnet_dna.data.stream import Batch, read_batch
+from hnet_dna.data.stream import read_batch
 from hnet_dna.data.windows import Position, Window
 from hnet_dna.errors import ConfigError, TrainingError
 from hnet_dna.evaluate.score import Score
@@ -29,7 +28,7 @@ from hnet_dna.sequence.interval import Interval
 from hnet_dna.train import trainer
 from hnet_dna.train.loss import language_model_loss
 from hnet_dna.train.optim import build_optimizer, is_decayed, schedule, stage_multipliers
-from hnet_dna.train.recipe import Clock, Recipe
+from hnet_dna.train.recipe import Recipe
 from hnet_dna.train.run_folder import Progress, RunFolder
 from hnet_dna.train.trainer import Budget, StepReport, train
 from hnet_dna.train.watch import Trouble, Watch
@@ -67,21 +66,6 @@ def test_every_parameter_has_the_rate_of_its_stage() -> None:
     assert len(found) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
         assert found[id(parameter)] == (1.0, 0.5, 0.25)[stage_of(name)], name
-
-
-def test_the_processor_s_clock_does_not_count_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genome, read = make_genome(tmp_path), trainer._Feed.next
-
-    def slowly(feed: trainer._Feed, share: float) -> Batch:
-        time.sleep(0.5)
-        return read(feed, share)
-
-    monkeypatch.setattr(trainer._Feed, "next", slowly)
-    spent = {}
-    for clock in get_args(Clock):
-        run, recipe = RunFolder(tmp_path / clock), replace(RECIPE, clock=clock)
-        spent[clock] = train(tiny_model(), genome, split_genome(genome), recipe, Budget(steps=2), run).seconds
-    assert spent["processor"] < 0.9 < spent["wall"]
 
 
 def test_schedule_rises_holds_and_falls() -> None:
