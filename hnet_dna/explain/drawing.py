@@ -16,7 +16,7 @@ BLUE, PALE, ORANGE, GREEN, RED, GREY = "#0072B2", "#9CC4DE", "#E69F00", "#009E73
 LETTERS = {"A": GREEN, "C": BLUE, "G": ORANGE, "T": RED}
 WIDTH = 7.2  # inches: a page's text, or two columns of a journal
 FORMATS = ("png", "svg", "pdf")
-_RC = {
+_RC: Any = {
     "font.family": "sans-serif",
     "font.size": 8,
     "axes.titlesize": 8,

@@ -117,8 +117,7 @@ def typical(
 ) -> dict[str, Interval]:
     """Choose one locus for each class: the one of median length among those in what was read.
 
-    It is not chosen by what the model does there. Around it lie as many bases as make `SHOWN`, as far as the contig
-    goes; of a longer one, its first `SHOWN` bases are taken.
+    It is not chosen by what the model does there.
 
     Returns:
         Loci by class, in the order of the names; classes that the annotation and the repeats do not have are left out.
@@ -131,11 +130,12 @@ def typical(
         # A browser tells a contig from a position by the colon.
         known = [i for i in intersection(classes.get(name, ()), read) if ":" not in i.contig]
         if known:
-            found[name] = _around(sorted(known, key=len)[len(known) // 2], genome)
+            found[name] = sorted(known, key=len)[len(known) // 2]
     return found
 
 
-def _around(middle: Interval, genome: Genome) -> Interval:
+def around(middle: Interval, genome: Genome) -> Interval:
+    """Return `SHOWN` bases with an interval in their middle, as far as the contig goes; of a longer one, its first."""
     length = genome[middle.contig].length
     start = max(middle.start - max(SHOWN - len(middle), 0) // 2, 0)
     end = min(start + SHOWN, length)
