@@ -112,7 +112,7 @@ def _fasta(loci: Sequence[Locus]) -> str:
 
 def _genes(loci: Sequence[Locus]) -> str:
     lines = dict.fromkeys((gene.interval, name_of(gene) or "gene", gene.strand) for one in loci for gene in one.genes)
-    return "".join(f"{i.contig}\t{i.start}\t{i.end}\t{name}\t0\t{strand}\n" for i, name, strand in sorted(lines))
+    return "".join(f"{i.contig}\t{i.start}\t{i.end}\t{_word(name)}\t0\t{s}\n" for i, name, s in sorted(lines))
 
 
 def _others(loci: Sequence[Locus]) -> str:
@@ -122,18 +122,22 @@ def _others(loci: Sequence[Locus]) -> str:
         for kind, found in one.others.items()
         for part in intersection(found, [one.interval])
     )
-    return "".join(f"{i.contig}\t{i.start}\t{i.end}\t{kind}\n" for i, kind in sorted(lines))
+    return "".join(f"{i.contig}\t{i.start}\t{i.end}\t{_word(kind)}\n" for i, kind in sorted(lines))
+
+
+def _word(name: str) -> str:
+    """Join a name by underscores, since igv.js splits BED at blanks too."""
+    return "_".join(name.split())
 
 
 def _chunks(loci: Sequence[Locus], stage: int) -> str:
-    """Write chunks as BED9, light and dark in turn; name is the length, as boxes are small."""
+    """Write chunks as BED9, light and dark in turn, named by their length."""
     colours = [",".join(str(int(c[i : i + 2], 16)) for i in (1, 3, 5)) for c in (BLUE, PALE)]
     lines = []
     for locus in loci:
         track, contig = locus.stages[stage], locus.interval.contig
         for turn, (start, end) in enumerate(zip(track.start.tolist(), track.end.tolist(), strict=True)):
-            name = f"{end - start} bases"
-            lines.append(f"{contig}\t{start}\t{end}\t{name}\t0\t+\t{start}\t{end}\t{colours[turn % 2]}\n")
+            lines.append(f"{contig}\t{start}\t{end}\t{end - start}bp\t0\t+\t{start}\t{end}\t{colours[turn % 2]}\n")
     return "".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from hnet_dna.explain.drawing import BLUE, GREEN, GREY, LETTERS, ORANGE, new_fig
 from hnet_dna.explain.table import Table
 
 _MOST = 40  # rows that a figure shows
+_FEW = 10  # sites on a strand of which no profile is drawn
 _BAND = "#D9D9D9"
 _WORDS = 12
 _SIDES = "Grey: 95 % of circular shifts. Orange: the untrained model. Green: this model on shuffled sequence."
@@ -152,7 +153,7 @@ def _overall(tables: Mapping[str, Table], stage: int) -> dict[str, float]:
 def _profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
     for stage in table.values("stage"):
         overall = _overall(tables, stage)
-        sites = [s for s in table.values("site") if any(row["of"] for row in table.where(stage=stage, site=s))]
+        sites = _enough(table.where(stage=stage), "of")
         if not sites:
             continue
         with style():
@@ -161,10 +162,8 @@ def _profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
             for axes, site in zip(grid, sites, strict=True):
                 for axis, strand in zip(axes, "+-", strict=True):
                     rows = table.where(stage=stage, site=site, strand=strand)
-                    _with_controls(axis, rows, "offset", overall)
-                    axis.axvline(0, color=GREY, lw=0.5, ls=":")
-                    count = max((row["of"] for row in rows), default=0)
-                    axis.set_title(f"{site}, {strand} strand (n = {count:,})")
+                    if _count(axis, rows, "of", f"{site}, {strand} strand") >= _FEW:
+                        _with_controls(axis, rows, "offset", overall)
                     axis.set_ylim(0)
             for axis in grid[-1]:
                 axis.set_xlabel("offset from the site, in the gene's direction (bases)")
@@ -174,10 +173,23 @@ def _profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
             table,
             f"Boundaries around sites, stage {stage}",
             "Boundaries per base at each distance from a site, over those of all bases; each reading is divided by its "
-            f"own overall density. Blue: this model. {_SIDES} Offset 0 is the base at which the site begins. n: sites. "
-            "On the reverse strand a border just before the site shows at -1, not at 0.",
+            f"own overall density. Blue: this model. {_SIDES} Offset 0 is the base at which the site begins. n: sites; "
+            f"fewer than {_FEW} are not drawn. On the reverse strand a border just before the site shows at offset -1.",
             figure,
         )
+
+
+def _enough(rows: Sequence[dict[str, Any]], count: str) -> list[str]:
+    """Return the sites with enough of them on a strand, in order of appearance."""
+    return list(dict.fromkeys(row["site"] for row in rows if row["strand"] in ("+", "-") and row[count] >= _FEW))
+
+
+def _count(axis: Any, rows: list[dict[str, Any]], column: str, title: str) -> int:
+    """Head a profile, and return how many sites it is of."""
+    count = max((row[column] for row in rows), default=0)
+    axis.set_title(f"{title} (n = {count:,})")
+    axis.axvline(0, color=GREY, lw=0.5, ls=":")
+    return int(count)
 
 
 def _with_controls(axis: Any, rows: list[dict[str, Any]], x: str, overall: Mapping[str, float] | None) -> None:
@@ -193,7 +205,7 @@ def _with_controls(axis: Any, rows: list[dict[str, Any]], x: str, overall: Mappi
     for name, colour, line in (("untrained", ORANGE, "--"), ("shuffled", GREEN, "-.")):
         if rows and name in rows[0]:
             axis.plot(at, column(name, name), color=colour, lw=0.9, ls=line)
-    axis.plot(at, column("value", "rate"), color=BLUE, lw=1.2)
+    axis.plot(at, column("value", "rate"), color=BLUE, lw=1.2, marker="o" if len(at) < 8 else "", ms=3)
 
 
 def _lines_key() -> list[Any]:
@@ -381,7 +393,7 @@ def _bits(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
 
 
 def _bits_profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
-    sites = [site for site in table.values("site") if any(row["bases"] for row in table.where(site=site))]
+    sites = _enough(table.rows, "bases")
     if not sites:
         return
     with style():
@@ -390,12 +402,12 @@ def _bits_profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure
         for axes, site in zip(grid, sites, strict=True):
             for axis, strand in zip(axes, "+-", strict=True):
                 rows = table.where(site=site, strand=strand)
-                at = [row["offset"] for row in rows]
                 axis.axhline(0, color=GREY, lw=0.5, ls=":")
-                axis.axvline(0, color=GREY, lw=0.5, ls=":")
+                if _count(axis, rows, "bases", f"{site}, {strand} strand") < _FEW:
+                    continue
+                at = [row["offset"] for row in rows]
                 axis.plot(at, [row["untrained_difference"] for row in rows], color=ORANGE, lw=0.9, ls="--")
                 axis.plot(at, [row["difference"] for row in rows], color=BLUE, lw=1.2)
-                axis.set_title(f"{site}, {strand} strand (n = {max((row['bases'] for row in rows), default=0):,})")
         for axis in grid[-1]:
             axis.set_xlabel("offset from the site, in the gene's direction (bases)")
         figure.supylabel("bits per base - overall", size=8)
@@ -406,7 +418,7 @@ def _bits_profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure
         "How well bases around sites are predicted",
         "Bits per base at each distance from a site less bits per base of all bases. Blue: this model. Orange: the "
         "untrained model. The model reads the forward strand, so that on the reverse strand it meets a gene's end "
-        "first. n: sites.",
+        f"first. n: sites; fewer than {_FEW} are not drawn.",
         figure,
     )
 

@@ -71,9 +71,9 @@ class Finding:
     def sentence(self) -> str:
         """Say it with its numbers."""
         return (
-            f"{self.name}: {self.enrichment:.2f} times the overall density (95 % interval {self.low:.2f} to "
-            f"{self.high:.2f}, p = {self.p:.3g} against shifts); untrained model {self.untrained:.2f}, shuffled "
-            f"sequence {self.shuffled:.2f}; {self.bases:,} bases"
+            f"{self.name}: {self.enrichment:.2f} times as many boundaries per base as in all bases (95 % interval "
+            f"{self.low:.2f} to {self.high:.2f}, p = {self.p:.3g} against shifts); untrained model "
+            f"{self.untrained:.2f}, shuffled sequence {self.shuffled:.2f}; {self.bases:,} bases"
         )
 
 

@@ -90,6 +90,7 @@ def _draw_letters(axis: Any, locus: Locus) -> None:
             size=size,
             family="monospace",
             weight="bold",
+            in_layout=False,
         )
     axis.set_ylim(0, 1)
     _bare(axis, "+ strand")
@@ -203,7 +204,7 @@ def _draw_chunks(axis: Any, what: tuple[int, StageTrack, Locus]) -> None:
     for turn, colour in enumerate((BLUE, PALE)):
         axis.broken_barh(
             boxes[turn::2], (0, 1), facecolor=colour, edgecolor="white", lw=0.3 if len(boxes) < _BOXES / 4 else 0
-        )
+        ).set_in_layout(False)
     axis.set_ylim(0, 1)
     _bare(axis, f"chunks, stage {number}")
 
@@ -240,11 +241,23 @@ def _draw_bits(axis: Any, locus: Locus) -> None:
     axis.set_ylabel(f"bits\nper base{binned}")
 
 
+def _bars(axis: Any, centre: NDArray[np.int64], height: NDArray[np.float64], colours: list[str]) -> None:
+    """Draw bars as one collection; `Axes.bar` takes ten times as long."""
+    from matplotlib.collections import PolyCollection
+
+    left, right, zero = centre - 0.45, centre + 0.45, np.zeros(len(centre))
+    corners = [(left, zero), (left, height), (right, height), (right, zero)]
+    bars = PolyCollection(np.stack([np.stack(c, axis=1) for c in corners], axis=1), facecolors=colours, linewidths=0)
+    bars.set_in_layout(False)
+    axis.add_collection(bars, autolim=False)
+    axis.set_ylim(0, 1.05 * float(height.max(initial=0.0)) or 1.0)
+
+
 def _values(axis: Any, values: NDArray[np.float64], locus: Locus, colours: list[str]) -> str:
     """Draw a bar for each base, or a line of means over bins; return what the label must then add."""
     start, length = locus.interval.start, len(values)
     if length <= _BINS:
-        axis.bar(start + 1 + np.arange(length), np.nan_to_num(values), width=0.9, color=colours, lw=0)
+        _bars(axis, start + 1 + np.arange(length), np.nan_to_num(values), colours)
         return ""
     size = -(-length // _BINS)
     table = np.full((-(-length // size), size), np.nan)

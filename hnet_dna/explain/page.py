@@ -30,11 +30,12 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
     "connect-src data: blob:; base-uri 'none'; form-action 'none'"
 )
+_VERDICT = "verdict"  # a column of the page alone
 # Columns of long tables that the page shows; the file has all.
-_RATES = ("bases", "boundaries", "rate", "enrichment", "enrichment_low", "enrichment_high", "over_shifted", "p",
-          "untrained_enrichment", "shuffled_enrichment")  # fmt: skip
+_RATES = (_VERDICT, "enrichment", "enrichment_low", "enrichment_high", "p", "untrained_enrichment",
+          "shuffled_enrichment", "over_shifted", "bases", "boundaries", "rate")  # fmt: skip
 _SHOWN = {
-    "classes": ("stage", "group", "class", *_RATES),
+    "classes": ("stage", "class", *_RATES, "group"),
     "codons": ("stage", "strand", "codon_position", *_RATES),
 }
 # Tables in the order of the page; others follow by name.
@@ -148,9 +149,19 @@ def _summary(summary: Mapping[str, Any], findings: Sequence[Finding]) -> str:
         "<p>A small p against shifts alone does not show that anything was learned: it says that boundaries follow the "
         "sequence there, which a network that was never trained does too. The untrained model is one model, and its "
         "number has no interval. Standing out is no proof of a function either: classes differ in composition and "
-        "repeats, of which shuffling keeps dinucleotides alone.</p></div></section>"
+        "repeats, of which shuffling keeps dinucleotides alone.</p>" + _too_few(summary["shifts"]) + "</div></section>"
     )
     return "\n".join(parts)
+
+
+def _too_few(shifts: int) -> str:
+    least = 1 / (1 + shifts)
+    if least <= RATE:
+        return ""
+    return (
+        f"<p><strong>{shifts:,} shifts are too few:</strong> p cannot be below {least:.2g}, so that nothing can pass. "
+        "Give --shifts 200.</p>"
+    )
 
 
 _HEADINGS: dict[Verdict, tuple[str, str]] = {
@@ -197,22 +208,16 @@ def _section(table: Table, drawn: Sequence[Figure], findings: Sequence[Finding])
 
 
 def _table(table: Table, findings: Sequence[Finding]) -> str:
-    columns = [name for name in _SHOWN.get(table.name, table.columns) if name in table.columns]
-    text = {name for name in columns if any(isinstance(row[name], str) for row in table.rows)}
-    judged = {finding.row: finding for finding in findings if finding.table == table.name}
-    heads = [(name, name.replace("_", " "), name in text) for name in columns]
-    if judged:
-        heads.append(("verdict", "verdict", True))
+    judged = {finding.row: WORDS[finding.verdict] for finding in findings if finding.table == table.name}
+    columns = [name for name in _SHOWN.get(table.name, table.columns) if name in (*table.columns, _VERDICT)]
+    rows = [{**row, _VERDICT: judged.get(number, "")} for number, row in enumerate(table.rows)]
+    text = {name for name in columns if any(isinstance(row[name], str) for row in rows)}
     head = "".join(
-        f'<th scope="col" aria-sort="none"{_class(is_text)}><button type="button">{escape(label)}</button></th>'
-        for _, label, is_text in heads
+        f'<th scope="col" aria-sort="none"{_class(name in text)}><button type="button">'
+        f"{escape(name.replace('_', ' '))}</button></th>"
+        for name in columns
     )
-    lines = []
-    for number, row in enumerate(table.rows):
-        cells = [_cell(row[name], name in text) for name in columns]
-        if judged:
-            cells.append(_cell(WORDS[judged[number].verdict] if number in judged else "", True))
-        lines.append(f"<tr>{''.join(cells)}</tr>")
+    lines = [f"<tr>{''.join(_cell(row[name], name in text) for name in columns)}</tr>" for row in rows]
     title = escape(_ABOUT.get(table.name, table.name))
     return (
         f'<details open><summary>Table: {len(table.rows):,} rows</summary><div class="wide" tabindex="0" role="region" '
@@ -231,11 +236,11 @@ def _browser_section(shown: Sequence[Shown]) -> str:
     )
     return (
         '<section id="loci"><h2>Genome browser</h2>\n'
-        "<p>One locus for each of the classes that stand out most: the one of median length among those read, whatever "
-        "the model does there. Genes and other features are those of the annotation; a chunk begins where its boundary "
-        "probability is at least 0.5; bits per base are -log2 of the probability that the model gave the base, 2 for a "
-        f"guess among four. The model read from {CONTEXT:,} bases before each locus, forward; outside of the loci "
-        "there is nothing to see.</p>\n"
+        "<p>One locus for each of the first classes in the summary: the one of median length among those read, "
+        "whatever the model does there. Genes and other features are those of the annotation; a chunk begins where "
+        "boundary probability passes 0.5; bits per base are -log2 of the probability that the model gave the base, 2 "
+        f"for a guess among four. The model read from {CONTEXT:,} bases before each locus, forward; outside of the "
+        "loci there is nothing to see.</p>\n"
         f'<p class="screen"><label>Locus <select id="locus" autocomplete="off">{choices}</select></label> '
         '<span id="about-locus" aria-live="polite"></span></p>\n'
         '<div id="browser" class="screen"></div></section>'
