@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -13,6 +14,15 @@ from types import TracebackType
 from typing import Any
 
 _PATIENCE = 120  # seconds; a busy machine may need most of them
+
+
+def _pipe() -> tuple[int, int]:
+    """Return a pipe's ends as descriptors that are none of 3 and 4, which Chromium's are to be."""
+    ends = os.pipe()
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
+    for end in ends:
+        os.close(end)
+    return high[0], high[1]
 
 
 class Chromium:
@@ -26,15 +36,15 @@ class Chromium:
     def __init__(self, profile: Path) -> None:
         self.errors: list[str] = []
         self.requests: list[str] = []
-        read_commands, self._out = os.pipe()
-        self._in, write_answers = os.pipe()
+        read_commands, self._out = _pipe()
+        self._in, write_answers = _pipe()
         command = ["chromium", "--headless=new", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe"]
         command += [f"--user-data-dir={profile}", "--window-size=1200,900", "about:blank"]
         if os.geteuid() == 0:
             command.insert(1, "--no-sandbox")  # without it Chromium refuses to run as root
         script = f'exec "$@" 3<&{read_commands} 4>&{write_answers}'
         self._process = subprocess.Popen(
-            ["sh", "-c", script, "sh", *command],
+            ["bash", "-c", script, "bash", *command],  # sh takes no descriptor over 9
             pass_fds=(read_commands, write_answers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
