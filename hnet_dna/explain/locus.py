@@ -17,7 +17,7 @@ from hnet_dna.errors import UsageError
 from hnet_dna.evaluate.stream import annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import LETTER_BITS, Codes
-from hnet_dna.sequence.interval import Interval, intersection, union
+from hnet_dna.sequence.interval import Interval, intersection
 
 CONTEXT = 4096  # bases read before a locus
 LONGEST = 2_000_000
@@ -114,23 +114,28 @@ def typical(
     repeats: Sequence[Region],
     genome: Genome,
     read: Sequence[Interval],
+    most: int = 6,
 ) -> dict[str, Interval]:
     """Choose one locus for each class: the one of median length among those in what was read.
 
     It is not chosen by what the model does there.
 
     Returns:
-        Loci by class, in the order of the names; classes that the annotation and the repeats do not have are left out.
+        Loci by class, in the order of the names, of the first `most` classes that annotation or repeats have.
     """
     classes = classes_of(features, genome)
-    for name in {region.name or "unnamed" for region in repeats}:
-        classes.setdefault(name, union(r.interval for r in repeats if (r.name or "unnamed") == name))
+    by_name: dict[str, list[Interval]] = {}
+    for region in repeats:
+        by_name.setdefault(region.name or "unnamed", []).append(region.interval)
     found = {}
     for name in names:
+        intervals = classes.get(name) or by_name.get(name, ())
         # A browser tells a contig from a position by the colon.
-        known = [i for i in intersection(classes.get(name, ()), read) if ":" not in i.contig]
+        known = [i for i in intersection(intervals, read) if ":" not in i.contig]
         if known:
             found[name] = sorted(known, key=len)[len(known) // 2]
+        if len(found) == most:
+            break
     return found
 
 

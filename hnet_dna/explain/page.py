@@ -54,12 +54,10 @@ _ABOUT = {
 }
 
 
-def interesting(folder: Path, most: int = 6) -> list[str]:
-    """Return the classes of a report to show loci of: those that stand out first, each once; no codon positions."""
-    names = dict.fromkeys(
-        f.name for f in judge(read_tables(folder)) if f.table == "classes" and f.verdict != "too little"
-    )
-    return list(names)[:most]
+def interesting(folder: Path) -> list[str]:
+    """Return the classes of a report to show loci of, those that stand out most first, each once."""
+    judged = (f for f in judge(read_tables(folder)) if f.table == "classes" and f.verdict != "too little")
+    return list(dict.fromkeys(finding.name for finding in judged))
 
 
 def write_page(folder: Path, shown: Sequence[Shown] = ()) -> Path:

@@ -116,6 +116,7 @@ def test_typical_loci_have_the_median_length(genome: Genome) -> None:
     read = [Interval("c", 0, 100), Interval("c", 290, 500)]
     found = typical(["Alu", "LTR", "other", "none"], features, repeats, genome, read)
     assert found == {"Alu": Interval("c", 300, 310), "LTR": Interval("c", 60, 80), "other": Interval("c", 290, 300)}
+    assert list(typical(["none", "LTR", "Alu", "other"], features, repeats, genome, read, most=2)) == ["LTR", "Alu"]
     assert around(Interval("c", 60, 80), genome) == whole(genome["c"])
 
 
