@@ -14,6 +14,10 @@ from hnet_dna.errors import UsageError
 from . import show
 
 if TYPE_CHECKING:
+    from hnet_dna.data.annotation import Feature
+    from hnet_dna.data.genome import Genome
+    from hnet_dna.data.regions import Region
+    from hnet_dna.explain.reading import Reading
     from hnet_dna.explain.report import Report
     from hnet_dna.model.lm import HNetLM
 
@@ -24,6 +28,9 @@ _SHOWN = ("all", "CDS", "exon", "intron", "five_prime_UTR", "three_prime_UTR", "
 
 
 def explain(
+    report_folder: Annotated[
+        Path | None, typer.Argument(metavar="[REPORT]", help="With --open alone: a report to show.")
+    ] = None,
     genome: Annotated[
         str | None, typer.Option(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")
     ] = None,
@@ -34,17 +41,32 @@ def explain(
     bases: Annotated[int, typer.Option(help="Read about this many bases.", min=2)] = 5_000_000,
     shifts: Annotated[int, typer.Option(help="Random shifts that say what is expected by chance.", min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Decides shifts, shuffled sequence and sampled tiles.", min=0)] = 0,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html too; it needs matplotlib.")] = True,
+    open_: Annotated[bool, typer.Option("--open", help="Show the report in a web browser, until Ctrl-C.")] = False,
 ) -> None:
-    """Measure boundaries by annotation, codon position, repeats and words, and write a folder of tables.
+    """Measure boundaries by annotation, codon position, repeats and words, and write a folder of tables and a page.
 
     Reads what the run held out, where --model is a run on this genome; else the genome, or tiles of it, evenly spaced.
     Each number stands beside those of circularly shifted boundaries, of an untrained model, and of
     dinucleotide-shuffled sequence.
 
-    Example: hnet-dna explain --genome yeast --model run --annotation genes.gff3 --out report
+    Examples: hnet-dna explain --genome yeast --model run --annotation genes.gff3 --out report
+
+    hnet-dna explain --open report
     """
+    if report_folder is not None:
+        if not open_ or any(option is not None for option in (genome, model, annotation, repeats, out)):
+            raise UsageError(f"to show {report_folder}: hnet-dna explain --open {report_folder}, and nothing else")
+        _show(report_folder)
+        return
     if model is None or genome is None or annotation is None or out is None:
         raise UsageError("explain needs --model, --genome, --annotation and --out, the folder to create")
+    if open_ and not page:
+        raise UsageError("--open shows the page; leave out --no-page")
+    if page:
+        from hnet_dna.explain.drawing import need_matplotlib
+
+        need_matplotlib(", or give --no-page for tables alone")
     from hnet_dna.data.annotation import read_features
     from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.regions import read_regions
@@ -84,14 +106,59 @@ def explain(
         }
         report.summary = {**about, **report.summary}
         report.write(folder)
+        if page:
+            show.notes.print("drawing the page")
+            _write_page(folder, loaded, opened, features, regions, reading)
     for stage in report.summary["stages"]:
         show.results.print(_table(report, stage))
     left_out = sum(report.summary["coding_sequences"]["left_out"].values())
     show.results.print(
         f"{report.summary['coding_sequences']['complete']:,} complete coding sequences, {left_out:,} others left out\n"
-        f"Tables and summary: {out}",
+        f"Tables and summary: {out}" + (f"; to read: {out / 'index.html'}" if page else ""),
         soft_wrap=True,
     )
+    if open_:
+        _show(out)
+
+
+def _write_page(
+    folder: Path,
+    model: HNetLM,
+    genome: Genome,
+    features: list[Feature],
+    repeats: list[Region],
+    reading: Reading,
+) -> None:
+    from hnet_dna.explain.browser import Shown
+    from hnet_dna.explain.locus import around, read_locus, typical
+    from hnet_dna.explain.page import interesting, write_page
+
+    chosen = typical(interesting(folder), features, repeats, genome, reading.intervals)
+    write_page(
+        folder,
+        [
+            Shown(name, middle, read_locus(model, genome, around(middle, genome), features))
+            for name, middle in chosen.items()
+        ],
+    )
+
+
+def _show(report: Path) -> None:
+    """Serve a report on the loopback and open it, until the user has had enough."""
+    import threading
+    import webbrowser
+
+    from hnet_dna.explain.serve import serve
+
+    if not (report / "index.html").is_file():
+        raise UsageError(f"{report}: no report with a page; expected a folder written by 'hnet-dna explain --out'")
+    with serve(report) as address:
+        show.notes.print(f"{address}  (Ctrl-C ends)")
+        webbrowser.open(address)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return
 
 
 def _untrained(model: HNetLM) -> HNetLM:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from hnet_dna import __version__
 from hnet_dna.errors import HNetError
 
-from . import demo, doctor, embed, evaluate, explain, export, generate, genome, pretrain, probe, score, segment
+from . import demo, doctor, embed, evaluate, explain, export, generate, genome, plot, pretrain, probe, score, segment
 
 # What a disk or a folder can be at fault for.
 _NO_BUGS = {
@@ -89,6 +89,7 @@ app.command("probe")(probe.probe)
 app.command("predict")(probe.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
+app.command("plot")(plot.plot)
 app.command("generate")(generate.generate)
 app.command("export")(export.export)
 app.command("import")(export.import_)

@@ -1,8 +1,6 @@
-r"""Shows chunks, boundary probability and genes of a demo in igv.js, as a page and as a picture.
+"""Shows chunks, boundary probability and genes of a demo in igv.js, as a page and as a picture.
 
-    npm install igv@3.8.10
-    python pipelines/browser_page.py hnet-dna-demo page --igv node_modules/igv/dist/igv.min.js \
-        --locus chrXV:107,200-107,330 --screenshot docs/igv.png
+    python pipelines/browser_page.py hnet-dna-demo page --locus chrXV:107,200-107,330 --screenshot docs/igv.png
 
 Writes a folder that any web server with Range requests can serve. The picture needs Chromium.
 """
@@ -16,13 +14,7 @@ import os
 import re
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from html import unescape
-from http import HTTPStatus
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +22,8 @@ import pysam
 
 from hnet_dna.data.bundled import bundled_genome
 from hnet_dna.data.fasta import read_fasta
+from hnet_dna.explain.browser import igv
+from hnet_dna.explain.serve import serve
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.tracks.segment import Segmenter
 from hnet_dna.tracks.values import Values
@@ -54,12 +48,12 @@ igv.createBrowser(document.getElementById("browser"), options).then(async browse
 """
 
 
-def write_page(folder: Path, fasta: Path, model: HNetLM, annotation: Path, igv: Path, locus: str) -> None:
+def write_page(folder: Path, fasta: Path, model: HNetLM, annotation: Path, locus: str) -> None:
     """Write FASTA with index, tracks and page into a new folder."""
     folder.mkdir(parents=True)
     shutil.copy(fasta, folder / "genome.fa")
     pysam.faidx(str(folder / "genome.fa"))
-    shutil.copy(igv, folder / "igv.min.js")
+    (folder / "igv.min.js").write_text(igv()[0])
     with Values() as values, (folder / "chunks.bed").open("w") as bed:
         Segmenter(model, bed, plus=values).run(read_fasta(fasta))
         values.write_bigwig(folder / "probability.bw")
@@ -75,47 +69,6 @@ def write_page(folder: Path, fasta: Path, model: HNetLM, annotation: Path, igv: 
     reference = {"id": contig, "fastaURL": "genome.fa", "indexURL": "genome.fa.fai"}
     options = {"reference": reference, "locus": locus, "tracks": tracks, "showNavigation": True}
     (folder / "index.html").write_text(PAGE.replace("OPTIONS", json.dumps(options)))
-
-
-class _RangeHandler(SimpleHTTPRequestHandler):
-    """Serves files and parts of files, which igv.js asks for and Python's own handler does not know."""
-
-    def log_message(self, *arguments: object) -> None:
-        """Stay quiet."""
-
-    def do_GET(self) -> None:
-        """Answer a Range by 206 and that part; anything else as ever."""
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        path = Path(self.translate_path(self.path))
-        if wanted is None or not path.is_file():
-            super().do_GET()
-            return
-        size = path.stat().st_size
-        first, last = int(wanted[1]), min(int(wanted[2] or size - 1), size - 1)
-        if first >= size:
-            self.send_error(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-            return
-        self.send_response(HTTPStatus.PARTIAL_CONTENT)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-        self.send_header("Content-Length", str(last - first + 1))
-        self.end_headers()
-        with path.open("rb") as file:
-            file.seek(first)
-            self.wfile.write(file.read(last - first + 1))
-
-
-@contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Serve a folder on the loopback; yield its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_RangeHandler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/index.html"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def chromium(*arguments: str) -> str:
@@ -140,13 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A page with igv.js.")
     parser.add_argument("demo", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--igv", type=Path, required=True)
     parser.add_argument("--locus", default="chrXV:107,200-107,330")
     parser.add_argument("--screenshot", type=Path)
     options = parser.parse_args()
     (fasta,) = options.demo.glob("chr*.fa")
     model = HNetLM.from_pretrained(options.demo / "run").eval()
-    write_page(options.out, fasta, model, bundled_genome().annotation, options.igv, options.locus)
+    write_page(options.out, fasta, model, bundled_genome().annotation, options.locus)
     if options.screenshot:
         with serve(options.out) as url:
             chromium(f"--screenshot={options.screenshot.resolve()}", "--window-size=1200,480", url)

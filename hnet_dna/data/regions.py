@@ -1,20 +1,21 @@
-"""Reads BED files of regions, 0-based and half-open as BED is.
+"""Reads regions: BED files, 0-based and half-open as BED is, and single ones as people write them.
 
-Accepted: 3 columns or more, separated by tabs or blanks, CRLF, comments, blank lines, `track` and `browser` lines.
-Refused with file and line: coordinates that are no integers, start after end, an end past the contig, an unknown
+Accepted in BED: 3 columns or more, separated by tabs or blanks, CRLF, comments, blank lines, `track` and `browser`
+lines. Refused with file and line: coordinates that are no integers, start after end, an end past the contig, an unknown
 contig.
 """
 
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.names import unknown_contig
-from hnet_dna.errors import SequenceError
+from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.sequence.interval import Interval
 
 
@@ -63,6 +64,28 @@ def read_regions(path: Path, genome: Genome) -> list[Region]:
     if not regions:
         raise SequenceError(f"{path}: no region in this BED file")
     return regions
+
+
+def parse_region(text: str, genome: Genome) -> Interval:
+    """Read a region as samtools and genome browsers write it, `chr2:1,001-2,000`: 1-based, both ends included.
+
+    Raises:
+        UsageError: not of this form, or it ends before it starts.
+        SequenceError: the genome lacks the contig, or the contig ends before the region does.
+    """
+    found = re.fullmatch(r"(.+):([\d,]*\d)-([\d,]*\d)", text)
+    wanted = "expected contig:start-end, counted from 1, both ends included, such as chr2:1,001-2,000"
+    if found is None:
+        raise UsageError(f"region {text!r}: {wanted}")
+    name, start, end = found[1], *(int(number.replace(",", "")) for number in found.groups()[1:])
+    if not 1 <= start <= end:
+        raise UsageError(f"region {text!r}: start {start:,}, end {end:,}; {wanted}")
+    length = genome[name].length
+    if end > length:
+        raise SequenceError(
+            f"region {text!r} ends past the contig: {name} has {length:,} bases in {genome.source.name}"
+        )
+    return Interval(name, start - 1, end)
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

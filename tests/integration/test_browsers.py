@@ -56,11 +56,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, script: ModuleType, model: HN
     folder = tmp_path_factory.mktemp("browser")
     genome = Genome.open(shutil.copy(bundled_genome().fasta, folder / "yeast.fa.gz"))
     fasta = write_fasta(folder / "chrI.fa", {"chrI": to_text(genome.codes(Interval("chrI", 0, LENGTH)))})
-    igv = NODE_MODULES / "igv" / "dist" / "igv.min.js"
-    if not igv.exists():
-        igv = folder / "igv.min.js"
-        igv.write_text("")
-    script.write_page(folder / "page", fasta, model, bundled_genome().annotation, igv, "chrI:1,800-2,400")
+    script.write_page(folder / "page", fasta, model, bundled_genome().annotation, "chrI:1,800-2,400")
     return folder / "page"
 
 
@@ -70,7 +66,6 @@ def expected(page: Path, model: HNetLM) -> list[Bases]:
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-@pytest.mark.skipif(not (NODE_MODULES / "igv").exists(), reason="igv is not installed in .ci-node")
 def test_igv_shows_the_tracks_at_their_places(script: ModuleType, page: Path, expected: list[Bases]) -> None:
     with script.serve(page) as url:
         seen = script.features_seen(url)

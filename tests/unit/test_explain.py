@@ -409,7 +409,7 @@ def test_command(cli: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "repeats.bed").write_text("c\t600\t700\tLINE\nc\t650\t720\tLINE\nd\t0\t50\tSINE\n")
     lively_model(small_config()).float().save_pretrained(tmp_path / "model")
     command = ["explain", "--genome", fasta, "--model", tmp_path / "model", "--annotation", tmp_path / "genes.gff3"]
-    command += ["--repeats", tmp_path / "repeats.bed", "--shifts", 5, "--out", tmp_path / "report"]
+    command += ["--repeats", tmp_path / "repeats.bed", "--shifts", 5, "--no-page", "--out", tmp_path / "report"]
     result = cli(*command)
     assert result.exit_code == 0, result.output
     assert "2 complete coding sequences, 0 others left out" in result.stdout
@@ -430,6 +430,7 @@ def test_command(cli: Callable[..., Result], tmp_path: Path) -> None:
     assert len(tables["codons"]) == 2 * 6
     assert len(tables["profiles"]) == 2 * 5 * 3 * 101
     assert summary["coding_sequences"] == {"complete": 2, "left_out": {}}
+    assert not (tmp_path / "report" / "index.html").exists()
     again = cli(*command)
     assert again.exit_code == 2
     assert "exists already" in one_line_error(again)

@@ -1,0 +1,52 @@
+"""`hnet-dna plot`: one picture of a locus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hnet_dna.errors import UsageError
+
+from . import show
+
+
+def plot(
+    region: Annotated[
+        str, typer.Argument(help="contig:start-end, counted from 1, both ends included, as samtools has it.")
+    ],
+    genome: Annotated[
+        str | None, typer.Option(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
+    annotation: Annotated[Path | None, typer.Option(help="GFF3, GTF or BED: genes and other features.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Picture to write: .png, .svg or .pdf.")] = None,
+) -> None:
+    """Draw a locus: letters, genes, chunks by stage, boundary probability, bits per base.
+
+    Chunks, probability and bits are those of the forward reading, which begins up to 4,096 bases before the region.
+
+    Example: hnet-dna plot chrXV:107,201-107,330 --genome yeast --model run --annotation genes.gff3 --out locus.svg
+    """
+    if genome is None or model is None or out is None:
+        raise UsageError("plot needs --genome, --model and --out, the picture to write")
+    from hnet_dna.explain.drawing import check_format, need_matplotlib, save
+
+    check_format(out)
+    need_matplotlib()
+    from hnet_dna.data.annotation import read_features
+    from hnet_dna.data.fetch import open_genome
+    from hnet_dna.data.regions import parse_region
+    from hnet_dna.explain.locus import read_locus
+    from hnet_dna.explain.locus_figure import draw_locus
+    from hnet_dna.model.lm import HNetLM
+
+    opened = open_genome(genome)
+    interval = parse_region(region, opened)
+    features = read_features(annotation, opened) if annotation else []
+    loaded = show.on_device(HNetLM.from_pretrained(model))
+    show.say_if_windowed(loaded)
+    locus = read_locus(loaded, opened, interval, features)
+    title = f"{interval}  ({opened.source.name}, model {model.name or model})"
+    save(draw_locus(locus, title), out)

@@ -1,0 +1,183 @@
+"""A report's page in headless Chromium, and how it is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chromium import Chromium
+from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from hnet_dna_cli.main import app
+from typer.testing import CliRunner, Result
+
+from hnet_dna.data.annotation import read_features
+from hnet_dna.data.genome import Genome
+from hnet_dna.data.regions import parse_region
+from hnet_dna.explain.locus import Locus, read_locus
+from hnet_dna.explain.serve import serve
+
+LENGTH = 12_000
+GENES = [(1000 * i + 401, 1000 * i + 700, "+-"[i % 2], f"G {i}") for i in range(1, 11)]  # 1-based, both ends
+
+
+@dataclass(frozen=True)
+class Made:
+    """A report of a model that knows nothing, and the locus that its page shows first, read anew."""
+
+    folder: Path
+    locus: Locus
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("page")
+    fasta = write_fasta(folder / "g.fa", {"c": random_dna(LENGTH)})
+    lines = [
+        f"c\tx\t{kind}\t{start}\t{end}\t.\t{strand}\t{phase}\tID={kind}{start};Name={name}\n"
+        for start, end, strand, name in GENES
+        for kind, phase in (("gene", "."), ("CDS", "0"))
+    ]
+    (folder / "genes.gff3").write_text("".join(lines))
+    model = lively_model(small_config()).float()
+    model.save_pretrained(folder / "model")
+    command = ["explain", "--genome", fasta, "--model", folder / "model", "--annotation", folder / "genes.gff3"]
+    command += ["--shifts", "20", "--out", folder / "report"]
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    assert f"to read: {folder / 'report' / 'index.html'}" in result.stdout
+    genome = Genome.open(fasta)
+    about = re.search(r'"about": "in (c:[\d,]+-[\d,]+), ', (folder / "report" / "index.html").read_text())
+    assert about is not None
+    interval = parse_region(about[1], genome)
+    return Made(folder / "report", read_locus(model, genome, interval, read_features(folder / "genes.gff3", genome)))
+
+
+@pytest.fixture
+def page(made: Made, tmp_path: Path) -> Iterator[Chromium]:
+    """The page as a file on disk, with its browser at work."""
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed")
+    with Chromium(tmp_path) as chromium:
+        chromium.open((made.folder / "index.html").as_uri())
+        chromium.wait("window.browser !== undefined")
+        yield chromium
+        assert chromium.errors == []
+        assert chromium.requests == [(made.folder / "index.html").as_uri()]
+
+
+def test_browser_shows_what_the_model_says(page: Chromium, made: Made) -> None:
+    interval = made.locus.interval
+
+    def seen(track: str) -> list[list[object]]:
+        place = f"'c', {interval.start}, {interval.end}, 0.1"  # bases per pixel: no zoom level
+        found: str = page.value(
+            f"window.browser.findTracks('name', {track!r})[0].getFeatures({place})"
+            ".then(found => JSON.stringify(found.map(f => [f.start, f.end, f.value ?? f.name, f.color ?? null])))"
+        )
+        return sorted(json.loads(found))
+
+    bits = np.array([value for _, _, value, _ in seen("bits per base")], dtype=float)
+    np.testing.assert_allclose(bits, made.locus.bits, atol=1e-3)
+    for number, stage in enumerate(made.locus.stages):
+        chunks = seen(f"chunks, stage {number}")
+        assert [line[:2] for line in chunks] == np.stack([stage.start, stage.end], axis=1).tolist()
+        assert {line[3] for line in chunks} == {"rgb(0,114,178)", "rgb(156,196,222)"}
+        known = np.flatnonzero(~np.isnan(stage.prob))
+        probabilities = seen(f"boundary probability, stage {number}")
+        assert [line[0] for line in probabilities] == (known + interval.start).tolist()
+        np.testing.assert_allclose([float(str(p[2])) for p in probabilities], stage.prob[known], atol=1e-3)
+    genes = [[s - 1, e, name.replace(" ", "_")] for s, e, _, name in GENES if e > interval.start and s <= interval.end]
+    assert genes
+    assert [line[:3] for line in seen("genes")] == genes
+    letters = page.value(f"window.browser.genome.getSequence('c', {interval.start}, {interval.end})")
+    assert letters == random_dna(LENGTH)[interval.start : interval.end]
+
+
+def test_loci_and_tables_by_keyboard(page: Chromium) -> None:
+    before = page.value("window.browser.currentLoci()")
+    page.value("document.getElementById('locus').focus()")
+    page.press("ArrowDown", 40)
+    page.wait(f"JSON.stringify(window.browser.currentLoci()) !== {json.dumps(json.dumps(before))}")
+    assert page.value("document.getElementById('about-locus').textContent").startswith("in c:")
+
+    def column(name: str) -> list[str]:
+        """Sort the table of classes by a column and return what it then holds, from the top."""
+        head = f"[...document.querySelectorAll('#classes th')].find(th => th.textContent === {name!r})"
+        page.value(f"{head}.querySelector('button').focus()")
+        page.press("Enter", 13, "\r")
+        found: list[str] = page.value(
+            f"[...document.querySelectorAll('#classes tbody tr')].map(tr => tr.cells[{head}.cellIndex])"
+            ".map(td => td.dataset.value ?? td.textContent)"
+        )
+        return found
+
+    for rises in (False, True):  # numbers fall first
+        values = column("enrichment")
+        known = [float(value) for value in values if value]
+        assert len(set(known)) > 3
+        assert known == sorted(known, reverse=not rises)
+        assert values[len(known) :] == [""] * (len(values) - len(known))
+    for falls in (False, True):  # words rise first
+        names = column("class")
+        assert names == sorted(names, key=str.casefold, reverse=falls)
+    assert page.value("document.querySelectorAll('#classes th[aria-sort=descending]').length") == 1
+
+
+def test_page_is_whole(made: Made) -> None:
+    text = (made.folder / "index.html").read_text()
+    assert len(text) < 4_000_000
+    assert "default-src 'none'" in text.replace("&#x27;", "'")
+    links = set(re.findall(r'href="([^"#]+)"', text)) - {"data:,"}
+    assert links == {path.name for path in made.folder.glob("*.tsv")}
+    anchors = re.findall(r'href="#([^"]+)"', text)
+    assert all(f'id="{anchor}"' in text for anchor in anchors)
+    assert text.count("<figure>") == text.count("<figcaption>") == text.count('<img alt="') > 8
+    assert "Permission is hereby granted" in text  # igv.js's licence goes with it
+
+
+def test_serve_gives_ranges(made: Made) -> None:
+    whole = (made.folder / "classes.tsv").read_bytes()
+
+    def get(address: str, wanted: str) -> tuple[int, bytes]:
+        request = urllib.request.Request(address, headers={"Range": wanted})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read()
+
+    with serve(made.folder) as address:
+        assert address.startswith("http://127.0.0.1:")
+        table = address.replace("index.html", "classes.tsv")
+        assert get(table, "bytes=3-10") == (206, whole[3:11])
+        assert get(table, "bytes=5-") == (206, whole[5:])
+        assert get(table, "bytes=9-3") == (200, whole)
+        with pytest.raises(urllib.error.HTTPError, match="416"):
+            get(table, f"bytes={len(whole)}-")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(address.replace("index.html", "../model/config.json"), "bytes=0-1")
+
+
+def test_open(made: Made, cli: Callable[..., Result], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hnet_dna_cli", "explain", "--open", str(made.folder)]
+    environment = {**os.environ, "BROWSER": "true"}  # a browser that does nothing
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as shown:
+        assert shown.stderr is not None
+        address = shown.stderr.readline().split()[0]
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert answer.read() == (made.folder / "index.html").read_bytes()
+        shown.send_signal(signal.SIGINT)
+        assert shown.communicate(timeout=60)[0] == ""
+    assert shown.returncode == 0
+    assert "no report with a page" in one_line_error(cli("explain", "--open", tmp_path))
+    assert "and nothing else" in one_line_error(cli("explain", made.folder))
+    assert "and nothing else" in one_line_error(cli("explain", made.folder, "--open", "--out", tmp_path))
