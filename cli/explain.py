@@ -28,7 +28,9 @@ def explain(
         str | None, typer.Option(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
-    annotation: Annotated[Path | None, typer.Option(help="GFF3 or GTF with genes; a BED gives classes alone.")] = None,
+    annotation: Annotated[
+        Path | None, typer.Option(help="GFF3, GTF or GenBank with genes; a BED gives classes alone.")
+    ] = None,
     repeats: Annotated[Path | None, typer.Option(help="BED of repeats, class in column 4.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to create.")] = None,
     bases: Annotated[int, typer.Option(help="Read about this many bases.", min=2)] = 5_000_000,

@@ -109,10 +109,21 @@ def shuffled_pieces(genome: Genome, stretches: Iterable[Interval], seed: int) ->
         yield Piece(stretch.contig, stretch.start, codes, uracils=0)
 
 
+def _run_files(model: Path) -> list[Path]:
+    """Return where run.json may be: in the folder, or in the run whose best model or checkpoint the folder is."""
+    here = model.resolve()
+    places = [here]
+    if here.name == "best":
+        places.append(here.parent)
+    elif here.parent.name == "checkpoints":
+        places.append(here.parent.parent)
+    return [place / _RUN_FILE for place in places]
+
+
 def _held_out(genome: Genome, model: Path) -> list[Interval]:
     """Return what the run in a folder held out, if it is a run on this genome."""
-    path = model / _RUN_FILE
-    if not path.is_file():
+    path = next((path for path in _run_files(model) if path.is_file()), None)
+    if path is None:
         return []
     try:
         data = json.loads(path.read_text())["data"]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.data.annotation import Feature, classes_of
-from hnet_dna.data.genes import Site, coding_sequences, sites
+from hnet_dna.data.genes import Site, coding_sequences, derived_genes, directed_genes, sites
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.data.regions import Region
@@ -116,6 +116,8 @@ def explain(
     axis = Axis(reading.stretches(genome))
     read = _Read(model, untrained, genome, reading, axis, seed, on_progress)
     codes = axis.codes(genome)
+    derived = derived_genes(features)
+    features = [*features, *derived]
     codings, left_out = coding_sequences(features)
     places = sites(features, codings)
     classes = ClassRates(axis, _classes(axis, codes, genome, features, repeats))
@@ -169,6 +171,7 @@ def explain(
         "shifts": shifts,
         "seed": seed,
         "promoter_bases": PROMOTER,
+        "genes": {"lines": sum(f.kind == "gene" for f in features) - len(derived), "derived": len(derived)},
         "coding_sequences": {"complete": len(codings), "left_out": left_out},
         "sites": {name: len(found) for name, found in places.items()},
         "edges_read": {name: len(found) for name, found in edges.items()},
@@ -296,11 +299,11 @@ def _classes(
 def promoters(features: Iterable[Feature], genome: Genome) -> list[Interval]:
     """Return the `PROMOTER` bases before each gene in its direction, disjoint; they may lie in other genes."""
     windows = []
-    for feature in features:
+    for feature in directed_genes(features):
         gene = feature.interval
-        if feature.kind == "gene" and feature.strand == "+":
+        if feature.strand == "+":
             windows.append(Interval(gene.contig, max(gene.start - PROMOTER, 0), gene.start))
-        elif feature.kind == "gene" and feature.strand == "-":
+        else:
             length = genome[gene.contig].length
             windows.append(Interval(gene.contig, gene.end, min(gene.end + PROMOTER, length)))
     return union(windows)

@@ -398,6 +398,9 @@ def test_what_is_read(tmp_path: Path) -> None:
     run = {"data": {"contigs": contigs, "split": split}}
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert choose(genome, tmp_path, 5000, 0).intervals == (Interval("b", 100, 900),)
+    for part in ("best", "checkpoints/step-00000001"):
+        assert choose(genome, tmp_path / part, 5000, 0).intervals == (Interval("b", 100, 900),)
+    assert choose(genome, tmp_path / "other", 20_000, 0).intervals == everything.intervals
     contigs["b"]["md5"] = "other"
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert choose(genome, tmp_path, 20_000, 0).intervals == everything.intervals
