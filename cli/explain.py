@@ -37,11 +37,11 @@ def explain(
     shifts: Annotated[int, typer.Option(help="Random shifts that say what is expected by chance.", min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Decides shifts, shuffled sequence and sampled tiles.", min=0)] = 0,
 ) -> None:
-    """Measure boundaries by annotation, codon position, repeats and words, and write a folder of tables.
+    """Measure boundaries and bits by annotation, codon position, repeats and words, and write a folder of tables.
 
     Reads what the run held out, where --model is a run on this genome; else the genome, or tiles of it, evenly spaced.
     Each number stands beside those of circularly shifted boundaries, of an untrained model, and of
-    dinucleotide-shuffled sequence.
+    dinucleotide-shuffled sequence. Samples are read again with random edits and single variants, beside k-mers.
 
     Example: hnet-dna explain --genome yeast --model run --annotation genes.gff3 --out report
     """

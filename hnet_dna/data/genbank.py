@@ -44,16 +44,6 @@ def read_genbank(path: Path, genome: Genome) -> Iterator[Feature]:
             yield from _lines(f"{path}: record {record.id}: {feature.type}", genome, contig, feature, number)
 
 
-class _Counted(io.StringIO):
-    """Text that knows how many of its lines have been read."""
-
-    line = 0
-
-    def readline(self, size: int | None = -1, /) -> str:
-        self.line += 1
-        return super().readline(-1 if size is None else size)
-
-
 def _records(path: Path) -> Iterator[Any]:
     try:
         from Bio import SeqIO
@@ -61,8 +51,9 @@ def _records(path: Path) -> Iterator[Any]:
         raise SequenceError(
             f"{path}: reading GenBank needs Biopython; install it with: pip install 'hnet-dna[genbank]', or give GFF3"
         ) from None
-    text = _Counted(read_text(path, "a GenBank file"))
-    records = SeqIO.parse(text, "genbank")
+    text = io.StringIO(read_text(path, "a GenBank file"))
+    parser: Any = SeqIO  # typed in part
+    records = parser.parse(text, "genbank")
     last = None
     while True:
         after = f" after record {last}" if last else ""
@@ -71,7 +62,8 @@ def _records(path: Path) -> Iterator[Any]:
             try:
                 record = next(records, None)
             except (ValueError, AssertionError) as error:
-                raise SequenceError(f"{path}: line {text.line}{after}: not GenBank's format: {error}") from None
+                line = text.getvalue().count("\n", 0, text.tell())
+                raise SequenceError(f"{path}: line {line}{after}: not GenBank's format: {error}") from None
         if record is None:
             break
         last = record.id
@@ -88,10 +80,11 @@ def _records(path: Path) -> Iterator[Any]:
 
 
 def _contig(path: Path, genome: Genome, record: Any) -> str:
-    names = dict.fromkeys([record.id, *record.annotations.get("accessions", ()), record.name])
+    names: list[str] = [record.id, *record.annotations.get("accessions", ()), record.name]
     contig = next((name for name in names if name in genome), None)
     if contig is None:
-        raise SequenceError(f"{path}: record {_told(genome, names)}")
+        unknown = unknown_contig(names[0], genome.contigs, genome.source.name, asked=names)
+        raise SequenceError(f"{path}: record {record.id}: {unknown}")
     length = genome[contig].length
     if len(record.seq) != length:
         raise SequenceError(
@@ -99,10 +92,6 @@ def _contig(path: Path, genome: Genome, record: Any) -> str:
             f"{length:,}; is it the same assembly?"
         )
     return contig
-
-
-def _told(genome: Genome, names: dict[str, None]) -> str:
-    return f"{next(iter(names))}: {unknown_contig(next(iter(names)), genome.contigs, genome.source.name, asked=names)}"
 
 
 def _lines(where: str, genome: Genome, contig: str, feature: Any, number: int) -> Iterator[Feature]:

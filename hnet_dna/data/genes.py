@@ -16,6 +16,7 @@ from hnet_dna.data.feature import GENES, Feature
 from hnet_dna.sequence.interval import Interval, difference, overlapping, union
 
 MIN_INTRON = 4  # bases; shorter gaps between exons are how files write frameshifts
+_DEEPEST = 4  # levels of Parent between a part and its gene
 _PARTS = {"exon", "CDS", "start_codon", "stop_codon", "five_prime_UTR", "three_prime_UTR", "UTR", "five_prime_utr",
           "three_prime_utr"}  # fmt: skip
 _GTF = re.compile(r'\s*\w+\s+"')
@@ -146,7 +147,10 @@ def derived_genes(features: Iterable[Feature]) -> list[Feature]:
     extents: dict[tuple[str, str, str], list[Interval]] = {}
     for (contig, strand, transcript), found in lines.items():
         extent = Interval(contig, min(i.start for i in found), max(i.end for i in found))
-        extents.setdefault((contig, strand, gene_of.get((contig, transcript), transcript)), []).append(extent)
+        gene = transcript
+        for _ in range(_DEEPEST):  # a miRNA is part of a primary transcript, which is part of a gene
+            gene = gene_of.get((contig, gene), gene)
+        extents.setdefault((contig, strand, gene), []).append(extent)
     return [Feature("gene", gene, strand) for (_, strand, _), found in extents.items() for gene in union(found)]
 
 

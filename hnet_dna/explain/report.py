@@ -154,8 +154,9 @@ def explain(
     stages = []
     for stage, positions in enumerate(found.model.boundaries):
         agreement = Agreement(axis, found.reverse[stage], DISTANCES)
-        measures = (classes, codons, profiles, precision, recall, agreement)
-        statistics = [*(partial(value, measure) for measure in measures), words.log_odds]
+        measures: tuple[Measure, ...] = (classes, codons, profiles, precision, recall, agreement)
+        statistics: list[Callable[[Positions], Values]] = [partial(value, measure) for measure in measures]
+        statistics.append(words.log_odds)
         told = f"shifting boundaries of stage {stage}"
         by_chance = shifted(axis, positions, statistics, shifts, seed, partial(_tell, on_progress, told, shifts))
         row = _Rows(stage, positions, found.untrained.boundaries[stage], found.shuffled.boundaries[stage])
@@ -341,8 +342,8 @@ def _robustness(
 
 
 def _kmers(words: motifs.Words, row: _Rows, by_chance: Shifted) -> list[Row]:
-    columns = (by_chance.mean, by_chance.low, by_chance.high, by_chance.p, by_chance.p_of_all)
-    columns += (words.log_odds(row.untrained),)
+    columns = [by_chance.mean, by_chance.low, by_chance.high, by_chance.p, by_chance.p_of_all]
+    columns.append(words.log_odds(row.untrained))
     return [
         (row.stage, w.rank, w.text, w.boundaries, w.count, w.log_odds, *(float(column[w.row]) for column in columns))
         for w in words.listed(row.positions)

@@ -123,19 +123,25 @@ def rows(
         [edit(codes, kind, at, random) for codes, at in zip(clean, places, strict=True)]
         for kind, _, clean, places in plan
     ]
-    found = []
+    told: dict[bool, list[tuple[Any, ...]]] = {False: [], True: []}
+    counted: dict[bool, list[Values]] = {False: [], True: []}
     for number, (name, segmentation) in enumerate(segmentations.items()):
-        before = {"random": list(segmentation(windows)), "single": list(segmentation(singles))}
+        before = {False: list(segmentation(windows)), True: list(segmentation(singles))}
         for index, ((kind, rate, _, places), edited) in enumerate(zip(plan, edits, strict=True)):
+            single = rate == "single"
             after = list(segmentation([e.codes for e in edited]))
-            compared = list(zip(before["single" if rate == "single" else "random"], after, edited, places, strict=True))
-            for within in WITHIN if rate == "single" else (None,):
+            compared = list(zip(before[single], after, edited, places, strict=True))
+            for within in WITHIN if single else (None,):
                 for stage in range(stages):
-                    sums = np.array([_sums(*each, stage, within) for each in compared]).reshape(-1, _SUMS)
-                    row = _row(sums, predicts=bool(after) and after[0].bits is not None)
-                    count = sum(map(len, places))
-                    found.append((stage, name, kind, rate, np.nan if within is None else within, count, *row))
+                    told[single].append((stage, name, kind, rate, within or np.nan, sum(map(len, places))))
+                    sums = [_sums(*each, stage, within) for each in compared]
+                    counted[single].append(np.array(sums, dtype=np.float64).reshape(-1, _SUMS))
             on_windows((number + (index + 1) / len(plan)) / len(segmentations))
+    found = [
+        (*names, *row)
+        for single in (False, True)
+        for names, row in zip(told[single], _summaries(counted[single]), strict=True)
+    ]
     return sorted(found, key=lambda row: row[0])
 
 
@@ -217,17 +223,17 @@ def _sums(
     return (*counts, len(unedited), float(after.bits[unedited].sum()), float(before.bits[source[unedited]].sum()))
 
 
-def _row(sums: Values, predicts: bool) -> tuple[Any, ...]:
-    """Return borders, boundaries and the rates that come from the sums (sequences, 7)."""
-    total = sums.sum(axis=0)
-    borders, boundaries = int(total[0]), int(total[1])
-    rates = _rates(total[None])[0]
-    low, high = np.full((2, len(rates)), np.nan)
-    if len(sums) > 1:
-        low, high = percentiles(_rates(resampled(sums)))
-    kept, chance, gained, bits, clean, more = rates.tolist()
-    row = (borders, boundaries, kept, float(low[0]), float(high[0]), chance, gained)
-    return (*row, bits, clean, more, float(low[5]), float(high[5])) if predicts else (*row, *[np.nan] * 5)
+def _summaries(counted: Sequence[Values]) -> Iterator[tuple[Any, ...]]:
+    """Yield the columns that come from sums (sequences, 7), of the same sequences each, resampled together."""
+    draws = resampled(np.concatenate(counted, axis=1)) if len(counted[0]) > 1 else None
+    for index, sums in enumerate(counted):
+        total = sums.sum(axis=0)
+        kept, chance, gained, *bits, added = _rates(total[None])[0].tolist()
+        of_kept, of_added = [np.nan] * 2, [np.nan] * 2
+        if draws is not None:
+            low, high = percentiles(_rates(draws[:, index * _SUMS : (index + 1) * _SUMS]))
+            of_kept, of_added = [float(low[0]), float(high[0])], [float(low[-1]), float(high[-1])]
+        yield int(total[0]), int(total[1]), kept, *of_kept, chance, gained, *bits, added, *of_added
 
 
 def _rates(totals: Values) -> Values:

@@ -524,8 +524,8 @@ def test_bits_by_codon_position_and_around_sites() -> None:
     }
     profiles = Profiles(axis, {"start codon": [*SITES["start codon"], Site("c", 3, "+")]})
     found = {row[:3]: row[3:] for row in profile_rows(axis, bits, np.full(axis.size, 5.0), profiles)}
-    for strand, offset, bases, rate in (("-", 0, 1, 1.0), ("-", 2, 1, 3.0), ("+", 2, 2, 2.5), ("both", 0, 3, 4 / 3)):
-        assert found["start codon", strand, offset][:2] == (bases, pytest.approx(rate))
+    for strand, offset, count, rate in (("-", 0, 1, 1.0), ("-", 2, 1, 3.0), ("+", 2, 2, 2.5), ("both", 0, 3, 4 / 3)):
+        assert found["start codon", strand, offset][:2] == (count, pytest.approx(rate))
     # 1, 1, 2 have a standard error of 1 / 3
     assert found["start codon", "both", 0][2:4] == pytest.approx((4 / 3 - 1.96 / 3, 4 / 3 + 1.96 / 3))
     assert found["start codon", "both", 0][4] == pytest.approx(4 / 3 - overall(axis, bits))

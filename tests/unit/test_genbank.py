@@ -144,6 +144,7 @@ def test_over_the_origin_of_a_circle(genome: Genome, tmp_path: Path) -> None:
         (record() + record("d.1").partition("     CDS")[0], "line 4[0-9] after record c.1: not GenBank's format"),
         ("nothing\n", "no record in this file"),
     ],
+    ids=["contig", "length", "past the end", "location", "unknown end", "codon_start", "cut short", "empty"],
 )
 def test_refused(text: str, message: str, genome: Genome, tmp_path: Path) -> None:
     with pytest.raises(SequenceError, match=message):
@@ -185,3 +186,6 @@ def test_derived_genes_join_transcripts_that_name_the_same_gene() -> None:
         Feature("CDS", Interval("c", 0, 9), "+", 0, "ID=x;Parent=t,u"),
     ]
     assert [gene.interval for gene in derived_genes(of_parent)] == [Interval("c", 0, 90)]
+    nested = [Feature("miRNA", Interval("c", 60, 70), "+", None, "ID=m;Parent=p")]
+    nested += [Feature("primary_transcript", Interval("c", 50, 90), "+", None, "ID=p;Parent=g")]
+    assert [gene.interval for gene in derived_genes(nested)] == [Interval("c", 50, 90)]
