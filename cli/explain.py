@@ -88,6 +88,9 @@ def explain(
         report.write(folder)
     for stage in report.summary["stages"]:
         show.results.print(_table(report, stage))
+        show.results.print(_kept(report, stage["stage"]))
+    if derived := report.summary["genes"]["derived"]:
+        show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
     left_out = sum(report.summary["coding_sequences"]["left_out"].values())
     show.results.print(
         f"{report.summary['coding_sequences']['complete']:,} complete coding sequences, {left_out:,} others left out\n"
@@ -130,6 +133,23 @@ def _table(report: Report, stage: dict[str, Any]) -> Table:
             _number(row["untrained_enrichment"]),
             _number(row["shuffled_enrichment"]),
         )
+    return table
+
+
+def _kept(report: Report, stage: int) -> Table:
+    """Build the table of boundaries kept under edits: at a rate of 1 %, and within 64 bases after a single one."""
+    shown = [(kind, rate) for rate in (0.01, "single") for kind in ("substitution", "insertion", "deletion")]
+    rows = {
+        (r["segmentation"], r["edit"], r["rate"]): r["kept"]
+        for r in report.rows("robustness")
+        if r["stage"] == stage and (math.isnan(r["within"]) or r["within"] == 64)
+    }
+    table = Table(title=f"Stage {stage}: % of boundaries kept")
+    table.add_column("")
+    for kind, rate in shown:
+        table.add_column(f"{kind} {rate}" if rate == "single" else f"{kind}s {rate:.0%}", justify="right")
+    for name in dict.fromkeys(name for name, _, _ in rows):
+        table.add_row(name, *(_number(100 * rows[name, kind, rate]) for kind, rate in shown))
     return table
 
 
