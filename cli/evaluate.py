@@ -26,7 +26,7 @@ def evaluate(
     ] = "",
     regions: Annotated[str, typer.Option(help="BED; use nothing outside these regions.")] = "",
     annotation: Annotated[
-        Path | None, typer.Option(help="GFF3, GTF or BED (class in column 4): report on its classes too.")
+        Path | None, typer.Option(help="GFF3, GTF, GenBank or BED (class in column 4): report on its classes too.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

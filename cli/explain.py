@@ -35,7 +35,9 @@ def explain(
         str | None, typer.Option(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
-    annotation: Annotated[Path | None, typer.Option(help="GFF3 or GTF with genes; a BED gives classes alone.")] = None,
+    annotation: Annotated[
+        Path | None, typer.Option(help="GFF3, GTF or GenBank with genes; a BED gives classes alone.")
+    ] = None,
     repeats: Annotated[Path | None, typer.Option(help="BED of repeats, class in column 4.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to create.")] = None,
     bases: Annotated[int, typer.Option(help="Read about this many bases.", min=2)] = 5_000_000,
@@ -44,11 +46,11 @@ def explain(
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html too; it needs matplotlib.")] = True,
     open_: Annotated[bool, typer.Option("--open", help="Show the report in a web browser, until Ctrl-C.")] = False,
 ) -> None:
-    """Measure boundaries by annotation, codon position, repeats and words, and write a folder of tables and a page.
+    """Measure boundaries and bits by annotation, codon position, repeats and words; write tables and a page.
 
     Reads what the run held out, where --model is a run on this genome; else the genome, or tiles of it, evenly spaced.
     Each number stands beside those of circularly shifted boundaries, of an untrained model, and of
-    dinucleotide-shuffled sequence.
+    dinucleotide-shuffled sequence. Samples are read again with random edits and single variants, beside k-mers.
 
     Examples: hnet-dna explain --genome yeast --model run --annotation genes.gff3 --out report
 
@@ -111,6 +113,9 @@ def explain(
             _write_page(folder, loaded, opened, features, regions, reading)
     for stage in report.summary["stages"]:
         show.results.print(_table(report, stage))
+        show.results.print(_kept(report, stage["stage"]))
+    if derived := report.summary["genes"]["derived"]:
+        show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
     left_out = sum(report.summary["coding_sequences"]["left_out"].values())
     show.results.print(
         f"{report.summary['coding_sequences']['complete']:,} complete coding sequences, {left_out:,} others left out\n"
@@ -195,6 +200,23 @@ def _table(report: Report, stage: dict[str, Any]) -> Table:
             _number(row["untrained_enrichment"]),
             _number(row["shuffled_enrichment"]),
         )
+    return table
+
+
+def _kept(report: Report, stage: int) -> Table:
+    """Build the table of boundaries kept under edits: at a rate of 1 %, and within 64 bases after a single one."""
+    shown = [(kind, rate) for rate in (0.01, "single") for kind in ("substitution", "insertion", "deletion")]
+    rows = {
+        (r["segmentation"], r["edit"], r["rate"]): r["kept"]
+        for r in report.rows("robustness")
+        if r["stage"] == stage and (math.isnan(r["within"]) or r["within"] == 64)
+    }
+    table = Table(title=f"Stage {stage}: % of boundaries kept")
+    table.add_column("")
+    for kind, rate in shown:
+        table.add_column(f"{kind} {rate}" if rate == "single" else f"{kind}s {rate:.0%}", justify="right")
+    for name in dict.fromkeys(name for name, _, _ in rows):
+        table.add_row(name, *(_number(100 * rows[name, kind, rate]) for kind, rate in shown))
     return table
 
 

@@ -1,43 +1,26 @@
-"""Reads annotation into classes of intervals: BED by its fourth column, GFF3 and GTF by their third.
+"""Reads annotation into classes of intervals: BED by its fourth column, GFF3 and GTF by their third, GenBank by key.
 
 GFF and GTF count from 1 and include the end; they are converted here and nowhere else. Where genes are given, two
-classes are derived: `intergenic`, in no gene, and `intron`, in a gene but in none of its exons (or CDS, where no exons
-are given).
+classes are derived: `intergenic`, in no gene, and `intron`, in a gene that has exons or CDS but in none of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 
+from hnet_dna.data.feature import GENES
+from hnet_dna.data.feature import Feature as Feature
+from hnet_dna.data.genbank import SUFFIXES, read_genbank
 from hnet_dna.data.genome import Genome, whole
 from hnet_dna.data.names import unknown_contig
 from hnet_dna.data.regions import read_lines, read_regions
 from hnet_dna.errors import SequenceError
-from hnet_dna.sequence.interval import Interval, difference, union
+from hnet_dna.sequence.interval import Interval, difference, overlapping, union
 
 _WHOLE_CONTIG = {"region", "chromosome", "scaffold", "contig", "sequence_feature", "biological_region"}
 _GFF_COLUMNS = 9
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One line of an annotation.
-
-    Attributes:
-        kind: third column of GFF3 and GTF, fourth of BED.
-        interval: where it lies.
-        strand: `+`, `-`, or `.` where there is none.
-        phase: bases to pass over until the next codon begins; None where none is given.
-        attributes: ninth column of GFF3 and GTF, as it stands; see `hnet_dna.data.genes`.
-    """
-
-    kind: str
-    interval: Interval
-    strand: str = "."
-    phase: int | None = None
-    attributes: str = ""
 
 
 def read_annotation(path: Path, genome: Genome) -> dict[str, list[Interval]]:
@@ -47,26 +30,41 @@ def read_annotation(path: Path, genome: Genome) -> dict[str, list[Interval]]:
 
 def read_features(path: Path, genome: Genome) -> list[Feature]:
     """Return the lines of an annotation in the file's order, without those that cover whole contigs."""
-    return list(_bed(path, genome) if _is_bed(path) else _gff(path, genome))
+    if _has_suffix(path, SUFFIXES):
+        return list(read_genbank(path, genome))
+    return list(_bed(path, genome) if _has_suffix(path, (".bed",)) else _gff(path, genome))
 
 
-def classes_of(features: Iterable[Feature], genome: Genome) -> dict[str, list[Interval]]:
+def classes_of(features: Sequence[Feature], genome: Genome) -> dict[str, list[Interval]]:
     """Return disjoint sorted intervals by class, derived classes included."""
     classes: dict[str, list[Interval]] = {}
     for feature in features:
         classes.setdefault(feature.kind, []).append(feature.interval)
     merged = {name: union(intervals) for name, intervals in classes.items()}
-    genes = merged.get("gene")
+    genes = [feature for feature in features if feature.kind in GENES]
     if genes:
-        exons = merged.get("exon") or merged.get("CDS")
-        if exons:
-            merged["intron"] = difference(genes, exons)
-        merged["intergenic"] = difference([whole(contig) for contig in genome.contigs], genes)
+        # Both kinds: some files give exons of RNAs alone and nothing but CDS for other genes.
+        parts = [feature for feature in features if feature.kind in ("exon", "CDS")]
+        if parts:
+            merged["intron"] = difference(_holding(genes, parts), (part.interval for part in parts))
+        merged["intergenic"] = difference(
+            [whole(contig) for contig in genome.contigs], (gene.interval for gene in genes)
+        )
     return merged
 
 
-def _is_bed(path: Path) -> bool:
-    return ".bed" in [suffix.lower() for suffix in path.suffixes]
+def _holding(genes: Sequence[Feature], parts: Sequence[Feature]) -> list[Interval]:
+    """Return the genes that share a base with a part on their strand; of others the structure is unknown."""
+    held: list[Interval] = []
+    for strand in ("+", "-", "."):
+        there = [gene.interval for gene in genes if gene.strand == strand]
+        holds = overlapping(there, (part.interval for part in parts if part.strand == strand))
+        held += compress(there, holds)
+    return held
+
+
+def _has_suffix(path: Path, suffixes: Sequence[str]) -> bool:
+    return any(suffix.lower() in suffixes for suffix in path.suffixes)
 
 
 def _bed(path: Path, genome: Genome) -> Iterator[Feature]:
@@ -75,7 +73,7 @@ def _bed(path: Path, genome: Genome) -> Iterator[Feature]:
 
 
 def _gff(path: Path, genome: Genome) -> Iterator[Feature]:
-    lines = read_lines(path, "a GFF3, GTF or BED file")
+    lines = read_lines(path, "a GFF3, GTF, GenBank or BED file")
     for number, line in lines:
         if line.startswith("##FASTA"):
             break

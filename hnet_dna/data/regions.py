@@ -100,9 +100,15 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 
 def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
     """Return the numbered lines of a text file, plain or gzip, that are not blank."""
+    text = read_text(path, expected)
+    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def read_text(path: Path, expected: str) -> str:
+    """Return what a text file, plain or gzip, holds."""
     try:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode()
+        return (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode()
     except FileNotFoundError:
         raise SequenceError(f"{path}: no such file; expected {expected}") from None
     except IsADirectoryError:
@@ -111,4 +117,3 @@ def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
         raise SequenceError(f"{path} is not text; expected {expected}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SequenceError(f"{path}: the compressed data is cut short or damaged ({error})") from None
-    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]

@@ -10,25 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.explain.axis import Axis, Positions
-from hnet_dna.explain.measures import Measure, Values, value
+from hnet_dna.explain.measures import Values, ratio
 from hnet_dna.sequence.codes import LETTER_BITS, Codes, runs
 
 
 @dataclass(frozen=True)
 class Shifted:
-    """A measure under circular shifts.
+    """A statistic under circular shifts.
 
     Attributes:
         mean: (rows,) expected value.
         low, high: (rows,) 2.5th and 97.5th percentiles of the shifts.
         p: (rows,) share of shifts as far from the mean as the observed value is, or farther, the observed one counted
             among them: (1 + k) / (1 + n).
+        p_of_all: (rows,) the same for the row that is farthest off in a shift, whichever it is, in standard deviations
+            of its own; so that a row picked for its value is compared with picked ones (Westfall and Young's max-T).
     """
 
     mean: Values
     low: Values
     high: Values
     p: Values
+    p_of_all: Values
 
 
 class Rotation:
@@ -49,21 +52,21 @@ class Rotation:
 def shifted(
     axis: Axis,
     positions: Positions,
-    measures: Sequence[Measure],
+    statistics: Sequence[Callable[[Positions], Values]],
     shifts: int,
     seed: int,
     on_shift: Callable[[int], None] = lambda done: None,
 ) -> list[Shifted]:
-    """Apply measures to boundaries shifted at random; all measures see the same shifts."""
+    """Apply statistics, (rows,) of sorted positions, to boundaries shifted at random, all to the same shifts."""
     random = np.random.default_rng(seed)
     rotation = Rotation(axis, positions)
-    samples = [np.full((shifts, len(measure.rows)), np.nan) for measure in measures]
+    samples: list[list[Values]] = [[] for _ in statistics]
     for shift in range(shifts):
         moved = rotation.by(random.integers(0, axis.length))
-        for sample, measure in zip(samples, measures, strict=True):
-            sample[shift] = value(measure, moved)
+        for sample, statistic in zip(samples, statistics, strict=True):
+            sample.append(statistic(moved))
         on_shift(shift + 1)
-    return [summary(value(m, positions), sample) for m, sample in zip(measures, samples, strict=True)]
+    return [summary(s(positions), np.stack(sample)) for s, sample in zip(statistics, samples, strict=True)]
 
 
 def summary(observed: Values, samples: Values) -> Shifted:
@@ -71,10 +74,14 @@ def summary(observed: Values, samples: Values) -> Shifted:
     mean = samples.mean(axis=0)
     low, high = np.percentile(samples, [2.5, 97.5], axis=0)
     # A distance that is the observed one but for rounding counts as equal.
-    as_far = np.abs(samples - mean) >= np.abs(observed - mean) - 1e-12
-    p = (1 + as_far.sum(axis=0)) / (1 + len(samples))
+    distance, theirs = np.abs(observed - mean), np.abs(samples - mean)
+    p = (1 + (theirs >= distance - 1e-12).sum(axis=0)) / (1 + len(samples))
+    deviation = samples.std(axis=0)
+    farthest = ratio(theirs, deviation).max(axis=1, initial=0.0, where=deviation > 0)
+    of_all = (1 + (farthest[:, None] >= ratio(distance, deviation) - 1e-12).sum(axis=0)) / (1 + len(samples))
     p[np.isnan(observed) | np.isnan(mean)] = np.nan
-    return Shifted(mean, low, high, p)
+    of_all[np.isnan(p) | ~(deviation > 0)] = np.nan
+    return Shifted(mean, low, high, p, of_all)
 
 
 def shuffle_dinucleotides(codes: Codes, random: np.random.Generator) -> Codes:

@@ -6,8 +6,8 @@ so that nothing but the boundaries differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hnet_dna.data.genes import Coding, Site
 from hnet_dna.evaluate.breakdown import resampled
 from hnet_dna.explain.axis import Axis, Positions, inside, spread
+from hnet_dna.sequence.codes import runs
 
 FLANK = 50
 STRANDS = ("+", "-")
@@ -133,6 +134,13 @@ def codon_labels(axis: Axis, codings: Iterable[Coding]) -> NDArray[np.uint8]:
     return labels[claims]
 
 
+def codon_intervals(axis: Axis, codings: Iterable[Coding]) -> dict[tuple[str, str], Positions]:
+    """Return the bases at each codon position as intervals (K, 2), named by strand and position."""
+    labels = codon_labels(axis, codings)
+    names = [f"{strand}{position}" for strand in STRANDS for position in (1, 2, 3)]
+    return {("codon position", name): runs(labels == label) for label, name in enumerate(names, 1)}
+
+
 class Profiles:
     """Boundaries per base at each offset from -FLANK to FLANK around sites, in the gene's direction, by strand.
 
@@ -150,22 +158,23 @@ class Profiles:
                 self._index.append(at[:, None] + sign * offsets)
             for strand in (*STRANDS, "both"):
                 self.rows += [(name, strand, int(offset)) for offset in offsets]
-        self._bases = self._sums(axis.usable)
+        self._bases = self.sums(axis.usable)
 
     def hits(self, positions: Positions) -> Counts:
         """Return boundaries at each offset."""
         begins = np.zeros(self._axis.size, dtype=bool)
         begins[positions] = True
-        return self._sums(begins)
+        return self.sums(begins)
 
     def trials(self, positions: Positions) -> Counts:
         """Return bases at each offset."""
         return self._bases
 
-    def _sums(self, mask: NDArray[np.bool_]) -> Counts:
+    def sums(self, content: NDArray[Any]) -> NDArray[Any]:
+        """Return (rows,) the sums of what (size,) holds at each offset; truth is counted."""
         found = [np.zeros(0, dtype=np.int64)]
         for plus, minus in zip(self._index[::2], self._index[1::2], strict=True):
-            forward, reverse = mask[plus].sum(axis=0), mask[minus].sum(axis=0)
+            forward, reverse = content[plus].sum(axis=0), content[minus].sum(axis=0)
             found += [forward, reverse, forward + reverse]
         return np.concatenate(found)
 
@@ -248,11 +257,14 @@ def near(axis: Axis, places: Positions, distance: int) -> NDArray[np.bool_]:
     return np.cumsum(steps[:-1]) > 0
 
 
-def intervals_of(hits: Values, trials: Values) -> tuple[Values, Values]:
-    """Return 95 % block-bootstrap intervals of rates, and of rates over that of the first row.
+def intervals_of(
+    hits: Values, trials: Values, beside: Callable[[Values, Values], Values] = ratio
+) -> tuple[Values, Values]:
+    """Return 95 % block-bootstrap intervals of rates, and of rates beside that of the first row.
 
     Args:
         hits, trials: (blocks, rows).
+        beside: what is done with both; by default they are divided.
 
     Returns:
         Two arrays (2, rows): low and high; NaN for rows that lie in fewer than two blocks.
@@ -264,10 +276,10 @@ def intervals_of(hits: Values, trials: Values) -> tuple[Values, Values]:
     rates = ratio(totals[:, :rows], totals[:, rows:])
     few = (trials > 0).sum(axis=0) < 2
     rates[:, few] = np.nan
-    return _percentiles(rates), _percentiles(ratio(rates, rates[:, :1]))
+    return percentiles(rates), percentiles(beside(rates, rates[:, :1]))
 
 
-def _percentiles(samples: Values) -> Values:
+def percentiles(samples: Values) -> Values:
     """Return (2, columns); NaN samples, in which no trial was drawn, are left out."""
     found = np.full((2, samples.shape[1]), np.nan)
     for column in range(samples.shape[1]):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.explain.axis import Axis, Positions
-from hnet_dna.explain.measures import ratio
+from hnet_dna.explain.measures import Values, ratio
 from hnet_dna.sequence.codes import LETTER_BITS, SOFT_MASK, Codes, runs
 
 K = 6
@@ -25,6 +25,7 @@ class Word:
 
     Attributes:
         rank: 1, 2, ... from the highest log-odds down; -1, -2, ... from the lowest up.
+        row: of `Words.log_odds`.
         text: K letters, a boundary lying before the one at K / 2.
         boundaries: occurrences with a boundary in the middle.
         count: all occurrences.
@@ -32,32 +33,53 @@ class Word:
     """
 
     rank: int
+    row: int
     text: str
     boundaries: int
     count: int
     log_odds: float
 
 
-def words(axis: Axis, codes: Codes, positions: Positions) -> list[Word]:
-    """Return the words with the highest and lowest log-odds, at most `LISTED` of each, none twice.
+class Words:
+    """The words of an axis, and what boundaries give for those that occur `COUNT_FLOOR` times or more.
 
     Words with a letter other than A, C, G, T do not count; a stretch's first base is read as context alone.
     """
-    places = np.flatnonzero(axis.usable)
-    index, known = _word(codes, places)
-    count = np.bincount(index[known], minlength=4**K)
-    index, known = _word(codes, positions)
-    at = np.bincount(index[known], minlength=4**K)
-    total, total_at = count.sum(), at.sum()
-    odds = (at + 0.5) / (count - at + 0.5)
-    log_odds = np.log2(odds / ((total_at + 0.5) / (total - total_at + 0.5)))
-    ranked = np.flatnonzero(count >= COUNT_FLOOR)
-    ranked = ranked[np.argsort(-log_odds[ranked], kind="stable")]
-    half = min(LISTED, (len(ranked) + 1) // 2)
-    top, bottom = ranked[:half], ranked[half:][::-1][:LISTED]
-    listed = [(rank, word) for rank, word in enumerate(top.tolist(), 1)]
-    listed += [(-rank, word) for rank, word in enumerate(bottom.tolist(), 1)]
-    return [Word(rank, _text(w), int(at[w]), int(count[w]), float(log_odds[w])) for rank, w in listed]
+
+    def __init__(self, axis: Axis, codes: Codes) -> None:
+        self._word = np.full(axis.size, -1, dtype=np.int16)
+        places = np.flatnonzero(axis.usable)
+        index, known = _word(codes, places)
+        self._word[places[known]] = index[known]
+        count = np.bincount(index[known], minlength=4**K)
+        self._frequent = np.flatnonzero(count >= COUNT_FLOOR)
+        self._count, self._total = count[self._frequent], int(count.sum())
+
+    def log_odds(self, positions: Positions) -> Values:
+        """Return (words,) log2 of the odds of a boundary in each word over those in all words."""
+        at, total_at = self._boundaries(positions)
+        odds = (at + 0.5) / (self._count - at + 0.5)
+        log_odds: Values = np.log2(odds / ((total_at + 0.5) / (self._total - total_at + 0.5)))
+        return log_odds
+
+    def listed(self, positions: Positions) -> list[Word]:
+        """Return the words with the highest and lowest log-odds, at most `LISTED` of each, none twice."""
+        log_odds, (at, _) = self.log_odds(positions), self._boundaries(positions)
+        ranked = np.argsort(-log_odds, kind="stable")
+        half = min(LISTED, (len(ranked) + 1) // 2)
+        top, bottom = ranked[:half], ranked[half:][::-1][:LISTED]
+        listed = [(rank, row) for rank, row in enumerate(top.tolist(), 1)]
+        listed += [(-rank, row) for rank, row in enumerate(bottom.tolist(), 1)]
+        return [
+            Word(rank, row, _text(int(self._frequent[row])), int(at[row]), int(self._count[row]), float(log_odds[row]))
+            for rank, row in listed
+        ]
+
+    def _boundaries(self, positions: Positions) -> tuple[Positions, int]:
+        """Return (words,) boundaries in each word, and those in any word at all."""
+        words = self._word[positions]
+        at = np.bincount(words[words >= 0], minlength=4**K)
+        return at[self._frequent], int(at.sum())
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which bases are read, and the boundaries that a model sets on them."""
+"""Which bases are read, and what a model makes of them: boundaries and bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from hnet_dna.evaluate.strands import ReverseStrand, groups
 from hnet_dna.evaluate.stream import annotate
 from hnet_dna.explain.axis import Axis, Positions
 from hnet_dna.explain.controls import shuffle_dinucleotides
+from hnet_dna.explain.measures import Values
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.codes import LETTER_BITS
 from hnet_dna.sequence.interval import Interval, union
 
 TILE = 100_000
@@ -69,19 +71,36 @@ def choose(genome: Genome, model: Path, bases: int, seed: int) -> Reading:
     return Reading(tuple(joined), told)
 
 
-def boundaries(
+@dataclass(frozen=True)
+class Found:
+    """What a model makes of the bases on an axis.
+
+    Attributes:
+        boundaries: sorted positions at which chunks begin, by stage, outermost first.
+        bits: (size,) -log2 p of each base given those before it; NaN where there is no base A, C, G or T.
+    """
+
+    boundaries: list[Positions]
+    bits: Values
+
+
+def read(
     model: HNetLM, pieces: Iterable[Piece], axis: Axis, on_bases: Callable[[int], None] = lambda bases: None
-) -> list[Positions]:
-    """Return the sorted positions on the axis at which chunks begin, for each stage, outermost first."""
+) -> Found:
+    """Read pieces that the axis has, once, forward."""
     if not model.n_chunking_stages:
         raise UsageError("this model has no chunking stage, so there are no boundaries to explain")
     found: list[list[Positions]] = [[np.zeros(0, dtype=np.int64)] for _ in range(model.n_chunking_stages)]
+    bits = np.full(axis.size, np.nan)
     for bases in annotate(pieces, model):
         for places, stage in zip(found, bases.stages, strict=True):
             at = axis.place(bases.contig, stage.position[stage.mask])
             places.append(at[at >= 0])
+        at = axis.place(bases.contig, np.arange(bases.start, bases.end))
+        known = (at >= 0) & ((bases.codes & LETTER_BITS) < 4)
+        bits[at[known]] = bases.bits[known]
         on_bases(len(bases.codes))
-    return [np.sort(np.concatenate(places)) for places in found]
+    return Found([np.sort(np.concatenate(places)) for places in found], bits)
 
 
 def reverse_boundaries(model: HNetLM, genome: Genome, intervals: Sequence[Interval], axis: Axis) -> list[Positions]:
@@ -109,10 +128,21 @@ def shuffled_pieces(genome: Genome, stretches: Iterable[Interval], seed: int) ->
         yield Piece(stretch.contig, stretch.start, codes, uracils=0)
 
 
+def _run_files(model: Path) -> list[Path]:
+    """Return where run.json may be: in the folder, or in the run whose best model or checkpoint the folder is."""
+    here = model.resolve()
+    places = [here]
+    if here.name == "best":
+        places.append(here.parent)
+    elif here.parent.name == "checkpoints":
+        places.append(here.parent.parent)
+    return [place / _RUN_FILE for place in places]
+
+
 def _held_out(genome: Genome, model: Path) -> list[Interval]:
     """Return what the run in a folder held out, if it is a run on this genome."""
-    path = model / _RUN_FILE
-    if not path.is_file():
+    path = next((path for path in _run_files(model) if path.is_file()), None)
+    if path is None:
         return []
     try:
         data = json.loads(path.read_text())["data"]

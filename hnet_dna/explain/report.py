@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.data.annotation import Feature, classes_of
-from hnet_dna.data.genes import Site, coding_sequences, sites
+from hnet_dna.data.genes import Site, coding_sequences, derived_genes, directed_genes, sites
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.data.regions import Region
-from hnet_dna.explain import motifs
+from hnet_dna.explain import motifs, robustness
 from hnet_dna.explain.axis import Axis, Positions
+from hnet_dna.explain.bits import class_rows, overall, profile_rows
 from hnet_dna.explain.controls import Shifted, shifted
 from hnet_dna.explain.measures import (
     Agreement,
@@ -30,12 +31,13 @@ from hnet_dna.explain.measures import (
     Profiles,
     Recall,
     Values,
+    codon_intervals,
     intervals_of,
     place_cuts,
     ratio,
     value,
 )
-from hnet_dna.explain.reading import Reading, boundaries, reverse_boundaries, shuffled_pieces
+from hnet_dna.explain.reading import Found, Reading, read, reverse_boundaries, shuffled_pieces
 from hnet_dna.files import write_beside
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval, union
@@ -49,6 +51,7 @@ _MODELS = ("untrained", "shuffled")
 _RATES = ("bases", "boundaries", "rate", "low", "high", "rate_outside", "enrichment", "enrichment_low",
           "enrichment_high", *_SHIFTED, "untrained", "untrained_enrichment", "shuffled",
           "shuffled_enrichment")  # fmt: skip
+_BITS = ("bases", "bits_per_base", "low", "high", "untrained", "untrained_difference")
 _COLUMNS = {
     "chunks": ("stage", "length", "chunks", "share"),
     "classes": ("stage", "group", "class", *_RATES),
@@ -56,8 +59,30 @@ _COLUMNS = {
     "profiles": ("stage", "site", "strand", "offset", *_COUNTS, *_SHIFTED, *_MODELS),
     "edges": ("stage", "feature", "measure", "distance", *_COUNTS, *_SHIFTED, *_MODELS),
     "strands": ("stage", "distance", *_COUNTS, *_SHIFTED),
-    "kmers": ("stage", "rank", "kmer", "boundaries", "count", "log_odds"),
+    "kmers": ("stage", "rank", "kmer", "boundaries", "count", "log_odds", *_SHIFTED[:3], "p", "p_of_all", "untrained"),
     "logo": ("stage", "offset", "A", "C", "G", "T", "boundaries", "bits"),
+    "robustness": (
+        "stage",
+        "segmentation",
+        "edit",
+        "rate",
+        "within",
+        "edits",
+        "borders",
+        "boundaries",
+        "kept",
+        "low",
+        "high",
+        "kept_by_chance",
+        "gained",
+        "bits_per_base",
+        "bits_clean",
+        "bits_added",
+        "bits_added_low",
+        "bits_added_high",
+    ),
+    "bits": ("group", "class", *_BITS[:4], "difference", "difference_low", "difference_high", *_BITS[4:]),
+    "bits_profiles": ("site", "strand", "offset", *_BITS[:4], "difference", *_BITS[4:]),
 }
 Row = tuple[Any, ...]
 
@@ -114,22 +139,27 @@ def explain(
         on_progress: called with what is being done and the share of it done.
     """
     axis = Axis(reading.stretches(genome))
-    read = _Read(model, untrained, genome, reading, axis, seed, on_progress)
+    found = _Read(model, untrained, genome, reading, axis, seed, on_progress)
     codes = axis.codes(genome)
+    derived = derived_genes(features)
+    features = [*features, *derived]
     codings, left_out = coding_sequences(features)
     places = sites(features, codings)
-    classes = ClassRates(axis, _classes(axis, codes, genome, features, repeats))
+    intervals = _classes(axis, codes, genome, features, repeats)
+    classes, words = ClassRates(axis, intervals), motifs.Words(axis, codes)
     codons, profiles = CodonRates(axis, codings), Profiles(axis, places)
     edges = _edges(axis, features, places)
     precision, recall = Precision(axis, edges, DISTANCES), Recall(edges, DISTANCES)
     report = Report()
     stages = []
-    for stage, positions in enumerate(read.model):
-        agreement = Agreement(axis, read.reverse[stage], DISTANCES)
-        measures: list[Measure] = [classes, codons, profiles, precision, recall, agreement]
+    for stage, positions in enumerate(found.model.boundaries):
+        agreement = Agreement(axis, found.reverse[stage], DISTANCES)
+        measures: tuple[Measure, ...] = (classes, codons, profiles, precision, recall, agreement)
+        statistics: list[Callable[[Positions], Values]] = [partial(value, measure) for measure in measures]
+        statistics.append(words.log_odds)
         told = f"shifting boundaries of stage {stage}"
-        by_chance = shifted(axis, positions, measures, shifts, seed, partial(_tell, on_progress, told, shifts))
-        row = _Rows(stage, positions, read.untrained[stage], read.shuffled[stage])
+        by_chance = shifted(axis, positions, statistics, shifts, seed, partial(_tell, on_progress, told, shifts))
+        row = _Rows(stage, positions, found.untrained.boundaries[stage], found.shuffled.boundaries[stage])
         tables = report.tables
         _add_rates(tables, row, classes, codons, by_chance)
         tables["profiles"] += row.of(profiles, by_chance[2])
@@ -141,9 +171,7 @@ def explain(
             (stage, length, count, count / len(lengths))
             for length, count in zip(kinds.tolist(), counts.tolist(), strict=True)
         ]
-        tables["kmers"] += [
-            (stage, w.rank, w.text, w.boundaries, w.count, w.log_odds) for w in motifs.words(axis, codes, positions)
-        ]
+        tables["kmers"] += _kmers(words, row, by_chance[6])
         logo = motifs.logo(axis, codes, positions)
         shares = ratio(logo.count, logo.count.sum(axis=1, keepdims=True))
         for offset, share, count, bits in zip(logo.offset, shares, logo.count, logo.bits, strict=True):
@@ -154,10 +182,14 @@ def explain(
                 "boundaries": len(positions),
                 "bases_per_chunk": _over(axis.bases, len(positions)),
                 "chunk_length_quantiles": _quantiles(lengths),
-                "bases_per_chunk_untrained": _over(axis.bases, len(read.untrained[stage])),
-                "bases_per_chunk_shuffled": _over(axis.bases, len(read.shuffled[stage])),
+                "bases_per_chunk_untrained": _over(axis.bases, len(row.untrained)),
+                "bases_per_chunk_shuffled": _over(axis.bases, len(row.shuffled)),
             }
         )
+    spent, theirs = found.model.bits, found.untrained.bits
+    report.tables["bits"] = class_rows(axis, spent, theirs, {**intervals, **codon_intervals(axis, codings)})
+    report.tables["bits_profiles"] = profile_rows(axis, spent, theirs, profiles)
+    report.tables["robustness"], edited = _robustness(model, untrained, genome, axis, found.model, seed, on_progress)
     report.summary = {
         "read": {
             "rule": reading.rule,
@@ -169,9 +201,16 @@ def explain(
         "shifts": shifts,
         "seed": seed,
         "promoter_bases": PROMOTER,
+        "genes": {"lines": sum(f.kind == "gene" for f in features) - len(derived), "derived": len(derived)},
         "coding_sequences": {"complete": len(codings), "left_out": left_out},
         "sites": {name: len(found) for name, found in places.items()},
         "edges_read": {name: len(found) for name, found in edges.items()},
+        "bits_per_base": {
+            "model": overall(axis, spent),
+            "untrained": overall(axis, theirs),
+            "shuffled": overall(axis, found.shuffled.bits),
+        },
+        "robustness": edited,
         "stages": stages,
     }
     return report
@@ -188,7 +227,7 @@ def chunk_lengths(axis: Axis, positions: Positions) -> Positions:
 
 
 class _Read:
-    """Boundaries by stage: of the model, of the untrained one, of shuffled sequence, and of the other strand."""
+    """What the model, the untrained one, and the model on shuffled sequence make; boundaries of the other strand."""
 
     def __init__(
         self,
@@ -213,11 +252,11 @@ class _Read:
             return add
 
         pieces = forward_pieces(genome, reading.intervals)
-        self.model = boundaries(model, pieces, axis, progress("reading"))
+        self.model = read(model, pieces, axis, progress("reading"))
         pieces = forward_pieces(genome, reading.intervals)
-        self.untrained = boundaries(untrained, pieces, axis, progress("reading by an untrained model"))
+        self.untrained = read(untrained, pieces, axis, progress("reading by an untrained model"))
         pieces = shuffled_pieces(genome, axis.stretches, seed)
-        self.shuffled = boundaries(model, pieces, axis, progress("reading shuffled sequence"))
+        self.shuffled = read(model, pieces, axis, progress("reading shuffled sequence"))
         on_progress("reading the other strand", 0.0)
         self.reverse = reverse_boundaries(model, genome, reading.intervals, axis)
 
@@ -273,6 +312,44 @@ def _add_rates(
         ]
 
 
+def _robustness(
+    model: HNetLM,
+    untrained: HNetLM,
+    genome: Genome,
+    axis: Axis,
+    found: Found,
+    seed: int,
+    on_progress: Callable[[str, float], None],
+) -> tuple[list[Row], dict[str, Any]]:
+    """Read samples with edits, and say what was sampled."""
+    kmers = [round(axis.bases / len(positions)) if len(positions) else axis.bases for positions in found.boundaries]
+    windows = robustness.sample(genome, axis.stretches, robustness.WINDOW, robustness.WINDOWS, seed)
+    singles = robustness.sample(genome, axis.stretches, robustness.SINGLE_WINDOW, robustness.SINGLES, seed)
+    rows = robustness.rows(
+        {
+            "model": robustness.model_segmentation(model),
+            "untrained": robustness.model_segmentation(untrained),
+            "k-mers": robustness.kmer_segmentation(kmers),
+        },
+        len(kmers),
+        windows,
+        singles,
+        seed,
+        partial(on_progress, "reading edited sequence"),
+    )
+    sampled = {"windows": len(windows), "window_bases": sum(map(len, windows))}
+    return rows, {**sampled, "singles": len(singles), "single_bases": sum(map(len, singles)), "kmer_lengths": kmers}
+
+
+def _kmers(words: motifs.Words, row: _Rows, by_chance: Shifted) -> list[Row]:
+    columns = [by_chance.mean, by_chance.low, by_chance.high, by_chance.p, by_chance.p_of_all]
+    columns.append(words.log_odds(row.untrained))
+    return [
+        (row.stage, w.rank, w.text, w.boundaries, w.count, w.log_odds, *(float(column[w.row]) for column in columns))
+        for w in words.listed(row.positions)
+    ]
+
+
 def _classes(
     axis: Axis, codes: NDArray[np.uint8], genome: Genome, features: Sequence[Feature], repeats: Iterable[Region]
 ) -> dict[tuple[str, str], Positions]:
@@ -296,11 +373,11 @@ def _classes(
 def promoters(features: Iterable[Feature], genome: Genome) -> list[Interval]:
     """Return the `PROMOTER` bases before each gene in its direction, disjoint; they may lie in other genes."""
     windows = []
-    for feature in features:
+    for feature in directed_genes(features):
         gene = feature.interval
-        if feature.kind == "gene" and feature.strand == "+":
+        if feature.strand == "+":
             windows.append(Interval(gene.contig, max(gene.start - PROMOTER, 0), gene.start))
-        elif feature.kind == "gene" and feature.strand == "-":
+        else:
             length = genome[gene.contig].length
             windows.append(Interval(gene.contig, gene.end, min(gene.end + PROMOTER, length)))
     return union(windows)

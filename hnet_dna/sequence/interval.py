@@ -57,6 +57,18 @@ def intersection(left: Iterable[Interval], right: Iterable[Interval]) -> list[In
     return union(common)
 
 
+def overlapping(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[bool]:
+    """Tell of each interval, in their order, whether it shares a base with any of the others."""
+    merged = union(others)
+    ends = [(other.contig, other.end) for other in merged]
+    found = []
+    for interval in intervals:
+        index = bisect_right(ends, (interval.contig, interval.start))
+        near = index < len(merged) and merged[index].contig == interval.contig
+        found.append(near and max(merged[index].start, interval.start) < interval.end)
+    return found
+
+
 def difference(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]:
     """Return the bases of `left` that are not in `right`, as sorted intervals that neither overlap nor touch."""
     by_contig: dict[str, list[Interval]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from hnet_dna.data.genes import Coding, Site, coding_sequences, sites
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.evaluate.stream import annotate
+from hnet_dna.explain import robustness
 from hnet_dna.explain.axis import Axis, Positions, inside
+from hnet_dna.explain.bits import class_rows, overall, profile_rows
 from hnet_dna.explain.controls import Rotation, shifted, shuffle_dinucleotides
 from hnet_dna.explain.measures import (
     FLANK,
@@ -29,12 +32,13 @@ from hnet_dna.explain.measures import (
     Precision,
     Profiles,
     Recall,
+    codon_intervals,
     intervals_of,
     place_cuts,
     value,
 )
-from hnet_dna.explain.motifs import homopolymers, logo, microsatellites, words
-from hnet_dna.explain.reading import boundaries, choose, reverse_boundaries
+from hnet_dna.explain.motifs import Words, homopolymers, logo, microsatellites
+from hnet_dna.explain.reading import choose, read, reverse_boundaries
 from hnet_dna.explain.report import chunk_lengths, promoters
 from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
 from hnet_dna.sequence.interval import Interval
@@ -262,7 +266,8 @@ def test_random_boundaries_are_what_shifts_expect() -> None:
         CodonRates(axis, codings),
         Recall({"start": place_cuts(axis, ((s.contig, s.cut) for s in starts))}, (0, 3)),
     ]
-    by_chance = shifted(axis, positions, measures, 200, 0)
+    statistics = [partial(value, measure) for measure in measures]
+    by_chance = shifted(axis, positions, statistics, 200, 0)
     for measure, found in zip(measures, by_chance, strict=True):
         observed = value(measure, positions)
         assert (found.low <= observed).all()
@@ -274,7 +279,7 @@ def test_random_boundaries_are_what_shifts_expect() -> None:
     np.testing.assert_allclose(by_chance[2].mean, [0.15, 1 - 0.85**7], atol=0.02)
     # and planted ones are not
     planted = np.sort(np.concatenate([p[p >= 0] for p in (axis.place("c", np.arange(i.start, i.end, 3)) for i in cds)]))
-    rates, codons, _ = shifted(axis, planted, measures, 200, 0)
+    rates, codons, _ = shifted(axis, planted, statistics, 200, 0)
     assert rates.p[1] == codons.p[0] == 1 / 201
     assert value(measures[0], planted)[1] / rates.mean[1] > 2
 
@@ -338,14 +343,34 @@ def test_repeats_words_and_logo(tmp_path: Path) -> None:
     assert dict(zip(found.offset.tolist(), found.count.tolist(), strict=True))[0] == [0, len(at), 0, 0]
     assert found.bits[found.offset == 0][0] == pytest.approx(-np.log2(found.background[1]))
     assert dict(zip(found.offset.tolist(), found.count.tolist(), strict=True))[-1] == [0, 0, len(at), 0]
-    assert words(whole, codes, positions) == []  # none of 4,096 words occurs 20 times
+    assert Words(whole, codes).listed(positions) == []  # none of 4,096 words occurs 20 times
     repeated = "ACGTTGCATT" * 300
     codes = whole.codes(Genome.open(write_fasta(tmp_path / "i.fa", {"c": "A" + repeated})))
-    ranked = words(whole, codes, whole.place("c", np.arange(5, 3000, 10)))  # before every TGC in ACGTTGC
+    words, before_tgc = Words(whole, codes), whole.place("c", np.arange(5, 3000, 10))  # in ACGTTGC
+    ranked = words.listed(before_tgc)
     first = ranked[0]
     assert (first.rank, first.text, first.boundaries, first.count) == (1, "CGTTGC", 300, 300)
     assert [word.boundaries for word in ranked[1:]] == [0] * 9
     assert sorted(word.rank for word in ranked) == [-5, -4, -3, -2, -1, 1, 2, 3, 4, 5]
+    assert words.log_odds(before_tgc)[first.row] == first.log_odds
+
+
+def test_words_by_chance(tmp_path: Path) -> None:
+    text = random_dna(200_001, 4)
+    axis = Axis([Interval("c", 0, len(text))])
+    words = Words(axis, axis.codes(Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))))
+    random = np.random.default_rng(0)
+    at_random = np.flatnonzero(axis.usable & (random.random(axis.size) < 0.2))
+    (found,) = shifted(axis, at_random, [words.log_odds], 100, 0)
+    np.testing.assert_allclose(found.mean, 0.0, atol=0.5)
+    # Picked for its value, the first word looks far off by itself, but not among the picked ones of shifts.
+    best = words.listed(at_random)[0]
+    assert found.p[best.row] < 0.05 < found.p_of_all[best.row]
+    at_word = axis.place("c", np.array([i for i in range(3, 199_990) if text[i - 3 : i + 3] == best.text]))
+    planted = np.union1d(at_random, at_word)
+    (found,) = shifted(axis, planted, [words.log_odds], 100, 0)
+    assert words.listed(planted)[0].text == best.text
+    assert found.p[best.row] == found.p_of_all[best.row] == 1 / 101
 
 
 def test_chunk_lengths_stay_inside_stretches() -> None:
@@ -366,7 +391,7 @@ def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> N
     model = lively_model(small_config())
     interval = Interval("c", 0, len(text))
     axis = Axis(genome.segments(interval))
-    for stage, places in enumerate(boundaries(model, forward_pieces(genome, [interval]), axis)):
+    for stage, places in enumerate(read(model, forward_pieces(genome, [interval]), axis).boundaries):
         wanted = [
             int(p)
             for bases in annotate(forward_pieces(genome, [interval]), model)
@@ -378,7 +403,7 @@ def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> N
     turned = to_text(reverse_complement(from_text(text)))
     other = Genome.open(write_fasta(tmp_path / "r.fa", {"c": turned}))
     other_axis = Axis(other.segments(interval))
-    theirs = boundaries(model, forward_pieces(other, [interval]), other_axis)
+    theirs = read(model, forward_pieces(other, [interval]), other_axis).boundaries
     for stage, places in enumerate(reverse_boundaries(model, genome, [interval], axis)):
         bases = np.arange(len(text))
         begins = np.isin(other_axis.place("c", bases), theirs[stage])
@@ -398,12 +423,17 @@ def test_what_is_read(tmp_path: Path) -> None:
     run = {"data": {"contigs": contigs, "split": split}}
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert choose(genome, tmp_path, 5000, 0).intervals == (Interval("b", 100, 900),)
+    for part in ("best", "checkpoints/step-00000001"):
+        assert choose(genome, tmp_path / part, 5000, 0).intervals == (Interval("b", 100, 900),)
+    assert choose(genome, tmp_path / "other", 20_000, 0).intervals == everything.intervals
     contigs["b"]["md5"] = "other"
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert choose(genome, tmp_path, 20_000, 0).intervals == everything.intervals
 
 
-def test_command(cli: Callable[..., Result], tmp_path: Path) -> None:
+def test_command(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content in (("WINDOWS", 2), ("WINDOW", 300), ("SINGLES", 3), ("SINGLE_WINDOW", 100)):
+        monkeypatch.setattr(robustness, name, content)
     fasta = write_fasta(tmp_path / "g.fa", {"c": random_dna(9000), "d": random_dna(700, 1).lower()})
     (tmp_path / "genes.gff3").write_text(GFF)
     (tmp_path / "repeats.bed").write_text("c\t600\t700\tLINE\nc\t650\t720\tLINE\nd\t0\t50\tSINE\n")
@@ -413,11 +443,14 @@ def test_command(cli: Callable[..., Result], tmp_path: Path) -> None:
     result = cli(*command)
     assert result.exit_code == 0, result.output
     assert "2 complete coding sequences, 0 others left out" in result.stdout
+    kept = next(line for line in result.stdout.splitlines() if "k-mers" in line)
+    assert [cell.strip() for cell in kept.split("│")[2:8]][3:] == ["100.00", "0.00", "0.00"]
     tables = {}
-    for name in ("chunks", "classes", "codons", "profiles", "edges", "strands", "kmers", "logo"):
-        header, *lines = (tmp_path / "report" / f"{name}.tsv").read_text().splitlines()
+    for path in (tmp_path / "report").glob("*.tsv"):
+        header, *lines = path.read_text().splitlines()
+        name = path.stem
         tables[name] = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
-        assert {row["stage"] for row in tables[name]} <= {"0", "1"}
+        assert {row.get("stage", "0") for row in tables[name]} <= {"0", "1"}
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     bases = {row["class"]: int(row["bases"]) for row in tables["classes"] if row["stage"] == "0"}
     assert bases["all"] == summary["read"]["bases_that_count"] == 9698
@@ -429,6 +462,15 @@ def test_command(cli: Callable[..., Result], tmp_path: Path) -> None:
         assert float(all_bases["enrichment"]) == float(all_bases["over_shifted"]) == 1.0
     assert len(tables["codons"]) == 2 * 6
     assert len(tables["profiles"]) == 2 * 5 * 3 * 101
+    rows = {(r["stage"], r["segmentation"], r["edit"], r["rate"], r["within"]): r for r in tables["robustness"]}
+    assert len(rows) == len(tables["robustness"]) == 2 * 3 * 3 * (3 + 3)
+    for stage in ("0", "1"):
+        assert rows[stage, "k-mers", "substitution", "0.1", "NA"]["kept"] == "1"
+        assert rows[stage, "k-mers", "substitution", "0.1", "NA"]["bits_added"] == "NA"
+    assert (summary["robustness"]["window_bases"], summary["robustness"]["single_bases"]) == (600, 300)
+    whole = {row["class"]: row for row in tables["bits"]}["all"]
+    assert float(whole["bits_per_base"]) == pytest.approx(summary["bits_per_base"]["model"], rel=1e-5)
+    assert summary["genes"] == {"lines": 2, "derived": 0}
     assert summary["coding_sequences"] == {"complete": 2, "left_out": {}}
     assert not (tmp_path / "report" / "index.html").exists()
     again = cli(*command)
@@ -448,3 +490,65 @@ def test_command_that_fails_leaves_nothing(cli: Callable[..., Result], tmp_path:
     assert "no chunking stage" in one_line_error(result)
     assert not [path for path in tmp_path.iterdir() if "report" in path.name]
     assert "explain needs" in one_line_error(cli(*command))
+
+
+def test_bits_of_classes_are_exact() -> None:
+    axis = Axis([Interval("c", 0, 20_001), Interval("d", 0, 101)])
+    half = axis.clip([Interval("c", 1, 10_001)])
+    bits = np.full(axis.size, np.nan)
+    bits[axis.usable] = 2.0
+    bits[half[0, 0] : half[0, 1] : 2] = 1.0
+    bits[half[0, 0] + 1] = np.nan  # a base that is no letter A, C, G, T
+    untrained = np.where(np.isnan(bits), np.nan, 3.0)
+    whole, low, empty = class_rows(axis, bits, untrained, {("x", "half"): half, ("x", "none"): half[:0]})
+    bases = 20_100 - 1
+    assert whole[:4] == ("all", "all", bases, pytest.approx(2 - 5000 / bases))
+    assert whole[4] < whole[3] < whole[5]
+    assert whole[6:] == (0.0, 0.0, 0.0, 3.0, 0.0)
+    assert low[:4] == ("x", "half", 9999, pytest.approx(2 - 5000 / 9999))
+    assert low[6] == pytest.approx(low[3] - whole[3])
+    assert low[7] <= low[6] <= low[8]
+    assert low[9:] == (3.0, 0.0)
+    assert empty[2] == 0
+    assert np.isnan(empty[3:]).all()
+    assert overall(axis, bits) == pytest.approx(whole[3])
+
+
+def test_bits_by_codon_position_and_around_sites() -> None:
+    axis = one_contig()
+    bits = np.where(axis.usable, 2.0, np.nan)
+    for bases in (FORWARD, REVERSE):
+        bits[put(axis, *bases[2::3])] = 3.0
+        bits[put(axis, bases[0])] = 1.0
+    rows = class_rows(axis, bits, bits, codon_intervals(axis, CODINGS))
+    first = (29 * 2 + 1) / 30
+    assert {row[1]: row[3] for row in rows[1:]} == {
+        f"{strand}{n}": pytest.approx(wanted) for strand in "+-" for n, wanted in ((1, first), (2, 2.0), (3, 3.0))
+    }
+    profiles = Profiles(axis, {"start codon": [*SITES["start codon"], Site("c", 3, "+")]})
+    found = {row[:3]: row[3:] for row in profile_rows(axis, bits, np.full(axis.size, 5.0), profiles)}
+    for strand, offset, count, rate in (("-", 0, 1, 1.0), ("-", 2, 1, 3.0), ("+", 2, 2, 2.5), ("both", 0, 3, 4 / 3)):
+        assert found["start codon", strand, offset][:2] == (count, pytest.approx(rate))
+    # 1, 1, 2 have a standard error of 1 / 3
+    assert found["start codon", "both", 0][2:4] == pytest.approx((4 / 3 - 1.96 / 3, 4 / 3 + 1.96 / 3))
+    assert found["start codon", "both", 0][4] == pytest.approx(4 / 3 - overall(axis, bits))
+    assert found["start codon", "both", 0][5:] == (5.0, 0.0)
+    assert np.isnan(found["start codon", "-", 0][2:4]).all()
+    assert found["start codon", "+", -3][0] == 1  # the base before the stretch does not count
+
+
+def test_bits_are_those_of_the_engine(tmp_path: Path) -> None:
+    text = random_dna(300, 1) + "RNN" + random_dna(100, 2)
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    model = lively_model(small_config())
+    interval = Interval("c", 0, len(text))
+    axis = Axis(genome.segments(interval))
+    found = read(model, forward_pieces(genome, [interval]), axis).bits
+    wanted = {
+        b.start + i: bit for b in annotate(forward_pieces(genome, [interval]), model) for i, bit in enumerate(b.bits)
+    }
+    for position in (0, 300, 303):  # first bases, and R
+        del wanted[position]
+    places = axis.place("c", np.array(list(wanted)))
+    assert found[places].tolist() == list(wanted.values())
+    assert np.isnan(found).sum() == axis.size - len(wanted)

@@ -1,0 +1,29 @@
+"""One line of an annotation, whatever format it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hnet_dna.sequence.interval import Interval
+
+# Kinds of lines that are genes as a whole: NCBI's, and those that Ensembl tells apart.
+GENES = ("gene", "ncRNA_gene", "pseudogene")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One line of an annotation; one part of a feature of GenBank's.
+
+    Attributes:
+        kind: third column of GFF3 and GTF, fourth of BED, key of GenBank.
+        interval: where it lies.
+        strand: `+`, `-`, or `.` where there is none.
+        phase: bases to pass over until the next codon begins; None where none is given.
+        attributes: ninth column of GFF3 and GTF, as it stands, or GFF3's for GenBank; see `hnet_dna.data.genes`.
+    """
+
+    kind: str
+    interval: Interval
+    strand: str = "."
+    phase: int | None = None
+    attributes: str = ""
