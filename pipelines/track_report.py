@@ -2,8 +2,8 @@
 
     python pipelines/track_report.py genome.json chunks.bed.gz log2p.bw --out report.tsv
 
-`genome.json` is what `hnet-dna genome inspect --json` prints. Columns: contig, bases other than N, chunks, bases per chunk,
-scored bases, bits per base (minus the mean of log2 p); NA where there is nothing to divide by.
+`genome.json` is what `hnet-dna genome inspect --json` prints. Columns: contig, bases other than N, chunks, bases per
+chunk, scored bases, bits per base (minus the mean of log2 p); NA where there is nothing to divide by.
 """
 
 from __future__ import annotations

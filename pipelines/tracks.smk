@@ -78,6 +78,7 @@ rule merge_chunks:
         expand(f"{OUT}/shards/{{shard}}.bed", shard=SHARDS),
     output:
         bed=f"{OUT}/chunks.bed.gz",
+        index=f"{OUT}/chunks.bed.gz.{config['index']}",
     log:
         f"{OUT}/logs/merge_chunks.log",
     shell:
