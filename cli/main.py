@@ -13,7 +13,22 @@ from typer.core import TyperGroup
 from hnet_dna import __version__
 from hnet_dna.errors import HNetError
 
-from . import demo, doctor, embed, evaluate, explain, export, generate, genome, plot, pretrain, probe, score, segment
+from . import (
+    demo,
+    doctor,
+    embed,
+    evaluate,
+    explain,
+    export,
+    generate,
+    genome,
+    merge,
+    plot,
+    pretrain,
+    probe,
+    score,
+    segment,
+)
 
 # What a disk or a folder can be at fault for.
 _NO_BUGS = {
@@ -84,6 +99,7 @@ def _main(
 app.command("pretrain")(pretrain.pretrain)
 app.command("segment")(segment.segment)
 app.command("score")(score.score)
+app.command("merge")(merge.merge)
 app.command("embed")(embed.embed)
 app.command("probe")(probe.probe)
 app.command("predict")(probe.predict)

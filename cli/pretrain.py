@@ -108,13 +108,14 @@ def pretrain(
     from hnet_dna.train.run_folder import RunFolder
 
     with join_ranks() as ranks:
-        if resume and (out.exists() or genome is None):
-            named = {"preset": preset, "config": config, "alphabet": alphabet}
-            given = [name for name, value in named.items() if value is not None] + list(options)
-            if given:
-                flags = ", ".join("--" + name.replace("_", "-") for name in given)
-                raise UsageError(f"--resume goes on as the run began; leave out {flags}")
-            _go_on(RunFolder(out), genome, setting or [], budget, ranks, workers)
+        # All ranks look before the first one creates anything.
+        begun = bool(ranks.agree(float(RunFolder(out).begun()))[0])
+        if resume and (begun or genome is None):
+            run = RunFolder(out)
+            began = began_with(run.description())
+            settings = resolve_settings(preset, config, setting, options, alphabet, began)
+            _refuse_other_settings(settings, began)
+            _go_on(run, genome, settings.recipe, budget, ranks, workers)
         else:
             if genome is None:
                 raise UsageError("--genome is missing: give a FASTA file, or 'yeast' for the genome in the package")
@@ -128,11 +129,21 @@ def resolve_settings(
     setting: list[str] | None,
     options: dict[str, Any],
     alphabet: str | None,
+    began: Settings | None = None,
 ) -> Settings:
-    """Combine options into settings."""
+    """Combine options into settings, over those of a run that goes on where there is one."""
     from hnet_dna.train.settings import resolve
 
-    return resolve(preset, config, setting or (), options, alphabet)
+    return resolve(preset, config, setting or (), options, alphabet, began)
+
+
+def began_with(told: dict[str, Any]) -> Settings:
+    """Return the settings in a run's description."""
+    from hnet_dna.config.schema import ModelConfig
+    from hnet_dna.train.recipe import Recipe
+    from hnet_dna.train.settings import Settings
+
+    return Settings(told["preset"], ModelConfig.from_dict(told["model"]), Recipe.from_dict(told["recipe"]))
 
 
 def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, float | None]) -> None:
@@ -186,7 +197,7 @@ def _begin(
 def _go_on(
     run: RunFolder,
     genome: str | None,
-    changed: list[str],
+    recipe: Recipe,
     budget: tuple[int | None, float | None],
     ranks: Ranks,
     workers: int | None,
@@ -194,18 +205,9 @@ def _go_on(
     from hnet_dna.data.split import split_genome
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
-    from hnet_dna.train.recipe import Recipe
-    from hnet_dna.train.settings import changes
     from hnet_dna.train.trainer import Budget
 
     told = run.description()
-    over = changes(changed)
-    if fixed := [name for name in over if name not in _CHANGEABLE]:
-        raise UsageError(
-            f"--resume: train.{fixed[0]} decides what the run is and stays as it began; "
-            f"{', '.join(sorted(_CHANGEABLE))} can change"
-        )
-    recipe = Recipe.from_dict({**told["recipe"], **over})
     model = HNetLM.from_pretrained(run.path).to(ranks.device)
     opened = open_genome(genome or told["data"]["genome"], find_alphabet(model.config.alphabet))
     _refuse_other_genome(opened, told)
@@ -340,6 +342,19 @@ def _warmup(text: str) -> tuple[tuple[float, int], ...]:
         return tuple((float(until), int(length)) for until, length in pairs)
     except ValueError:
         raise UsageError(f"--window-warmup {text}: expected SHARE:BASES,..., such as 0.1:256,0.3:1024") from None
+
+
+def _refuse_other_settings(asked: Settings, began: Settings) -> None:
+    for table, wanted, had in (
+        ("model", asked.model.to_dict(), began.model.to_dict()),
+        ("train", asked.recipe.to_dict(), began.recipe.to_dict()),
+    ):
+        for name in wanted:
+            if wanted[name] != had[name] and name not in _CHANGEABLE:
+                raise UsageError(
+                    f"--resume: {table}.{name} decides what the run is and stays as it began, {had[name]}; asked for "
+                    f"{wanted[name]}. {', '.join(sorted(_CHANGEABLE))} can change"
+                )
 
 
 def _refuse_other_split(split: Split, told: dict[str, Any]) -> None:

@@ -27,6 +27,9 @@ def score(
     vcf: Annotated[str | None, typer.Option(help="Score these variants instead; '-' reads stdin.")] = None,
     genome: Annotated[str | None, typer.Option(help="With --vcf: the reference, as FASTA would be given.")] = None,
     regions: Annotated[Path | None, typer.Option(help="BED: print sum and mean for each region.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: tracks of whole contigs, the I-th of N parts of about equal length.")
+    ] = None,
     strand: Annotated[str, typer.Option(help="+, - or both (the mean).")] = "both",
     bigwig: Annotated[Path | None, typer.Option(help="Write log2 p per base here.")] = None,
     bedgraph: Annotated[Path | None, typer.Option(help="The same as bedGraph.")] = None,
@@ -58,6 +61,8 @@ def score(
     tracks = {"bigwig": bigwig, "bedgraph": bedgraph, "parquet": parquet}
     if vcf is not None and (regions is not None or any(tracks.values())):
         raise UsageError("--vcf writes a VCF alone; leave out --regions and tracks")
+    if shard is not None and (vcf is not None or regions is not None):
+        raise UsageError("--shard is for tracks; leave out --vcf and --regions")
     if vcf is None and regions is None and not any(tracks.values()):
         raise UsageError("say what to write: --bigwig, --bedgraph, --parquet or --regions")
     from hnet_dna.data.fetch import open_genome
@@ -72,7 +77,7 @@ def score(
     if regions is not None:
         _regions(regions, opened, loaded, strand, context, out)
     if any(tracks.values()):
-        _tracks({kind: path for kind, path in tracks.items() if path is not None}, opened, loaded, strand)
+        _tracks({kind: path for kind, path in tracks.items() if path is not None}, opened, loaded, strand, shard)
 
 
 def _variants(
@@ -118,16 +123,18 @@ def _regions(path: Path, genome: Genome, model: HNetLM, strand: Any, context: in
             )
 
 
-def _tracks(paths: dict[str, Path], genome: Genome, model: HNetLM, strand: Any) -> None:
+def _tracks(paths: dict[str, Path], genome: Genome, model: HNetLM, strand: Any, shard: str | None) -> None:
     from hnet_dna.data.genome import whole
+    from hnet_dna.data.shards import shard as shard_of
     from hnet_dna.evaluate.base_scores import base_scores
     from hnet_dna.tracks.values import Values
 
+    contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)
     with Values() as values, show.bar() as bar:
-        task = bar.add_task("scoring", total=genome.length)
-        for contig in genome.contigs:
+        task = bar.add_task("scoring", total=sum(contig.length for contig in contigs))
+        for contig in contigs:
             values.contig(contig.name, contig.length)
-        for scores in base_scores(genome, [whole(contig) for contig in genome.contigs], model, strand):
+        for scores in base_scores(genome, [whole(contig) for contig in contigs], model, strand):
             values.add(scores.contig, scores.start, scores.log2p)
             bar.update(task, advance=len(scores.log2p), description=f"{scores.contig}:{scores.end:,}")
         for kind, path in paths.items():

@@ -28,6 +28,9 @@ def segment(
     stage: Annotated[int, typer.Option(help="Chunking stage, 0 outermost.", min=0)] = 0,
     strand: Annotated[str, typer.Option(help="+, - or both.")] = "+",
     regions: Annotated[Path | None, typer.Option(help="BED: read these regions alone, each from its start.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: whole contigs, the I-th of N parts of the genome of about equal length.")
+    ] = None,
     points: Annotated[bool, typer.Option("--points", help="One line for the first base of each chunk.")] = False,
     nested: Annotated[bool, typer.Option("--nested", help="BED12: chunks with those of the stage outside.")] = False,
     bigwig: Annotated[Path | None, typer.Option(help="Write boundary probability per base here.")] = None,
@@ -48,6 +51,8 @@ def segment(
         )
     if strand not in ("+", "-", "both"):
         raise UsageError(f"--strand {strand}: expected +, - or both")
+    if shard is not None and regions is not None:
+        raise UsageError("give --shard or --regions, not both")
     if points and nested:
         raise UsageError("give --points or --nested, not both")
     if bgzip and out is None:
@@ -76,7 +81,7 @@ def segment(
                     task, description=f"{contig}:{position:,}  {lines:,} chunks"
                 ),
             )
-            count = _run(fasta, segmenter, strand, regions)
+            count = _run(fasta, segmenter, strand, regions, shard)
             for path, write in ((bigwig, "write_bigwig"), (bedgraph, "write_bedgraph")):
                 for name, track in values.items():
                     if path is not None:
@@ -93,11 +98,12 @@ def write_bed(fasta: str | Path, model: HNetLM, stream: TextIO) -> int:
     return Segmenter(model, stream).run(read_fasta(fasta))
 
 
-def _run(fasta: str, segmenter: Any, strand: str, regions: Path | None) -> int:
+def _run(fasta: str, segmenter: Any, strand: str, regions: Path | None, shard: str | None) -> int:
     from hnet_dna.data.fasta import read_fasta
     from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.genome import whole
     from hnet_dna.data.regions import read_regions
+    from hnet_dna.data.shards import shard as shard_of
     from hnet_dna.data.twobit import TWOBIT_SUFFIX
     from hnet_dna.sequence.alphabet import alphabet
     from hnet_dna.sequence.interval import union
@@ -105,22 +111,23 @@ def _run(fasta: str, segmenter: Any, strand: str, regions: Path | None) -> int:
     show.say_if_windowed(segmenter.model)
     count: int
     streamed = fasta == "-" or (Path(fasta).is_file() and Path(fasta).suffix != TWOBIT_SUFFIX)
-    if strand == "+" and regions is None and (streamed or Path(fasta).is_dir()):
+    if strand == "+" and regions is None and shard is None and (streamed or Path(fasta).is_dir()):
         seen = {_AMBIGUOUS: 0, _URACILS: 0}
         count = segmenter.run(_counted(read_fasta(fasta), seen))
     else:
         if fasta == "-":
-            raise UsageError("--strand and --regions need a file, since they read it in another order; got stdin")
+            raise UsageError("--strand, --regions and --shard need a file, since they read parts of it; got stdin")
         genome = open_genome(fasta)
-        intervals = [whole(contig) for contig in genome.contigs]
+        contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)
+        intervals = [whole(contig) for contig in contigs]
         if regions is not None:
             chosen = union(region.interval for region in read_regions(regions, genome))
             order = {contig.name: index for index, contig in enumerate(genome.contigs)}
             intervals = sorted(chosen, key=lambda interval: (order[interval.contig], interval.start))
         count = segmenter.run_strands(genome, intervals, strand)
         seen = {
-            _AMBIGUOUS: sum(contig.ambiguous for contig in genome.contigs),
-            _URACILS: sum(contig.uracils for contig in genome.contigs),
+            _AMBIGUOUS: sum(contig.ambiguous for contig in contigs),
+            _URACILS: sum(contig.uracils for contig in contigs),
         }
     for what, letters in seen.items():
         if letters and not (what == _AMBIGUOUS and alphabet(segmenter.model.config.alphabet).keeps_ambiguity):

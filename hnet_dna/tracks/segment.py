@@ -59,12 +59,14 @@ class Segmenter:
     def run(self, pieces: Iterable[Piece]) -> int:
         """Write the forward strand of pieces as they come; return the number of lines."""
         lines = _Lines(self, "+")
-        for bases in annotate(pieces, self.model, piece=self.piece):
+        for bases in annotate(self._measured(pieces), self.model, piece=self.piece):
             lines.add(bases, bases, None, 0)
         return lines.close()
 
     def run_strands(self, genome: Genome, intervals: Sequence[Interval], strand: Strand) -> int:
         """Write intervals of a genome, each read on its own, on one strand or both; return the number of lines."""
+        for interval in intervals:
+            self._tell(interval.contig, genome[interval.contig].length)
         if strand == "+":
             return self.run(forward_pieces(genome, intervals))
         lines = _Lines(self, strand)
@@ -75,6 +77,17 @@ class Segmenter:
                     other = reverse.bases(part.contig, part.start, part.end)
                     lines.add(part, bases, other, reverse.count(part.contig, self.stage) if part.first else 0)
         return lines.close()
+
+    def _measured(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        for piece in pieces:
+            self._tell(piece.record, piece.start + len(piece.codes))
+            yield piece
+
+    def _tell(self, contig: str, length: int) -> None:
+        """Let files have contigs at their whole length, and those of nothing but N too."""
+        for values in (self.plus, self.minus):
+            if values is not None:
+                values.contig(contig, length)
 
     def _forward(
         self, genome: Genome, group: Sequence[Interval], strand: Strand

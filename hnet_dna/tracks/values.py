@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,26 +86,11 @@ class Values:
         return np.frombuffer(self._file.read(count * _FLOAT.itemsize), dtype=_FLOAT)
 
     def write_bigwig(self, path: Path) -> None:
-        """Write a bigWig with exact contig lengths and zoom levels, contigs in lexicographic order as UCSC wants."""
-        try:
-            import pyBigWig
-        except ModuleNotFoundError:
-            raise UsageError("writing bigWig needs pyBigWig: pip install pyBigWig, or ask for bedGraph") from None
+        """Write a bigWig; see the function of this name."""
         if not self._contigs:
             raise SequenceError(f"{path}: nothing to write, no contig was read")
-        with write_beside(path) as temporary:
-            file = pyBigWig.open(str(temporary), "w")
-            file.addHeader([(name, self._contigs[name].length) for name in sorted(self._contigs)])
-            for name in sorted(self._contigs):
-                for start, end, offset in self.blocks(name):
-                    values = self.read(offset, end - start)
-                    known = np.flatnonzero(~np.isnan(values))
-                    if len(known) == len(values):
-                        file.addEntries(name, start, values=values, span=1, step=1)
-                    elif len(known):
-                        file.addEntries(name, known + start, values=values[known], span=1)
-            file.close()
-            self._check(temporary, pyBigWig)
+        lengths = {name: contig.length for name, contig in self._contigs.items()}
+        write_bigwig(path, lengths, self._values)
 
     def write_bedgraph(self, path: Path) -> None:
         """Write a bedGraph: neighbours of the same value share a line, values with 6 significant digits."""
@@ -135,11 +122,47 @@ class Values:
                     contig = pa.DictionaryArray.from_arrays(np.zeros(len(known), dtype=np.int32), pa.array([name]))
                     file.write_table(pa.table([contig, known + start, values[known]], schema=schema))
 
-    def _check(self, path: Path, reader: object) -> None:
-        """Read back what was written before anybody is told that it is there."""
-        file = reader.open(str(path))  # type: ignore[attr-defined]
-        lengths = {name: contig.length for name, contig in self._contigs.items()}
+    def _values(self, contig: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        for start, end, offset in self.blocks(contig):
+            yield start, self.read(offset, end - start)
+
+
+def write_bigwig(
+    path: Path, lengths: dict[str, int], values: Callable[[str], Iterable[tuple[int, NDArray[np.float32]]]]
+) -> None:
+    """Write a bigWig with exact contig lengths and zoom levels, contigs in lexicographic order as UCSC wants.
+
+    Args:
+        path: put in its place once it has been read back.
+        lengths: of the contigs.
+        values: of one contig, as starts and blocks that rise; NaN where there is none.
+    """
+    bigwig = pybigwig()
+    known = 0
+    with write_beside(path) as temporary:
+        file = bigwig.open(str(temporary), "w")
+        file.addHeader([(name, lengths[name]) for name in sorted(lengths)])
+        for name in sorted(lengths):
+            for start, block in values(name):
+                places = np.flatnonzero(~np.isnan(block))
+                known += len(places)
+                if len(places) == len(block):
+                    file.addEntries(name, start, values=block, span=1, step=1)
+                elif len(places):
+                    file.addEntries(name, places + start, values=block[places], span=1)
+        file.close()
+        # Read back what was written before anybody is told that it is there.
+        file = bigwig.open(str(temporary))
         found, sizes = file.header()["nBasesCovered"], file.chroms()
         file.close()
-        if found != self._known or sizes != lengths:
-            raise OSError(errno.EIO, f"the bigWig holds {found:,} values after writing, expected {self._known:,}")
+        if found != known or sizes != lengths:
+            raise OSError(errno.EIO, f"the bigWig holds {found:,} values after writing, expected {known:,}")
+
+
+def pybigwig() -> Any:
+    """Return the module that reads and writes bigWig, which Windows lacks."""
+    try:
+        import pyBigWig
+    except ModuleNotFoundError:
+        raise UsageError("bigWig needs pyBigWig: pip install pyBigWig, or ask for bedGraph") from None
+    return pyBigWig

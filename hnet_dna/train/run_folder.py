@@ -87,6 +87,10 @@ class RunFolder:
         with folder_beside(self.path) as new:
             fill(RunFolder(new))
 
+    def begun(self) -> bool:
+        """Tell whether a run has begun here."""
+        return (self.path / RUN_FILE).is_file()
+
     def describe(self, value: dict[str, Any], settings: Settings) -> None:
         """Write run.json and settings.toml."""
         self._write_json(self.path / RUN_FILE, value)

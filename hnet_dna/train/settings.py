@@ -45,8 +45,12 @@ class Settings:
 
     def to_toml(self) -> str:
         """Return the complete configuration file that asks for the same."""
+        return tomli_w.dumps(self.tables())
+
+    def tables(self) -> dict[str, Any]:
+        """Return the same as tables of such a file."""
         model = {name: value for name, value in self.model.to_dict().items() if value is not None}
-        return tomli_w.dumps({"model": model, "train": _lists(self.recipe.to_dict())})
+        return {"model": model, "train": _lists(self.recipe.to_dict())}
 
 
 def resolve(
@@ -55,6 +59,7 @@ def resolve(
     settings: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     letters: str | None = None,
+    began: Settings | None = None,
 ) -> Settings:
     """Combine what was asked for, the later ones winning.
 
@@ -64,6 +69,7 @@ def resolve(
         settings: texts such as `train.learning_rate=1e-3`; values are TOML, bare words are taken as text.
         options: fields of the recipe that have an option of their own.
         letters: name of the alphabet; the configuration's own, or dna, where None.
+        began: what all of this is laid over, in place of the default preset: the settings of a run that goes on.
 
     Raises:
         ConfigError: for an unknown key, with a suggestion, or an impossible value.
@@ -72,11 +78,19 @@ def resolve(
     asked = preset or file.pop("preset", None)
     file.pop("preset", None)
     tables: dict[str, Any] = {"model": {}, "train": {}}
-    if asked is None and "arch_layout" not in file.get("model", {}):
-        asked = DEFAULT_PRESET
-    if asked is not None:
-        start = preset_tables(asked)
-        tables = {name: start.get(name, {}) for name in _TABLES}
+    if began is not None:
+        if asked is not None and asked != began.preset:
+            raise UsageError(
+                f"--resume: the run began with {f'preset {began.preset}' if began.preset else 'no preset'}, and stays "
+                f"so; asked for {asked}"
+            )
+        asked, tables = began.preset, began.tables()
+    else:
+        if asked is None and "arch_layout" not in file.get("model", {}):
+            asked = DEFAULT_PRESET
+        if asked is not None:
+            start = preset_tables(asked)
+            tables = {name: start.get(name, {}) for name in _TABLES}
     try:
         tables = _merge(tables, file)
     except ConfigError as error:
@@ -96,17 +110,6 @@ def resolve(
     except ConfigError as error:
         raise ConfigError(f"model: {error}") from None
     return Settings(asked or "", shape, Recipe.from_dict(tables["train"]))
-
-
-def changes(settings: Sequence[str]) -> dict[str, Any]:
-    """Return the recipe's fields that texts such as `train.clip=2` set; anything else is refused."""
-    tables: dict[str, Any] = {}
-    for text in settings:
-        tables = _merge(tables, _setting(text))
-    if set(tables) - {"train"}:
-        raise UsageError("--set: a run that goes on can change settings of train alone")
-    found: dict[str, Any] = tables.get("train", {})
-    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -20,7 +20,10 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note the first signal instead of dying of it; a second one acts as ever."""
+    """Note a signal instead of dying of it; a second Ctrl-C acts as ever.
+
+    A second SIGTERM changes nothing: schedulers send it to every process of a job, and torchrun hands it on to its own.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -29,7 +32,8 @@ def stop_requests() -> Iterator[StopRequest]:
 
     def note(number: int, frame: FrameType | None) -> None:
         request.exit_code = _CODES[signal.Signals(number)]
-        signal.signal(number, before[signal.Signals(number)])
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
 
     for number in _CODES:
         before[number] = signal.signal(number, note)

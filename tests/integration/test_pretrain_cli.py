@@ -46,17 +46,33 @@ def test_a_run_that_goes_on_may_change_its_pace_alone(cli: Cli, genome: Path, tm
     assert slower.exit_code == 0, slower.output
     line = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert (line["step"], line["learning_rate"] <= 1e-4) == (3, True)
-    for setting, message in (
-        ("train.window=32", "train.window decides what the run is"),
-        ("model.d_model=[1,2]", "settings of train alone"),
-        ("train.windw=32", "train.windw"),
+    for setting, code, message in (
+        ("train.window=32", 2, "train.window decides what the run is and stays as it began, 1024; asked for 32"),
+        ("model.chunk_cfg.smoothing=false", 2, "model.chunk_cfg decides what the run is"),
+        ("train.windw=32", 1, "train.windw"),
     ):
         refused = cli("pretrain", "--out", out, "--steps", 4, "--resume", "--set", setting)
-        assert refused.exit_code == 2
+        assert refused.exit_code == code
         assert message in one_line_error(refused)
-    preset = cli("pretrain", "--out", out, "--steps", 4, "--resume", "--preset", "tiny")
+    preset = cli("pretrain", "--out", out, "--steps", 4, "--resume", "--preset", "tiny-mamba2")
     assert preset.exit_code == 2
-    assert "leave out --preset" in one_line_error(preset)
+    assert "began with preset tiny, and stays so; asked for tiny-mamba2" in one_line_error(preset)
+
+
+def test_the_same_line_begins_a_run_and_goes_on_with_it(cli: Cli, genome: Path, tmp_path: Path) -> None:
+    """As a scheduler starts it again: with all of its options, and into an empty folder that is there already."""
+    (tmp_path / "c.toml").write_text("[model]\nd_model = [16, 32]\n[train]\nlearning_rate = 1e-3\n")
+    out = tmp_path / "r"
+    out.mkdir()
+    line = ["pretrain", "--genome", genome, "--out", out, "--preset", "tiny", "--config", tmp_path / "c.toml"]
+    line += ["--window", 64, "--split", "0.2", "--set", "train.batch=2", "--alphabet", "dna", "--seed", 1, "--resume"]
+    for steps in (2, 4):
+        done = cli(*line, "--steps", steps)
+        assert done.exit_code == 0, done.output
+    assert [json.loads(text)["step"] for text in (out / "metrics.jsonl").read_text().splitlines()] == [2, 4]
+    other = cli(*line[:-1], "--resume", "--steps", 6, "--seed", 2)
+    assert other.exit_code == 2
+    assert "train.seed decides what the run is" in one_line_error(other)
 
 
 @pytest.mark.parametrize("name", PRESETS)

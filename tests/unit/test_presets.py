@@ -16,7 +16,7 @@ from hnet_dna.errors import ConfigError, HNetError, UsageError
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.settings import changes, resolve
+from hnet_dna.train.settings import resolve
 
 PUBLISHED = [name for name in PRESETS if "published_parameters" in preset_tables(name)]
 
@@ -147,10 +147,14 @@ def test_a_setting_has_a_table_a_field_and_a_value(text: str) -> None:
         resolve(settings=[text])
 
 
-def test_a_run_that_goes_on_changes_training_alone() -> None:
-    assert changes(["train.clip=2", "train.on_trouble=skip"]) == {"clip": 2, "on_trouble": "skip"}
-    with pytest.raises(UsageError, match="train alone"):
-        changes(["model.d_model=3"])
+def test_settings_are_laid_over_those_of_a_run_that_goes_on() -> None:
+    began = resolve("tiny", settings=["train.batch=2", "model.chunk_cfg.smoothing=false"])
+    assert resolve(began=began) == began
+    assert resolve("tiny", settings=["train.batch=2"], began=began) == began
+    changed = resolve(settings=["train.clip=2"], began=began)
+    assert (changed.recipe.clip, changed.recipe.batch, changed.model) == (2, 2, began.model)
+    with pytest.raises(UsageError, match="began with preset tiny, and stays so; asked for m10"):
+        resolve("m10", began=began)
 
 
 def test_recipe_defaults_are_those_of_the_docs() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from hnet_dna.train.loss import language_model_loss
 from hnet_dna.train.optim import build_optimizer, is_decayed, schedule, stage_multipliers
 from hnet_dna.train.recipe import Recipe
 from hnet_dna.train.run_folder import Progress, RunFolder
+from hnet_dna.train.signals import stop_requests
 from hnet_dna.train.trainer import Budget, StepReport, train
 from hnet_dna.train.watch import Trouble, Watch
 
@@ -457,3 +459,14 @@ def test_overfits_four_kilobases_and_moves_every_parameter(tmp_path: Path) -> No
     assert reports[-1].bits < 0.05
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
+
+
+def test_a_second_sigterm_changes_nothing_and_a_second_ctrl_c_ends() -> None:
+    with stop_requests() as request:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+        assert request.exit_code == 75
+        signal.raise_signal(signal.SIGINT)
+        assert request.exit_code == 130
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,96 @@
+"""Joins the tracks of parts of a genome, each of contigs of its own, into one."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hnet_dna.errors import SequenceError
+from hnet_dna.tracks.values import pybigwig, write_bigwig
+
+_BLOCK = 1 << 18  # values held at once
+
+
+def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
+    """Write the lines of BED or bedGraph files (plain or gzip), one file after the other; return how many.
+
+    Raises:
+        SequenceError: a contig that comes back after another one, in the same file or in a later one.
+    """
+    seen: set[str] = set()
+    current: str | None = None
+    count = 0
+    for path in paths:
+        with _text(path) as lines:
+            try:
+                for number, line in enumerate(lines, start=1):
+                    contig = line.split("\t", 1)[0].rstrip("\n")
+                    if contig != current or number == 1:
+                        if contig in seen:
+                            raise SequenceError(
+                                f"{path}: line {number}: {contig} was there before; each contig must be in one file, "
+                                "in one stretch"
+                            )
+                        seen.add(contig)
+                        current = contig
+                    out.write(line if line.endswith("\n") else line + "\n")
+                    count += 1
+            except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+                raise SequenceError(f"{path}: no text, or damaged ({error}); expected BED or bedGraph") from None
+    return count
+
+
+def merge_bigwig(paths: Sequence[Path], out: Path) -> int:
+    """Write the values of bigWig files to one; return the number of contigs.
+
+    Raises:
+        SequenceError: a file that is no bigWig, or a contig in two files.
+    """
+    home: dict[str, Path] = {}
+    lengths: dict[str, int] = {}
+    files: dict[Path, Any] = {}
+    with ExitStack() as stack:
+        for path in paths:
+            files[path] = stack.enter_context(_bigwig(path))
+            for name, length in files[path].chroms().items():
+                if name in home:
+                    raise SequenceError(f"{path}: {name} is in {home[name]} too; each contig must be in one file")
+                home[name], lengths[name] = path, length
+
+        def values(contig: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+            file, length = files[home[contig]], lengths[contig]
+            if file.header()["nBasesCovered"] == 0:
+                return
+            for start in range(0, length, _BLOCK):
+                yield start, file.values(contig, start, min(start + _BLOCK, length), numpy=True)
+
+        write_bigwig(out, lengths, values)
+    return len(lengths)
+
+
+def _text(path: Path) -> TextIO:
+    try:
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+    except (FileNotFoundError, IsADirectoryError):
+        raise SequenceError(f"{path}: no such file; expected BED or bedGraph") from None
+    return gzip.open(path, "rt") if compressed else path.open()
+
+
+def _bigwig(path: Path) -> Any:
+    bigwig = pybigwig()
+    if not path.is_file():
+        raise SequenceError(f"{path}: no such file; expected bigWig")
+    try:
+        file = bigwig.open(str(path))
+        if file.isBigWig():
+            return file
+    except RuntimeError:
+        pass
+    raise SequenceError(f"{path} is not a bigWig file")
