@@ -42,8 +42,8 @@ def reference() -> str:
         if lines := examples(command):
             parts.append("```bash\n" + "\n".join(lines) + "\n```")
         records = filter(None, (parameter.get_help_record(context) for parameter in command.get_params(context)))
-        rows = [f"| `{_cell(left)}` | {_cell(html.escape(right, quote=False))} |" for left, right in records]
-        parts.append("| | |\n|--|--|\n" + "\n".join(rows))
+        rows = [f"| `{_name(left)}` | {_meaning(right)} |" for left, right in records]
+        parts.append("| Option | Meaning |\n|--|--|\n" + "\n".join(rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -64,8 +64,13 @@ def _below(command: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield from _below(under, f"{name} {word}")
 
 
-def _cell(text: str) -> str:
-    return re.sub(r" <\w+>$", "", " ".join(text.split())).replace("|", "\\|")  # the type behind an argument's name
+def _name(text: str) -> str:
+    """Return an option or argument as the table shows it: without the type that typer puts behind arguments."""
+    return re.sub(r" <\w+>$", "", " ".join(text.split()))
+
+
+def _meaning(text: str) -> str:
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "&#124;")
 
 
 if __name__ == "__main__":
