@@ -7,22 +7,24 @@ from typing import Annotated
 
 import typer
 
+from . import options, show
 from . import pretrain as pretrain_command
-from . import show
 from .segment import write_bed
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder to create.")] = Path("hnet-dna-demo"),
-    minutes: Annotated[float, typer.Option(help="Train this long.", min=0.0)] = 4.0,
+    out: options.NewFolder = Path("hnet-dna-demo"),
+    minutes: Annotated[float, typer.Option(metavar="X", help="Train this long.", min=0.0)] = 4.0,
 ) -> None:
     """Pretrain on the yeast genome, evaluate on a held-out chromosome, and write its chunks.
 
     Takes the training time and about a minute more on two CPU cores.
+
+    Example: hnet-dna demo --minutes 1 --out quick-look
     """
     import torch
 
-    from hnet_dna.data.bundled import BUNDLED_NAME, bundled_genome
+    from hnet_dna.data.bundled import bundled_genome
     from hnet_dna.data.split import split_genome
     from hnet_dna.files import write_beside
     from hnet_dna.model.lm import HNetLM
@@ -35,7 +37,7 @@ def demo(
 
     run = RunFolder(out / "run")
     settings = resolve("tiny")
-    genome = pretrain_command.open_genome(BUNDLED_NAME, alphabet(settings.model.alphabet))
+    genome = pretrain_command.open_genome(str(bundled_genome().fasta), alphabet(settings.model.alphabet))
     split = split_genome(genome)
     torch.manual_seed(settings.recipe.seed)
     ranks = Ranks(device=best_device())

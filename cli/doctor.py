@@ -7,14 +7,14 @@ import math
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from hnet_dna import __version__
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 
 _PACKAGES = (
     "torch", "triton", "mamba-ssm", "einops", "numpy", "safetensors", "huggingface_hub", "pysam", "pyBigWig", "pyarrow",
@@ -22,9 +22,7 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
-) -> None:
+def doctor(as_json: options.AsJson = False) -> None:
     """Show what serves the model's scans on this machine, and check it against plain loops.
 
     Exits 0 if all is well, and 1 if the backend that HNET_DNA_BACKEND asks for cannot serve, or if one that is there

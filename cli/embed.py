@@ -11,7 +11,7 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 
 if TYPE_CHECKING:
     from hnet_dna.embedding.embedder import Embedder
@@ -22,23 +22,31 @@ _AT_ONCE = 512  # sequences per part of the table
 
 def embed(
     sequences: Annotated[
-        str, typer.Argument(help="FASTA, CSV or TSV with a column of sequences, genome with --regions, or '-'.")
+        str,
+        typer.Argument(
+            metavar="SEQUENCES", help="FASTA, CSV or TSV with a column of sequences, a genome with --regions, or '-'."
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="X.parquet, X.npy or X.h5ad.")],
-    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
-    regions: Annotated[Path | None, typer.Option(help="BED: embed these regions of the genome.")] = None,
-    column: Annotated[str | None, typer.Option(help="Column that holds the sequences.")] = None,
-    level: Annotated[str, typer.Option(help="encoder, decoder, chunk, or chunk:1 and so on.")] = "chunk",
-    pool: Annotated[str, typer.Option(help="mean, max, last or boundary (weighted by its probability).")] = "mean",
-    strand: Annotated[str, typer.Option(help="+, - or both (the mean).")] = "both",
-    per_chunk: Annotated[bool, typer.Option("--per-chunk", help="One row per chunk, forward strand.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="X.parquet, X.npy or X.h5ad.")],
+    model: options.Model = None,
+    regions: Annotated[
+        Path | None, typer.Option(metavar="BED", help="Embed these regions of the genome, each on its strand.")
+    ] = None,
+    sequence: options.SequenceColumn = None,
+    level: options.Level = "chunk",
+    pool: options.Pool = "mean",
+    strand: options.Strand = "both",
+    per_chunk: Annotated[bool, typer.Option("--per-chunk", help="One row per chunk, as --strand + reads.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a table that was cut short.")] = False,
 ) -> None:
     """Write one vector per sequence (or per chunk), with ids in their order.
 
-    Sequences without any A, C, G or T are reported and left out.
+    Sequences without any A, C, G or T are reported and left out. A region on strand - of --regions is read as its
+    reverse complement.
 
     Example: hnet-dna embed sample.fa --model run --out vectors.parquet
+
+    Example: hnet-dna embed genome.fa --regions genes.bed --strand + --model run --out genes.parquet
     """
     if model is None:
         raise UsageError("embed needs --model: a folder made by 'hnet-dna pretrain' or 'hnet-dna demo'")
@@ -62,7 +70,7 @@ def embed(
     writer = TableWriter(out, embedder.width, settings, resume=resume)
     if writer.inputs:
         show.notes.print(f"going on after {writer.inputs:,} sequences")
-    read = islice(read_sequences(sequences, regions=regions, column=column), writer.inputs, None)
+    read = islice(read_sequences(sequences, regions=regions, column=sequence), writer.inputs, None)
     left_out: list[str] = []
     with show.bar() as bar:
         task = bar.add_task("embedding", total=None)
@@ -118,11 +126,17 @@ def _chunk_rows(embedder: Embedder, batch: list[Sequence]) -> tuple[list[dict[st
         probs = np.concatenate([vectors.weight for vectors in found])
         ends = embedder.chunk_ends(starts, sequence.codes)
         for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-            place = {"start": sequence.start + start, "end": sequence.start + end}
+            place = dict(zip(("start", "end"), sequence.place(start, end), strict=True))
             extra = {"index": index, "prob": float(probs[index]), "vector": values[index]}
             rows.append(_place(sequence) | place | extra)
     return rows, bad
 
 
 def _place(sequence: Sequence) -> dict[str, Any]:
-    return {"id": sequence.id, "contig": sequence.contig, "start": sequence.start, "end": sequence.end}
+    return {
+        "id": sequence.id,
+        "contig": sequence.contig,
+        "start": sequence.start,
+        "end": sequence.end,
+        "strand": sequence.strand,
+    }

@@ -10,25 +10,22 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 
 
 def evaluate(
-    genome: Annotated[
-        str | None, typer.Option(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")
-    ] = None,
-    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
-    held_out: Annotated[
-        list[str] | None, typer.Option(help="Contig to evaluate on; repeat for more. Default: about a tenth.")
-    ] = None,
-    split: Annotated[
-        str, typer.Option(help="BED whose 4th column is train, valid or test; or a share to evaluate on, such as 0.1.")
-    ] = "",
-    regions: Annotated[str, typer.Option(help="BED; use nothing outside these regions.")] = "",
+    genome: options.Genome = None,
+    model: options.Model = None,
+    held_out: options.HeldOut = None,
+    split: options.Split = None,
+    regions: options.UsedRegions = None,
     annotation: Annotated[
-        Path | None, typer.Option(help="GFF3, GTF, GenBank or BED (class in column 4): report on its classes too.")
+        Path | None,
+        typer.Option(
+            metavar="ANNOTATION", help="GFF3, GTF, GenBank, or BED with a class in column 4: report on its classes too."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Report bits per base of a model, beside uniform and Markov models counted on the rest of the genome.
 
@@ -47,7 +44,7 @@ def evaluate(
     from hnet_dna.model.lm import HNetLM
 
     opened = open_genome(genome)
-    parts = split_genome(opened, tuple(held_out or ()), split, regions)
+    parts = split_genome(opened, tuple(held_out or ()), split or "", regions or "")
     classes = read_annotation(annotation, opened) if annotation else None
     loaded = show.on_device(HNetLM.from_pretrained(model))
     show.say_if_windowed(loaded)

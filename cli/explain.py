@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 
 if TYPE_CHECKING:
     from hnet_dna.data.annotation import Feature
@@ -31,18 +31,21 @@ def explain(
     report_folder: Annotated[
         Path | None, typer.Argument(metavar="[REPORT]", help="With --open alone: a report to show.")
     ] = None,
-    genome: Annotated[
-        str | None, typer.Option(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")
-    ] = None,
-    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
+    genome: options.Genome = None,
+    model: options.Model = None,
     annotation: Annotated[
-        Path | None, typer.Option(help="GFF3, GTF or GenBank with genes; a BED gives classes alone.")
+        Path | None,
+        typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank with genes; a BED gives classes alone."),
     ] = None,
-    repeats: Annotated[Path | None, typer.Option(help="BED of repeats, class in column 4.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to create.")] = None,
-    bases: Annotated[int, typer.Option(help="Read about this many bases.", min=2)] = 5_000_000,
-    shifts: Annotated[int, typer.Option(help="Random shifts that say what is expected by chance.", min=1)] = 200,
-    seed: Annotated[int, typer.Option(help="Decides shifts, shuffled sequence and sampled tiles.", min=0)] = 0,
+    repeats: Annotated[Path | None, typer.Option(metavar="BED", help="Repeats, class in column 4.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="PATH", help="Folder to create.")] = None,
+    bases: Annotated[int, typer.Option(metavar="N", help="Read about this many bases.", min=2)] = 5_000_000,
+    shifts: Annotated[
+        int, typer.Option(metavar="N", help="Random shifts that say what is expected by chance.", min=1)
+    ] = 200,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Decides shifts, shuffled sequence and sampled tiles.", min=0)
+    ] = 0,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html too; it needs matplotlib.")] = True,
     open_: Annotated[bool, typer.Option("--open", help="Show the report in a web browser, until Ctrl-C.")] = False,
 ) -> None:

@@ -9,13 +9,13 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="Run folder or model folder, or owner/name on the hub.")],
-    out: Annotated[Path, typer.Option(help="Folder to create.")],
-    format: Annotated[str, typer.Option(help="Whose files to write: reference.")] = "reference",
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
+    out: options.NewFolder,
+    format: Annotated[str, typer.Option(metavar="FORMAT", help="Whose files to write: reference.")] = "reference",
     pt: Annotated[
         bool, typer.Option("--pt", help="Also write model.pt, which the reference's generate.py reads.")
     ] = False,
@@ -40,14 +40,17 @@ def export(
 
 
 def import_(
-    config: Annotated[Path, typer.Argument(help="The reference's JSON config.")],
-    weights: Annotated[Path, typer.Argument(help="Its state dict as safetensors; a .pt file has to be converted.")],
-    out: Annotated[Path, typer.Option(help="Model folder to create.")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The reference's JSON config.")],
+    weights: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS", help="Its state dict as safetensors; a .pt file has to be converted.")
+    ],
+    out: options.NewFolder,
     alphabet: Annotated[
         str | None,
         typer.Option(
+            metavar="ALPHABET",
             help="Whose ids it was trained on: dna, rna, iupac or bytes. Default: bytes where vocab_size is 256, else "
-            "none, and the model reads no sequences."
+            "none, and the model reads no sequences.",
         ),
     ] = None,
 ) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 from .segment import output
 
 if TYPE_CHECKING:
@@ -24,14 +23,20 @@ _WIDTH = 60
 
 
 def generate(
-    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
-    length: Annotated[int, typer.Option(help="Bases to sample.", min=1)] = 1000,
-    count: Annotated[int, typer.Option(help="Sequences, for each prompt.", min=1)] = 1,
-    prompt: Annotated[str | None, typer.Option(help="FASTA whose records the sequences continue.")] = None,
-    temperature: Annotated[float, typer.Option(help="1 samples as the model says, 0 the likeliest.", min=0)] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Choose among the likeliest bases up to this probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same sequences.", min=0)] = 0,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to stdout.")] = None,
+    model: options.Model = None,
+    length: Annotated[int, typer.Option(metavar="N", help="Bases to sample.", min=1)] = 1000,
+    count: Annotated[int, typer.Option(metavar="N", help="Sequences, for each prompt.", min=1)] = 1,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="FASTA", help="Continue these records; '-' reads stdin.")
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", help="1 samples as the model says, 0 takes the likeliest base.", min=0)
+    ] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(metavar="X", help="Choose among the likeliest bases up to this probability.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Decides the sequences.", min=0)] = 0,
+    out: options.OutFile = None,
 ) -> None:
     """Sample sequences as FASTA, with their log-likelihood (bits, without the prompt) in the header.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from . import show
+from . import options, show
 
 if TYPE_CHECKING:
     from hnet_dna.data.store import Contig
@@ -23,8 +23,8 @@ def _genome() -> None:
 
 @genome.command()
 def inspect(
-    fasta: Annotated[str, typer.Argument(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    fasta: Annotated[str, typer.Argument(metavar="GENOME", help=options.GENOME_HELP)],
+    as_json: options.AsJson = False,
 ) -> None:
     """Show contigs, lengths, GC, N, soft-masked share, other IUPAC codes, M5 checksums, and which assembly it is.
 
@@ -67,7 +67,9 @@ def inspect(
 
 
 @genome.command()
-def fetch(name: Annotated[str, typer.Argument(help="A known genome; 'hnet-dna genome list' shows them.")]) -> None:
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A known genome; 'hnet-dna genome list' shows them.")],
+) -> None:
     """Download a known genome, check it, and prepare it, so that --genome NAME finds it.
 
     Goes on where an earlier download stopped. Genomes lie in $HNET_DNA_HOME, or in the user's cache folder.
@@ -90,7 +92,10 @@ def fetch(name: Annotated[str, typer.Argument(help="A known genome; 'hnet-dna ge
 
 @genome.command("list")
 def list_known() -> None:
-    """List the known genomes: name, assembly, size, and whether it has been fetched."""
+    """List the known genomes: name, assembly, size, and whether it has been fetched.
+
+    Example: hnet-dna genome list
+    """
     from hnet_dna.data.assemblies import assemblies
     from hnet_dna.data.fetch import place_of
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import sys
 from typing import Annotated, Any
 
@@ -81,16 +82,28 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"hnet-dna {__version__} (Python {sys.version.split()[0]}, torch {version('torch')})")
+        others = [f"Python {platform.python_version()}"]
+        for package in ("torch", "mamba-ssm"):
+            try:
+                others.append(f"{package} {version(package)}")
+            except PackageNotFoundError:
+                others.append(f"no {package}")
+        typer.echo(f"hnet-dna {__version__} ({', '.join(others)})")
         raise typer.Exit
 
 
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print versions and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print versions, as a report of a bug needs them.",
+        ),
     ] = False,
 ) -> None:
     pass

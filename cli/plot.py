@@ -9,19 +9,24 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 
 
 def plot(
     region: Annotated[
-        str, typer.Argument(help="contig:start-end, counted from 1, both ends included, as samtools has it.")
+        str,
+        typer.Argument(
+            metavar="REGION", help="contig:start-end, counted from 1, both ends included, as samtools has it."
+        ),
     ],
-    genome: Annotated[
-        str | None, typer.Option(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")
+    genome: options.Genome = None,
+    model: options.Model = None,
+    annotation: Annotated[
+        Path | None, typer.Option(metavar="ANNOTATION", help="GFF3, GTF, GenBank or BED: genes and other features.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
-    annotation: Annotated[Path | None, typer.Option(help="GFF3, GTF or BED: genes and other features.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Picture to write: .png, .svg or .pdf.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help="Picture to write: .png, .svg or .pdf.")
+    ] = None,
 ) -> None:
     """Draw a locus: letters, genes, chunks by stage, boundary probability, bits per base.
 

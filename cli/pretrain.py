@@ -10,7 +10,7 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 
 if TYPE_CHECKING:
     from hnet_dna.data.genome import Genome
@@ -33,45 +33,49 @@ _CHANGEABLE = {
 
 
 def pretrain(
-    out: Annotated[Path | None, typer.Option(help="Run folder to create (or, with --resume, to go on with).")] = None,
-    genome: Annotated[
-        str | None,
-        typer.Option(help="FASTA (plain, gzip, bgzip) or .2bit file, a fetched genome's name, or 'yeast'."),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="PATH", help="Run folder to create (or, with --resume, to go on with)."),
     ] = None,
+    genome: options.Genome = None,
     preset: Annotated[
-        str | None, typer.Option(help="Named start: model shape and recipe. Default: that of --config, or tiny.")
+        str | None,
+        typer.Option(metavar="NAME", help="Named start: model shape and recipe. Default: that of --config, or tiny."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file with the tables model and train (docs/training.md).")
+        Path | None, typer.Option(metavar="TOML", help="File with the tables model and train (docs/training.md).")
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", help="One setting, such as train.learning_rate=1e-3; repeat for more."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="One setting, such as train.learning_rate=1e-3; repeat for more."
+        ),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Train this long.", min=0.0)] = None,
-    steps: Annotated[int | None, typer.Option(help="Train this many steps instead.", min=0)] = None,
-    held_out: Annotated[
-        list[str] | None, typer.Option(help="Contig to hold out; repeat for more. Default: about a tenth.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="BED whose 4th column is train, valid or test; or a share to hold out, as 0.1.")
-    ] = None,
-    regions: Annotated[str | None, typer.Option(help="BED; use nothing outside these regions.")] = None,
-    window: Annotated[int | None, typer.Option(help="Bases per window.", min=1)] = None,
-    batch: Annotated[int | None, typer.Option(help="Windows per step, over all GPUs.", min=1)] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="X", help="Train this long.", min=0.0)] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Train this many steps instead.", min=0)] = None,
+    held_out: options.HeldOut = None,
+    split: options.Split = None,
+    regions: options.UsedRegions = None,
+    window: Annotated[int | None, typer.Option(metavar="N", help="Bases per window.", min=1)] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Windows per step, over all GPUs.", min=1)] = None,
     window_warmup: Annotated[
-        str | None, typer.Option(help="Shorter windows first: SHARE:BASES,..., such as 0.1:256,0.3:1024.")
+        str | None,
+        typer.Option(metavar="SHARE:BASES,...", help="Shorter windows first, such as 0.1:256,0.3:1024."),
     ] = None,
     repeat_weight: Annotated[
-        float | None, typer.Option(help="Factor on the loss of soft-masked bases.", min=0.0)
+        float | None, typer.Option(metavar="X", help="Factor on the loss of soft-masked bases.", min=0.0)
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that read ahead. Default: 2 with a GPU, else none.", min=0)
+        int | None,
+        typer.Option(metavar="N", help="Processes that read ahead. Default: 2 with a GPU, else none.", min=0),
     ] = None,
     alphabet: Annotated[
-        str | None, typer.Option(help="Letters the model knows: dna (default), rna, iupac or bytes.")
+        str | None,
+        typer.Option(metavar="ALPHABET", help="Letters the model knows: dna (default), rna, iupac or bytes."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides initial weights, windows and strands.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Decides initial weights, windows and strands.", min=0)
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --out; begin where there is no --out.")
     ] = False,
@@ -82,6 +86,10 @@ def pretrain(
     """Train an H-Net on a genome and report held-out bits per base.
 
     Example: hnet-dna pretrain --genome genome.fa.gz --out run --minutes 30
+
+    Example: hnet-dna pretrain --out run --resume --minutes 60
+
+    Example: hnet-dna pretrain --preset m3t1-m15-m4 --genome hg38 --dry-run
 
     On several GPUs: torchrun --nproc-per-node 8 $(which hnet-dna) pretrain ...
     """

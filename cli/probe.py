@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 from .segment import output
 
 if TYPE_CHECKING:
@@ -23,26 +23,40 @@ if TYPE_CHECKING:
 
 
 def probe(
-    labels: Annotated[Path, typer.Argument(help="CSV or TSV with a header; a BED labels the rows of --embeddings.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")],
-    embeddings: Annotated[Path | None, typer.Option(help="Table made by 'hnet-dna embed'.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Or: embed the sequences in LABELS with this model.")] = None,
+    labels: Annotated[
+        Path,
+        typer.Argument(metavar="LABELS", help="CSV or TSV with a header; a BED labels the rows of --embeddings."),
+    ],
+    out: options.NewFolder,
+    embeddings: Annotated[
+        Path | None, typer.Option(metavar="PARQUET", help="Table made by 'hnet-dna embed', instead of --model.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help=f"Embed the sequences in LABELS with this model. {options.MODEL_HELP}"),
+    ] = None,
     genome: Annotated[
-        str | None, typer.Option(help="With --embeddings of regions: the genome, so that baselines see the sequences.")
+        str | None,
+        typer.Option(
+            metavar="GENOME", help="With --embeddings of regions: the genome, so that baselines see the sequences."
+        ),
     ] = None,
-    task: Annotated[str, typer.Option(help="classification or regression.")] = "classification",
+    task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
     head: Annotated[
-        str | None, typer.Option(help="logistic (default), ridge (default of regression), svm or mlp.")
+        str | None,
+        typer.Option(metavar="HEAD", help="logistic (default), ridge (default of regression), svm or mlp."),
     ] = None,
-    level: Annotated[str, typer.Option(help="With --model: where vectors are taken.")] = "chunk",
-    pool: Annotated[str, typer.Option(help="With --model: mean, max, last or boundary.")] = "mean",
-    strand: Annotated[str, typer.Option(help="With --model: +, - or both.")] = "both",
-    folds: Annotated[int, typer.Option(help="Outer folds.", min=2)] = 5,
-    label: Annotated[str | None, typer.Option(help="Column of labels.")] = None,
-    id_column: Annotated[str | None, typer.Option("--id", help="Column of ids.")] = None,
-    sequence: Annotated[str | None, typer.Option(help="Column of sequences.")] = None,
-    group: Annotated[str | None, typer.Option(help="Column of groups that folds keep together.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides folds.", min=0)] = 0,
+    level: options.Level = "chunk",
+    pool: options.Pool = "mean",
+    strand: options.Strand = "both",
+    folds: Annotated[int, typer.Option(metavar="N", help="Outer folds.", min=2)] = 5,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of labels.")] = None,
+    id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of ids.")] = None,
+    sequence: options.SequenceColumn = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Decides folds.", min=0)] = 0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw curves or a scatter (needs matplotlib).")] = False,
 ) -> None:
     """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
@@ -153,12 +167,16 @@ def probe(
 
 
 def predict(
-    sequences: Annotated[str, typer.Argument(help="FASTA, CSV or TSV with a column of sequences, or '-'.")],
-    head: Annotated[Path, typer.Option(help="Folder made by 'hnet-dna probe'.")],
+    sequences: Annotated[
+        str, typer.Argument(metavar="SEQUENCES", help="FASTA, CSV or TSV with a column of sequences, or '-'.")
+    ],
+    head: Annotated[Path, typer.Option(metavar="PATH", help="Folder made by 'hnet-dna probe'.")],
     model: Annotated[
-        Path | None, typer.Option(help="The model whose vectors the head takes. Default: where it was.")
+        Path | None,
+        typer.Option(metavar="MODEL", help="The model whose vectors the head takes. Default: where it was."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to stdout.")] = None,
+    sequence: options.SequenceColumn = None,
+    out: options.OutFile = None,
 ) -> None:
     """Apply a head to new sequences: a table of ids and predictions, with class scores where the head has them.
 
@@ -180,7 +198,7 @@ def predict(
         classes = "".join(f"\tp_{name}" for name in fitted.classes_) if scored else ""
         stream.write(f"id\tpredicted{classes}\n")
         left_out = 0
-        for item in read_sequences(sequences):
+        for item in read_sequences(sequences, column=sequence):
             (vector,) = embedder.embed([item.codes])
             if vector is None:
                 left_out += 1

@@ -11,7 +11,7 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 from .segment import output
 
 if TYPE_CHECKING:
@@ -20,25 +20,36 @@ if TYPE_CHECKING:
 
 
 def score(
-    fasta: Annotated[
-        str | None, typer.Argument(help="FASTA or .2bit file, a fetched genome's name, or 'yeast'.")
+    fasta: Annotated[str | None, typer.Argument(metavar="GENOME", help=options.GENOME_HELP)] = None,
+    model: options.Model = None,
+    vcf: Annotated[
+        str | None, typer.Option(metavar="VCF", help="Score these variants instead; '-' reads stdin.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
-    vcf: Annotated[str | None, typer.Option(help="Score these variants instead; '-' reads stdin.")] = None,
-    genome: Annotated[str | None, typer.Option(help="With --vcf: the reference, as FASTA would be given.")] = None,
-    regions: Annotated[Path | None, typer.Option(help="BED: print sum and mean for each region.")] = None,
+    genome: Annotated[
+        str | None, typer.Option(metavar="GENOME", help="With --vcf: the reference, given as GENOME is.")
+    ] = None,
+    regions: Annotated[Path | None, typer.Option(metavar="BED", help="Print sum and mean for each region.")] = None,
     shard: Annotated[
-        str | None, typer.Option(help="I/N: tracks of whole contigs, the I-th of N parts of about equal length.")
+        str | None,
+        typer.Option(metavar="I/N", help="Tracks of whole contigs, the I-th of N parts of about equal length."),
     ] = None,
-    strand: Annotated[str, typer.Option(help="+, - or both (the mean).")] = "both",
-    bigwig: Annotated[Path | None, typer.Option(help="Write log2 p per base here.")] = None,
-    bedgraph: Annotated[Path | None, typer.Option(help="The same as bedGraph.")] = None,
-    parquet: Annotated[Path | None, typer.Option(help="The same as Parquet.")] = None,
-    window: Annotated[int, typer.Option(help="With --vcf: bases of reference around a variant.", min=2)] = 512,
-    context: Annotated[int, typer.Option(help="With --regions: bases read around each.", min=0)] = 4096,
+    strand: options.Strand = "both",
+    bigwig: Annotated[Path | None, typer.Option(metavar="PATH", help="Write log2 p per base here.")] = None,
+    bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
+    parquet: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as Parquet.")] = None,
+    window: Annotated[
+        int, typer.Option(metavar="N", help="With --vcf: bases of reference around a variant.", min=2)
+    ] = 512,
+    context: Annotated[int, typer.Option(metavar="N", help="With --regions: bases read around each.", min=0)] = 4096,
     strict: Annotated[bool, typer.Option("--strict", help="With --vcf: stop at a REF that differs.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write table or VCF here; .vcf.gz is compressed and indexed.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="Write this file instead of to stdout; .vcf.gz is compressed and indexed.",
+        ),
     ] = None,
 ) -> None:
     """Score bases (log2 p), regions (sum and mean of log2 p) or variants (log-likelihood ratio of alleles).
@@ -46,9 +57,9 @@ def score(
     Both strands are read by default: a base is predicted once from what comes before it and once from what comes after
     it, and the mean is given. Unit is bits.
 
-    Examples: hnet-dna score genome.fa --model run --bigwig log2p.bw
+    Example: hnet-dna score genome.fa --model run --bigwig log2p.bw
 
-    hnet-dna score --vcf in.vcf.gz --genome genome.fa --model run > out.vcf
+    Example: hnet-dna score --vcf in.vcf.gz --genome genome.fa --model run > out.vcf
     """
     if model is None:
         raise UsageError("score needs --model: a folder made by 'hnet-dna pretrain' or 'hnet-dna demo'")

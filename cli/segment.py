@@ -12,7 +12,7 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 
 if TYPE_CHECKING:
     from hnet_dna.data.fasta import Piece
@@ -23,20 +23,25 @@ _URACILS = "U read as T"
 
 
 def segment(
-    fasta: Annotated[str, typer.Argument(help="FASTA, plain, gzip or bgzip, or .2bit file; '-' reads stdin.")],
-    model: Annotated[Path | None, typer.Option(help="Run folder or model folder.")] = None,
-    stage: Annotated[int, typer.Option(help="Chunking stage, 0 outermost.", min=0)] = 0,
-    strand: Annotated[str, typer.Option(help="+, - or both.")] = "+",
-    regions: Annotated[Path | None, typer.Option(help="BED: read these regions alone, each from its start.")] = None,
+    fasta: Annotated[str, typer.Argument(metavar="GENOME", help=f"{options.GENOME_HELP} '-' reads FASTA from stdin.")],
+    model: options.Model = None,
+    stage: Annotated[int, typer.Option(metavar="N", help="Chunking stage, 0 outermost.", min=0)] = 0,
+    strand: Annotated[str, typer.Option(metavar="STRAND", help="+, - or both.")] = "+",
+    regions: Annotated[
+        Path | None, typer.Option(metavar="BED", help="Read these regions alone, each from its start.")
+    ] = None,
     shard: Annotated[
-        str | None, typer.Option(help="I/N: whole contigs, the I-th of N parts of the genome of about equal length.")
+        str | None,
+        typer.Option(metavar="I/N", help="Whole contigs, the I-th of N parts of the genome of about equal length."),
     ] = None,
     points: Annotated[bool, typer.Option("--points", help="One line for the first base of each chunk.")] = False,
     nested: Annotated[bool, typer.Option("--nested", help="BED12: chunks with those of the stage outside.")] = False,
-    bigwig: Annotated[Path | None, typer.Option(help="Write boundary probability per base here.")] = None,
-    bedgraph: Annotated[Path | None, typer.Option(help="The same as bedGraph.")] = None,
+    bigwig: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Write boundary probability per base here.")
+    ] = None,
+    bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
     bgzip: Annotated[bool, typer.Option("--bgzip", help="Compress --out by bgzip and index it by tabix.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of to stdout.")] = None,
+    out: options.OutFile = None,
 ) -> None:
     """Write the chunks of every contig as BED6, tiling it except for runs of N.
 
@@ -100,8 +105,8 @@ def write_bed(fasta: str | Path, model: HNetLM, stream: TextIO) -> int:
 
 def _run(fasta: str, segmenter: Any, strand: str, regions: Path | None, shard: str | None) -> int:
     from hnet_dna.data.fasta import read_fasta
-    from hnet_dna.data.fetch import open_genome
-    from hnet_dna.data.genome import whole
+    from hnet_dna.data.fetch import find_genome
+    from hnet_dna.data.genome import Genome, whole
     from hnet_dna.data.regions import read_regions
     from hnet_dna.data.shards import shard as shard_of
     from hnet_dna.data.twobit import TWOBIT_SUFFIX
@@ -110,14 +115,15 @@ def _run(fasta: str, segmenter: Any, strand: str, regions: Path | None, shard: s
 
     show.say_if_windowed(segmenter.model)
     count: int
-    streamed = fasta == "-" or (Path(fasta).is_file() and Path(fasta).suffix != TWOBIT_SUFFIX)
-    if strand == "+" and regions is None and shard is None and (streamed or Path(fasta).is_dir()):
+    path = fasta if fasta == "-" else find_genome(fasta)
+    streamed = not isinstance(path, Path) or path.suffix != TWOBIT_SUFFIX
+    if strand == "+" and regions is None and shard is None and streamed:
         seen = {_AMBIGUOUS: 0, _URACILS: 0}
-        count = segmenter.run(_counted(read_fasta(fasta), seen))
+        count = segmenter.run(_counted(read_fasta(path), seen))
     else:
-        if fasta == "-":
+        if not isinstance(path, Path):
             raise UsageError("--strand, --regions and --shard need a file, since they read parts of it; got stdin")
-        genome = open_genome(fasta)
+        genome = Genome.open(path)
         contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)
         intervals = [whole(contig) for contig in contigs]
         if regions is not None:

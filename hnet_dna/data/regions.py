@@ -27,11 +27,13 @@ class Region:
         interval: columns 1 to 3.
         name: column 4, empty where there is none.
         line: its number, from 1.
+        strand: column 6 as it stands, `.` where there is none.
     """
 
     interval: Interval
     name: str
     line: int
+    strand: str = "."
 
 
 def read_regions(path: Path, genome: Genome) -> list[Region]:
@@ -60,7 +62,8 @@ def read_regions(path: Path, genome: Genome) -> list[Region]:
                 f"{genome.source.name}); is it the same assembly?"
             )
         if end > start:
-            regions.append(Region(Interval(name, start, end), fields[3] if len(fields) > 3 else "", number))
+            label, strand = fields[3] if len(fields) > 3 else "", fields[5] if len(fields) > 5 else "."
+            regions.append(Region(Interval(name, start, end), label, number, strand))
     if not regions:
         raise SequenceError(f"{path}: no region in this BED file")
     return regions

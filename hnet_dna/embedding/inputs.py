@@ -10,10 +10,12 @@ from pathlib import Path
 
 from hnet_dna.data.fasta import read_records
 from hnet_dna.data.fetch import open_genome
+from hnet_dna.data.genome import Genome
 from hnet_dna.data.regions import read_regions
 from hnet_dna.embedding.embedder import encode
 from hnet_dna.errors import SequenceError, UsageError, did_you_mean
-from hnet_dna.sequence.codes import Codes
+from hnet_dna.sequence.codes import Codes, reverse_complement
+from hnet_dna.sequence.interval import Interval
 
 _TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _SEQUENCE_NAMES = ("sequence", "sequences", "seq", "seqs", "dna")
@@ -26,8 +28,9 @@ class Sequence:
 
     Attributes:
         id: name of the record, region or row.
-        codes: nucleotide codes.
+        codes: nucleotide codes, of a region on strand `-` as that strand reads.
         contig, start, end: its place in a genome; the record itself where it is a whole one.
+        strand: `+` or `-` for a region that says so, else `.`.
     """
 
     id: str
@@ -35,6 +38,19 @@ class Sequence:
     contig: str
     start: int
     end: int
+    strand: str = "."
+
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """Return where a part of `codes` lies in the contig."""
+        if self.strand == "-":
+            return self.end - end, self.end - start
+        return self.start + start, self.start + end
+
+
+def region_codes(genome: Genome, interval: Interval, strand: str) -> Codes:
+    """Return the codes of an interval as its strand reads: reverse-complemented for `-`."""
+    codes = genome.codes(interval)
+    return reverse_complement(codes) if strand == "-" else codes
 
 
 def read_sequences(source: str, *, regions: Path | None = None, column: str | None = None) -> Iterator[Sequence]:
@@ -43,13 +59,18 @@ def read_sequences(source: str, *, regions: Path | None = None, column: str | No
         genome = open_genome(source)
         for region in read_regions(regions, genome):
             place = region.interval
+            if region.strand not in ("+", "-", "."):
+                raise SequenceError(
+                    f"{regions}: line {region.line}: expected +, - or . as strand (column 6), got {region.strand!r}"
+                )
             name = region.name or f"{place.contig}:{place.start}-{place.end}"
-            yield Sequence(name, genome.codes(place), place.contig, place.start, place.end)
+            codes = region_codes(genome, place, region.strand)
+            yield Sequence(name, codes, place.contig, place.start, place.end, region.strand)
     elif Path(source).suffix.lower() in _TABLES:
         yield from _table(Path(source), column)
     else:
         if column is not None:
-            raise UsageError("--column belongs to CSV and TSV files")
+            raise UsageError("--sequence belongs to CSV and TSV files")
         for name, codes in read_records(source):
             yield Sequence(name, codes, name, 0, len(codes))
 

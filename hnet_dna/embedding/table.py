@@ -1,8 +1,8 @@
 """Tables of vectors on disk.
 
-Parquet: columns id, contig, start, end, (index, prob for chunks,) and `vector`, a list of float32 of fixed size; the
-model's digest and the settings are in the file's metadata. `.npy`: a matrix for random access, with the ids beside it
-in `<name>.ids.txt`. `.h5ad`: AnnData (extra `anndata`).
+Parquet: columns id, contig, start, end, strand, (index, prob for chunks,) and `vector`, a list of float32 of fixed
+size; the model's digest and the settings are in the file's metadata. `.npy`: a matrix for random access, with the ids
+beside it in `<name>.ids.txt`. `.h5ad`: AnnData (extra `anndata`).
 
 Rows are written in parts as they come, so that memory does not grow with them, and the parts become the file at the
 end. A run that is cut short leaves its parts in a hidden folder, from which `resume` goes on.
@@ -34,6 +34,7 @@ class Table:
     Attributes:
         id, contig: (N,) text.
         start, end: (N,) places in the contig, 0-based half-open.
+        strand: (N,) `-` where the sequence is the reverse complement of its place, else `+` or `.`.
         vector: (N, D) float32.
         metadata: model digest and settings.
     """
@@ -42,6 +43,7 @@ class Table:
     contig: list[str]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
+    strand: list[str]
     vector: NDArray[np.float32]
     metadata: dict[str, Any]
 
@@ -173,6 +175,8 @@ def read_table(path: Path) -> Table:
         table["contig"].to_pylist(),
         np.array(table["start"].to_pylist(), dtype=np.int64),
         np.array(table["end"].to_pylist(), dtype=np.int64),
+        # Tables of before this column was written read every region forward.
+        table["strand"].to_pylist() if "strand" in table.column_names else ["."] * table.num_rows,
         _matrix(table),
         json.loads(metadata),
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.regions import read_lines
-from hnet_dna.embedding.inputs import find_column, read_rows
+from hnet_dna.embedding.inputs import find_column, read_rows, region_codes
 from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.sequence.codes import Codes
@@ -102,13 +102,14 @@ def match(labels: Labels, table: Table, path: Path) -> NDArray[np.float32]:
 
 
 def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
-    """Return the bases of labelled rows that are regions of a genome, on the forward strand."""
+    """Return the bases of labelled rows that are regions of a genome, as their strands read."""
     place = {name: row for row, name in enumerate(table.id)}
     found = []
     for name in labels.ids:
         if name in place:  # `match` reports those that are not
             row = place[name]
-            found.append(genome.codes(Interval(table.contig[row], int(table.start[row]), int(table.end[row]))))
+            interval = Interval(table.contig[row], int(table.start[row]), int(table.end[row]))
+            found.append(region_codes(genome, interval, table.strand[row]))
     return found
 
 

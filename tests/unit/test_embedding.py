@@ -206,9 +206,37 @@ def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
     assert left_out.exit_code == 0, left_out.output
     assert "2 sequences have no A, C, G or T and were left out: empty, only_n" in left_out.stderr
     assert read_table(tmp_path / "odd.parquet").id == ["one", "last"]
-    bad = cli("embed", csv, "--model", folder, "--out", out, "--column", "sequense")
+    bad = cli("embed", csv, "--model", folder, "--out", out, "--sequence", "sequense")
     assert bad.exit_code == 2
     assert "no column 'sequense'" in one_line_error(bad)
+
+
+def test_regions_are_read_on_their_strand(cli: Cli, tmp_path: Path, folder: Path) -> None:
+    """A region on `-` is the reverse complement of its place; --strand counts from there."""
+    text = random_dna(120) + "NN" + random_dna(80, 1)
+    fasta = write_fasta(tmp_path / "g.fa", {"a": text})
+    (tmp_path / "r.bed").write_text("a\t100\t150\tup\t0\t+\na\t100\t150\tdown\t0\t-\na\t100\t150\tno\t0\t.\n")
+    turned = text[100:150][::-1].translate(COMPLEMENT)
+    command = ["embed", fasta, "--model", folder, "--regions", tmp_path / "r.bed", "--out"]
+    model = HNetLM.from_pretrained(folder)
+    for strand in ("+", "-", "both"):
+        assert cli(*command, tmp_path / "v.parquet", "--strand", strand).exit_code == 0
+        table = read_table(tmp_path / "v.parquet")
+        wanted = hnet_dna.embed(model, [text[100:150], turned, text[100:150]], strand=strand)
+        np.testing.assert_allclose(table.vector, wanted, atol=1e-6)
+        assert table.strand == ["+", "-", "."]
+        # Both strands' mean does not depend on which of them is read first.
+        assert np.allclose(table.vector[0], table.vector[1], atol=1e-6) == (strand == "both")
+    assert cli(*command, tmp_path / "c.parquet", "--per-chunk").exit_code == 0
+    rows = pq.read_table(tmp_path / "c.parquet").to_pylist()
+    down = [(row["start"], row["end"]) for row in rows if row["id"] == "down"]
+    alone = write_fasta(tmp_path / "alone.fa", {"t": turned})
+    bed = [line.split("\t") for line in cli("segment", alone, "--model", folder).stdout.splitlines()]
+    assert down == [(150 - int(end), 150 - int(start)) for _, start, end, *_ in bed]
+    (tmp_path / "r.bed").write_text("a\t0\t9\tx\t0\tplus\n")
+    bad = cli(*command, tmp_path / "w.parquet")
+    assert bad.exit_code == 1
+    assert "line 1: expected +, - or . as strand (column 6), got 'plus'" in one_line_error(bad)
 
 
 def test_cli_chunks_tile_their_sequences(cli: Cli, tmp_path: Path, folder: Path) -> None:

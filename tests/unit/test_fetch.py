@@ -17,8 +17,9 @@ from helpers import random_dna
 
 from hnet_dna.data import fetch as fetching
 from hnet_dna.data.assemblies import Assembly, KnownContig
+from hnet_dna.data.bundled import bundled_genome
 from hnet_dna.data.fetch import fetch, place_of
-from hnet_dna.errors import DownloadError, HNetError
+from hnet_dna.errors import DownloadError, HNetError, SequenceError, UsageError
 
 SEQUENCE = random_dna(400_000)
 FASTA = gzip.compress(f">chr1\n{SEQUENCE}\n".encode(), mtime=0)
@@ -119,6 +120,24 @@ def test_fetched_once_and_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None
         assert ranges == [None]
         assert fetching.open_genome("test1").length == len(SEQUENCE)
         assert files(known) == {"g.fa.gz", "g.fa.gz.hnetdna"}
+
+
+def test_names_of_known_genomes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder does not stand in the way of a name; a file of that name makes it ambiguous."""
+    monkeypatch.chdir(tmp_path)
+    Path("yeast").mkdir()
+    Path("hg38").mkdir()
+    assert fetching.find_genome("yeast") == bundled_genome().fasta
+    with pytest.raises(HNetError, match="hg38 has not been fetched yet"):
+        fetching.find_genome("hg38")
+    Path("yeast").rmdir()
+    for name in ("yeast", "mm39"):
+        Path(name).write_text(">s\nACGT\n")
+        with pytest.raises(UsageError, match=rf"{name} is a file in this folder .* write \./{name} for the file"):
+            fetching.find_genome(name)
+        assert fetching.open_genome(f"./{name}").length == 4
+    with pytest.raises(SequenceError, match="no such file, and no known genome of this name"):
+        fetching.find_genome("yeats")
 
 
 def test_cut_off_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:

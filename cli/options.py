@@ -1,0 +1,38 @@
+"""Options that several commands share, so that they have one name, one metavar and one meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+GENOME_HELP = "FASTA (plain, gzip, bgzip) or .2bit file, a known genome's name ('hnet-dna genome list'), or 'yeast'."
+MODEL_HELP = "Run folder, model folder, or owner/name on the Hugging Face hub."
+
+Genome = Annotated[str | None, typer.Option(metavar="GENOME", help=GENOME_HELP)]
+Model = Annotated[Path | None, typer.Option(metavar="MODEL", help=MODEL_HELP)]
+NewFolder = Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to create.")]
+OutFile = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write this file instead of to stdout.")
+]
+Strand = Annotated[str, typer.Option(metavar="STRAND", help="+, - or both (the mean).")]
+Level = Annotated[
+    str, typer.Option(metavar="LEVEL", help="Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on.")
+]
+Pool = Annotated[
+    str, typer.Option(metavar="POOLING", help="mean, max, last or boundary (mean weighted by its probability).")
+]
+HeldOut = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CONTIG", help="Contig to hold out; repeat for more. Default: about a tenth of the genome."),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(metavar="BED|SHARE", help="BED whose 4th column is train, valid or test; or a share to hold out."),
+]
+UsedRegions = Annotated[str | None, typer.Option("--regions", metavar="BED", help="Use nothing outside these regions.")]
+SequenceColumn = Annotated[
+    str | None, typer.Option("--sequence", metavar="COLUMN", help="Column of sequences in CSV and TSV files.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
