@@ -103,6 +103,7 @@ def _checks(devices: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, st
                         "backend": name,
                         "device": device,
                         "op": check.op,
+                        "precision": check.precision,
                         "output": _finite(check.output),
                         "gradient": _finite(check.gradient),
                         "allowed": check.tolerance,
@@ -158,7 +159,10 @@ def _print(report: dict[str, Any]) -> None:
     for row in report["checks"]:
         errors = f"{_show(row['output'])} in outputs and states, {_show(row['gradient'])} in gradients"
         verdict = "FAILED" if row["trouble"] else "agrees"
-        say(f"  {row['backend']:<6} {row['device']:<5} {row['op']:<9} {errors}  {verdict}", soft_wrap=True)
+        say(
+            f"  {row['backend']:<6} {row['device']:<5} {row['op']:<9} {row['precision']:<9} {errors}  {verdict}",
+            soft_wrap=True,
+        )
     say()
     for problem in report["problems"]:
         line("problem", problem)

@@ -51,12 +51,14 @@ def step_lines(settings: Settings, ranks: int) -> list[str]:
     model, recipe = settings.model, settings.recipe
     targets = [recipe.ratio_target(stage) for stage in range(model.n_stages - 1)]
     part = recipe.batch * recipe.window // (recipe.accumulate * ranks)
-    memory = cost_of(model, targets, recipe.window).training_bytes(part)
+    cost = cost_of(model, targets, recipe.window)
+    memory, worst = cost.training_bytes(part) / 2**30, cost.worst_training_bytes(part) / 2**30
     return [
         f"step: {recipe.batch} windows of {recipe.window:,} bases = {recipe.batch * recipe.window:,} bases"
         + (f", in {recipe.accumulate} parts" if recipe.accumulate > 1 else "")
         + (f", over {ranks} ranks" if ranks > 1 else ""),
-        f"memory per process, estimated in float32: {memory / 2**30:.2f} GiB",
+        f"memory per process, estimated in float32: {memory:.2f} GiB"
+        + (f"; at most {worst:.2f} GiB, however the routers decide" if targets else ""),
     ]
 
 

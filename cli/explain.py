@@ -137,18 +137,12 @@ def _write_page(
     repeats: list[Region],
     reading: Reading,
 ) -> None:
-    from hnet_dna.explain.browser import Shown
-    from hnet_dna.explain.locus import around, read_locus, typical
+    from hnet_dna.explain.browser import read_shown
+    from hnet_dna.explain.locus import typical
     from hnet_dna.explain.page import interesting, write_page
 
-    chosen = typical(interesting(folder), features, repeats, genome, reading.intervals)
-    write_page(
-        folder,
-        [
-            Shown(name, middle, read_locus(model, genome, around(middle, genome), features))
-            for name, middle in chosen.items()
-        ],
-    )
+    examples = typical(interesting(folder), features, repeats, genome, reading.intervals)
+    write_page(folder, read_shown(model, genome, features, examples))
 
 
 def _show(report: Path) -> None:

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hnet_dna.evaluate.stream import forward, nothing_before
+from hnet_dna.evaluate.stream import forward, forward_one, nothing_before
 from hnet_dna.model.hnet import select_rows
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.model.one_base import OneBase
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import Codes
 
@@ -53,7 +54,7 @@ def generate(
     """
     sampling = sampling or Sampling()
     random = torch.Generator().manual_seed(sampling.seed)
-    base_ids = list(alphabet(model.config.alphabet).base_ids)
+    base_ids = torch.tensor(alphabet(model.config.alphabet).base_ids, device=model.embeddings.weight.device)
     logits, state = nothing_before(model, 1), None
     for start in range(0, 0 if prompt is None else len(prompt), _BLOCK):
         assert prompt is not None
@@ -61,21 +62,22 @@ def generate(
         logits, state = output.logits[:, -1:], output.state
     rows = torch.zeros(count, dtype=torch.long)
     logits, state = logits[rows.to(logits.device)], None if state is None else select_rows(state, rows)
-    done = 0
+    one_base, done = OneBase(model), 0
     while done < length:
         size = min(_BLOCK, length - done)
         codes = np.zeros((count, size), dtype=np.uint8)
-        log2p = np.zeros((count, size))
+        kept = np.zeros((count, size, 4))
         for column in range(size):
-            scores = logits[:, -1, base_ids].double().cpu()
+            scores = logits[:, -1].index_select(1, base_ids).double().cpu()
             chosen = _choose(scores, sampling, random)
             codes[:, column] = chosen.numpy()
-            natural = torch.log_softmax(scores, dim=-1).gather(1, chosen[:, None])[:, 0]
-            log2p[:, column] = natural.numpy() / math.log(2)
-            output = forward(model, codes[:, column : column + 1], state, None)
+            kept[:, column] = scores.numpy()
+            output = forward_one(one_base, codes[:, column : column + 1], state)
             logits, state = output.logits, output.state
         done += size
-        yield codes, log2p
+        # Of the whole block at once: a call per base costs as much as the model's smaller layers.
+        natural = torch.log_softmax(torch.from_numpy(kept), dim=-1).numpy()
+        yield codes, np.take_along_axis(natural, codes[..., None].astype(np.int64), axis=-1)[..., 0] / math.log(2)
 
 
 def _choose(scores: Tensor, sampling: Sampling, random: torch.Generator) -> Tensor:

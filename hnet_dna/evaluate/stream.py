@@ -22,6 +22,7 @@ from hnet_dna.data.fasta import Piece
 from hnet_dna.model.hnet import InnerState
 from hnet_dna.model.likelihood import base_nats, targets_of
 from hnet_dna.model.lm import HNetLM, HNetOutput
+from hnet_dna.model.one_base import OneBase
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import N_CODE, Codes, runs_of_n
 
@@ -83,15 +84,21 @@ class Bases(Part):
 
 
 class Stream:
-    """One sequence through one model: `feed` takes its bases in any pieces."""
+    """One sequence through one model: `feed` takes its bases in any pieces.
+
+    The model's weights stay as they are while it is fed.
+    """
 
     def __init__(self, model: HNetLM) -> None:
-        self._model = model
+        self._model, self._one_base = model, OneBase(model)
         self._state: InnerState | None = None
 
     def feed(self, codes: Codes) -> HNetOutput:
         """Run the next bases; the output covers them alone (a batch of one row)."""
-        output = forward(self._model, codes[None], self._state, None)
+        if len(codes) == 1:
+            output = forward_one(self._one_base, codes[None], self._state)
+        else:
+            output = forward(self._model, codes[None], self._state, None)
         self._state = output.state
         return output
 
@@ -196,11 +203,22 @@ def _run_group(group: list[Part], model: HNetLM, piece: int) -> Iterator[Bases]:
 
 def forward(model: HNetLM, codes: Codes, state: InnerState | None, lengths: Tensor | None) -> HNetOutput:
     """Run a model without gradients over codes (B, L), whose rows have `lengths` valid bases (all where None)."""
-    device = model.embeddings.weight.device
-    ids = torch.from_numpy(alphabet(model.config.alphabet).encode(codes)).to(device).long()
+    ids = _ids(model, codes)
     with torch.inference_mode():
-        output: HNetOutput = model(ids, state, lengths=None if lengths is None else lengths.to(device))
+        output: HNetOutput = model(ids, state, lengths=None if lengths is None else lengths.to(ids.device))
     return output
+
+
+def forward_one(one_base: OneBase, codes: Codes, state: InnerState | None) -> HNetOutput:
+    """Run one more base of each row without gradients, codes being (B, 1)."""
+    ids = _ids(one_base.model, codes)
+    with torch.inference_mode():
+        return one_base(ids, state)
+
+
+def _ids(model: HNetLM, codes: Codes) -> Tensor:
+    encoded = torch.from_numpy(alphabet(model.config.alphabet).encode(codes))
+    return encoded.to(model.embeddings.weight.device).long()
 
 
 def nothing_before(model: HNetLM, rows: int) -> Tensor:

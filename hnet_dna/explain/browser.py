@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -16,27 +16,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hnet_dna.data.annotation import Feature
+from hnet_dna.data.genome import Genome
 from hnet_dna.explain.drawing import BLUE, GREY, ORANGE, PALE
-from hnet_dna.explain.locus import Locus, name_of
+from hnet_dna.explain.locus import Locus, around, name_of, read_locus
+from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import to_text
-from hnet_dna.sequence.interval import Interval, intersection
+from hnet_dna.sequence.interval import Interval, intersection, union
 
 _VIEW = 300  # bases in view at first
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A locus to choose.
+    """An example to choose.
 
     Attributes:
         name: what it is an example of.
-        middle: the example itself.
-        locus: it and its surroundings.
+        middle: where it is.
+        locus: it and its surroundings; examples near each other share theirs.
     """
 
     name: str
     middle: Interval
     locus: Locus
+
+
+def read_shown(
+    model: HNetLM, genome: Genome, features: Sequence[Feature], examples: Mapping[str, Interval]
+) -> list[Shown]:
+    """Read the surroundings of examples by name, each base once."""
+    loci = [read_locus(model, genome, i, features) for i in union(around(m, genome) for m in examples.values())]
+    found = []
+    for name, middle in examples.items():
+        first = Interval(middle.contig, middle.start, middle.start + 1)
+        (locus,) = (one for one in loci if intersection([first], [one.interval]))
+        found.append(Shown(name, middle, locus))
+    return found
 
 
 def igv() -> tuple[str, str]:
@@ -48,7 +64,7 @@ def igv() -> tuple[str, str]:
 
 def options(shown: Sequence[Shown], genome: str) -> dict[str, Any]:
     """Return what `igv.createBrowser` takes: reference and tracks of all loci, none of which needs a network."""
-    loci = [one.locus for one in shown]
+    loci = list({one.locus.interval: one.locus for one in shown}.values())
     stages = range(len(loci[0].stages))
     tracks = [
         _track("genes", "bed", _genes(loci), color=ORANGE, displayMode="EXPANDED", height=50, searchable=True),

@@ -129,7 +129,7 @@ def typical(
         by_name.setdefault(region.name or "unnamed", []).append(region.interval)
     found = {}
     for name in names:
-        intervals = classes.get(name) or by_name.get(name, ())
+        intervals = classes.get(name) or by_name.get(name, [])
         # A browser tells a contig from a position by the colon.
         known = [i for i in intersection(intervals, read) if ":" not in i.contig]
         if known:

@@ -247,7 +247,8 @@ def _bars(axis: Any, centre: NDArray[np.int64], height: NDArray[np.float64], col
 
     left, right, zero = centre - 0.45, centre + 0.45, np.zeros(len(centre))
     corners = [(left, zero), (left, height), (right, height), (right, zero)]
-    bars = PolyCollection(np.stack([np.stack(c, axis=1) for c in corners], axis=1), facecolors=colours, linewidths=0)
+    outlines: Any = np.stack([np.stack(corner, axis=1) for corner in corners], axis=1)
+    bars = PolyCollection(outlines, facecolors=colours, linewidths=0)
     bars.set_in_layout(False)
     axis.add_collection(bars, autolim=False)
     axis.set_ylim(0, 1.05 * float(height.max(initial=0.0)) or 1.0)

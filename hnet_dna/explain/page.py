@@ -65,7 +65,7 @@ def write_page(folder: Path, shown: Sequence[Shown] = ()) -> Path:
 
     Args:
         folder: what `Report.write` filled; tables that are absent are left out, unknown ones are shown as they are.
-        shown: loci for the browser, the first at first; without any there is no browser.
+        shown: examples for the browser, the first at first; without any there is no browser.
 
     Returns:
         The page.
@@ -234,7 +234,7 @@ def _browser_section(shown: Sequence[Shown]) -> str:
     )
     return (
         '<section id="loci"><h2>Genome browser</h2>\n'
-        "<p>One locus for each of the first classes in the summary: the one of median length among those read, "
+        "<p>One example of each of the first classes in the summary: the one of median length among those read, "
         "whatever the model does there. Genes and other features are those of the annotation; a chunk begins where "
         "boundary probability passes 0.5; bits per base are -log2 of the probability that the model gave the base, 2 "
         f"for a guess among four. The model read from {CONTEXT:,} bases before each locus, forward; outside of the "

@@ -16,6 +16,9 @@ from hnet_dna.config.schema import ModelConfig, StageConfig
 from hnet_dna.model.hnet import stage_of
 from hnet_dna.model.lm import HNetLM
 
+# A batch with so many times the positions that the target ratio gives an inner stage is crowded: in training that
+# stage's layers then run again in the backward pass instead of keeping values (`Stack.keep`), which bounds memory.
+CROWDED = 2.0
 _BACKWARD = 2  # a backward pass takes twice the products of the forward pass
 _ADAM_BYTES = 16  # float32 parameter, its gradient, two moments
 
@@ -39,10 +42,17 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """All stages of a model, outermost first."""
+    """All stages of a model, outermost first.
+
+    Attributes:
+        stages: each stage.
+        kept_values: numbers kept for the backward pass per base, at the target ratio.
+        worst_values: the most that are alive at once per base, whatever the routers decide.
+    """
 
     stages: tuple[StageCost, ...]
     kept_values: float
+    worst_values: float
 
     @property
     def parameters(self) -> int:
@@ -63,6 +73,10 @@ class Cost:
         """Estimate memory of a step on so many bases: weights, optimizer, and activations kept for backward."""
         return _ADAM_BYTES * self.parameters + 4 * self.kept_values * bases
 
+    def worst_training_bytes(self, bases: int) -> float:
+        """Estimate what a step can need at most, whatever the routers decide, up to every base a chunk."""
+        return _ADAM_BYTES * self.parameters + 4 * self.worst_values * bases
+
 
 def cost_of(config: ModelConfig, ratio_targets: Sequence[float], window: int) -> Cost:
     """Count without building the weights.
@@ -78,6 +92,7 @@ def cost_of(config: ModelConfig, ratio_targets: Sequence[float], window: int) ->
     for name, parameter in model.named_parameters():
         parameters[stage_of(name)] += parameter.numel()
     stages, kept, positions = [], 0.0, 1.0 / max(config.kmer, 1)
+    worst, worst_again, most = 0.0, 0.0, positions  # `most`: positions per base where every position begins a chunk
     layout: Layout | None = config.layout
     for index in range(config.n_stages):
         assert layout is not None
@@ -85,22 +100,31 @@ def cost_of(config: ModelConfig, ratio_targets: Sequence[float], window: int) ->
         stacks = [part for part in layout if isinstance(part, str)]
         layers = [layer for stack in stacks for layer in parse_stack(stack)]
         flops = sum(_layer_flops(layer, stage, config.chunk_size, positions * window) for layer in layers)
-        values = sum(_layer_values(layer, stage, config.chunk_size) for layer in layers)
+        by_layer = [_layer_values(layer, stage, config.chunk_size) for layer in layers]
+        values = sum(by_layer)
+        between = 0.0
         if index == 0:
             classes = 4**config.kmer if config.kmer else config.vocab_size
             flops += 2 * stage.d_model * classes
-            values += 2 * classes
+            between += 2 * classes
         if len(layout) == 3:
             routing = {"cosine": 4 * stage.d_model**2, "linear": 2 * stage.d_model}.get(stage.routing, 0)
             flops += routing + 2 * stage.d_model**2
-            values += 8 * stage.d_model
+            between += 8 * stage.d_model
         stages.append(StageCost(" .. ".join(stacks), positions, parameters[index], positions * flops))
-        kept += positions * values
+        kept += positions * (values + between)
+        if index == 0:
+            worst += most * (values + between)
+        else:
+            # Just not crowded, or all positions with the layers' inputs alone and one layer's values at a time.
+            worst += max(min(CROWDED * positions, most) * values, most * stage.d_model * len(layers)) + most * between
+            worst_again = max(worst_again, most * max(by_layer))
         if index < config.n_stages - 1:
             ratio = stage.stride if stage.routing in ("fixed", "random") else ratio_targets[index]
             positions /= ratio
+            most /= stage.stride if stage.routing == "fixed" and not stage.max_chunk else 1
         layout = inner_layout(layout)
-    return Cost(tuple(stages), kept)
+    return Cost(tuple(stages), kept, worst + worst_again)
 
 
 def _layer_flops(layer: LayerSpec, stage: StageConfig, tile: int, length: float) -> float:

@@ -18,6 +18,10 @@ from hnet_dna.model.rows import Rows, gather_positions, last_positions
 from hnet_dna.ops import ema_scan
 
 EMA_CLAMP = 1e-4  # the average's weight stays this far from 0 and 1
+# Batches of chunks are padded to a multiple of this, by kind of device. A new batch nearly always has another largest
+# count. On a GPU each new shape costs: a block that the allocator cannot reuse, a kernel to choose or compile. 64 is
+# the scans' tile, which they would pad to anyway. On a CPU a shape costs nothing, and padding costs time.
+PAD_TO = {"cuda": 64}
 
 
 class Routing(NamedTuple):
@@ -127,10 +131,12 @@ def chunk(u: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Rows]:
         boundary: (B, L) bool.
 
     Returns:
-        The chunks' vectors (B, M, D), their positions (B, M), and their `Rows`; M is the largest count of a row.
+        The chunks' vectors (B, M, D), their positions (B, M), and their `Rows`; M is the largest count of a row,
+        rounded up as `PAD_TO` says and never above L.
     """
     count = boundary.sum(dim=1)
-    padded = int(count.max())
+    multiple = PAD_TO.get(u.device.type, 1)
+    padded = min(-(-int(count.max()) // multiple) * multiple, u.shape[1])
     rows = Rows.of(count, padded)
     # A stable sort of "not a boundary" brings each row's boundaries to its front, in order.
     position = torch.argsort(~boundary, dim=1, stable=True)[:, :padded]

@@ -47,15 +47,18 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(Layer(spec, config, tile) for spec in layers)
         self.rmsnorm = RMSNorm(config.d_model)
         self.height = sum(spec.height for spec in layers)
-        self.recompute = False  # in training, layers keep nothing for their backward pass but run again
+        # In training: the largest batch, in positions, whose layers keep what their backward pass needs. The layers of
+        # a larger one keep their inputs alone and run again; results are the same. None sets no limit.
+        self.keep: int | None = None
 
     def forward(self, x: Tensor, rows: Rows, state: StackState | None) -> tuple[Tensor, StackState]:
         """Run x (B, L, D) through the layers; return the same shape and one state per layer."""
         residual = x if x.dtype == torch.float64 else x.float()
+        crowded = self.keep is not None and x.shape[0] * x.shape[1] > self.keep
         after = []
         for index, layer in enumerate(self.layers):
             before = None if state is None else state[index]
-            if self.recompute and torch.is_grad_enabled():
+            if crowded and torch.is_grad_enabled():
                 residual, layer_state = checkpoint(layer, residual, rows, before, use_reentrant=False)
             else:
                 residual, layer_state = layer(residual, rows, before)

@@ -1,6 +1,7 @@
 """Compares a backend with the plain loops: outputs, states and gradients, at odd lengths, with padding at the end.
 
-It takes well under a second on a CPU. The random numbers have their own generator, so that a check in the middle of a
+The Mamba-2 scan is compared twice: with inputs in float32, and in bfloat16, as it gets them under autocast. It takes
+well under a second on a CPU. The random numbers have their own generator, so that a check in the middle of a
 run changes nothing in it.
 """
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from hnet_dna.ops.backend import Backend
 
 OPS = ("ssd_scan", "ema_scan")
+# The moving average is float32 or better everywhere.
+_CASES = (("ssd_scan", torch.float32), ("ssd_scan", torch.bfloat16), ("ema_scan", torch.float32))
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ _SMALL = _Sizes(width=16, states=16, tile=16, lengths=(0, 1, 77), tolerance=1e-4
 # of float32 keep 10 bits of the mantissa on a GPU, and so may PyTorch's.
 _GPU = _Sizes(width=64, states=128, tile=64, lengths=(0, 1, 205), tolerance=1e-2)
 _GRADIENTS = 5.0
+# bfloat16 has 8 bits: a kernel rounds scores, states and outputs to them, each by up to 0.4 %.
+_BFLOAT16 = 2e-2
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Check:
 
     Attributes:
         op: `ssd_scan` or `ema_scan`.
+        precision: of its inputs, `float32` or `bfloat16`.
         output: largest error of outputs and final states, relative to the largest value.
         gradient: the same of the gradients of all inputs.
         tolerance: what `output` may be; `gradient` may be five times this.
@@ -54,6 +60,7 @@ class Check:
     """
 
     op: str
+    precision: str
     output: float
     gradient: float
     tolerance: float
@@ -64,34 +71,44 @@ def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
     """Compare both ops of `backend` with the reference on `device`; whatever it raises becomes `trouble`."""
     sizes = _GPU if device == "cuda" else _SMALL
     found = []
-    for op in OPS:
+    for op, dtype in _CASES:
+        tolerance = sizes.tolerance if dtype == torch.float32 else max(sizes.tolerance, _BFLOAT16)
+        precision = str(dtype).removeprefix("torch.")
         worst_output = worst_gradient = 0.0
         trouble = None
         for length in sizes.lengths:
             try:
-                output, gradient = _errors(op, backend, length, sizes, device)
+                output, gradient = _errors(op, dtype, backend, length, sizes, device)
             except Exception as error:  # a foreign kernel may raise anything, and none of it may stop the caller
-                trouble = f"{op} of length {length} raises {type(error).__name__}: {error}"
+                trouble = f"{op} of length {length} in {precision} raises {type(error).__name__}: {error}"
                 break
             worst_output, worst_gradient = max(worst_output, output), max(worst_gradient, gradient)
-            if output > sizes.tolerance or gradient > _GRADIENTS * sizes.tolerance:
+            if output > tolerance or gradient > _GRADIENTS * tolerance:
                 trouble = (
-                    f"{op} of length {length} differs from the reference by {output:.1e} in outputs and {gradient:.1e} "
-                    f"in gradients; {sizes.tolerance:.0e} and {_GRADIENTS * sizes.tolerance:.0e} are allowed"
+                    f"{op} of length {length} in {precision} differs from the reference by {output:.1e} in outputs and "
+                    f"{gradient:.1e} in gradients; {tolerance:.0e} and {_GRADIENTS * tolerance:.0e} are allowed"
                 )
                 break
-        found.append(Check(op, worst_output, worst_gradient, sizes.tolerance, trouble))
+        found.append(Check(op, precision, worst_output, worst_gradient, tolerance, trouble))
     return tuple(found)
 
 
-def _errors(op: str, backend: Backend, length: int, sizes: _Sizes, device: str) -> tuple[float, float]:
+def _errors(
+    op: str, dtype: torch.dtype, backend: Backend, length: int, sizes: _Sizes, device: str
+) -> tuple[float, float]:
     make = _ssd_inputs if op == "ssd_scan" else _ema_inputs
     tile = (sizes.tile,) if op == "ssd_scan" else ()
     plain: Callable[..., tuple[Tensor, Tensor]] = ssd_scan_reference if op == "ssd_scan" else ema_scan_reference
     fast: Callable[..., tuple[Tensor, Tensor]] = getattr(backend, op)
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
-        inputs = [tensor.to(device).requires_grad_() for tensor in make(length, sizes)]
+        inputs = [tensor.to(device) for tensor in make(length, sizes)]
+        if dtype == torch.bfloat16:  # both get the rounded values; steps, rates and state are float32 always
+            inputs = [tensor.to(dtype) if index in _ROUNDED else tensor for index, tensor in enumerate(inputs)]
+        inputs = [tensor.requires_grad_() for tensor in inputs]
         return _compare(fast(*inputs, *tile), plain(*inputs, *tile), inputs)
+
+
+_ROUNDED = (0, 3, 4)  # x, b, c
 
 
 def _compare(
@@ -112,7 +129,8 @@ def _relative(found: Tensor, expected: Tensor) -> float:
         raise ValueError(f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
     if not found.numel():
         return 0.0
-    error = (found.detach() - expected.detach()).abs().max() / expected.detach().abs().max().clamp(min=1e-30)
+    found, expected = found.detach().float(), expected.detach().float()
+    error = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
     # No comparison with NaN is ever true, so that it would pass for a small error.
     return float(error) if torch.isfinite(error) else float("inf")
 

@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_EPS = 1e-5
+EPS = 1e-5
 
 
 def rms_norm_reference(x: Tensor, weight: Tensor) -> Tensor:
     """Follow the definition: x / rms(x) * weight, with statistics in float32 or better."""
     if x.dtype not in (torch.float32, torch.float64):
         x = x.float()
-    scale = torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + _EPS)
+    scale = torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + EPS)
     return (x * scale).to(weight.dtype) * weight
 
 
@@ -61,7 +61,7 @@ def swiglu(x: Tensor) -> Tensor:
 
 def _inverse_rms(x: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return norm.square_().div_(x.shape[-1]).add_(_EPS).rsqrt_()
+    return norm.square_().div_(x.shape[-1]).add_(EPS).rsqrt_()
 
 
 def _norm_backward(grad: Tensor, unit: Tensor, weight: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from hnet_dna.data.stream import Batch
+from hnet_dna.model.cost import CROWDED, cost_of
+from hnet_dna.model.hnet import stage_of
 from hnet_dna.model.likelihood import IGNORED, targets_of
 from hnet_dna.model.lm import HNetLM, HNetOutput
 from hnet_dna.model.stack import Layer, Stack
@@ -30,9 +33,15 @@ class Step:
         self._device = next(model.parameters()).device
         # Codes travel as bytes and become ids on the device.
         self._id_of_code = torch.from_numpy(self._letters.encode(np.arange(256, dtype=np.uint8))).to(self._device)
-        for module in model.modules():
-            if isinstance(module, Stack):
-                module.recompute = recipe.recompute
+        targets = [recipe.ratio_target(stage) for stage in self._stages]
+        positions = [stage.positions for stage in cost_of(model.config, targets, recipe.window).stages]
+        bases = -(-recipe.batch // (recipe.accumulate * ranks.size)) * recipe.window
+        for name, module in model.named_modules():
+            if isinstance(module, Stack) and recipe.recompute:
+                module.keep = 0
+            elif isinstance(module, Stack) and (stage := stage_of(f"{name}.layers")):
+                # The router decides how many positions an inner stage gets, so that memory needs a bound.
+                module.keep = math.ceil(CROWDED * positions[stage] * bases)
             if isinstance(module, Layer) and recipe.compile:
                 module.compile(dynamic=True)  # layer by layer: what lies between them depends on the data
         self._called: Callable[..., HNetOutput] = spread(model, ranks, shard=recipe.shard)

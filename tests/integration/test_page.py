@@ -13,13 +13,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
 import pytest
 from chromium import Chromium
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
-from hnet_dna_cli.main import app
 from typer.testing import CliRunner, Result
 
 from hnet_dna.data.annotation import read_features
@@ -54,7 +54,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     model.save_pretrained(folder / "model")
     command = ["explain", "--genome", fasta, "--model", folder / "model", "--annotation", folder / "genes.gff3"]
     command += ["--shifts", "20", "--out", folder / "report"]
-    result = CliRunner().invoke(app, list(map(str, command)))
+    (script,) = entry_points(group="console_scripts", name="hnet-dna")
+    result = CliRunner().invoke(script.load(), list(map(str, command)))
     assert result.exit_code == 0, result.output
     assert f"to read: {folder / 'report' / 'index.html'}" in result.stdout
     genome = Genome.open(fasta)

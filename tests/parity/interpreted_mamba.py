@@ -1,7 +1,9 @@
 """Runs mamba-ssm's Triton kernels on a CPU, under Triton's interpreter, and compares them with the plain loop.
 
 A script of its own, because triton reads TRITON_INTERPRET when it is imported. Prints the errors as JSON. What it
-replaces are the places where mamba-ssm asks for a GPU, and autotuning, which would time each of its block sizes.
+replaces are the places where mamba-ssm asks for a GPU; autotuning, which would time each of its block sizes; and the
+interpreter's products of bfloat16. It keeps bfloat16 as uint16 bits, decodes them in casts alone, and multiplies the
+bits as whole numbers elsewhere. A GPU multiplies the values and adds in float32, and so do these.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 import torch.nn.functional as F
 import triton
 from torch import Tensor
+from triton.runtime import interpreter
 
 from hnet_dna.ops.backend import BACKENDS, SsdScan
 from hnet_dna.ops.check import check_backend
@@ -35,6 +38,25 @@ def stand_in_for_a_gpu() -> None:
         return autotune(configs[-1:], *args, **kwargs)
 
     triton.autotune = one_configuration
+    multiply_bfloat16_by_value()
+
+
+def multiply_bfloat16_by_value() -> None:
+    builder, language = interpreter.InterpreterBuilder, triton.language
+    dot, binary_op = builder.create_dot, builder.binary_op
+
+    def value(self: Any, handle: Any) -> Any:
+        return self.cast_impl(handle, language.float32) if handle.dtype.scalar == language.bfloat16 else handle
+
+    def dot_of_values(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+        return dot(self, value(self, a), value(self, b), *rest)
+
+    def op_of_values(self: Any, a: Any, b: Any, op: Any) -> Any:
+        if a.dtype.scalar != language.bfloat16:
+            return binary_op(self, a, b, op)
+        return self.cast_impl(binary_op(self, value(self, a), value(self, b), op), language.bfloat16)
+
+    builder.create_dot, builder.binary_op = dot_of_values, op_of_values
 
 
 def compare(length: int, padding: int, tile: int, dtype: torch.dtype) -> dict[str, float]:
@@ -79,6 +101,9 @@ if __name__ == "__main__":
         "odd tiles and padding": compare(length=77, padding=9, tile=30, dtype=torch.float32),
         "one position": compare(length=1, padding=0, tile=64, dtype=torch.float32),
         "float16": compare(length=37, padding=5, tile=32, dtype=torch.float16),
-        "check": {check.op: check.trouble for check in check_backend(BACKENDS["mamba"], "cpu")},
+        "bfloat16": compare(length=37, padding=5, tile=32, dtype=torch.bfloat16),
+        "check": {
+            f"{check.op} in {check.precision}": check.trouble for check in check_backend(BACKENDS["mamba"], "cpu")
+        },
     }
     print(json.dumps(report))

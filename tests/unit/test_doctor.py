@@ -58,6 +58,11 @@ def nan_at_odd_lengths(*arguments: *Arguments) -> Scan:
     return (y * torch.nan if y.shape[1] > 1 else y), state
 
 
+def garbage_in_bfloat16(*arguments: *Arguments) -> Scan:
+    y, state = ssd_scan_chunked(*arguments)
+    return (y * 2 if arguments[0].dtype == torch.bfloat16 else y), state
+
+
 def raises(*arguments: *Arguments) -> Scan:
     raise RuntimeError("no kernel image is available")
 
@@ -122,7 +127,8 @@ def test_a_package_that_does_not_import_is_an_obstacle_with_its_reason(
         (wrong_state, "differs from the reference"),
         (wrong_gradient, "in gradients"),
         (no_initial_state, "differs from the reference"),
-        (nan_at_odd_lengths, "length 77 differs from the reference by inf"),
+        (nan_at_odd_lengths, "length 77 in float32 differs from the reference by inf"),
+        (garbage_in_bfloat16, "length 1 in bfloat16 differs"),
         (raises, "RuntimeError: no kernel image"),
     ],
 )
@@ -173,8 +179,14 @@ def test_doctor_as_json(cli: Callable[..., Result]) -> None:
     assert [(row["op"], row["backend"]) for row in report["ops"]] == [("ssd_scan", "torch"), ("ema_scan", "torch")]
     assert report["packages"]["torch"]
     assert (report["packages"]["mamba-ssm"] is None) == (find_spec("mamba_ssm") is None)
-    assert {(row["backend"], row["op"]) for row in report["checks"]} == {("torch", "ssd_scan"), ("torch", "ema_scan")}
-    assert all(row["output"] < 1e-5 and row["gradient"] < 1e-5 for row in report["checks"])
+    assert [(row["backend"], row["op"], row["precision"]) for row in report["checks"]] == [
+        ("torch", "ssd_scan", "float32"),
+        ("torch", "ssd_scan", "bfloat16"),
+        ("torch", "ema_scan", "float32"),
+    ]
+    for row in report["checks"]:
+        assert row["output"] < 1e-5
+        assert row["gradient"] < (1e-5 if row["precision"] == "float32" else 1e-2)  # gradients are bfloat16's, too
     assert report["problems"] == []
 
 

@@ -1,0 +1,280 @@
+"""One base at a time on a CPU: the model's function over (input, state) in numpy.
+
+A base of `tiny` is some 200,000 multiply-adds, a tenth of a millisecond; the time goes into calls. PyTorch takes a few
+hundred of them for a base, each with dispatch, autograd's bookkeeping and modules around it; numpy takes fewer and
+cheaper ones. The twin is the model itself, and tests compare outputs and states.
+
+Shapes: B rows, one position each, D width, E inner width, C channels of the convolution, K taps, H heads, P head
+width, N state size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput, StageState
+from hnet_dna.model.lm import HNetLM, HNetOutput
+from hnet_dna.model.mixer import Mamba2, MambaState
+from hnet_dna.model.router import EMA_CLAMP, Router, RouterState
+from hnet_dna.model.stack import Layer, Stack
+from hnet_dna.ops.norm import EPS
+
+Array: TypeAlias = NDArray[Any]
+
+
+class OneBase:
+    """Called as the model is, `(ids (B, 1), state)`, with the same result; states may go from one to the other.
+
+    It computes with the weights as they are when it is made. What numpy does not serve goes to the model: other devices
+    and dtypes, autocast, gradients, k-mers, attention, routers other than the plain cosine, and a sequence's first base.
+    """
+
+    def __init__(self, model: HNetLM) -> None:
+        self.model = model
+        self._serves = _serves(model)
+        if self._serves:
+            self._embeddings, self._head = _array(model.embeddings.weight), _array(model.lm_head.weight).T
+            self._stage = _stage(model.backbone)
+
+    def __call__(self, ids: Tensor, state: InnerState | None) -> HNetOutput:
+        """Predict what follows one more base of each row."""
+        before = None if state is None else _arrays(state)
+        if before is None or not self._serves or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+            output: HNetOutput = self.model(ids, state)
+            return output
+        with np.errstate(over="ignore"):  # exp(-x) of a gate that is shut: x / (1 + inf) = 0, as it should be
+            out, stages, after = self._stage(self._embeddings[ids[:, 0].numpy()], before)
+        logits = torch.from_numpy(out @ self._head)[:, None]
+        return HNetOutput(logits, tuple(map(_stage_output, stages)), _tensors(after))
+
+
+class _Decision(NamedTuple):
+    """A router's decision: probability and boundary (B, 0 or 1), and which rows (B,) had a position at all."""
+
+    prob: Array
+    boundary: Array
+    present: Array
+
+
+class _Mamba:
+    def __init__(self, mixer: Mamba2) -> None:
+        self.widths = np.cumsum([mixer.d_inner, mixer.d_inner + 2 * mixer.d_state])
+        self.maps = np.cumsum([mixer.d_inner, mixer.d_state])
+        self.heads = (mixer.n_heads, mixer.head_dim)
+        self.in_proj, self.out_proj = _array(mixer.in_proj.weight).T, _array(mixer.out_proj.weight).T
+        assert mixer.conv1d.bias is not None
+        self.taps, self.bias = _array(mixer.conv1d.weight)[:, 0].T.copy(), _array(mixer.conv1d.bias)
+        self.dt_bias, self.skip = _array(mixer.dt_bias), _array(mixer.D)[:, None]
+        self.decay = _array(-torch.exp(mixer.A_log.float())).astype(self.skip.dtype)  # in float32, as the mixer's
+        self.norm = _array(mixer.norm.weight)
+
+    def __call__(self, u: Array, state: MambaState) -> tuple[Array, MambaState]:
+        past: Any = state.conv
+        ssm: Any = state.ssm
+        z, xbc, dt = np.split(u @ self.in_proj, self.widths, axis=1)
+        conv = np.concatenate([past, xbc[:, None]], axis=1)
+        xbc = _silu(np.add.reduce(conv * self.taps, axis=1) + self.bias)
+        x, b, c = np.split(xbc, self.maps, axis=1)
+        x = x.reshape(-1, *self.heads)
+        dt = np.logaddexp(0, dt + self.dt_bias)
+        ssm = ssm * np.exp(dt * self.decay)[:, None, :, None]
+        ssm += b[:, :, None, None] * (dt[:, :, None] * x)[:, None]
+        y = (c[:, None] @ ssm.reshape(*c.shape, -1)).reshape(x.shape)
+        y += x * self.skip
+        gated = y.reshape(len(y), -1) * _silu(z)
+        return _rms_norm(gated, self.norm) @ self.out_proj, MambaState(conv[:, 1:], ssm)
+
+
+class _Stack:
+    def __init__(self, stack: Stack) -> None:
+        self.layers = []
+        for layer in stack.layers:
+            assert isinstance(layer, Layer)
+            assert isinstance(layer.mixer, Mamba2)
+            mlp = None
+            if layer.has_mlp:
+                mlp = (_array(layer.norm2.weight), _array(layer.mlp.fc1.weight).T, _array(layer.mlp.fc2.weight).T)
+            self.layers.append((_array(layer.norm1.weight), _Mamba(layer.mixer), mlp))
+        self.norm = _array(stack.rmsnorm.weight)
+
+    def __call__(self, x: Array, state: Any) -> tuple[Array, Any]:
+        after = []
+        for (norm, mixer, mlp), before in zip(self.layers, state, strict=True):
+            mixed, layer_state = mixer(_rms_norm(x, norm), before)
+            x = x + mixed
+            if mlp is not None:
+                norm2, fc1, fc2 = mlp
+                value, gate = np.split(_rms_norm(x, norm2) @ fc1, 2, axis=1)
+                x = x + (value * _silu(gate)) @ fc2
+            after.append(layer_state)
+        return _rms_norm(x, self.norm), tuple(after)
+
+
+class _Innermost:
+    def __init__(self, stage: Innermost) -> None:
+        self.stack, self.pad = _Stack(stage.main_network), _pad(stage)
+
+    def __call__(self, x: Array, state: Any) -> tuple[Array, list[_Decision], Any]:
+        out, state = self.stack(_widen(x, self.pad), state)
+        return out[:, : x.shape[1]], [], state
+
+    def idle(self, rows: int) -> list[_Decision]:
+        return []
+
+
+class _Chunking:
+    def __init__(self, stage: ChunkingStage) -> None:
+        self.encoder, self.decoder, self.pad = _Stack(stage.encoder), _Stack(stage.decoder), _pad(stage)
+        router = stage.routing_module
+        self.query, self.key = _array(router.q_proj_layer.weight).T, _array(router.k_proj_layer.weight).T
+        self.inner = _stage(stage.main_network)
+        self.residual, self.bias = _array(stage.residual_proj.weight).T, _array(stage.residual_proj.bias)
+        self.smoothing, self.straight_through = stage.smoothing, stage.straight_through
+
+    def __call__(self, x: Array, state: Any) -> tuple[Array, list[_Decision], Any]:
+        u, encoder = self.encoder(_widen(x, self.pad), state.encoder)
+        cosine = np.add.reduce(_unit(state.router.last @ self.query) * _unit(u @ self.key), axis=1)
+        prob = np.where(state.router.seen == 0, 1, np.clip((1 - cosine) / 2, 0, 1)).astype(u.dtype)
+        boundary = prob > 1 - prob
+        router = RouterState(u, state.router.seen + 1, state.router.since)
+
+        inner, average = state.inner, state.average
+        if boundary.all():
+            z, outputs, inner = self.inner(u, inner)
+            average = self._smooth(z, prob, average)
+        elif not boundary.any():
+            outputs = self.inner.idle(len(u))
+        else:
+            rows = np.flatnonzero(boundary)
+            z, part, changed = self.inner(u[rows], _rows(inner, rows))
+            outputs = [
+                _Decision(*(_scatter(np.zeros((len(u), *a.shape[1:]), a.dtype), a, rows) for a in d)) for d in part
+            ]
+            inner = _merge(inner, changed, rows)
+            average = _scatter(average, self._smooth(z, prob[rows], average[rows]), rows)
+        smooth = average
+        if not self.straight_through:
+            smooth = smooth * np.where(boundary, prob, 1 - prob)[:, None]
+        out, decoder = self.decoder(smooth + (u @ self.residual + self.bias), state.decoder)
+        decision = _Decision(prob[:, None], boundary[:, None], np.ones(len(u), dtype=bool))
+        after = StageState(encoder, router, inner, average, decoder)
+        return out[:, : x.shape[1]], [decision, *outputs], after
+
+    def _smooth(self, z: Array, prob: Array, average: Array) -> Array:
+        if not self.smoothing:
+            return z
+        p = np.clip(prob.astype(np.float32), EMA_CLAMP, 1 - EMA_CLAMP)
+        keep = np.exp(-np.log(1 / (1 - p)).astype(z.dtype))
+        return p.astype(z.dtype)[:, None] * z + keep[:, None] * average
+
+    def idle(self, rows: int) -> list[_Decision]:
+        nothing = np.zeros((rows, 0), dtype=self.bias.dtype)
+        return [_Decision(nothing, nothing > 0, np.zeros(rows, dtype=bool)), *self.inner.idle(rows)]
+
+
+def _serves(model: HNetLM) -> bool:
+    weight = model.embeddings.weight
+    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64) or model.config.kmer:
+        return False
+    if len({parameter.dtype for parameter in model.parameters()}) > 1:
+        return False
+    for module in model.modules():
+        if isinstance(module, Layer) and not isinstance(module.mixer, Mamba2):
+            return False
+        if isinstance(module, Router) and (module.routing != "cosine" or module.max_chunk):
+            return False
+    return True
+
+
+def _stage(stage: nn.Module) -> _Chunking | _Innermost:
+    if isinstance(stage, ChunkingStage):
+        return _Chunking(stage)
+    assert isinstance(stage, Innermost)
+    return _Innermost(stage)
+
+
+def _array(parameter: Tensor) -> Array:
+    array: Array = parameter.detach().numpy()
+    return array
+
+
+def _pad(stage: ChunkingStage | Innermost) -> Array | None:
+    return None if stage.pad_dimension is None else _array(stage.pad_dimension)
+
+
+def _widen(x: Array, pad: Array | None) -> Array:
+    return x if pad is None else np.concatenate([x, np.broadcast_to(pad, (len(x), len(pad)))], axis=1)
+
+
+def _silu(x: Array) -> Array:
+    quotient: Array = x / (1 + np.exp(-x))
+    return quotient
+
+
+def _rms_norm(x: Array, weight: Array) -> Array:
+    mean = np.add.reduce(x * x, axis=1, keepdims=True) / x.shape[1]
+    normed: Array = x / np.sqrt(mean + x.dtype.type(EPS)) * weight
+    return normed
+
+
+def _unit(x: Array) -> Array:
+    unit: Array = x / np.maximum(np.sqrt(np.add.reduce(x * x, axis=1, keepdims=True)), 1e-12)
+    return unit
+
+
+def _map(value: Any, *others: Any, call: Any) -> Any:
+    """Apply a function to each leaf of a state, and to those at the same place in other states."""
+    if isinstance(value, StageState):
+        names = vars(value)
+        return StageState(**{n: _map(getattr(value, n), *(getattr(o, n) for o in others), call=call) for n in names})
+    if isinstance(value, tuple):
+        parts = [_map(*each, call=call) for each in zip(value, *others, strict=True)]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return call(value, *others)
+
+
+class _NothingYet(Exception):
+    """A part of a state has seen nothing and so is None."""
+
+
+def _arrays(state: InnerState) -> Any:
+    """Return a state of arrays that share memory with the tensors; None where part of it has seen nothing yet."""
+
+    def array(value: Tensor | None) -> Array:
+        if value is None:
+            raise _NothingYet
+        return _array(value)
+
+    try:
+        return _map(state, call=array)
+    except _NothingYet:
+        return None
+
+
+def _tensors(state: Any) -> InnerState:
+    after: InnerState = _map(state, call=torch.from_numpy)
+    return after
+
+
+def _rows(state: Any, rows: Array) -> Any:
+    return _map(state, call=lambda array: array[rows])
+
+
+def _merge(state: Any, changed: Any, rows: Array) -> Any:
+    return _map(state, changed, call=lambda old, new: _scatter(old, new, rows))
+
+
+def _scatter(old: Array, new: Array, rows: Array) -> Array:
+    merged = old.copy()
+    merged[rows] = new
+    return merged
+
+
+def _stage_output(decision: _Decision) -> StageOutput:
+    count = torch.from_numpy(decision.present.astype(np.int64))
+    return StageOutput(torch.from_numpy(decision.prob), torch.from_numpy(decision.boundary), count)
