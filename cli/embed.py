@@ -28,7 +28,7 @@ def embed(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="X.parquet, X.npy or X.h5ad.")],
-    model: options.Model = None,
+    model: options.Model = options.BUILT_IN,
     regions: Annotated[
         Path | None, typer.Option(metavar="BED", help="Embed these regions of the genome, each on its strand.")
     ] = None,
@@ -48,16 +48,13 @@ def embed(
 
     Example: hnet-dna embed genome.fa --regions genes.bed --strand + --model run --out genes.parquet
     """
-    if model is None:
-        raise UsageError("embed needs --model: a folder made by 'hnet-dna pretrain' or 'hnet-dna demo'")
     if per_chunk and not level.startswith("chunk"):
         raise UsageError(f"--per-chunk needs a chunk level, got --level {level}")
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
     from hnet_dna.embedding.table import TableWriter
-    from hnet_dna.model.lm import HNetLM
 
-    loaded = show.on_device(HNetLM.from_pretrained(model))
+    loaded = show.load_model(model)
     embedder = Embedder(loaded, level, pool, "+" if per_chunk else strand)  # type: ignore[arg-type]
     settings = {
         "model": show.model_name(model),

@@ -15,7 +15,7 @@ from . import options, show
 
 def evaluate(
     genome: options.Genome = None,
-    model: options.Model = None,
+    model: options.Model = options.BUILT_IN,
     held_out: options.HeldOut = None,
     split: options.Split = None,
     regions: options.UsedRegions = None,
@@ -34,19 +34,18 @@ def evaluate(
 
     Example: hnet-dna evaluate --genome yeast --model run --annotation genes.gff3
     """
-    if model is None or genome is None:
-        raise UsageError("evaluate needs --genome and --model, a folder made by 'hnet-dna pretrain'")
+    if genome is None:
+        raise UsageError("evaluate needs --genome")
     from hnet_dna.data.annotation import read_annotation
     from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.split import split_genome
     from hnet_dna.errors import SequenceError
     from hnet_dna.evaluate.compare import compare
-    from hnet_dna.model.lm import HNetLM
 
     opened = open_genome(genome)
     parts = split_genome(opened, tuple(held_out or ()), split or "", regions or "")
     classes = read_annotation(annotation, opened) if annotation else None
-    loaded = show.on_device(HNetLM.from_pretrained(model))
+    loaded = show.load_model(model)
     show.say_if_windowed(loaded)
     show.notes.print(f"evaluated on: {sum(map(len, parts.held_out)):,} bases, {parts.rule}")
     with show.bar() as bar:

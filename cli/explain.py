@@ -32,7 +32,7 @@ def explain(
         Path | None, typer.Argument(metavar="[REPORT]", help="With --open alone: a report to show.")
     ] = None,
     genome: options.Genome = None,
-    model: options.Model = None,
+    model: options.Model = options.BUILT_IN,
     annotation: Annotated[
         Path | None,
         typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank with genes; a BED gives classes alone."),
@@ -60,12 +60,12 @@ def explain(
     hnet-dna explain --open report
     """
     if report_folder is not None:
-        if not open_ or any(option is not None for option in (genome, model, annotation, repeats, out)):
+        if not open_ or model != options.BUILT_IN or any(o is not None for o in (genome, annotation, repeats, out)):
             raise UsageError(f"to show {report_folder}: hnet-dna explain --open {report_folder}, and nothing else")
         _show(report_folder)
         return
-    if model is None or genome is None or annotation is None or out is None:
-        raise UsageError("explain needs --model, --genome, --annotation and --out, the folder to create")
+    if genome is None or annotation is None or out is None:
+        raise UsageError("explain needs --genome, --annotation and --out, the folder to create")
     if open_ and not page:
         raise UsageError("--open shows the page; leave out --no-page")
     if page:
@@ -78,13 +78,12 @@ def explain(
     from hnet_dna.explain.reading import choose
     from hnet_dna.explain.report import explain as measure
     from hnet_dna.files import folder_beside, refuse_filled
-    from hnet_dna.model.lm import HNetLM
 
     refuse_filled(out)
     opened = open_genome(genome)
     features = read_features(annotation, opened)
     regions = read_regions(repeats, opened) if repeats else []
-    loaded = show.on_device(HNetLM.from_pretrained(model))
+    loaded = show.load_model(model)
     show.say_if_windowed(loaded)
     reading = choose(opened, model, bases, seed)
     show.notes.print(f"read: {sum(map(len, reading.intervals)):,} bases, {reading.rule}")

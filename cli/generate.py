@@ -23,7 +23,7 @@ _WIDTH = 60
 
 
 def generate(
-    model: options.Model = None,
+    model: options.Model = options.BUILT_IN,
     length: Annotated[int, typer.Option(metavar="N", help="Bases to sample.", min=1)] = 1000,
     count: Annotated[int, typer.Option(metavar="N", help="Sequences, for each prompt.", min=1)] = 1,
     prompt: Annotated[
@@ -42,15 +42,12 @@ def generate(
 
     Example: hnet-dna generate --model run --length 2000 --count 3 --seed 7
     """
-    if model is None:
-        raise UsageError("generate needs --model: a folder made by 'hnet-dna pretrain' or 'hnet-dna demo'")
     if not 0 < top_p <= 1:
         raise UsageError(f"--top-p {top_p}: expected above 0 and up to 1")
     from hnet_dna.data.fasta import read_records
     from hnet_dna.evaluate.generate import Sampling
-    from hnet_dna.model.lm import HNetLM
 
-    loaded = show.on_device(HNetLM.from_pretrained(model))
+    loaded = show.load_model(model)
     prompts: Iterable[tuple[str, Codes | None]] = [("generated", None)] if prompt is None else read_records(prompt)
     with output(out) as stream:
         for name, codes in prompts:

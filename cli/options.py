@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from hnet_dna.model.builtin import DEFAULT_MODEL
+
 GENOME_HELP = "FASTA (plain, gzip, bgzip) or .2bit file, a known genome's name ('hnet-dna genome list'), or 'yeast'."
-MODEL_HELP = "Run folder, model folder, or owner/name on the Hugging Face hub."
+MODEL_HELP = "Run folder, model folder, a built-in model's name, or owner/name on the Hugging Face hub."
 
 Genome = Annotated[str | None, typer.Option(metavar="GENOME", help=GENOME_HELP)]
-Model = Annotated[Path | None, typer.Option(metavar="MODEL", help=MODEL_HELP)]
+Model = Annotated[Path, typer.Option(metavar="MODEL", help=MODEL_HELP)]
+BUILT_IN = Path(DEFAULT_MODEL)
 NewFolder = Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to create.")]
 OutFile = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write this file instead of to stdout.")

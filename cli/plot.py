@@ -20,7 +20,7 @@ def plot(
         ),
     ],
     genome: options.Genome = None,
-    model: options.Model = None,
+    model: options.Model = options.BUILT_IN,
     annotation: Annotated[
         Path | None, typer.Option(metavar="ANNOTATION", help="GFF3, GTF, GenBank or BED: genes and other features.")
     ] = None,
@@ -34,8 +34,8 @@ def plot(
 
     Example: hnet-dna plot chrXV:107,201-107,330 --genome yeast --model run --annotation genes.gff3 --out locus.svg
     """
-    if genome is None or model is None or out is None:
-        raise UsageError("plot needs --genome, --model and --out, the picture to write")
+    if genome is None or out is None:
+        raise UsageError("plot needs --genome and --out, the picture to write")
     from hnet_dna.explain.drawing import check_format, need_matplotlib, save
 
     check_format(out)
@@ -45,12 +45,11 @@ def plot(
     from hnet_dna.data.regions import parse_region
     from hnet_dna.explain.locus import read_locus
     from hnet_dna.explain.locus_figure import draw_locus
-    from hnet_dna.model.lm import HNetLM
 
     opened = open_genome(genome)
     interval = parse_region(region, opened)
     features = read_features(annotation, opened) if annotation else []
-    loaded = show.on_device(HNetLM.from_pretrained(model))
+    loaded = show.load_model(model)
     show.say_if_windowed(loaded)
     locus = read_locus(loaded, opened, interval, features)
     title = f"{interval}  ({opened.source.name}, model {model.name or model})"

@@ -82,7 +82,6 @@ def probe(
     from hnet_dna.embedding.table import read_table
     from hnet_dna.errors import SequenceError
     from hnet_dna.files import write_beside
-    from hnet_dna.model.lm import HNetLM
     from hnet_dna.probe import features as baselines
     from hnet_dna.probe.dataset import labels_of_chunks, match, read_labels, sequences_of
     from hnet_dna.probe.folds import make_folds
@@ -118,7 +117,7 @@ def probe(
     else:
         if codes is None:
             raise UsageError(f"{labels}: no column of sequences to embed; name it by --sequence")
-        loaded = show.on_device(HNetLM.from_pretrained(model or ""))
+        loaded = show.load_model(model or Path())
         embedder = Embedder(loaded, level, pool, strand)  # type: ignore[arg-type]
         vectors = embedder.embed(codes)
         bad = [name for name, vector in zip(found.ids, vectors, strict=True) if vector is None]

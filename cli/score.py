@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def score(
     fasta: Annotated[str | None, typer.Argument(metavar="GENOME", help=options.GENOME_HELP)] = None,
-    model: options.Model = None,
+    model: options.Model = options.BUILT_IN,
     vcf: Annotated[
         str | None, typer.Option(metavar="VCF", help="Score these variants instead; '-' reads stdin.")
     ] = None,
@@ -61,8 +61,6 @@ def score(
 
     Example: hnet-dna score --vcf in.vcf.gz --genome genome.fa --model run > out.vcf
     """
-    if model is None:
-        raise UsageError("score needs --model: a folder made by 'hnet-dna pretrain' or 'hnet-dna demo'")
     if strand not in ("+", "-", "both"):
         raise UsageError(f"--strand {strand}: expected +, - or both")
     if vcf is None and fasta is None:
@@ -77,10 +75,9 @@ def score(
     if vcf is None and regions is None and not any(tracks.values()):
         raise UsageError("say what to write: --bigwig, --bedgraph, --parquet or --regions")
     from hnet_dna.data.fetch import open_genome
-    from hnet_dna.model.lm import HNetLM
 
     opened = open_genome(genome or fasta or "")
-    loaded = show.on_device(HNetLM.from_pretrained(model))
+    loaded = show.load_model(model)
     if vcf is not None:
         _variants(vcf, opened, loaded, str(model), window, strand, strict, out)
         return

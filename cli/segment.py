@@ -24,7 +24,7 @@ _URACILS = "U read as T"
 
 def segment(
     fasta: Annotated[str, typer.Argument(metavar="GENOME", help=f"{options.GENOME_HELP} '-' reads FASTA from stdin.")],
-    model: options.Model = None,
+    model: options.Model = options.BUILT_IN,
     stage: Annotated[int, typer.Option(metavar="N", help="Chunking stage, 0 outermost.", min=0)] = 0,
     strand: Annotated[str, typer.Option(metavar="STRAND", help="+, - or both.")] = "+",
     regions: Annotated[
@@ -50,10 +50,6 @@ def segment(
 
     Example: hnet-dna segment sample.fa --model run --bigwig boundaries.bw > boundaries.bed
     """
-    if model is None:
-        raise UsageError(
-            "segment needs --model: a folder made by 'hnet-dna pretrain --genome FASTA --out RUN' or 'hnet-dna demo'"
-        )
     if strand not in ("+", "-", "both"):
         raise UsageError(f"--strand {strand}: expected +, - or both")
     if shard is not None and regions is not None:
@@ -62,12 +58,11 @@ def segment(
         raise UsageError("give --points or --nested, not both")
     if bgzip and out is None:
         raise UsageError("--bgzip needs --out, since the index is a file beside it")
-    from hnet_dna.model.lm import HNetLM
     from hnet_dna.tracks.bgzip import indexed
     from hnet_dna.tracks.segment import Segmenter
     from hnet_dna.tracks.values import Values
 
-    loaded = show.on_device(HNetLM.from_pretrained(model))
+    loaded = show.load_model(model)
     with ExitStack() as stack:
         wanted = {"+": ["plus"], "-": ["minus"], "both": ["plus", "minus"]}[strand]
         values = {name: stack.enter_context(Values()) for name in wanted if bigwig or bedgraph}

@@ -35,6 +35,18 @@ def on_device(model: HNetLM) -> HNetLM:
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
+def load_model(model: Path) -> HNetLM:
+    """Read what --model names and put it where it runs fastest; say where it comes from if it is no folder."""
+    from hnet_dna.model.builtin import builtin_models
+    from hnet_dna.model.lm import HNetLM
+
+    loaded = on_device(HNetLM.from_pretrained(model))
+    if not model.is_dir():
+        known = str(model) in builtin_models()
+        notes.print(f"model: {model} ({'built in; --model takes your own' if known else 'from the hub'})")
+    return loaded
+
+
 def model_name(model: Path) -> str:
     """Return how to find a model again from anywhere: a folder by its whole path, a name on the hub as it is."""
     return str(model.resolve()) if model.is_dir() else model.as_posix()

@@ -21,8 +21,12 @@ def write_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it there on success, remove it on any failure."""
     # Not the process id alone: two machines may share the folder.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary.touch(exist_ok=False)
+    mode = temporary.stat().st_mode
+    temporary.unlink()
     try:
         yield temporary
+        temporary.chmod(mode)  # some libraries write files that nobody else may read
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)

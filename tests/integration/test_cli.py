@@ -14,6 +14,9 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
+from hnet_dna.data.bundled import bundled_genome
+from hnet_dna.model.builtin import builtin_models
+
 Cli = Callable[..., Result]
 
 
@@ -222,7 +225,6 @@ def test_model_folder_that_is_none(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["segment", "x.fa"], "segment needs --model"),
         (["pretrain", "--out", "o"], "--genome is missing"),
         (["pretrain", "--genome", "x", "--out", "o", "--steps", "1", "--minutes", "1"], "not both"),
         (["pretrain", "--genome", "x", "--out", "o", "--preset", "huge"], "no such preset"),
@@ -300,3 +302,33 @@ def test_genome_inspect(cli: Cli, tmp_path: Path) -> None:
     assert b["gc"] is None
     assert "soft-masked" in cli("genome", "inspect", fasta).stdout
     assert cli("genome", "inspect", tmp_path / "none.fa").exit_code == 1
+
+
+def test_segment_works_without_a_model_of_one_s_own(cli: Cli, tmp_path: Path) -> None:
+    """The built-in model is found in the package, named, and sets boundaries in real sequence at a trained rate."""
+    fasta = tmp_path / "locus.fa"
+    with gzip.open(bundled_genome().fasta, "rt") as file:
+        fasta.write_text("".join(next(file) for _ in range(250)))
+    result = cli("segment", fasta)
+    assert result.exit_code == 0, result.output
+    chunks = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [int(chunk[1]) for chunk in chunks[1:]] == [int(chunk[2]) for chunk in chunks[:-1]]
+    assert 2.5 < int(chunks[-1][2]) / len(chunks) < 3.5
+    assert result.stderr.strip() == "model: five-genomes (built in; --model takes your own)"
+
+
+def test_a_folder_named_as_a_built_in_model_is_ambiguous(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "five-genomes").mkdir()
+    fasta = write_fasta(tmp_path / "x.fa", {"a": random_dna(100)})
+    assert "give the folder's whole path" in one_line_error(cli("segment", fasta))
+
+
+def test_built_in_models_are_small_and_have_cards() -> None:
+    for name, folder in builtin_models().items():
+        assert sum(path.stat().st_size for path in folder.iterdir()) <= 4_000_000
+        card = (folder / "README.md").read_text()
+        assert f"# {name}" in card
+        assert "## Limits" in card
