@@ -41,6 +41,7 @@ def test_pretrain_segment_and_resume(cli: Cli, tmp_path: Path, suffix: str) -> N
     assert result.exit_code == 0, result.output
     assert "uniform" in result.stdout
     assert "best k" in result.stdout
+    assert (run / "model.safetensors").stat().st_mode == (run / "metrics.jsonl").stat().st_mode
     told = json.loads((run / "run.json").read_text())
     assert told["data"]["split"]["test"] == [{"contig": "small", "start": 0, "end": 600}]
     assert told["budget"] == {"steps": 3, "seconds": None}
