@@ -20,6 +20,7 @@ from hnet_dna.errors import SequenceError
 from hnet_dna.sequence.interval import Interval, difference, overlapping, union
 
 _WHOLE_CONTIG = {"region", "chromosome", "scaffold", "contig", "sequence_feature", "biological_region"}
+_COMPRESSED = {".gz", ".bgz"}
 _GFF_COLUMNS = 9
 
 
@@ -30,9 +31,10 @@ def read_annotation(path: Path, genome: Genome) -> dict[str, list[Interval]]:
 
 def read_features(path: Path, genome: Genome) -> list[Feature]:
     """Return the lines of an annotation in the file's order, without those that cover whole contigs."""
-    if _has_suffix(path, SUFFIXES):
+    suffix = next((s for s in map(str.lower, reversed(path.suffixes)) if s not in _COMPRESSED), "")
+    if suffix in SUFFIXES:
         return list(read_genbank(path, genome))
-    return list(_bed(path, genome) if _has_suffix(path, (".bed",)) else _gff(path, genome))
+    return list(_bed(path, genome) if suffix == ".bed" else _gff(path, genome))
 
 
 def classes_of(features: Sequence[Feature], genome: Genome) -> dict[str, list[Interval]]:
@@ -61,10 +63,6 @@ def _holding(genes: Sequence[Feature], parts: Sequence[Feature]) -> list[Interva
         holds = overlapping(there, (part.interval for part in parts if part.strand == strand))
         held += compress(there, holds)
     return held
-
-
-def _has_suffix(path: Path, suffixes: Sequence[str]) -> bool:
-    return any(suffix.lower() in suffixes for suffix in path.suffixes)
 
 
 def _bed(path: Path, genome: Genome) -> Iterator[Feature]:
