@@ -85,7 +85,7 @@ def test_browser_shows_what_the_model_says(page: Chromium, made: Made) -> None:
         place = f"'c', {interval.start}, {interval.end}, 0.1"  # bases per pixel: no zoom level
         found: str = page.value(
             f"window.browser.findTracks('name', {track!r})[0].getFeatures({place})"
-            ".then(found => JSON.stringify(found.map(f => [f.start, f.end, f.value ?? f.name, f.color ?? null])))"
+            ".then(found => JSON.stringify(found.map(f => [f.start, f.end, f.name ?? f.value, f.color ?? null])))"
         )
         return sorted(json.loads(found))
 
