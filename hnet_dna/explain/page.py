@@ -237,8 +237,8 @@ def _browser_section(shown: Sequence[Shown]) -> str:
         "<p>One example of each of the first classes in the summary: the one of median length among those read, "
         "whatever the model does there. Genes and other features are those of the annotation; a chunk begins where "
         "boundary probability passes 0.5; bits per base are -log2 of the probability that the model gave the base, 2 "
-        f"for a guess among four. The model read from {CONTEXT:,} bases before each locus, forward; outside of the "
-        "loci there is nothing to see.</p>\n"
+        f"for a guess among four. The model read from up to {CONTEXT:,} bases before each locus, forward; outside of "
+        "the loci there is nothing to see.</p>\n"
         f'<p class="screen"><label>Locus <select id="locus" autocomplete="off">{choices}</select></label> '
         '<span id="about-locus" aria-live="polite"></span></p>\n'
         '<div id="browser" class="screen"></div></section>'
@@ -265,11 +265,11 @@ def _scripts(shown: Sequence[Shown], summary: Mapping[str, Any]) -> str:
 
 
 def _cell(content: Any, is_text: bool) -> str:
+    if isinstance(content, float) and math.isnan(content):
+        return f'<td data-value=""{_class(is_text)}></td>'
     if is_text:
         return f'<td class="text">{escape(str(content))}</td>'
     if isinstance(content, float):
-        if math.isnan(content):
-            return '<td data-value=""></td>'
         return f'<td data-value="{content:.6g}">{content:.3g}</td>'
     return f'<td data-value="{content}">{content:,}</td>'
 
