@@ -33,7 +33,7 @@ def rows(bases: int, epochs: float, peak: float, share: float, keep: int) -> lis
         share: of the peak that training achieves.
         keep: checkpoints kept at once.
     """
-    found = []
+    found: list[tuple[str, ...]] = []
     for name in PRESETS:
         if name.startswith("tiny"):
             continue  # for CPUs; no such model comes near its share of a GPU
@@ -79,8 +79,8 @@ def main() -> None:
     whole = sum(contig.length for contig in assembly.contigs.values())
     train = sum(contig.length for name, contig in assembly.contigs.items() if name not in held_out)
     print(
-        f"{assembly.name}: {whole:,} bases in chromosomes, so a store of {whole / 1e9:.2f} GB or more; {train:,} of them, "
-        f"N included, to train on, {options.epochs:g} times; estimates at {options.share:.0%} of "
+        f"{assembly.name}: {whole:,} bases in chromosomes, so a store of {whole / 1e9:.2f} GB or more; {train:,} of "
+        f"them, N included, to train on, {options.epochs:g} times; estimates at {options.share:.0%} of "
         f"{options.peak / 1e12:,.0f} TFLOP/s per GPU\n"
     )
     header = ("preset", "parameters", "training FLOPs/base", "bases/s and GPU", "steps", "GPU-hours", "run folder")

@@ -6,19 +6,21 @@ import csv
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from cli_server import fast_command
 from helpers import lively_model, random_dna, small_config, write_fasta
+from typer.testing import Result
 
 PIPELINES = Path(__file__).parent.parent.parent / "pipelines"
 WORKFLOWS = ("tracks", "probes", "pretrain")
@@ -63,7 +65,7 @@ class Toy:
         folder.mkdir()
         write_fasta(folder / "toy.fa", {"a": random_dna(2000), "b": random_dna(1500, 1) + "N" * 500})
         lively_model(small_config()).float().save_pretrained(folder / "model")
-        rows = [f"s{i},{random_dna(30, i)}{'AC' * 5 if i % 2 else 'GT' * 5},{'ab'[i % 2]}" for i in range(16)]
+        rows = [f"s{i},{random_dna(40, i)},{i % 5}" for i in range(16)]
         (folder / "toy.csv").write_text("\n".join(["id,sequence,label", *rows]) + "\n")
         (folder / "toy.toml").write_text(TOY_MODEL)
 
@@ -89,7 +91,11 @@ class Toy:
 
     def run(self, workflow: str, *arguments: str, cores: int = 1, code: int = 0) -> str:
         process = self.start(workflow, *arguments, cores=cores)
-        said, _ = process.communicate(timeout=590)
+        try:
+            said, _ = process.communicate(timeout=590)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
         logs = "".join(path.read_text() for path in self.folder.glob("*/logs/*.log"))
         assert process.returncode == code, said + logs
         return said
@@ -160,16 +166,15 @@ def check_tracks(folder: Path) -> None:
 
 
 def check_probes(folder: Path) -> None:
-    rows = table(folder / "probes/table.tsv")
-    assert {(row["level"], row["head"], row["rows"]) for row in rows} == {
-        ("encoder", "ridge", "16"),
-        ("chunk", "ridge", "16"),
-    }
-    assert {"model", "GC content", "4-mer frequencies"} <= {row["features"] for row in rows}
-    told = json.loads((folder / "probes/heads/toy.chunk.ridge/report.json").read_text())
-    mcc = next(result["metrics"]["MCC"]["value"] for result in told["results"] if result["features"] == "model")
-    (row,) = (row for row in rows if (row["level"], row["features"]) == ("chunk", "model"))
-    assert float(row["MCC"].split()[0]) == pytest.approx(mcc, abs=1e-4)
+    rows = {row["features"]: row for row in table(folder / "probes/table.tsv")}
+    assert {"model", "GC content", "4-mer frequencies", "one-hot"} <= rows.keys()
+    row = rows["model"]
+    about = [row[name] for name in ("labels", "level", "head", "rows", "folds")]
+    assert about == ["toy.csv", "encoder", "ridge", "16", "2"]
+    told = json.loads((folder / "probes/heads/toy.encoder.ridge/report.json").read_text())
+    metrics = next(result["metrics"] for result in told["results"] if result["features"] == "model")
+    for name, metric in metrics.items():
+        assert row[name] == f"{metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"
 
 
 def check_runs(folder: Path) -> None:
@@ -255,3 +260,24 @@ def test_sbatch_script_over_two_nodes_saves_when_told_to_stop_and_stands_in_the_
     assert stopped, said
     assert (toy.folder / "run" / "checkpoints" / f"step-{int(stopped[0]):08d}" / "state.json").exists()
     assert json.loads((toy.folder / "run/run.json").read_text())["machine"]["ranks"] == 2
+
+
+def test_planning_page_is_what_its_command_prints(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["planning.py"])
+    runpy.run_path(str(PIPELINES / "planning.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    page = (PIPELINES.parent / "docs" / "planning.md").read_text()
+    for line in lines[2:]:
+        assert line in page.splitlines()
+    assert lines[0] in page.replace("\n", " ")
+    rows = {row[0].strip("`"): row for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[4:])}
+    _, _, flops, speed, steps, hours, _ = rows["m10"]
+    printed = cli("pretrain", "--preset", "m10", "--dry-run").stdout
+    exact = int(printed.split("all ")[1].split("published: 33 M)")[1].split("│")[1].replace(",", ""))
+    assert flops == f"{exact / 1e6:.2f} M"
+    assert float(speed.replace(",", "")) == pytest.approx(0.1 * 989e12 / exact, rel=1e-4)
+    bases = 2_670_955_626
+    assert float(hours) == pytest.approx(bases * exact / (0.1 * 989e12) / 3600, abs=0.06)
+    assert int(steps.replace(",", "")) == round(bases / 131_072)
