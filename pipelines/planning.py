@@ -33,7 +33,7 @@ def rows(bases: int, epochs: float, peak: float, share: float, keep: int) -> lis
         share: of the peak that training achieves.
         keep: checkpoints kept at once.
     """
-    found = []
+    found: list[tuple[str, ...]] = []
     for name in PRESETS:
         if name.startswith("tiny"):
             continue  # for CPUs; no such model comes near its share of a GPU

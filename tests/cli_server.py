@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 
 CLIENT = """#!{python} -IS
@@ -54,7 +55,6 @@ def fast_command(folder: Path) -> Iterator[Path]:
 
 def _serve(address: str) -> None:
     import sklearn.pipeline  # noqa: F401
-    from hnet_dna_cli.main import app
 
     import hnet_dna.embedding.embedder
     import hnet_dna.evaluate.compare
@@ -62,6 +62,8 @@ def _serve(address: str) -> None:
     import hnet_dna.tracks.segment
     import hnet_dna.train.trainer  # noqa: F401
 
+    (script,) = entry_points(group="console_scripts", name="hnet-dna")
+    app = script.load()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(64)

@@ -6,19 +6,22 @@ import csv
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from cli_server import fast_command
 from helpers import lively_model, random_dna, small_config, write_fasta
+from typer.testing import Result
 
 PIPELINES = Path(__file__).parent.parent.parent / "pipelines"
 WORKFLOWS = ("tracks", "probes", "pretrain")
@@ -32,7 +35,7 @@ ssm_cfg = { d_state = 8, head_dim = 8, chunk_size = 16 }
 [train]
 window = 64
 batch = 4
-checkpoint_every = 0.0
+checkpoint_every = 0.1
 """
 # Starts the line once for each node, and hands SIGTERM on, as srun does.
 SRUN = """
@@ -63,7 +66,7 @@ class Toy:
         folder.mkdir()
         write_fasta(folder / "toy.fa", {"a": random_dna(2000), "b": random_dna(1500, 1) + "N" * 500})
         lively_model(small_config()).float().save_pretrained(folder / "model")
-        rows = [f"s{i},{random_dna(30, i)}{'AC' * 5 if i % 2 else 'GT' * 5},{'ab'[i % 2]}" for i in range(16)]
+        rows = [f"s{i},{random_dna(40, i)},{i % 5}" for i in range(16)]
         (folder / "toy.csv").write_text("\n".join(["id,sequence,label", *rows]) + "\n")
         (folder / "toy.toml").write_text(TOY_MODEL)
 
@@ -89,14 +92,18 @@ class Toy:
 
     def run(self, workflow: str, *arguments: str, cores: int = 1, code: int = 0) -> str:
         process = self.start(workflow, *arguments, cores=cores)
-        said, _ = process.communicate(timeout=590)
+        try:
+            said, _ = process.communicate(timeout=590)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
         logs = "".join(path.read_text() for path in self.folder.glob("*/logs/*.log"))
         assert process.returncode == code, said + logs
         return said
 
     def kill_when(self, workflow: str, pattern: str) -> None:
         """Kill Snakemake and all its jobs as soon as there is such a file, and its end is not near."""
-        process = self.start(workflow)
+        process = self.start(workflow, "--nolock")
         until = time.monotonic() + 300
         while not list(self.folder.glob(pattern)):
             assert process.poll() is None, process.communicate()[0]
@@ -104,17 +111,22 @@ class Toy:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        self.run(workflow, "--unlock")
 
-    def files(self, out: str) -> dict[str, bytes]:
-        """Return what a workflow wrote, but for logs and run folders' notes of time and place."""
-        found = {}
+    def files(self, out: str) -> dict[str, object]:
+        """Return what a workflow wrote, but for logs and run folders' notes of times."""
+        found: dict[str, object] = {}
         for path in sorted((self.folder / out).rglob("*")):
-            name = str(path.relative_to(self.folder))
-            noted = re.search(r"/logs/|metrics\.jsonl|events\.jsonl|run\.json|README\.md|/checkpoints/", name)
+            name = str(path.relative_to(self.folder / out))
+            noted = re.search(r"^logs/|metrics\.jsonl|run\.json|README\.md|/checkpoints/", name)
             if path.is_file() and not noted:
-                found[name] = path.read_bytes().replace(str(self.folder).encode(), b"FOLDER")
+                found[name] = arrays(path) if path.suffix == ".skops" else path.read_bytes()
         return found
+
+
+def arrays(path: Path) -> list[bytes]:
+    """Return the arrays of a head; the archive around them notes times and addresses in memory."""
+    with zipfile.ZipFile(path) as archive:
+        return sorted(archive.read(name) for name in archive.namelist() if name.endswith(".npy"))
 
 
 # What a kill waits for: a file of the middle of the workflow.
@@ -125,15 +137,17 @@ OUT = {"tracks": "tracks", "probes": "probes", "pretrain": "runs"}
 @pytest.mark.slow
 @pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_killed_and_on_one_core_it_writes_the_bytes_of_two_cores(workflow: str, tmp_path: Path, command: Path) -> None:
-    straight, broken = Toy(tmp_path / "x", command), Toy(tmp_path / "y", command)
-    straight.run(workflow, cores=2)
-    broken.kill_when(workflow, MIDDLE[workflow])
-    assert not (broken.folder / OUT[workflow] / ("report.tsv" if workflow == "tracks" else "table.tsv")).exists()
-    broken.run(workflow)
-    ours, theirs = broken.files(OUT[workflow]), straight.files(OUT[workflow])
-    assert ours.keys() == theirs.keys()
-    assert [name for name in ours if ours[name] != theirs[name]] == []
-    {"tracks": check_tracks, "probes": check_probes, "pretrain": check_runs}[workflow](straight.folder)
+    toy, out = Toy(tmp_path / "x", command), OUT[workflow]
+    toy.run(workflow, cores=2)
+    straight = toy.files(out)
+    (toy.folder / out).rename(toy.folder / "straight")
+    toy.kill_when(workflow, MIDDLE[workflow])
+    assert not (toy.folder / out / ("report.tsv" if workflow == "tracks" else "table.tsv")).exists()
+    toy.run(workflow)
+    broken = toy.files(out)
+    assert broken.keys() == straight.keys()
+    assert [name for name in broken if broken[name] != straight[name]] == []
+    {"tracks": check_tracks, "probes": check_probes, "pretrain": check_runs}[workflow](toy.folder)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -160,16 +174,15 @@ def check_tracks(folder: Path) -> None:
 
 
 def check_probes(folder: Path) -> None:
-    rows = table(folder / "probes/table.tsv")
-    assert {(row["level"], row["head"], row["rows"]) for row in rows} == {
-        ("encoder", "ridge", "16"),
-        ("chunk", "ridge", "16"),
-    }
-    assert {"model", "GC content", "4-mer frequencies"} <= {row["features"] for row in rows}
-    told = json.loads((folder / "probes/heads/toy.chunk.ridge/report.json").read_text())
-    mcc = next(result["metrics"]["MCC"]["value"] for result in told["results"] if result["features"] == "model")
-    (row,) = (row for row in rows if (row["level"], row["features"]) == ("chunk", "model"))
-    assert float(row["MCC"].split()[0]) == pytest.approx(mcc, abs=1e-4)
+    rows = {row["features"]: row for row in table(folder / "probes/table.tsv")}
+    assert {"model", "GC content", "4-mer frequencies", "one-hot"} <= rows.keys()
+    row = rows["model"]
+    about = [row[name] for name in ("labels", "level", "head", "rows", "folds")]
+    assert about == ["toy.csv", "encoder", "ridge", "16", "2"]
+    told = json.loads((folder / "probes/heads/toy.encoder.ridge/report.json").read_text())
+    metrics = next(result["metrics"] for result in told["results"] if result["features"] == "model")
+    for name, metric in metrics.items():
+        assert row[name] == f"{metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"
 
 
 def check_runs(folder: Path) -> None:
@@ -181,7 +194,7 @@ def check_runs(folder: Path) -> None:
         assert float(row["model"]) == pytest.approx(told["bits_per_base"]["model"], abs=1e-4)
         steps = [json.loads(line)["step"] for line in (folder / f"runs/{name}/metrics.jsonl").read_text().splitlines()]
         assert steps == sorted(set(steps))
-        assert steps[-1] == 40
+        assert steps[-1] == 20
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
@@ -255,3 +268,24 @@ def test_sbatch_script_over_two_nodes_saves_when_told_to_stop_and_stands_in_the_
     assert stopped, said
     assert (toy.folder / "run" / "checkpoints" / f"step-{int(stopped[0]):08d}" / "state.json").exists()
     assert json.loads((toy.folder / "run/run.json").read_text())["machine"]["ranks"] == 2
+
+
+def test_planning_page_is_what_its_command_prints(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["planning.py"])
+    runpy.run_path(str(PIPELINES / "planning.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    page = (PIPELINES.parent / "docs" / "planning.md").read_text()
+    for line in lines[2:]:
+        assert line in page.splitlines()
+    assert lines[0] in page.replace("\n", " ")
+    rows = {row[0].strip("`"): row for row in ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[4:])}
+    _, _, flops, speed, steps, hours, _ = rows["m10"]
+    printed = cli("pretrain", "--preset", "m10", "--dry-run").stdout
+    exact = int(printed.split("all ")[1].split("published: 33 M)")[1].split("│")[1].replace(",", ""))
+    assert flops == f"{exact / 1e6:.2f} M"
+    assert float(speed.replace(",", "")) == pytest.approx(0.1 * 989e12 / exact, rel=1e-4)
+    bases = 2_670_955_626
+    assert float(hours) == pytest.approx(bases * exact / (0.1 * 989e12) / 3600, abs=0.06)
+    assert int(steps.replace(",", "")) == round(bases / 131_072)
