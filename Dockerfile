@@ -13,10 +13,10 @@ RUN pip install "/src[$EXTRAS]"
 
 FROM python:3.12-slim
 COPY --from=build /opt/hnet-dna /opt/hnet-dna
-# Genomes' stores go to the cache where the FASTA's folder cannot be written.
-ENV PATH=/opt/hnet-dna/bin:$PATH HNET_DNA_HOME=/cache
-RUN useradd --create-home hnet && mkdir /cache /data && chown hnet /cache /data
-USER hnet
+# Fetched genomes, stores and models from the hub; open to all, since `docker run --user` may be anybody.
+ENV PATH=/opt/hnet-dna/bin:$PATH HNET_DNA_HOME=/cache HOME=/cache
+RUN mkdir /data && mkdir -m 1777 /cache
+USER nobody
 WORKDIR /data
 VOLUME ["/cache"]
 ENTRYPOINT ["hnet-dna"]
