@@ -1,8 +1,8 @@
 """One base at a time on a CPU: the model's function over (input, state) in numpy.
 
-A base of `tiny` is some 200,000 multiply-adds, a tenth of a millisecond; the time goes into calls. PyTorch takes a few
-hundred of them for a base, each with dispatch, autograd's bookkeeping and modules around it; numpy takes fewer and
-cheaper ones. The twin is the model itself, and tests compare outputs and states.
+A base of `tiny` is a third of a million multiply-adds; the time goes into calls. PyTorch takes a few hundred of them
+for a base, each with dispatch, autograd's bookkeeping and modules around it; numpy takes fewer and cheaper ones. The
+twin is the model itself, and tests compare outputs and states.
 
 Shapes: B rows, one position each, D width, E inner width, C channels of the convolution, K taps, H heads, P head
 width, N state size.
@@ -30,8 +30,8 @@ Array: TypeAlias = NDArray[Any]
 class OneBase:
     """Called as the model is, `(ids (B, 1), state)`, with the same result; states may go from one to the other.
 
-    It computes with the weights as they are when it is made. What numpy does not serve goes to the model: other devices
-    and dtypes, autocast, gradients, k-mers, attention, routers other than the plain cosine, and a sequence's first base.
+    It computes with the weights as they are when it is made. What numpy does not serve goes to the model: other
+    devices and dtypes, autocast, gradients, k-mers, attention, routers other than the plain cosine, and a first base.
     """
 
     def __init__(self, model: HNetLM) -> None:

@@ -74,7 +74,7 @@ def test_autocast_changes_products_alone(backend: str) -> None:
             output, loss = model(ids), loss_of(model, ids)
         assert output.stages[0].boundary_prob.dtype == torch.float32
         loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
     assert losses[1] != losses[0]

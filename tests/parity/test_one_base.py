@@ -1,4 +1,4 @@
-"""Bases one at a time in numpy against the model itself: outputs, stages, states, and changing from one to the other."""
+"""Bases one at a time in numpy against the model itself: outputs, stages, states, and going from one to the other."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def compare(model: HNetLM, lengths: Tensor, bases: int, tolerance: float) -> Non
 @pytest.mark.parametrize("name", SERVED)
 def test_bases_one_at_a_time_equal_the_model(name: str, lengths: list[int]) -> None:
     model = lively_model(SERVED[name])
-    # The weight of the average is float32 in a float64 model, too, and torch's logarithm is not numpy's to the last bit.
+    # The average's weight is float32 in a float64 model, too, and torch's logarithm is not numpy's to the last bit.
     compare(model, torch.tensor(lengths), 25, 1e-6)
     assert OneBase(model)._serves
 
