@@ -101,7 +101,6 @@ def test_page_of_what_there_is(folder: Path) -> None:
     assert '<td class="text">insertion</td><td data-value=""></td>' in page
     assert "Genome browser" not in page
     assert '<td class="text">of nature</td><td class="text">untrained does as much</td>' in page
-    assert page == write_page(folder).read_text()  # the same tables make the same page
     for words in ("profiles", "codons", "edges"):
         assert f'id="{words}"' not in page
 
