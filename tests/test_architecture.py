@@ -40,3 +40,9 @@ def test_no_file_outgrows_its_name() -> None:
     for path in (*(ROOT / "hnet_dna").rglob("*.py"), *(ROOT / "cli").rglob("*.py")):
         assert len(path.read_text().splitlines()) <= 450, path
     assert os.access(ROOT / ".ci" / "run", os.R_OK)
+
+
+def test_models_load_without_the_compiler() -> None:
+    """torch.compile takes as long to import as the rest of PyTorch, and every command would wait for it."""
+    code = "import sys, hnet_dna.tracks.segment, hnet_dna.model.lm; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

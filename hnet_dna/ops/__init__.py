@@ -11,6 +11,7 @@ from hnet_dna.ops.backend import (
     current_backend,
     current_choice,
     ema_scan,
+    leave_uncompiled,
     ssd_scan,
     use_backend,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "current_choice",
     "ema_scan",
     "gated_rms_norm",
+    "leave_uncompiled",
     "rms_norm",
     "ssd_scan",
     "swiglu",

@@ -107,7 +107,6 @@ def use_backend(name: str) -> Iterator[Backend]:
         _asked.reset(token)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # imports and checks are nothing to compile
 def _choose(key: tuple[str | None, str]) -> Choice:
     if key not in _choices:
         asked, device = key
@@ -161,8 +160,24 @@ def checks_of(backend: Backend, device: str) -> tuple[Check, ...]:
     return _checks[key]
 
 
-# torch.compile leaves the scans as they are: they branch on data, and their loops, unrolled, take minutes to compile.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _scan(name: str, device: str, *arguments: Tensor | int) -> tuple[Tensor, Tensor]:
+    with torch.autocast(device, enabled=False):
+        result: tuple[Tensor, Tensor] = getattr(current_backend(device), name)(*arguments)
+        return result
+
+
+_run = _scan
+
+
+def leave_uncompiled() -> None:
+    """Keep torch.compile out of the scans: they branch on data, and their loops, unrolled, take minutes to compile.
+
+    Called by whoever compiles, since it imports the compiler, which takes as long as the rest of PyTorch.
+    """
+    global _run
+    _run = torch.compiler.disable(_scan)
+
+
 def ssd_scan(
     x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor, tile: int
 ) -> tuple[Tensor, Tensor]:
@@ -183,11 +198,9 @@ def ssd_scan(
     Returns:
         y (B, L, H, P) and the state (B, N, H, P) after the last position, in float32 or better.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        return current_backend(x.device.type).ssd_scan(x, dt, decay, b, c, state, tile)
+    return _run("ssd_scan", x.device.type, x, dt, decay, b, c, state, tile)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def ema_scan(z: Tensor, p: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Smooth chunk vectors by an exponential moving average whose weight is the boundary probability.
 
@@ -203,5 +216,4 @@ def ema_scan(z: Tensor, p: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         out (B, M, D) and the average (B, D) after the last chunk.
     """
-    with torch.autocast(z.device.type, enabled=False):
-        return current_backend(z.device.type).ema_scan(z, p, state)
+    return _run("ema_scan", z.device.type, z, p, state)

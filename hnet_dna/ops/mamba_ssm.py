@@ -41,7 +41,6 @@ def obstacle(device: str) -> str | None:
     return None if device == "cuda" else f"mamba-ssm runs on an NVIDIA GPU, not on {device}"
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # its kernels choose their block sizes at run time
 def ssd_scan_mamba(
     x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor, tile: int
 ) -> tuple[Tensor, Tensor]:

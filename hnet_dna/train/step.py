@@ -16,6 +16,7 @@ from hnet_dna.model.hnet import stage_of
 from hnet_dna.model.likelihood import IGNORED, targets_of
 from hnet_dna.model.lm import HNetLM, HNetOutput
 from hnet_dna.model.stack import Layer, Stack
+from hnet_dna.ops import leave_uncompiled
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
 from hnet_dna.train.loss import language_model_loss
@@ -36,6 +37,8 @@ class Step:
         targets = [recipe.ratio_target(stage) for stage in self._stages]
         positions = [stage.positions for stage in cost_of(model.config, targets, recipe.window).stages]
         bases = -(-recipe.batch // (recipe.accumulate * ranks.size)) * recipe.window
+        if recipe.compile:
+            leave_uncompiled()
         for name, module in model.named_modules():
             if isinstance(module, Stack) and recipe.recompute:
                 module.keep = 0
