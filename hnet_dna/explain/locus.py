@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.data.annotation import Feature, classes_of
+from hnet_dna.data.feature import GENES
 from hnet_dna.data.genes import attributes
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import forward_pieces
@@ -23,7 +24,7 @@ CONTEXT = 4096  # bases read before a locus
 LONGEST = 2_000_000
 SHOWN = 4000  # bases of a locus in a report
 _NAMES = ("Name", "gene_name", "gene", "gene_id", "ID")
-_WIDE = {"gene", "intergenic"}  # kinds that say little beside a row of genes
+_WIDE = {*GENES, "intergenic"}  # kinds that say little beside a row of genes
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def read_locus(model: HNetLM, genome: Genome, interval: Interval, features: Sequ
         _track(prob[skip:], begins, stretch_ends, interval) for prob, begins in zip(probs, starts, strict=True)
     )
     here = [feature for feature in features if _overlap(feature.interval, interval)]
-    genes = sorted((f for f in here if f.kind == "gene"), key=lambda f: f.interval)
+    genes = sorted((f for f in here if f.kind in GENES), key=lambda f: f.interval)
     others = {kind: found for kind, found in classes_of(here, genome).items() if kind not in _WIDE}
     if "intron" in others:  # introns of genes that reach out of the locus are known inside it alone
         others["intron"] = intersection(others["intron"], [interval])
