@@ -175,7 +175,7 @@ def leave_uncompiled() -> None:
     Called by whoever compiles, since it imports the compiler, which takes as long as the rest of PyTorch.
     """
     global _run
-    _run = torch.compiler.disable(_scan)
+    _run = torch.compiler.disable(_scan)  # type: ignore[no-untyped-call]
 
 
 def ssd_scan(
