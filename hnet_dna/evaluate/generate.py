@@ -80,8 +80,10 @@ def generate(
 
 def _choose(scores: NDArray[np.float64], sampling: Sampling, random: np.random.Generator) -> NDArray[np.int64]:
     """Draw one base per row from logits (count, 4); in numpy, since this is done for each base."""
+    chosen: NDArray[np.int64]
     if sampling.temperature == 0:
-        return np.argmax(scores, axis=1).astype(np.int64)
+        chosen = scores.argmax(axis=1)
+        return chosen
     scaled = scores / sampling.temperature
     probs = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     if sampling.top_p < 1:
@@ -93,5 +95,5 @@ def _choose(scores: NDArray[np.float64], sampling: Sampling, random: np.random.G
         np.put_along_axis(probs, order, ranked, axis=1)
     bounds = probs.cumsum(axis=1)
     draw = random.random((len(probs), 1)) * bounds[:, -1:]
-    chosen: NDArray[np.int64] = (draw >= bounds).sum(axis=1)
+    chosen = (draw >= bounds).sum(axis=1)
     return chosen
