@@ -93,7 +93,7 @@ def main() -> None:
     piece = torch.randint(0, 4, (PIECE,), dtype=torch.uint8).numpy()
     stream = Stream(model.eval())
     segment = len(piece) / seconds(lambda: stream.feed(piece))
-    sampled = 100 / seconds(lambda: list(generate(model, 100, prompt=piece[:100])))
+    sampled = 200 / seconds(lambda: list(generate(model, 200)))
     state = forward(model, piece[None, :100], None, None).state
     single, column = Stream(model), piece[:1]
     single.feed(piece[:100])

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hnet_dna.evaluate.stream import forward, forward_one, nothing_before
 from hnet_dna.model.hnet import select_rows
@@ -53,8 +52,8 @@ def generate(
         temperature 1.
     """
     sampling = sampling or Sampling()
-    random = torch.Generator().manual_seed(sampling.seed)
-    base_ids = torch.tensor(alphabet(model.config.alphabet).base_ids, device=model.embeddings.weight.device)
+    random = np.random.default_rng(sampling.seed)
+    base_ids = list(alphabet(model.config.alphabet).base_ids)
     logits, state = nothing_before(model, 1), None
     for start in range(0, 0 if prompt is None else len(prompt), _BLOCK):
         assert prompt is not None
@@ -68,10 +67,9 @@ def generate(
         codes = np.zeros((count, size), dtype=np.uint8)
         kept = np.zeros((count, size, 4))
         for column in range(size):
-            scores = logits[:, -1].index_select(1, base_ids).double().cpu()
-            chosen = _choose(scores, sampling, random)
-            codes[:, column] = chosen.numpy()
-            kept[:, column] = scores.numpy()
+            scores = logits[:, -1].double().cpu().numpy()[:, base_ids]
+            codes[:, column] = _choose(scores, sampling, random)
+            kept[:, column] = scores
             output = forward_one(one_base, codes[:, column : column + 1], state)
             logits, state = output.logits, output.state
         done += size
@@ -80,14 +78,22 @@ def generate(
         yield codes, np.take_along_axis(natural, codes[..., None].astype(np.int64), axis=-1)[..., 0] / math.log(2)
 
 
-def _choose(scores: Tensor, sampling: Sampling, random: torch.Generator) -> Tensor:
-    """Draw one base per row from logits (count, 4) in float64."""
+def _choose(scores: NDArray[np.float64], sampling: Sampling, random: np.random.Generator) -> NDArray[np.int64]:
+    """Draw one base per row from logits (count, 4); in numpy, since this is done for each base."""
+    chosen: NDArray[np.int64]
     if sampling.temperature == 0:
-        return scores.argmax(dim=-1)
-    probs = torch.softmax(scores / sampling.temperature, dim=-1)
+        chosen = scores.argmax(axis=1)
+        return chosen
+    scaled = scores / sampling.temperature
+    probs = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     if sampling.top_p < 1:
-        ranked, order = probs.sort(dim=-1, descending=True)
+        probs /= probs.sum(axis=1, keepdims=True)
+        order = np.argsort(-probs, axis=1)
+        ranked = np.take_along_axis(probs, order, axis=1)
         # A base stays if those likelier than it do not reach top_p yet; so the likeliest always stays.
-        ranked = torch.where(ranked.cumsum(dim=-1) - ranked < sampling.top_p, ranked, 0.0)
-        probs = torch.zeros_like(probs).scatter(1, order, ranked)
-    return torch.multinomial(probs, 1, generator=random)[:, 0]
+        ranked[ranked.cumsum(axis=1) - ranked >= sampling.top_p] = 0
+        np.put_along_axis(probs, order, ranked, axis=1)
+    bounds = probs.cumsum(axis=1)
+    draw = random.random((len(probs), 1)) * bounds[:, -1:]
+    chosen = (draw >= bounds).sum(axis=1)
+    return chosen

@@ -25,6 +25,9 @@ from hnet_dna.model.stack import Layer, Stack
 from hnet_dna.ops.norm import EPS
 
 Array: TypeAlias = NDArray[Any]
+# The states' own types, with arrays for tensors.
+_MambaState: Any = MambaState
+_RouterState: Any = RouterState
 
 
 class OneBase:
@@ -63,8 +66,10 @@ class _Decision(NamedTuple):
 
 class _Mamba:
     def __init__(self, mixer: Mamba2) -> None:
-        self.widths = np.cumsum([mixer.d_inner, mixer.d_inner + 2 * mixer.d_state])
-        self.maps = np.cumsum([mixer.d_inner, mixer.d_state])
+        inner, states = mixer.d_inner, mixer.d_state
+        self.gate, self.joined = slice(0, inner), slice(inner, 2 * inner + 2 * states)  # plain slices: np.split is slow
+        self.rates = slice(2 * inner + 2 * states, None)
+        self.inputs, self.b, self.c = slice(0, inner), slice(inner, inner + states), slice(inner + states, None)
         self.heads = (mixer.n_heads, mixer.head_dim)
         self.in_proj, self.out_proj = _array(mixer.in_proj.weight).T, _array(mixer.out_proj.weight).T
         assert mixer.conv1d.bias is not None
@@ -73,21 +78,21 @@ class _Mamba:
         self.decay = _array(-torch.exp(mixer.A_log.float())).astype(self.skip.dtype)  # in float32, as the mixer's
         self.norm = _array(mixer.norm.weight)
 
-    def __call__(self, u: Array, state: MambaState) -> tuple[Array, MambaState]:
-        past: Any = state.conv
-        ssm: Any = state.ssm
-        z, xbc, dt = np.split(u @ self.in_proj, self.widths, axis=1)
+    def __call__(self, u: Array, state: Any) -> tuple[Array, Any]:
+        past, ssm = state
+        projected = u @ self.in_proj
+        z, xbc, dt = projected[:, self.gate], projected[:, self.joined], projected[:, self.rates]
         conv = np.concatenate([past, xbc[:, None]], axis=1)
         xbc = _silu(np.add.reduce(conv * self.taps, axis=1) + self.bias)
-        x, b, c = np.split(xbc, self.maps, axis=1)
-        x = x.reshape(-1, *self.heads)
+        b, c = xbc[:, self.b], xbc[:, self.c]
+        x = xbc[:, self.inputs].reshape(-1, *self.heads)
         dt = np.logaddexp(0, dt + self.dt_bias)
         ssm = ssm * np.exp(dt * self.decay)[:, None, :, None]
         ssm += b[:, :, None, None] * (dt[:, :, None] * x)[:, None]
         y = (c[:, None] @ ssm.reshape(*c.shape, -1)).reshape(x.shape)
         y += x * self.skip
         gated = y.reshape(len(y), -1) * _silu(z)
-        return _rms_norm(gated, self.norm) @ self.out_proj, MambaState(conv[:, 1:], ssm)
+        return _rms_norm(gated, self.norm) @ self.out_proj, _MambaState(conv[:, 1:], ssm)
 
 
 class _Stack:
@@ -109,8 +114,9 @@ class _Stack:
             x = x + mixed
             if mlp is not None:
                 norm2, fc1, fc2 = mlp
-                value, gate = np.split(_rms_norm(x, norm2) @ fc1, 2, axis=1)
-                x = x + (value * _silu(gate)) @ fc2
+                both = _rms_norm(x, norm2) @ fc1
+                half = both.shape[1] // 2
+                x = x + (both[:, :half] * _silu(both[:, half:])) @ fc2
             after.append(layer_state)
         return _rms_norm(x, self.norm), tuple(after)
 
@@ -141,7 +147,7 @@ class _Chunking:
         cosine = np.add.reduce(_unit(state.router.last @ self.query) * _unit(u @ self.key), axis=1)
         prob = np.where(state.router.seen == 0, 1, np.clip((1 - cosine) / 2, 0, 1)).astype(u.dtype)
         boundary = prob > 1 - prob
-        router = RouterState(u, state.router.seen + 1, state.router.since)
+        router = _RouterState(u, state.router.seen + 1, state.router.since)
 
         inner, average = state.inner, state.average
         if boundary.all():
@@ -170,7 +176,8 @@ class _Chunking:
             return z
         p = np.clip(prob.astype(np.float32), EMA_CLAMP, 1 - EMA_CLAMP)
         keep = np.exp(-np.log(1 / (1 - p)).astype(z.dtype))
-        return p.astype(z.dtype)[:, None] * z + keep[:, None] * average
+        smooth: Array = p.astype(z.dtype)[:, None] * z + keep[:, None] * average
+        return smooth
 
     def idle(self, rows: int) -> list[_Decision]:
         nothing = np.zeros((rows, 0), dtype=self.bias.dtype)

@@ -29,11 +29,11 @@ RECIPE = Recipe(window=256, batch=2)
 BASES = RECIPE.window * RECIPE.batch
 
 
-class Peak(TorchDispatchMode):
+class Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of tensors made inside the block, and the most that were alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.most = 0
         self._known: dict[int, Any] = {}
 
@@ -86,7 +86,7 @@ def peak_of(step: Step, model: HNetLM) -> int:
     model.zero_grad(set_to_none=True)
     with Peak() as peak:
         step.run(batch())
-    return peak.most
+    return int(peak.most)
 
 
 LAYOUTS: dict[str, list[object]] = {
@@ -150,7 +150,7 @@ def test_padding_of_chunks_changes_no_result(multiple: int, monkeypatch: pytest.
         first = model(ids[:, :61], lengths=lengths.clamp(max=61))
         second = model(ids[:, 61:], first.state, lengths=(lengths - 61).clamp(min=0))
         logits = torch.cat([first.logits, second.logits], dim=1)
-        (logits * (torch.arange(90) < lengths[:, None])[..., None]).sin().sum().backward()
+        (logits * (torch.arange(90) < lengths[:, None])[..., None]).sin().sum().backward()  # type: ignore[no-untyped-call]
         grads = [parameter.grad for parameter in model.parameters()]
         results.append([logits[0], *tensors_of(second.state), *grads])
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-9)
