@@ -55,9 +55,9 @@ def explain(
     Each number stands beside those of circularly shifted boundaries, of an untrained model, and of
     dinucleotide-shuffled sequence. Samples are read again with random edits and single variants, beside k-mers.
 
-    Examples: hnet-dna explain --genome yeast --model run --annotation genes.gff3 --out report
+    Example: hnet-dna explain --genome yeast --model run --annotation genes.gff3 --out report
 
-    hnet-dna explain --open report
+    Example: hnet-dna explain --open report
     """
     if report_folder is not None:
         if not open_ or model != options.BUILT_IN or any(o is not None for o in (genome, annotation, repeats, out)):

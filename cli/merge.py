@@ -15,9 +15,14 @@ _TEXT = (".bed", ".bedgraph", ".bg")
 
 
 def merge(
-    tracks: Annotated[list[Path], typer.Argument(help="BED, bedGraph or bigWig files, in the order of the genome.")],
+    tracks: Annotated[
+        list[Path], typer.Argument(metavar="TRACK", help="BED, bedGraph or bigWig files, in the order of the genome.")
+    ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="X.bed, X.bedgraph or X.bw; X.bed.gz is compressed and indexed.")
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="X.bed, X.bedgraph or X.bw; X.bed.gz is compressed and indexed."
+        ),
     ],
 ) -> None:
     """Join tracks made with --shard (or otherwise of different contigs) into one.
