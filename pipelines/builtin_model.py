@@ -38,7 +38,7 @@ def evaluate(mixture: Path, run: Path, genome: str) -> dict[str, Any]:
 
 def card(sources: list[dict[str, str]], told: dict[str, Any], steps: int, results: dict[str, dict[str, Any]]) -> str:
     """Return the model card: data, figures, limits."""
-    recipe = told["recipe"]
+    recipe, minutes = told["recipe"], told["budget"]["seconds"] / 60
     data = "".join(
         f"| {row['about']} | {int(row['train']):,} | {int(row['test']):,} | `{row['sha256'][:16]}...` |\n"
         for row in sources
@@ -65,13 +65,12 @@ tags:
 # {DEFAULT_MODEL}
 
 The model in the box: what `hnet-dna segment sample.fa` uses where no `--model` is named. An H-Net (arXiv 2507.07955) of
-{told["parameters"]:,} parameters, one level of chunks, trained on pieces of five genomes for
-{told["budget"]["seconds"] / 60:g} minutes on one CPU core: {steps:,} steps, about
-{steps * recipe["batch"] * recipe["window"] / 1e6:.0f} million bases.
+{told["parameters"]:,} parameters with one level of chunks, trained on pieces of five genomes for {minutes:g} minutes on one
+CPU core: {steps:,} steps, about {steps * recipe["batch"] * recipe["window"] / 1e6:.0f} million bases.
 
 **It is small.** It is good for trying every command, for a first look at learned chunks, and as a start for pipelines
-and tests. It is not good enough to draw conclusions on biology from: train on your own genome
-(`hnet-dna pretrain --genome genome.fa`), which beats it there within minutes.
+and tests. It is not good enough to draw conclusions on biology from; where the table below has a Markov model ahead of
+it, it has not even learned which words are common. Train on your own genome: `hnet-dna pretrain --genome genome.fa`.
 
 ## Data
 
@@ -93,9 +92,9 @@ Markov models are counted on the training part of the same genome alone, this mo
 
 ## Limits
 
-Trained on windows of {recipe["window"]:,} bases: what lies further back is out of its experience. Five species, of
-one or a few chromosomes each; others were never seen. Yeast chromosome XV is held out whole; of the others the held-out
-part is of a chromosome whose rest was trained on. It scores and segments; samples from it are not biological sequence.
+Trained on windows of {recipe["window"]:,} bases: what lies further back is out of its experience. Five species, of one or a
+few chromosomes each; others were never seen. Yeast chromosome XV is held out whole; of the others the held-out part is
+of a chromosome whose rest was trained on. It scores and segments; samples from it are not biological sequence.
 """
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -11,6 +12,8 @@ from typer import Typer
 from typer.testing import CliRunner, Result
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests start: as many tests run at once as there are cores
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and so would tests
 
 
 @pytest.fixture(autouse=True)

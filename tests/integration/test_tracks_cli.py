@@ -201,7 +201,6 @@ def test_interrupted_segment_leaves_no_file(tmp_path: Path, model: Path) -> None
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     for _ in range(600):
         if any(out.iterdir()):
