@@ -65,8 +65,8 @@ tags:
 # {DEFAULT_MODEL}
 
 The model in the box: what `hnet-dna segment sample.fa` uses where no `--model` is named. An H-Net (arXiv 2507.07955) of
-{told["parameters"]:,} parameters with one level of chunks, trained on pieces of five genomes for {minutes:g} minutes on one
-CPU core: {steps:,} steps, about {steps * recipe["batch"] * recipe["window"] / 1e6:.0f} million bases.
+{told["parameters"]:,} parameters with one level of chunks, trained on pieces of five genomes for {minutes:g} minutes on
+one CPU core: {steps:,} steps, about {steps * recipe["batch"] * recipe["window"] / 1e6:.0f} million bases.
 
 **It is small.** It is good for trying every command, for a first look at learned chunks, and as a start for pipelines
 and tests. It is not good enough to draw conclusions on biology from; where the table below has a Markov model ahead of
@@ -92,9 +92,9 @@ Markov models are counted on the training part of the same genome alone, this mo
 
 ## Limits
 
-Trained on windows of {recipe["window"]:,} bases: what lies further back is out of its experience. Five species, of one or a
-few chromosomes each; others were never seen. Yeast chromosome XV is held out whole; of the others the held-out part is
-of a chromosome whose rest was trained on. It scores and segments; samples from it are not biological sequence.
+Trained on windows of {recipe["window"]:,} bases: what lies further back is out of its experience. Five species, of one
+or a few chromosomes each; others were never seen. Yeast chromosome XV is held out whole; of the others the held-out
+part is of a chromosome whose rest was trained on. It scores and segments; samples from it are not biological sequence.
 """
 
 
