@@ -26,7 +26,7 @@ from hnet_dna.probe.features import gc_content, kmer_frequencies, one_hot
 from hnet_dna.probe.folds import make_folds, similar_groups
 from hnet_dna.probe.head_file import About, load_head, save_head
 from hnet_dna.probe.heads import HEADS, make_head
-from hnet_dna.probe.metrics import measure
+from hnet_dna.probe.metrics import measure, of_resamples, of_rows
 from hnet_dna.probe.run import cross_validate, hold_out
 from hnet_dna.probe.suites import LAYOUTS, read_suite
 from hnet_dna.sequence.codes import from_text
@@ -118,6 +118,31 @@ def test_copies_with_random_labels_teach_nothing() -> None:
     folds = make_folds(labels, "classification", 4, 0)
     result = cross_validate({"model": matrix}, labels, folds, "classification", "logistic", 0)[-1]
     assert abs(result.metrics["MCC"].value) < 0.35
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"], []])
+def test_all_resamples_at_once_are_each_by_scikit_learn(classes: list[str]) -> None:
+    random, rows = np.random.default_rng(3), 40
+    weights = np.stack([np.bincount(random.integers(0, rows, rows), minlength=rows) for _ in range(6)])
+    weights[5] = 0
+    weights[5, :2] = rows  # a resample without some of the classes
+    target: np.ndarray[Any, Any]
+    if classes:
+        target, predicted = np.array(classes)[random.integers(0, len(classes), (2, rows))]
+        target[:2] = "a"
+        scores = random.integers(1, 5, (rows, len(classes))) / 4  # with ties
+    else:
+        target, scores = np.round(random.normal(size=rows), 1), None
+        predicted = np.round(target + random.normal(size=rows), 1)
+    task: Any = "classification" if classes else "regression"
+    found = of_resamples(task, target, predicted, scores, classes, weights.astype(float))
+    for index, counts in enumerate(weights):
+        drawn = np.repeat(np.arange(rows), counts)
+        if classes and index == 5:
+            assert all(np.isnan(values[index]) for values in found.values())
+            continue
+        expected = of_rows(task, target[drawn], predicted[drawn], None if scores is None else scores[drawn], classes)
+        assert {name: values[index] for name, values in found.items()} == pytest.approx(expected)
 
 
 def test_metrics_are_scikit_learns() -> None:
