@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
-from sklearn import metrics
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from typer.testing import Result as CliResult
@@ -26,18 +25,12 @@ from hnet_dna.probe.features import gc_content, kmer_frequencies, one_hot
 from hnet_dna.probe.folds import make_folds, similar_groups
 from hnet_dna.probe.head_file import About, load_head, save_head
 from hnet_dna.probe.heads import HEADS, make_head
-from hnet_dna.probe.metrics import measure, of_resamples, of_rows
 from hnet_dna.probe.run import cross_validate, hold_out
 from hnet_dna.probe.suites import LAYOUTS, read_suite
 from hnet_dna.sequence.codes import from_text
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 Cli = Callable[..., CliResult]
-
-
-@pytest.fixture(autouse=True)
-def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hnet_dna.probe.metrics._RESAMPLES", 20)
 
 
 # Logistic regression tells classes apart; on numbers it is refused.
@@ -118,46 +111,6 @@ def test_copies_with_random_labels_teach_nothing() -> None:
     folds = make_folds(labels, "classification", 4, 0)
     result = cross_validate({"model": matrix}, labels, folds, "classification", "logistic", 0)[-1]
     assert abs(result.metrics["MCC"].value) < 0.35
-
-
-@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"], []])
-def test_all_resamples_at_once_are_each_by_scikit_learn(classes: list[str]) -> None:
-    random, rows = np.random.default_rng(3), 40
-    weights = np.stack([np.bincount(random.integers(0, rows, rows), minlength=rows) for _ in range(6)])
-    weights[5] = 0
-    weights[5, :2] = rows  # a resample without some of the classes
-    target: np.ndarray[Any, Any]
-    if classes:
-        target, predicted = np.array(classes)[random.integers(0, len(classes), (2, rows))]
-        target[:2] = "a"
-        scores = random.integers(1, 5, (rows, len(classes))) / 4  # with ties
-    else:
-        target, scores = np.round(random.normal(size=rows), 1), None
-        predicted = np.round(target + random.normal(size=rows), 1)
-    task: Any = "classification" if classes else "regression"
-    found = of_resamples(task, target, predicted, scores, classes, weights.astype(float))
-    for index, counts in enumerate(weights):
-        drawn = np.repeat(np.arange(rows), counts)
-        if classes and index == 5:
-            assert all(np.isnan(values[index]) for values in found.values())
-            continue
-        expected = of_rows(task, target[drawn], predicted[drawn], None if scores is None else scores[drawn], classes)
-        assert {name: values[index] for name, values in found.items()} == pytest.approx(expected)
-
-
-def test_metrics_are_scikit_learns() -> None:
-    random = np.random.default_rng(0)
-    target = np.array(["a", "b", "c"] * 40)
-    scores = random.random((120, 3))
-    predicted = np.array(["a", "b", "c"])[scores.argmax(axis=1)]
-    found = measure("classification", target, predicted, scores, ["a", "b", "c"], np.arange(120))
-    assert found["MCC"].value == pytest.approx(metrics.matthews_corrcoef(target, predicted))
-    assert found["F1"].value == pytest.approx(metrics.f1_score(target, predicted, average="macro"))
-    each = [metrics.roc_auc_score(target == name, scores[:, i]) for i, name in enumerate("abc")]
-    assert found["AUROC"].value == pytest.approx(np.mean(each))
-    numbers = measure("regression", np.arange(50.0), np.arange(50.0) ** 2, None, [], np.arange(50))
-    assert numbers["Spearman"].value == pytest.approx(1.0)
-    assert set(numbers) == {"R2", "Spearman"}
 
 
 def test_baseline_features() -> None:
