@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, last_positions
-from hnet_dna.ops import causal_conv, gated_rms_norm, rms_norm, ssd_scan, swiglu
+from hnet_dna.ops import causal_conv_silu, gated_rms_norm, rms_norm, ssd_scan, swiglu
 
 _QUERY_BLOCK = 512  # queries handled at once by windowed attention, so that its cost is linear in L
 
@@ -62,7 +62,8 @@ class Mamba2(nn.Module):
         batch, bias = u.shape[0], self.conv1d.bias
         assert bias is not None
         widths = [self.d_inner, self.d_inner + 2 * self.d_state, self.n_heads]
-        z, xbc, dt = torch.split(self.in_proj(u), widths, dim=-1)
+        # Three products, since the gradients of one would have to be joined first, a pass as long as the product.
+        z, xbc, dt = (F.linear(u, weight) for weight in self.in_proj.weight.split(widths))
         if state is None:
             conv = xbc.new_zeros(batch, self.d_conv - 1, xbc.shape[-1])
             scan_dtype = torch.float64 if xbc.dtype == torch.float64 else torch.float32
@@ -70,9 +71,8 @@ class Mamba2(nn.Module):
             state = MambaState(conv, ssm)
         past = state.conv.to(xbc.dtype)
         conv_state = last_positions(past, xbc, rows, self.d_conv - 1)
-        xbc = torch.cat([past, xbc], dim=1)
-        xbc = F.silu(causal_conv(xbc, self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)))
-        x, b, c = torch.split(xbc, [self.d_inner, self.d_state, self.d_state], dim=-1)
+        weight, bias = self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)
+        x, b, c = causal_conv_silu(past, xbc, weight, bias, (self.d_inner, self.d_state, self.d_state))
         x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)
         # The scan's rates stay in float32 under autocast; A is rounded to float32 even in a float64 model, because
         # the reference does so and its checkpoints were trained that way.

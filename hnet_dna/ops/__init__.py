@@ -15,14 +15,14 @@ from hnet_dna.ops.backend import (
     ssd_scan,
     use_backend,
 )
-from hnet_dna.ops.conv import causal_conv
+from hnet_dna.ops.conv import causal_conv_silu
 from hnet_dna.ops.norm import gated_rms_norm, rms_norm, swiglu
 
 __all__ = [
     "BACKENDS",
     "Backend",
     "Choice",
-    "causal_conv",
+    "causal_conv_silu",
     "current_backend",
     "current_choice",
     "ema_scan",

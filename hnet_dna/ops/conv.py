@@ -1,7 +1,8 @@
-"""Causal depthwise convolution over channels-last sequences, with a backward pass written by hand.
+"""Causal depthwise convolution with its gate, over channels-last sequences, with a backward pass written by hand.
 
 PyTorch's grouped convolution wants channels first and is slow on CPU; as K shifted multiply-adds the forward pass is
-K passes over the data, and so is backward, where autograd would keep K partial sums alive.
+K passes over the data, and so is backward, where autograd would keep K partial sums alive. The gate and the split into
+groups of channels are part of it, so that gradients of the groups are written to their places and never joined.
 """
 
 from __future__ import annotations
@@ -9,45 +10,62 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
-def causal_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute y_t = bias + sum_k weight[:, k] x_(t+k), x beginning K-1 positions before y.
+def causal_conv_silu(
+    past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: tuple[int, ...]
+) -> tuple[Tensor, ...]:
+    """Compute silu(y) in groups of channels, y_t = bias + sum_k weight[:, k] x_(t+k-K+1).
 
     Args:
-        x: (B, K-1+L, C), the K-1 positions before the piece first.
+        past: (B, K-1, C), the positions before the piece.
+        x: (B, L, C), the piece.
         weight: (C, K), the last tap being the current position.
         bias: (C,).
+        widths: channels of each group, C in sum.
 
     Returns:
-        (B, L, C).
+        One tensor (B, L, width) per group.
     """
-    y: Tensor = _CausalConv.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-    return y
+    groups: tuple[Tensor, ...] = _CausalConvSilu.apply(past, x, weight, bias, widths)  # type: ignore[no-untyped-call]
+    return groups
 
 
-class _CausalConv(torch.autograd.Function):
+class _CausalConvSilu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        taps = weight.t().contiguous()
-        length = x.shape[1] - len(taps) + 1
-        y = torch.addcmul(bias, x[:, :length], taps[0])
+    def forward(
+        ctx: Any, past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: tuple[int, ...]
+    ) -> tuple[Tensor, ...]:
+        joined = torch.cat([past, x], dim=1)
+        taps, length = weight.t().contiguous(), x.shape[1]
+        y = torch.addcmul(bias, joined[:, :length], taps[0])
         for k in range(1, len(taps)):
-            y.addcmul_(x[:, k : k + length], taps[k])
-        return y
+            y.addcmul_(joined[:, k : k + length], taps[k])
+        ctx.save_for_backward(joined, weight, y)
+        ctx.widths = widths
+        return tuple(F.silu(group) for group in y.split(widths, dim=-1))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (grad,) = grads
-        x, weight = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        joined, weight, y = ctx.saved_tensors
+        grad = torch.empty_like(y)
+        parts = zip(grads, y.split(ctx.widths, dim=-1), grad.split(ctx.widths, dim=-1), strict=True)
+        for given, group, target in parts:
+            torch.ops.aten.silu_backward.grad_input(given, group, grad_input=target)
         taps = weight.t().contiguous()
-        length = grad.shape[1]
-        grad_x, grad_taps = torch.zeros_like(x), torch.empty_like(taps)
+        before, length = len(taps) - 1, grad.shape[1]
+        grad_past, grad_taps = None, torch.empty_like(taps)
+        if ctx.needs_input_grad[0]:
+            grad_past = torch.zeros_like(joined[:, :before])
+            for k in range(before):
+                grad_past[:, k : k + length].addcmul_(grad[:, : before - k], taps[k])
+        grad_x = grad * taps[before]
         product = torch.empty_like(grad)
         for k in range(len(taps)):
-            grad_x[:, k : k + length].addcmul_(grad, taps[k])
-            torch.mul(grad, x[:, k : k + length], out=product)
+            if 0 < before - k < length:
+                grad_x[:, : length - (before - k)].addcmul_(grad[:, before - k :], taps[k])
+            torch.mul(grad, joined[:, k : k + length], out=product)
             grad_taps[k] = product.sum(dim=(0, 1))
-        return grad_x, grad_taps.t(), grad.sum(dim=(0, 1))
+        return grad_past, grad_x, grad_taps.t(), grad.sum(dim=(0, 1)), None

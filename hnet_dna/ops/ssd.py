@@ -5,14 +5,18 @@ The signature is documented at `hnet_dna.ops.backend.ssd_scan`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hnet_dna.ops.tile_scan import decay_between, tile_scan
 
-# Above this total decay within one tile (in nats) the factors of the fast form leave float32's comfortable range.
-_MAX_FACTORED_DECAY = 60.0
+# Above this total decay within one tile (in nats) the factors of the fast form, exp(half of it), leave float32's range:
+# exp(70) is 3e30, times inputs and sums.
+_MAX_FACTORED_DECAY = 140.0
+_SMALLEST_TILE = 8
 
 
 def ssd_scan_reference(
@@ -38,10 +42,11 @@ def ssd_scan_chunked(
     Within a tile the decay from j to i is exp(a_i - a_j), a = cumsum(dt * decay). Where the decay over the whole tile
     is moderate it factors into exp(a_i - h) exp(h - a_j) with h in the middle, so that the lower-triangular matrix
     (c_i . b_j) is shared by all heads and no (tile x tile x head) mask is ever built: each factor is one pass over x
-    or y. The rare tile that decays by more than e^60 takes the masked form, which has no such limit.
+    or y. Where a tile decays by more than e^140 all are halved, and at 8 positions take the masked form, which has no
+    such limit.
     """
     batch, length, heads, width = x.shape
-    x, dt, decay, b, c, state = _at_least_float32(x, dt, decay, b, c, state)
+    given = x, dt, decay, b, c, state = _at_least_float32(x, dt, decay, b, c, state)
     if length == 0:
         return x, state
     tile = min(tile, length)
@@ -54,35 +59,110 @@ def ssd_scan_chunked(
 
     rate = dt * decay
     a = torch.cumsum(rate, dim=2)  # (B, tiles, tile, H), falling from 0
-    total = a[:, :, -1]  # (B, tiles, H)
-    scores = (c @ b.transpose(-1, -2)).tril()  # (B, tiles, tile, tile)
-    if bool(total.min() > -_MAX_FACTORED_DECAY):
-        y, state = _factored(x, dt, a, total, scores, b, c, state)
+    if bool(a[:, :, -1].min() > -_MAX_FACTORED_DECAY):
+        y, state = _Factored.apply(x, dt, a, b, c, state)  # type: ignore[no-untyped-call]
+    elif tile > _SMALLEST_TILE:
+        return ssd_scan_chunked(*given, tile // 2)
     else:
-        y, state = _masked(x, dt, rate, scores, b, c, state)
+        y, state = _masked(x, dt, rate, b, c, state)
     return y.reshape(batch, tiles * tile, heads, width)[:, :length], state
 
 
-def _factored(
-    x: Tensor, dt: Tensor, a: Tensor, total: Tensor, scores: Tensor, b: Tensor, c: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
+class _Factored(torch.autograd.Function):
+    """The factored form, with a backward pass by hand.
+
+    With left = exp(a - h), right = dt exp(h - a), u = right x, and S_k the state before tile k times exp(h_k):
+
+        y = left (tril(c b^T) u + c S_k)          S_(k+1) = exp(total_k - h_k + h_(k+1)) (S_k + b^T u)
+
+    The result does not depend on h, so that it is a constant for the gradients. left and right meet y and x alone, so
+    that the gradient of a needs no more than sums of (grad y) y and (grad u) u. u and S lie one below the other, so
+    that the bracket is one product of twice the depth; so do their counterparts in the backward pass.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        batch, tiles, tile, heads, width = x.shape
+        b, c = b.flatten(0, 1), c.flatten(0, 1)
+        scores = (c @ b.transpose(1, 2)).tril_()  # (B tiles, tile, tile)
+        half, gains = _middle(a)
+        left = torch.exp(a - half[:, :, None])
+        values, u, before = _stacked(x, b.shape[-1])
+        torch.mul(x, (dt / left)[..., None], out=u)
+        added = (b.transpose(1, 2) @ _flat(u)).reshape(before.shape)
+        # Tile by tile, so that a state stays in the cache from one step to the next.
+        states, after = before.unbind(1), torch.empty_like(state)
+        torch.mul(state, torch.exp(half[:, 0])[:, None, :, None], out=states[0])
+        for k, (update, gain) in enumerate(zip(added.unbind(1), gains, strict=True)):
+            following = states[k + 1] if k + 1 < tiles else after
+            torch.add(states[k], update, out=following).mul_(gain)
+        y = (torch.cat([scores, c], dim=-1) @ _flat(values)).reshape(x.shape)
+        y *= left[..., None]
+        ctx.save_for_backward(x, dt, a, b, c, scores, values, after, y)
+        return y, after
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        grad_y, grad_after = grads
+        x, dt, a, b, c, scores, values, after, y = ctx.saved_tensors
+        tiles, tile = x.shape[1:3]
+        half, gains = _middle(a)
+        left = torch.exp(a - half[:, :, None])
+        grad_a = (grad_y * y).sum(-1)
+        # Below the gradient of the bracket, that of S_k + b^T u.
+        grad_values, grad, grad_added = _stacked(x, b.shape[-1])
+        torch.mul(grad_y, left[..., None], out=grad)
+        grad_before = (c.transpose(1, 2) @ _flat(grad)).reshape(grad_added.shape)
+        states, updates = grad_before.unbind(1), grad_added.unbind(1)
+        following = grad_after
+        for k in range(tiles - 1, -1, -1):
+            torch.mul(following, gains[k], out=updates[k])
+            following = states[k].add_(updates[k])
+        u, before = values[:, :, :tile], values[:, :, tile:]
+        # S_(k+1) is proportional to exp(total_k), whatever h.
+        total = grad_a[:, :, -1]
+        total[:, :-1] += (grad_before[:, 1:] * before[:, 1:]).sum(dim=(2, 4))
+        total[:, -1] += (grad_after * after).sum(dim=(1, 3))
+
+        grad_scores, grad_b = (_flat(u) @ _flat(grad_values).transpose(1, 2)).split([tile, b.shape[-1]], dim=-1)
+        grad_scores = grad_scores.transpose(1, 2).tril()
+        grad_b = torch.baddbmm(grad_b, grad_scores.transpose(1, 2), c)
+        grad_c = torch.baddbmm(_flat(grad) @ _flat(before).transpose(1, 2), grad_scores, b)
+        grad_u = (torch.cat([scores.transpose(1, 2), b], dim=-1) @ _flat(grad_values)).reshape(x.shape)
+        along = (grad_u * x).sum(-1) / left
+        grad_a -= along * dt
+        grad_x = grad_u.mul_((dt / left)[..., None])
+        grad_state = grad_before[:, 0] * torch.exp(half[:, 0])[:, None, :, None]
+        parts = (*x.shape[:3], -1)
+        return grad_x, along, grad_a, grad_b.reshape(parts), grad_c.reshape(parts), grad_state
+
+
+def _stacked(x: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return room for positions (B, tiles, tile, H, P) above states (B, tiles, N, H, P), and both parts of it."""
     batch, tiles, tile, heads, width = x.shape
+    both = x.new_empty(batch, tiles, tile + n, heads, width)
+    return both, both[:, :, :tile], both[:, :, tile:]
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Return x (B, tiles, rows, H, P) as matrices (B tiles, rows, H P), without a copy."""
+    return x.flatten(3).flatten(0, 1)
+
+
+def _middle(a: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return h (B, tiles, H), half of each tile's decay, and what takes S_k to S_(k+1), a (B, 1, H, 1) per tile."""
+    total = a[:, :, -1]
     half = total / 2
-    middle = torch.exp(half)
-    right = torch.exp(half[:, :, None] - a) * dt
-    left = torch.exp(a - half[:, :, None])
-    u = (x * right[..., None]).reshape(batch * tiles, tile, heads * width)
-    b, c, scores = b.flatten(0, 1), c.flatten(0, 1), scores.flatten(0, 1)
-    update = (b.transpose(1, 2) @ u).reshape(batch, tiles, -1, heads, width) * middle[:, :, None, :, None]
-    before, state = tile_scan(torch.exp(total), update, state)
-    carried = (before * middle[:, :, None, :, None]).reshape(batch * tiles, -1, heads * width)
-    y = torch.baddbmm(c @ carried, scores, u)
-    return y.reshape(batch, tiles, tile, heads, width) * left[..., None], state
+    following = F.pad(half[:, 1:], (0, 0, 0, 1))
+    return half, torch.exp(total - half + following)[:, :, None, :, None].unbind(1)
 
 
 def _masked(
-    x: Tensor, dt: Tensor, rate: Tensor, scores: Tensor, b: Tensor, c: Tensor, state: Tensor
+    x: Tensor, dt: Tensor, rate: Tensor, b: Tensor, c: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
+    scores = (c @ b.transpose(-1, -2)).tril()  # (B, tiles, tile, tile)
     a = torch.cumsum(rate, dim=2)
     kept = decay_between(rate.movedim(-1, 2)).movedim(2, -1)  # (B, tiles, i, j, H)
     u = x * dt[..., None]

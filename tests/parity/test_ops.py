@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnet_dna.ops import causal_conv, gated_rms_norm, norm, rms_norm, swiglu
+from hnet_dna.ops import causal_conv_silu, gated_rms_norm, norm, rms_norm, swiglu
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
 from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
 
@@ -35,19 +35,21 @@ def compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: lis
             assert e is None or not e.any()
             continue
         assert torch.isfinite(f).all()
-        assert relative(f, e) < 10 * tolerance, f"gradient {index}"
+        # What is left of a difference of sums of terms near 1 is rounded as they are.
+        rounding = float((f - e).abs().max()) < tolerance if e.numel() else True
+        assert relative(f, e) < 10 * tolerance or rounding, f"gradient {index}"
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("length", [0, 1, 2, 15, 16, 17, 77])
-@pytest.mark.parametrize("fast_decay", [False, True], ids=["factored", "masked"])
-def test_ssd_scan(dtype: torch.dtype, tolerance: float, length: int, fast_decay: bool) -> None:
+@pytest.mark.parametrize("fastest", [1.0, 30.0, 900.0], ids=["factored", "halved", "masked"])
+def test_ssd_scan(dtype: torch.dtype, tolerance: float, length: int, fastest: float) -> None:
     torch.manual_seed(length)
     batch, heads, width, n = 2, 3, 5, 4
     x = torch.randn(batch, length, heads, width, dtype=dtype)
     dt = F.softplus(torch.randn(batch, length, heads, dtype=dtype))
     dt = dt * (torch.rand(batch, length, 1, dtype=dtype) > 0.2)  # skipped positions
-    decay = -torch.rand(heads, dtype=dtype) * (60.0 if fast_decay else 1.0) - 0.01
+    decay = -torch.rand(heads, dtype=dtype) * fastest - 0.01
     b, c = torch.randn(2, batch, length, n, dtype=dtype)
     state = torch.randn(batch, n, heads, width, dtype=dtype)
     inputs = [t.clone().requires_grad_() for t in (x, dt, decay, b, c, state)]
@@ -75,14 +77,18 @@ def test_ema_scan(dtype: torch.dtype, tolerance: float, length: int, kind: str) 
     compare(ema_scan_chunked(*inputs), ema_scan_reference(*inputs), inputs, max(tolerance, 1e-7))
 
 
-@pytest.mark.parametrize("length", [1, 2, 9])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 9])
 def test_causal_conv_equals_conv1d(length: int) -> None:
     torch.manual_seed(length)
-    x = torch.randn(2, 3 + length, 5, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(5, dtype=torch.float64, requires_grad=True)
-    plain = F.conv1d(x.transpose(1, 2), weight[:, None], bias, groups=5).transpose(1, 2)
-    compare((causal_conv(x, weight, bias),), (plain,), [x, weight, bias], 1e-12)
+    past = torch.randn(2, 3, 6, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    widths = (3, 1, 2)
+    groups = causal_conv_silu(past, x, weight, bias, widths)
+    joined = torch.cat([past, x], dim=1).transpose(1, 2)
+    plain = F.silu(F.conv1d(joined, weight[:, None], bias, groups=6).transpose(1, 2)) if length else x
+    compare(groups, plain.split(widths, dim=-1), [past, x, weight, bias], 1e-12)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
