@@ -17,7 +17,8 @@ from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, last_positions
 from hnet_dna.ops import causal_conv_silu, gated_rms_norm, rms_norm, ssd_scan, swiglu
 
-_QUERY_BLOCK = 512  # queries handled at once by windowed attention, so that its cost is linear in L
+# Queries handled at once by windowed attention: few, since each block sees keys that most of its queries do not.
+_QUERY_BLOCK = 128
 
 
 class RMSNorm(nn.Module):
@@ -63,7 +64,7 @@ class Mamba2(nn.Module):
         assert bias is not None
         widths = [self.d_inner, self.d_inner + 2 * self.d_state, self.n_heads]
         # Three products, since the gradients of one would have to be joined first, a pass as long as the product.
-        z, xbc, dt = (F.linear(u, weight) for weight in self.in_proj.weight.split(widths))
+        z, xbc, dt = (F.linear(u, weight) for weight in torch.split(self.in_proj.weight, widths))
         if state is None:
             conv = xbc.new_zeros(batch, self.d_conv - 1, xbc.shape[-1])
             scan_dtype = torch.float64 if xbc.dtype == torch.float64 else torch.float32
@@ -72,7 +73,7 @@ class Mamba2(nn.Module):
         past = state.conv.to(xbc.dtype)
         conv_state = last_positions(past, xbc, rows, self.d_conv - 1)
         weight, bias = self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)
-        x, b, c = causal_conv_silu(past, xbc, weight, bias, (self.d_inner, self.d_state, self.d_state))
+        x, b, c = causal_conv_silu(past, xbc, weight, bias, [self.d_inner, self.d_state, self.d_state])
         x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)
         # The scan's rates stay in float32 under autocast; A is rounded to float32 even in a float64 model, because
         # the reference does so and its checkpoints were trained that way.
@@ -128,7 +129,7 @@ class Attention(nn.Module):
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
         """Attend from query (B, L, H, P) to key (B, K+L, H, P), of which the first K may reach before the start."""
         length, past = query.shape[1], key.shape[1] - query.shape[1]
-        step = length if self.window < 0 else max(_QUERY_BLOCK, self.window)
+        step = length if self.window < 0 else max(_QUERY_BLOCK, self.window // 2)
         blocks = []
         for start in range(0, length, step):
             stop = min(start + step, length)

@@ -14,9 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def causal_conv_silu(
-    past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: tuple[int, ...]
-) -> tuple[Tensor, ...]:
+def causal_conv_silu(past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]) -> tuple[Tensor, ...]:
     """Compute silu(y) in groups of channels, y_t = bias + sum_k weight[:, k] x_(t+k-K+1).
 
     Args:
@@ -36,7 +34,7 @@ def causal_conv_silu(
 class _CausalConvSilu(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: tuple[int, ...]
+        ctx: Any, past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]
     ) -> tuple[Tensor, ...]:
         joined = torch.cat([past, x], dim=1)
         taps, length = weight.t().contiguous(), x.shape[1]
@@ -45,13 +43,13 @@ class _CausalConvSilu(torch.autograd.Function):
             y.addcmul_(joined[:, k : k + length], taps[k])
         ctx.save_for_backward(joined, weight, y)
         ctx.widths = widths
-        return tuple(F.silu(group) for group in y.split(widths, dim=-1))
+        return tuple(F.silu(group) for group in torch.split(y, widths, dim=-1))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         joined, weight, y = ctx.saved_tensors
         grad = torch.empty_like(y)
-        parts = zip(grads, y.split(ctx.widths, dim=-1), grad.split(ctx.widths, dim=-1), strict=True)
+        parts = zip(grads, *(torch.split(t, ctx.widths, dim=-1) for t in (y, grad)), strict=True)
         for given, group, target in parts:
             torch.ops.aten.silu_backward.grad_input(given, group, grad_input=target)
         taps = weight.t().contiguous()

@@ -5,6 +5,7 @@ The signature is documented at `hnet_dna.ops.backend.ssd_scan`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,11 +47,12 @@ def ssd_scan_chunked(
     such limit.
     """
     batch, length, heads, width = x.shape
-    given = x, dt, decay, b, c, state = _at_least_float32(x, dt, decay, b, c, state)
+    x, dt, decay, b, c, state = _at_least_float32(x, dt, decay, b, c, state)
     if length == 0:
         return x, state
     tile = min(tile, length)
     tiles = -(-length // tile)
+    finer = partial(ssd_scan_chunked, x, dt, decay, b, c, state, tile // 2)
     if padding := tiles * tile - length:
         x, dt = F.pad(x, (0, 0, 0, 0, 0, padding)), F.pad(dt, (0, 0, 0, padding))
         b, c = F.pad(b, (0, 0, 0, padding)), F.pad(c, (0, 0, 0, padding))
@@ -62,7 +64,7 @@ def ssd_scan_chunked(
     if bool(a[:, :, -1].min() > -_MAX_FACTORED_DECAY):
         y, state = _Factored.apply(x, dt, a, b, c, state)  # type: ignore[no-untyped-call]
     elif tile > _SMALLEST_TILE:
-        return ssd_scan_chunked(*given, tile // 2)
+        return finer()
     else:
         y, state = _masked(x, dt, rate, b, c, state)
     return y.reshape(batch, tiles * tile, heads, width)[:, :length], state
@@ -84,7 +86,7 @@ class _Factored(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor]:
-        batch, tiles, tile, heads, width = x.shape
+        tiles = x.shape[1]
         b, c = b.flatten(0, 1), c.flatten(0, 1)
         scores = (c @ b.transpose(1, 2)).tril_()  # (B tiles, tile, tile)
         half, gains = _middle(a)
@@ -126,7 +128,8 @@ class _Factored(torch.autograd.Function):
         total[:, :-1] += (grad_before[:, 1:] * before[:, 1:]).sum(dim=(2, 4))
         total[:, -1] += (grad_after * after).sum(dim=(1, 3))
 
-        grad_scores, grad_b = (_flat(u) @ _flat(grad_values).transpose(1, 2)).split([tile, b.shape[-1]], dim=-1)
+        both = _flat(u) @ _flat(grad_values).transpose(1, 2)
+        grad_scores, grad_b = both[..., :tile], both[..., tile:]
         grad_scores = grad_scores.transpose(1, 2).tril()
         grad_b = torch.baddbmm(grad_b, grad_scores.transpose(1, 2), c)
         grad_c = torch.baddbmm(_flat(grad) @ _flat(before).transpose(1, 2), grad_scores, b)
@@ -159,9 +162,7 @@ def _middle(a: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     return half, torch.exp(total - half + following)[:, :, None, :, None].unbind(1)
 
 
-def _masked(
-    x: Tensor, dt: Tensor, rate: Tensor, b: Tensor, c: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
+def _masked(x: Tensor, dt: Tensor, rate: Tensor, b: Tensor, c: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     scores = (c @ b.transpose(-1, -2)).tril()  # (B, tiles, tile, tile)
     a = torch.cumsum(rate, dim=2)
     kept = decay_between(rate.movedim(-1, 2)).movedim(2, -1)  # (B, tiles, i, j, H)

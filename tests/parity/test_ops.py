@@ -84,11 +84,11 @@ def test_causal_conv_equals_conv1d(length: int) -> None:
     x = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(6, dtype=torch.float64, requires_grad=True)
-    widths = (3, 1, 2)
+    widths = [3, 1, 2]
     groups = causal_conv_silu(past, x, weight, bias, widths)
     joined = torch.cat([past, x], dim=1).transpose(1, 2)
     plain = F.silu(F.conv1d(joined, weight[:, None], bias, groups=6).transpose(1, 2)) if length else x
-    compare(groups, plain.split(widths, dim=-1), [past, x, weight, bias], 1e-12)
+    compare(groups, torch.split(plain, widths, dim=-1), [past, x, weight, bias], 1e-12)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
