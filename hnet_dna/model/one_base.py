@@ -5,7 +5,7 @@ for a base, each with dispatch, autograd's bookkeeping and modules around it; nu
 twin is the model itself, and tests compare outputs and states.
 
 Shapes: B rows, one position each, D width, E inner width, C channels of the convolution, K taps, H heads, P head
-width, N state size.
+width, N state size, K also the positions that attention still sees.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput, StageState
 from hnet_dna.model.lm import HNetLM, HNetOutput
-from hnet_dna.model.mixer import Mamba2, MambaState
+from hnet_dna.model.mixer import Attention, AttentionState, Mamba2, MambaState
 from hnet_dna.model.router import EMA_CLAMP, Router, RouterState
 from hnet_dna.model.stack import Layer, Stack
 from hnet_dna.ops.norm import EPS
@@ -27,6 +27,7 @@ from hnet_dna.ops.norm import EPS
 Array: TypeAlias = NDArray[Any]
 # The states' own types, with arrays for tensors.
 _MambaState: Any = MambaState
+_AttentionState: Any = AttentionState
 _RouterState: Any = RouterState
 
 
@@ -34,7 +35,7 @@ class OneBase:
     """Called as the model is, `(ids (B, 1), state)`, with the same result; states may go from one to the other.
 
     It computes with the weights as they are when it is made. What numpy does not serve goes to the model: other
-    devices and dtypes, autocast, gradients, k-mers, attention, routers other than the plain cosine, and a first base.
+    devices and dtypes, autocast, gradients, k-mers, routers other than the plain cosine, and a first base.
     """
 
     def __init__(self, model: HNetLM) -> None:
@@ -95,16 +96,56 @@ class _Mamba:
         return _rms_norm(gated, self.norm) @ self.out_proj, _MambaState(conv[:, 1:], ssm)
 
 
+class _Attention:
+    def __init__(self, mixer: Attention) -> None:
+        self.heads, self.window = mixer.num_heads, mixer.window
+        self.qkv, self.out_proj = _array(mixer.Wqkv.weight).T, _array(mixer.out_proj.weight).T
+        self.half = mixer.rotary_dim // 2
+        self.frequency = (1 / np.float32(10000) ** (np.arange(self.half, dtype=np.float32) / max(self.half, 1)))[
+            :, None
+        ]
+
+    def __call__(self, x: Array, state: Any) -> tuple[Array, Any]:
+        parts = (x @ self.qkv).reshape(len(x), 3, self.heads, -1)
+        query, key, value = self._rotate(parts, state.seen)
+        keys = np.concatenate([state.key, key[:, None]], axis=1)
+        values = np.concatenate([state.value, value[:, None]], axis=1)
+        scores = keys.transpose(0, 2, 1, 3) @ query[..., None]  # (B, H, K, 1)
+        scores *= x.dtype.type(1 / np.sqrt(query.shape[-1]))
+        past = state.key.shape[1]
+        if state.seen.min() < past:  # slots before a row's first position exist only to align the rows
+            unseen = np.arange(past + 1) < (past - state.seen)[:, None]
+            scores[np.broadcast_to(unseen[:, None, :, None], scores.shape)] = -np.inf
+        scores -= np.maximum.reduce(scores, axis=2, keepdims=True)
+        np.exp(scores, out=scores)
+        mixed = (
+            scores.transpose(0, 1, 3, 2) @ values.transpose(0, 2, 1, 3) / np.add.reduce(scores, axis=2, keepdims=True)
+        )
+        drop = max(keys.shape[1] - self.window, 0) if self.window >= 0 else 0
+        after = _AttentionState(keys[:, drop:], values[:, drop:], state.seen + 1)
+        return mixed.reshape(len(x), -1) @ self.out_proj, after
+
+    def _rotate(self, parts: Array, seen: Array) -> tuple[Array, Array, Array]:
+        """Return queries, keys and values (B, H, P) of parts (B, 3, H, P), the first two turned by their position."""
+        if self.half:
+            angle = (seen.astype(np.float32) * self.frequency).T[:, None, None]
+            cos, sin = np.cos(angle).astype(parts.dtype), np.sin(angle).astype(parts.dtype)
+            first, second = parts[:, :2, :, : self.half], parts[:, :2, :, self.half : 2 * self.half]
+            turned = first * cos - second * sin, first * sin + second * cos
+            parts[:, :2, :, : self.half], parts[:, :2, :, self.half : 2 * self.half] = turned
+        return parts[:, 0], parts[:, 1], parts[:, 2]
+
+
 class _Stack:
     def __init__(self, stack: Stack) -> None:
         self.layers = []
         for layer in stack.layers:
             assert isinstance(layer, Layer)
-            assert isinstance(layer.mixer, Mamba2)
+            mixer = _Mamba(layer.mixer) if isinstance(layer.mixer, Mamba2) else _Attention(layer.mixer)
             mlp = None
             if layer.has_mlp:
                 mlp = (_array(layer.norm2.weight), _array(layer.mlp.fc1.weight).T, _array(layer.mlp.fc2.weight).T)
-            self.layers.append((_array(layer.norm1.weight), _Mamba(layer.mixer), mlp))
+            self.layers.append((_array(layer.norm1.weight), mixer, mlp))
         self.norm = _array(stack.rmsnorm.weight)
 
     def __call__(self, x: Array, state: Any) -> tuple[Array, Any]:
@@ -191,8 +232,6 @@ def _serves(model: HNetLM) -> bool:
     if len({parameter.dtype for parameter in model.parameters()}) > 1:
         return False
     for module in model.modules():
-        if isinstance(module, Layer) and not isinstance(module.mixer, Mamba2):
-            return False
         if isinstance(module, Router) and (module.routing != "cosine" or module.max_chunk):
             return False
     return True
@@ -234,13 +273,18 @@ def _unit(x: Array) -> Array:
     return unit
 
 
-def _map(value: Any, *others: Any, call: Any) -> Any:
-    """Apply a function to each leaf of a state, and to those at the same place in other states."""
+def _map(value: Any, *others: Any, call: Any, views: Any = None) -> Any:
+    """Apply a function to each leaf of a state, and to those at the same place in other states.
+
+    `views`, where given, is applied to a whole state of attention instead of its leaves.
+    """
     if isinstance(value, StageState):
-        names = vars(value)
-        return StageState(**{n: _map(getattr(value, n), *(getattr(o, n) for o in others), call=call) for n in names})
+        named = {name: [getattr(each, name) for each in (value, *others)] for name in vars(value)}
+        return StageState(**{name: _map(*each, call=call, views=views) for name, each in named.items()})
+    if views and isinstance(value, AttentionState):
+        return views(value, *others)
     if isinstance(value, tuple):
-        parts = [_map(*each, call=call) for each in zip(value, *others, strict=True)]
+        parts = [_map(*each, call=call, views=views) for each in zip(value, *others, strict=True)]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return call(value, *others)
 
@@ -273,7 +317,23 @@ def _rows(state: Any, rows: Array) -> Any:
 
 
 def _merge(state: Any, changed: Any, rows: Array) -> Any:
-    return _map(state, changed, call=lambda old, new: _scatter(old, new, rows))
+    def leaves(old: Array, new: Array) -> Array:
+        return _scatter(old, new, rows)
+
+    def views(old: Any, new: Any) -> Any:  # rows that went on may see one position more than there was room for
+        seen = leaves(old.seen, new.seen)
+        room = min(int(seen.max()), new.key.shape[1])
+        key, value = (leaves(_right(a, room), _right(b, room)) for a, b in ((old.key, new.key), (old.value, new.value)))
+        return _AttentionState(key, value, seen)
+
+    return _map(state, changed, call=leaves, views=views)
+
+
+def _right(slots: Array, room: int) -> Array:
+    """Return the last `room` slots of (B, K, ...), after empty ones where there are fewer."""
+    missing = max(room - slots.shape[1], 0)
+    empty = np.zeros((len(slots), missing, *slots.shape[2:]), slots.dtype)
+    return np.concatenate([empty, slots[:, slots.shape[1] + missing - room :]], axis=1)
 
 
 def _scatter(old: Array, new: Array, rows: Array) -> Array:

@@ -22,9 +22,17 @@ SERVED = {
         arch_layout=["m1", ["m1", ["m1"], "m1"], "m1"],
         chunk_cfg={"smoothing": False, "straight_through": False}, **MAMBA,
     ),
+    "attention": small_config(),
+    "attention in view of everything": small_config(
+        arch_layout=["m1T1", ["T1M1"], "m1"], d_model=[24, 40], d_intermediate=[32, 32],
+        attn_cfg={"num_heads": 2, "rotary_emb_dim": 4, "window_size": [5, -1]}
+    ),
+    "attention without rotation": small_config(
+        arch_layout=["T1", ["T1"], "T1"], d_model=[24, 40], d_intermediate=[32, 32],
+        attn_cfg={"num_heads": 2, "rotary_emb_dim": 0, "window_size": 3}
+    ),
 }  # fmt: skip
 REFERRED = {
-    "attention": small_config(),
     "forced boundaries": small_config(
         arch_layout=["m1", ["m1", ["m1"], "m1"], "m1"], chunk_cfg={"max_chunk": 2}, **MAMBA
     ),
