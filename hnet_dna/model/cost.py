@@ -15,6 +15,7 @@ from hnet_dna.config.layout import LayerSpec, Layout, inner_layout, parse_stack
 from hnet_dna.config.schema import ModelConfig, StageConfig
 from hnet_dna.model.hnet import stage_of
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.model.mixer import query_block
 
 # A batch with so many times the positions that the target ratio gives an inner stage is crowded: in training that
 # stage's layers then run again in the backward pass instead of keeping values (`Stack.keep`), which bounds memory.
@@ -100,7 +101,7 @@ def cost_of(config: ModelConfig, ratio_targets: Sequence[float], window: int) ->
         stacks = [part for part in layout if isinstance(part, str)]
         layers = [layer for stack in stacks for layer in parse_stack(stack)]
         flops = sum(_layer_flops(layer, stage, config.chunk_size, positions * window) for layer in layers)
-        by_layer = [_layer_values(layer, stage, config.chunk_size) for layer in layers]
+        by_layer = [_layer_values(layer, stage, config.chunk_size, positions * window) for layer in layers]
         values = sum(by_layer)
         between = 0.0
         if index == 0:
@@ -142,14 +143,15 @@ def _layer_flops(layer: LayerSpec, stage: StageConfig, tile: int, length: float)
     return flops + (6 * width * stage.mlp_width if layer.has_mlp else 0)
 
 
-def _layer_values(layer: LayerSpec, stage: StageConfig, tile: int) -> float:
+def _layer_values(layer: LayerSpec, stage: StageConfig, tile: int, length: float) -> float:
     """Numbers that a layer keeps for its backward pass, per position of its stage.
 
     Fitted to what autograd saves with the `torch` backend in float32, within a tenth.
     """
     width, inner, state = stage.d_model, stage.d_inner, stage.d_state
     if layer.mixer == "mamba":
-        mixer = 5.5 * width + 10.3 * inner + 4 * state + 4 * state * inner / tile + 3 * tile
+        mixer = 2.5 * width + 9.2 * inner + 6 * state + state * inner / tile + tile
     else:
-        mixer = 10 * width + 550  # the second for the mask
+        seen = stage.window_size + query_block(stage.window_size) if stage.window_size >= 0 else length
+        mixer = 7 * width + min(seen, length)  # the second for the mask
     return mixer + (4 * stage.mlp_width + 3 * width if layer.has_mlp else 0)

@@ -17,8 +17,10 @@ from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, last_positions
 from hnet_dna.ops import causal_conv_silu, gated_rms_norm, rms_norm, ssd_scan, swiglu
 
-# Queries handled at once by windowed attention: few, since each block sees keys that most of its queries do not.
-_QUERY_BLOCK = 128
+
+def query_block(window: int) -> int:
+    """Return how many queries windowed attention handles at once: few, since a block sees keys most of them do not."""
+    return max(128, window // 2)
 
 
 class RMSNorm(nn.Module):
@@ -129,7 +131,7 @@ class Attention(nn.Module):
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
         """Attend from query (B, L, H, P) to key (B, K+L, H, P), of which the first K may reach before the start."""
         length, past = query.shape[1], key.shape[1] - query.shape[1]
-        step = length if self.window < 0 else max(_QUERY_BLOCK, self.window // 2)
+        step = length if self.window < 0 else query_block(self.window)
         blocks = []
         for start in range(0, length, step):
             stop = min(start + step, length)

@@ -96,12 +96,12 @@ def test_training_memory_is_of_the_right_size() -> None:
 def test_later_settings_win(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text(
-        'preset = "tiny"\n[model]\nd_model = [32, 64]\nchunk_cfg = { smoothing = false }\n'
+        'preset = "tiny"\n[model]\nd_model = [64, 96]\nchunk_cfg = { smoothing = false }\n'
         "[train]\nbatch = 2\nclip = 2\nratio_targets = 4\n"
     )
     settings = resolve(None, file, ["train.batch=6", "model.chunk_cfg.routing=fixed"], {"batch": 8, "seed": 3})
     assert settings.preset == "tiny"
-    assert settings.model.d_model == (32, 64)
+    assert settings.model.d_model == (64, 96)
     assert settings.model.d_state == (32, 32), "the preset's"
     assert (settings.model.smoothing, settings.model.routing) == (False, ("fixed", "fixed"))
     assert (settings.recipe.batch, settings.recipe.clip, settings.recipe.seed) == (8, 2.0, 3)
