@@ -41,6 +41,7 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "tiny": ("tiny", []),
     "tiny-mamba2": ("tiny-mamba2", []),
     "tiny-transformer": ("tiny-transformer", []),
+    "tiny-hybrid": ("tiny-hybrid", []),
     "tiny-6mers": ("tiny-6mers", []),
     "fixed stride of 3": ("tiny", ["model.chunk_cfg.routing=fixed"]),
     "random boundaries, 1 in 3": ("tiny", ["model.chunk_cfg.routing=random"]),

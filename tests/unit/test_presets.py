@@ -35,7 +35,7 @@ def test_parameters_are_those_published(name: str) -> None:
     assert cost.parameters == pytest.approx(preset_tables(name)["published_parameters"], rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-mamba2", "tiny-transformer", "tiny-6mers"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-mamba2", "tiny-transformer", "tiny-hybrid", "tiny-6mers"])
 def test_parameters_by_stage_are_the_models(name: str) -> None:
     config = preset(name, "dna", 5)
     assert cost_of(config, [3.0], 1024).parameters == sum(p.numel() for p in HNetLM(config).parameters())
@@ -43,7 +43,7 @@ def test_parameters_by_stage_are_the_models(name: str) -> None:
 
 def test_twins_of_tiny_take_as_many_operations() -> None:
     tiny = cost_of(preset("tiny", "dna", 5), [3.0], 1024).forward_flops
-    for name in ("tiny-mamba2", "tiny-transformer", "tiny-6mers"):
+    for name in ("tiny-mamba2", "tiny-transformer", "tiny-hybrid", "tiny-6mers"):
         assert cost_of(preset(name, "dna", 5), [3.0], 1024).forward_flops == pytest.approx(tiny, rel=0.05), name
 
 
