@@ -19,8 +19,8 @@ from hnet_dna.ops import causal_conv_silu, gated_rms_norm, rms_norm, ssd_scan, s
 
 
 def query_block(window: int) -> int:
-    """Return how many queries windowed attention handles at once: few, since a block sees keys most of them do not."""
-    return max(128, window // 2)
+    """Return how many queries of windowed attention share their keys: few, since most see only part of them."""
+    return max(32, -(-window // 3))
 
 
 class RMSNorm(nn.Module):
@@ -131,26 +131,41 @@ class Attention(nn.Module):
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
         """Attend from query (B, L, H, P) to key (B, K+L, H, P), of which the first K may reach before the start."""
         length, past = query.shape[1], key.shape[1] - query.shape[1]
-        step = length if self.window < 0 else query_block(self.window)
-        blocks = []
-        for start in range(0, length, step):
-            stop = min(start + step, length)
-            first = 0 if self.window < 0 else max(0, past + start - self.window)
-            i = torch.arange(past + start, past + stop, device=query.device)[:, None]
-            j = torch.arange(first, past + stop, device=query.device)
-            visible = j <= i
-            if self.window >= 0:
-                visible = visible & (j >= i - self.window)
+        block = length if self.window < 0 else min(query_block(self.window), length)
+        # Slots before the block that its queries may see; where one block is the whole, the past is all there is.
+        before = past if block == length else -(-self.window // block) * block
+        i = torch.arange(before, before + block, device=query.device)[:, None]
+        j = torch.arange(before + block, device=query.device)
+        visible = j <= i
+        if self.window >= 0:
+            visible = visible & (j >= i - self.window)
+        if block == length:
             # Slots of `past` before a row's first position exist only to align the rows.
-            visible = visible & (j >= (past - seen)[:, None, None])
-            block = F.scaled_dot_product_attention(
-                query[:, start:stop].transpose(1, 2),
-                key[:, first : past + stop].transpose(1, 2),
-                value[:, first : past + stop].transpose(1, 2),
-                attn_mask=visible[:, None],
-            )
-            blocks.append(block.transpose(1, 2))
-        return torch.cat(blocks, dim=1) if blocks else query
+            return _attention(query, key, value, visible & (j >= (past - seen)[:, None, None]))
+
+        count, back = -(-length // block), before // block
+        end = count * block - length
+        blocks = (len(query), -1, block, *query.shape[2:])
+        query = F.pad(query, (0, 0, 0, 0, 0, end)).reshape(blocks)
+
+        def views(x: Tensor) -> Tensor:
+            """Return what each block sees of x: (B, blocks, before + block, H, P)."""
+            x = F.pad(x, (0, 0, 0, 0, before - past, end)).reshape(blocks)
+            return torch.cat([x[:, shift : shift + count] for shift in range(back + 1)], dim=2)
+
+        key, value = views(key), views(value)
+        # Only the first blocks see slots before a row's first position.
+        head = min(back, count)
+        slot = torch.arange(head, device=query.device)[:, None] * block + j
+        started = slot >= (before - seen)[:, None, None]  # (B, head, before + block)
+        first = (visible & started[:, :, None]).flatten(0, 1)
+        parts = zip(*(torch.split(x, [head, count - head], dim=1) for x in (query, key, value)), strict=True)
+        outs = []
+        for part, mask in zip(parts, (first, visible[None]), strict=True):
+            q, k, v = (x.flatten(0, 1) for x in part)
+            out = _attention(q, k, v, mask)
+            outs.append(out.reshape(len(query), -1, *query.shape[2:]))
+        return torch.cat(outs, dim=1).flatten(1, 2)[:, :length]
 
     def _rotate(self, x: Tensor, position: Tensor) -> Tensor:
         """Rotate the first `rotary_dim` dims of x (B, L, H, P) in halves; tables in float32, as the reference."""
@@ -162,6 +177,12 @@ class Attention(nn.Module):
         cos, sin = angle.cos().to(x.dtype)[:, :, None], angle.sin().to(x.dtype)[:, :, None]
         first, second, rest = torch.split(x, [half, half, x.shape[-1] - 2 * half], dim=-1)
         return torch.cat([first * cos - second * sin, first * sin + second * cos, rest], dim=-1)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
+    """Attend from query (B, L, H, P) to key and value (B, K, H, P) where visible (B or 1, L, K)."""
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=visible[:, None]).transpose(1, 2)
 
 
 def _grow(past: Tensor, count: int) -> Tensor:
