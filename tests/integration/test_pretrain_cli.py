@@ -22,7 +22,9 @@ def genome(tmp_path: Path) -> Path:
 
 
 def test_settings_of_a_file_and_of_the_line_come_together(cli: Cli, genome: Path, tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text("[model]\nd_model = [16, 32]\n[train]\nwindow = 64\nlearning_rate = 1e-3\n")
+    (tmp_path / "c.toml").write_text(
+        "[model]\nd_model = [16, 32]\nattn_cfg = { rotary_emb_dim = 4 }\n[train]\nwindow = 64\nlearning_rate = 1e-3\n"
+    )
     given = ["--config", tmp_path / "c.toml", "--set", "train.window=80", "--set", "model.chunk_cfg.smoothing=false"]
     result = cli("pretrain", "--genome", genome, "--out", tmp_path / "r", "--steps", 2, "--batch", 3, *given)
     assert result.exit_code == 0, result.output
@@ -61,7 +63,9 @@ def test_a_run_that_goes_on_may_change_its_pace_alone(cli: Cli, genome: Path, tm
 
 def test_the_same_line_begins_a_run_and_goes_on_with_it(cli: Cli, genome: Path, tmp_path: Path) -> None:
     """As a scheduler starts it again: with all of its options, and into an empty folder that is there already."""
-    (tmp_path / "c.toml").write_text("[model]\nd_model = [16, 32]\n[train]\nlearning_rate = 1e-3\n")
+    (tmp_path / "c.toml").write_text(
+        "[model]\nd_model = [16, 32]\nattn_cfg = { rotary_emb_dim = 4 }\n[train]\nlearning_rate = 1e-3\n"
+    )
     out = tmp_path / "r"
     out.mkdir()
     line = ["pretrain", "--genome", genome, "--out", out, "--preset", "tiny", "--config", tmp_path / "c.toml"]
