@@ -36,7 +36,7 @@ SEGMENT_GOAL, BASE_GOAL = 6, 2000
 
 def mixer_rate(width: int, states: int) -> float:
     """Return operations per second, of matrix products alone, of a mixer forward and backward at 8 x 1,024."""
-    mixer = Mamba2(StageConfig(width, 0, states, 4, 2, 64, 0, 0, 0, "cosine", 3, 0), 64)
+    mixer = Mamba2(StageConfig(width, 0, states, 4, 2, 64, 0, 0, 0, 0, "cosine", 3, 0), 64)
     x = torch.randn(8, 1024, width, requires_grad=True)
 
     def run() -> None:

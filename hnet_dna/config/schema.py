@@ -32,6 +32,7 @@ class StageConfig:
     head_dim: int
     num_heads: int
     rotary_emb_dim: int
+    rotary_period: int
     window_size: int
     routing: Routing
     stride: int
@@ -66,6 +67,8 @@ class ModelConfig:
         chunk_size: tile of the scan; it changes speed, never the result.
         num_heads, rotary_emb_dim, window_size: attention, per stage; a window W sees W earlier positions and itself,
             -1 sees all.
+        rotary_period: attention, per stage: the shortest period of the rotation in positions, 3 for codons; 0 is the
+            reference's, 2 pi. Periods grow from it by a factor of up to 10,000.
         routing: who sets boundaries, per stage: `cosine` is the H-Net; `linear` scores each position by itself;
             `fixed` sets one every `stride` positions, `random` one in `stride` by a hash of the position (controls).
         stride: of `fixed` and `random`, per stage.
@@ -89,6 +92,7 @@ class ModelConfig:
     chunk_size: int = 64
     num_heads: tuple[int, ...] = (8,)
     rotary_emb_dim: tuple[int, ...] = (0,)
+    rotary_period: tuple[int, ...] = (0,)
     window_size: tuple[int, ...] = (-1,)
     routing: tuple[Routing, ...] = ("cosine",)
     stride: tuple[int, ...] = (3,)
@@ -162,6 +166,10 @@ class ModelConfig:
                     raise ConfigError(
                         f"{where}: rotary_emb_dim must be even and at most {head} (d_model / num_heads), "
                         f"got {stage.rotary_emb_dim}"
+                    )
+                if stage.rotary_period < 0 or stage.rotary_period == 1:
+                    raise ConfigError(
+                        f"{where}: rotary_period must be 0 (as the reference) or 2 and more, got {stage.rotary_period}"
                     )
                 if stage.window_size < -1:
                     raise ConfigError(f"{where}: window_size must be -1 (all) or 0 and more, got {stage.window_size}")
@@ -238,7 +246,7 @@ class ModelConfig:
 
 _GROUPS: dict[str, tuple[str, ...]] = {
     "ssm_cfg": ("chunk_size", "d_conv", "d_state", "expand", "head_dim"),
-    "attn_cfg": ("num_heads", "rotary_emb_dim", "window_size"),
+    "attn_cfg": ("num_heads", "rotary_emb_dim", "rotary_period", "window_size"),
     "chunk_cfg": ("routing", "stride", "max_chunk", "smoothing", "straight_through"),
 }
 _TOP_FIELDS = ("d_model", "d_intermediate", "vocab_size", "tie_embeddings", "alphabet", "kmer")
@@ -251,6 +259,7 @@ _PER_STAGE = (
     "head_dim",
     "num_heads",
     "rotary_emb_dim",
+    "rotary_period",
     "window_size",
     "routing",
     "stride",

@@ -7,6 +7,7 @@ Parameter names are the reference's, so that its checkpoints load as they are.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, last_positions
 from hnet_dna.ops import causal_conv_silu, gated_rms_norm, rms_norm, ssd_scan, swiglu
+
+_REFERENCE_ANGLES = 1 << 13
 
 
 def query_block(window: int) -> int:
@@ -103,7 +106,8 @@ class Attention(nn.Module):
 
     def __init__(self, config: StageConfig) -> None:
         super().__init__()
-        self.num_heads, self.rotary_dim, self.window = config.num_heads, config.rotary_emb_dim, config.window_size
+        self.num_heads, self.rotary_dim, self.period = config.num_heads, config.rotary_emb_dim, config.rotary_period
+        self.window = config.window_size
         self.Wqkv = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
         self.out_proj = nn.Linear(config.d_model, config.d_model, bias=False)
 
@@ -168,15 +172,29 @@ class Attention(nn.Module):
         return torch.cat(outs, dim=1).flatten(1, 2)[:, :length]
 
     def _rotate(self, x: Tensor, position: Tensor) -> Tensor:
-        """Rotate the first `rotary_dim` dims of x (B, L, H, P) in halves; tables in float32, as the reference."""
+        """Rotate the first `rotary_dim` dims of x (B, L, H, P) in halves."""
         if self.rotary_dim == 0:
             return x
         half = self.rotary_dim // 2
-        exponent = torch.arange(0, self.rotary_dim, 2, dtype=torch.float32, device=x.device) / self.rotary_dim
-        angle = position.float()[..., None] * (1.0 / 10000.0**exponent)
+        angle = rotary_angles(position, self.rotary_dim, self.period)
         cos, sin = angle.cos().to(x.dtype)[:, :, None], angle.sin().to(x.dtype)[:, :, None]
         first, second, rest = torch.split(x, [half, half, x.shape[-1] - 2 * half], dim=-1)
         return torch.cat([first * cos - second * sin, first * sin + second * cos, rest], dim=-1)
+
+
+def rotary_angles(position: Tensor, dim: int, period: int) -> Tensor:
+    """Return the angles (..., dim / 2) in float32 by which positions (...) turn, the fastest first.
+
+    The reference's angles are products in float32. Those of the first positions are the same here, to the last bit;
+    further on, where that product would be rounded by more than a neighbour differs, the angle is taken within a turn.
+    """
+    exponent = torch.arange(0, dim, 2, dtype=torch.float32, device=position.device) / dim
+    frequency = (1.0 / 10000.0**exponent).double()
+    if period:
+        frequency = frequency * (2 * math.pi / period)
+    angle = position.double()[..., None] * frequency
+    as_reference = (position < _REFERENCE_ANGLES)[..., None] & (period == 0)
+    return torch.where(as_reference, angle, angle.remainder(2 * math.pi)).float()
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput, StageState
 from hnet_dna.model.lm import HNetLM, HNetOutput
-from hnet_dna.model.mixer import Attention, AttentionState, Mamba2, MambaState
+from hnet_dna.model.mixer import Attention, AttentionState, Mamba2, MambaState, rotary_angles
 from hnet_dna.model.router import EMA_CLAMP, Router, RouterState
 from hnet_dna.model.stack import Layer, Stack
 from hnet_dna.ops.norm import EPS
@@ -100,10 +100,7 @@ class _Attention:
     def __init__(self, mixer: Attention) -> None:
         self.heads, self.window = mixer.num_heads, mixer.window
         self.qkv, self.out_proj = _array(mixer.Wqkv.weight).T, _array(mixer.out_proj.weight).T
-        self.half = mixer.rotary_dim // 2
-        self.frequency = (1 / np.float32(10000) ** (np.arange(self.half, dtype=np.float32) / max(self.half, 1)))[
-            :, None
-        ]
+        self.dim, self.half, self.period = mixer.rotary_dim, mixer.rotary_dim // 2, mixer.period
 
     def __call__(self, x: Array, state: Any) -> tuple[Array, Any]:
         parts = (x @ self.qkv).reshape(len(x), 3, self.heads, -1)
@@ -128,7 +125,7 @@ class _Attention:
     def _rotate(self, parts: Array, seen: Array) -> tuple[Array, Array, Array]:
         """Return queries, keys and values (B, H, P) of parts (B, 3, H, P), the first two turned by their position."""
         if self.half:
-            angle = (seen.astype(np.float32) * self.frequency).T[:, None, None]
+            angle = _array(rotary_angles(torch.from_numpy(seen), self.dim, self.period))[:, None, None]
             cos, sin = np.cos(angle).astype(parts.dtype), np.sin(angle).astype(parts.dtype)
             first, second = parts[:, :2, :, : self.half], parts[:, :2, :, self.half : 2 * self.half]
             turned = first * cos - second * sin, first * sin + second * cos

@@ -25,7 +25,7 @@ SERVED = {
     "attention": small_config(),
     "attention in view of everything": small_config(
         arch_layout=["m1T1", ["T1M1"], "m1"], d_model=[24, 40], d_intermediate=[32, 32],
-        attn_cfg={"num_heads": 2, "rotary_emb_dim": 4, "window_size": [5, -1]}
+        attn_cfg={"num_heads": 2, "rotary_emb_dim": 4, "rotary_period": [3, 0], "window_size": [5, -1]}
     ),
     "attention without rotation": small_config(
         arch_layout=["T1", ["T1"], "T1"], d_model=[24, 40], d_intermediate=[32, 32],

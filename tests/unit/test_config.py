@@ -64,6 +64,10 @@ def test_bad_layouts(layout: object, message: str) -> None:
         ({"ssm_cfg": {"head_dim": 48}}, "divisible by head_dim 48"),
         ({"attn_cfg": {"num_heads": 7}}, "divisible by num_heads 7"),
         ({"attn_cfg": {"num_heads": 6, "rotary_emb_dim": 3}}, "rotary_emb_dim must be even"),
+        (
+            {"attn_cfg": {"num_heads": 6, "rotary_period": 1}},
+            "rotary_period must be 0 .as the reference. or 2 and more",
+        ),
         ({"vocab_size": "5"}, "vocab_size: expected an integer"),
         ({"tie_embeddings": 1}, "tie_embeddings: expected true or false"),
     ],
