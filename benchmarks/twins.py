@@ -43,6 +43,8 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "tiny-transformer": ("tiny-transformer", []),
     "tiny-hybrid": ("tiny-hybrid", []),
     "tiny-6mers": ("tiny-6mers", []),
+    "tiny without codon rotation": ("tiny", ["model.attn_cfg.rotary_period=0"]),
+    "tiny-transformer without codon rotation": ("tiny-transformer", ["model.attn_cfg.rotary_period=0"]),
     "fixed stride of 3": ("tiny", ["model.chunk_cfg.routing=fixed"]),
     "random boundaries, 1 in 3": ("tiny", ["model.chunk_cfg.routing=random"]),
     "no smoothing": ("tiny", ["model.chunk_cfg.smoothing=false"]),
