@@ -18,7 +18,7 @@ from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, last_positions
 from hnet_dna.ops import causal_conv_silu, gated_rms_norm, rms_norm, ssd_scan, swiglu
 
-_REFERENCE_ANGLES = 1 << 13
+REFERENCE_ANGLES = 1 << 13  # positions whose angles are products in float32
 
 
 def query_block(window: int) -> int:
@@ -188,13 +188,16 @@ def rotary_angles(position: Tensor, dim: int, period: int) -> Tensor:
     The reference's angles are products in float32. Those of the first positions are the same here, to the last bit;
     further on, where that product would be rounded by more than a neighbour differs, the angle is taken within a turn.
     """
-    exponent = torch.arange(0, dim, 2, dtype=torch.float32, device=position.device) / dim
-    frequency = (1.0 / 10000.0**exponent).double()
-    if period:
-        frequency = frequency * (2 * math.pi / period)
-    angle = position.double()[..., None] * frequency
-    as_reference = (position < _REFERENCE_ANGLES)[..., None] & (period == 0)
+    angle = position.double()[..., None] * rotary_frequencies(dim, period, position.device)
+    as_reference = (position < REFERENCE_ANGLES)[..., None] & (period == 0)
     return torch.where(as_reference, angle, angle.remainder(2 * math.pi)).float()
+
+
+def rotary_frequencies(dim: int, period: int, device: torch.device | None = None) -> Tensor:
+    """Return radians per position of each of dim / 2 rotations, in float64; the reference's are float32 values."""
+    exponent = torch.arange(0, dim, 2, dtype=torch.float32, device=device) / dim
+    frequency = (1.0 / 10000.0**exponent).double()
+    return frequency * (2 * math.pi / period) if period else frequency
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:

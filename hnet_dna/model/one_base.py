@@ -19,7 +19,14 @@ from torch import Tensor, nn
 
 from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput, StageState
 from hnet_dna.model.lm import HNetLM, HNetOutput
-from hnet_dna.model.mixer import Attention, AttentionState, Mamba2, MambaState, rotary_angles
+from hnet_dna.model.mixer import (
+    REFERENCE_ANGLES,
+    Attention,
+    AttentionState,
+    Mamba2,
+    MambaState,
+    rotary_frequencies,
+)
 from hnet_dna.model.router import EMA_CLAMP, Router, RouterState
 from hnet_dna.model.stack import Layer, Stack
 from hnet_dna.ops.norm import EPS
@@ -41,20 +48,23 @@ class OneBase:
     def __init__(self, model: HNetLM) -> None:
         self.model = model
         self._serves = _serves(model)
+        self._arrays: Any = None  # the state returned last, before it became tensors: the next base mostly follows it
+        self._tensors: InnerState | None = None
         if self._serves:
             self._embeddings, self._head = _array(model.embeddings.weight), _array(model.lm_head.weight).T
             self._stage = _stage(model.backbone)
 
     def __call__(self, ids: Tensor, state: InnerState | None) -> HNetOutput:
         """Predict what follows one more base of each row."""
-        before = None if state is None else _arrays(state)
+        before = self._arrays if state is not None and state is self._tensors else _arrays(state)
         if before is None or not self._serves or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
             output: HNetOutput = self.model(ids, state)
             return output
         with np.errstate(over="ignore"):  # exp(-x) of a gate that is shut: x / (1 + inf) = 0, as it should be
             out, stages, after = self._stage(self._embeddings[ids[:, 0].numpy()], before)
         logits = torch.from_numpy(out @ self._head)[:, None]
-        return HNetOutput(logits, tuple(map(_stage_output, stages)), _tensors(after))
+        self._arrays, self._tensors = after, _tensors(after)
+        return HNetOutput(logits, tuple(map(_stage_output, stages)), self._tensors)
 
 
 class _Decision(NamedTuple):
@@ -100,7 +110,8 @@ class _Attention:
     def __init__(self, mixer: Attention) -> None:
         self.heads, self.window = mixer.num_heads, mixer.window
         self.qkv, self.out_proj = _array(mixer.Wqkv.weight).T, _array(mixer.out_proj.weight).T
-        self.dim, self.half, self.period = mixer.rotary_dim, mixer.rotary_dim // 2, mixer.period
+        self.half, self.period = mixer.rotary_dim // 2, mixer.period
+        self.frequencies = _array(rotary_frequencies(mixer.rotary_dim, mixer.period)) if self.half else None
 
     def __call__(self, x: Array, state: Any) -> tuple[Array, Any]:
         parts = (x @ self.qkv).reshape(len(x), 3, self.heads, -1)
@@ -125,7 +136,11 @@ class _Attention:
     def _rotate(self, parts: Array, seen: Array) -> tuple[Array, Array, Array]:
         """Return queries, keys and values (B, H, P) of parts (B, 3, H, P), the first two turned by their position."""
         if self.half:
-            angle = _array(rotary_angles(torch.from_numpy(seen), self.dim, self.period))[:, None, None]
+            angle = seen[:, None] * self.frequencies
+            if self.period or seen.max() >= REFERENCE_ANGLES:  # as rotary_angles does
+                as_reference = (seen < REFERENCE_ANGLES)[:, None] & (self.period == 0)
+                angle = np.where(as_reference, angle, np.remainder(angle, 2 * np.pi))
+            angle = angle.astype(np.float32)[:, None, None]
             cos, sin = np.cos(angle).astype(parts.dtype), np.sin(angle).astype(parts.dtype)
             first, second = parts[:, :2, :, : self.half], parts[:, :2, :, self.half : 2 * self.half]
             turned = first * cos - second * sin, first * sin + second * cos
@@ -290,8 +305,10 @@ class _NothingYet(Exception):
     """A part of a state has seen nothing and so is None."""
 
 
-def _arrays(state: InnerState) -> Any:
-    """Return a state of arrays that share memory with the tensors; None where part of it has seen nothing yet."""
+def _arrays(state: InnerState | None) -> Any:
+    """Return a state of arrays that share memory with the tensors; None where it, or part of it, has seen nothing."""
+    if state is None:
+        return None
 
     def array(value: Tensor | None) -> Array:
         if value is None:
