@@ -148,18 +148,16 @@ def _show(report: Path) -> None:
     """Serve a report on the loopback and open it, until the user has had enough."""
     import threading
     import webbrowser
+    from contextlib import suppress
 
     from hnet_dna.explain.serve import serve
 
     if not (report / "index.html").is_file():
         raise UsageError(f"{report}: no report with a page; expected a folder written by 'hnet-dna explain --out'")
-    with serve(report) as address:
+    with serve(report) as address, suppress(KeyboardInterrupt):  # also while the browser opens
         show.notes.print(f"{address}  (Ctrl-C ends)")
         webbrowser.open(address)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return
+        threading.Event().wait()
 
 
 def _untrained(model: HNetLM) -> HNetLM:
