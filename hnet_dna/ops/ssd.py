@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hnet_dna.ops.tile_scan import decay_between, tile_scan
 
-# Above this total decay within one tile (in nats) the factors of the fast form, exp(half of it), leave float32's range:
-# exp(70) is 3e30, times inputs and sums.
-_MAX_FACTORED_DECAY = 140.0
+# Above this total decay within one tile (in nats) the fast form leaves float32's range. Its smallest factor takes a
+# state from one tile to the next, exp of half of both tiles' decay; below exp(-87) it would lose digits, then vanish.
+_MAX_FACTORED_DECAY = 80.0
 _SMALLEST_TILE = 8
 
 
@@ -43,7 +43,7 @@ def ssd_scan_chunked(
     Within a tile the decay from j to i is exp(a_i - a_j), a = cumsum(dt * decay). Where the decay over the whole tile
     is moderate it factors into exp(a_i - h) exp(h - a_j) with h in the middle, so that the lower-triangular matrix
     (c_i . b_j) is shared by all heads and no (tile x tile x head) mask is ever built: each factor is one pass over x
-    or y. Where a tile decays by more than e^140 all are halved, and at 8 positions take the masked form, which has no
+    or y. Where a tile decays by more than e^80 all are halved, and at 8 positions take the masked form, which has no
     such limit.
     """
     batch, length, heads, width = x.shape
