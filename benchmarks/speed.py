@@ -17,8 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hnet_dna.config.presets import preset
 from hnet_dna.config.schema import StageConfig
+from hnet_dna.data.fasta import Piece
 from hnet_dna.evaluate.generate import generate
-from hnet_dna.evaluate.stream import PIECE, Stream, forward
+from hnet_dna.evaluate.stream import PIECE, Stream, find_boundaries, forward
 from hnet_dna.model.hnet import StageOutput
 from hnet_dna.model.likelihood import targets_of
 from hnet_dna.model.lm import HNetLM
@@ -92,7 +93,9 @@ def main() -> None:
         slow = bases / seconds(step, repeats=1)
     piece = torch.randint(0, 4, (PIECE,), dtype=torch.uint8).numpy()
     stream = Stream(model.eval())
-    segment = len(piece) / seconds(lambda: stream.feed(piece))
+    whole = len(piece) / seconds(lambda: stream.feed(piece))
+    contig = [Piece("contig", PIECE * i, piece, uracils=0) for i in range(4)]
+    segment = 4 * len(piece) / seconds(lambda: list(find_boundaries(contig, model, 0))) if rate else whole
     sampled = 200 / seconds(lambda: list(generate(model, 200)))
     state = forward(model, piece[None, :100], None, None).state
     single, column = Stream(model), piece[:1]
@@ -105,7 +108,11 @@ def main() -> None:
     print(f"training step                  {train:10,.0f} bases/s  ({share:.2f} chunks per base)")
     print(f"  on the reference backend     {slow:10,.0f} bases/s  ({train / slow:.1f}x slower)")
     times = segment / train
-    print(f"segment, pieces of {PIECE:,}       {segment:10,.0f} bases/s  ({times:.1f}x training; goal {SEGMENT_GOAL}x)")
+    print(f"the whole model forward        {whole:10,.0f} bases/s  ({whole / train:.1f}x training)")
+    if rate:
+        print(
+            f"segment, pieces of {PIECE:,}       {segment:10,.0f} bases/s  ({times:.1f}x training; goal {SEGMENT_GOAL}x)"
+        )
     print(f"base by base, generate         {sampled:10,.0f} bases/s  (goal {BASE_GOAL:,})")
     print(f"  the model alone              {fed:10,.0f} bases/s")
     print(f"  by PyTorch in place of numpy {plain:10,.0f} bases/s")

@@ -55,11 +55,11 @@ def base_scores(
             pieces = forward_pieces(genome, group)
             if strand == "-":
                 for part in parts(pieces, piece):
-                    bits = reverse.bases(part.contig, part.start, part.end).bits
+                    bits = reverse.bits(part.contig, part.start, part.end)
                     yield _scores(part.contig, part.start, part.codes, -bits.astype(np.float64))
                 continue
             for bases in annotate(pieces, model, piece=piece):
-                bits = reverse.bases(bases.contig, bases.start, bases.end).bits
+                bits = reverse.bits(bases.contig, bases.start, bases.end)
                 yield _scores(bases.contig, bases.start, bases.codes, -(bases.bits + bits) / 2)
 
 

@@ -5,14 +5,13 @@ there, at even and odd lengths alike. Its probability of a base is conditioned o
 base j there lies *after* base L - 1 - j here, so that chunk [s, e) there is [L - e, L - s) here.
 
 Results arrive from the end of a contig, so they are kept in temporary files until the forward strand needs them:
-memory does not grow with the contig, disk does, by 4 bytes a base and 5 more per chunking stage.
+memory does not grow with the contig, disk does, by 4 bytes a base for bits, or by 5 per stage for boundaries.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,32 +21,19 @@ from numpy.typing import NDArray
 
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import reverse_pieces
-from hnet_dna.evaluate.stream import PIECE, StagePositions, annotate
+from hnet_dna.evaluate.stream import PIECE, Part, StagePositions, annotate, find_boundaries
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 
 _GROUP = 1 << 23  # bases of small contigs whose reverse strands are run together
 
 
-@dataclass(frozen=True)
-class ReverseBases:
-    """Results of the reverse strand over a piece of an interval, in the forward strand's order.
-
-    Attributes:
-        bits: (L,) -log2 p of each base given those after it.
-        stages: each chunking stage; where `mask` is set, a chunk begins on the reverse strand, so that a chunk *ends*
-            with that base here.
-    """
-
-    bits: NDArray[np.float32]
-    stages: tuple[StagePositions, ...]
-
-
 class ReverseStrand:
     """Runs the reverse strand of intervals and answers by forward position; a context manager that owns its files."""
 
-    def __init__(self, genome: Genome, model: HNetLM, *, piece: int = PIECE) -> None:
-        self._genome, self._model, self._piece = genome, model, piece
+    def __init__(self, genome: Genome, model: HNetLM, *, stage: int | None = None, piece: int = PIECE) -> None:
+        """Say what is wanted: the boundaries of stages 0 to `stage`, or bits where it is None."""
+        self._genome, self._model, self._stage, self._piece = genome, model, stage, piece
         self._folder = tempfile.TemporaryDirectory(prefix="hnet-dna-")
         self._offsets: dict[str, list[tuple[Interval, int]]] = {}
         self._arrays: dict[str, NDArray[np.float32]] = {}
@@ -65,28 +51,40 @@ class ReverseStrand:
     def run(self, intervals: Sequence[Interval]) -> None:
         """Run the reverse strand of intervals, forgetting those run before."""
         total = sum(map(len, intervals))
-        stages = self._model.n_chunking_stages
-        self._arrays = {"bits": self._file("bits", np.float32, total)}
-        for stage in range(stages):
-            self._arrays[f"prob{stage}"] = self._file(f"prob{stage}", np.float32, total)
-        self._masks = [self._file(f"mask{stage}", np.uint8, total) for stage in range(stages)]
+        self._arrays, self._masks = {}, []
         self._offsets, offset = {}, 0
         for interval in intervals:
             self._offsets.setdefault(interval.contig, []).append((interval, offset))
             offset += len(interval)
-        for bases in annotate(reverse_pieces(self._genome, intervals), self._model, piece=self._piece):
-            length = self._genome[bases.contig].length
-            end = length - bases.start
-            start = end - len(bases.codes)
-            at = self._at(bases.contig, start, end)
-            self._arrays["bits"][at : at + end - start] = bases.bits[::-1]
-            for stage, positions in enumerate(bases.stages):
-                place = at + (length - 1 - positions.position) - start
+        pieces = reverse_pieces(self._genome, intervals)
+        if self._stage is None:
+            bits = self._arrays["bits"] = self._file("bits", np.float32, total)
+            for bases in annotate(pieces, self._model, piece=self._piece):
+                start, end = self._forward(bases)
+                at = self._at(bases.contig, start, end)
+                bits[at : at + end - start] = bases.bits[::-1]
+            return
+        for stage in range(self._stage + 1):
+            self._arrays[f"prob{stage}"] = self._file(f"prob{stage}", np.float32, total)
+            self._masks.append(self._file(f"mask{stage}", np.uint8, total))
+        for chunked in find_boundaries(pieces, self._model, self._stage, piece=self._piece):
+            start, end = self._forward(chunked)
+            at = self._at(chunked.contig, start, end)
+            for stage, positions in enumerate(chunked.stages):
+                place = at + end - 1 - (positions.position - chunked.start) - start
                 self._masks[stage][place] = positions.mask
                 self._arrays[f"prob{stage}"][place] = positions.prob
 
-    def bases(self, contig: str, start: int, end: int) -> ReverseBases:
-        """Return the results of a piece of an interval that has been run."""
+    def bits(self, contig: str, start: int, end: int) -> NDArray[np.float32]:
+        """Return -log2 p (L,) of each base given those after it, over a piece of an interval that has been run."""
+        at = self._at(contig, start, end)
+        return np.array(self._arrays["bits"][at : at + end - start])
+
+    def stages(self, contig: str, start: int, end: int) -> tuple[StagePositions, ...]:
+        """Return the boundaries over a piece of an interval that has been run, in the forward strand's order.
+
+        Where `mask` is set, a chunk begins on the reverse strand, so that a chunk *ends* with that base here.
+        """
         at = self._at(contig, start, end)
         place = slice(at, at + end - start)
         stages = []
@@ -95,7 +93,7 @@ class ReverseStrand:
             mask = masks[place][position].astype(bool)
             stages.append(StagePositions(position + start, self._arrays[f"prob{stage}"][place][position], mask))
             position = position[mask]
-        return ReverseBases(np.array(self._arrays["bits"][place]), tuple(stages))
+        return tuple(stages)
 
     def count(self, contig: str, stage: int) -> int:
         """Return how many chunks of a stage the reverse strand of a contig has in all intervals run."""
@@ -103,6 +101,11 @@ class ReverseStrand:
             int(np.count_nonzero(self._masks[stage][offset : offset + len(interval)]))
             for interval, offset in self._offsets[contig]
         )
+
+    def _forward(self, part: Part) -> tuple[int, int]:
+        """Where a part of the reverse strand lies on the forward one."""
+        end = self._genome[part.contig].length - part.start
+        return end - len(part.codes), end
 
     def _at(self, contig: str, start: int, end: int) -> int:
         for interval, offset in self._offsets[contig]:

@@ -10,8 +10,10 @@ in windows that overlap by a stated context instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from torch import Tensor
 from hnet_dna.data.fasta import Piece
 from hnet_dna.model.hnet import InnerState
 from hnet_dna.model.likelihood import base_nats, targets_of
-from hnet_dna.model.lm import HNetLM, HNetOutput
+from hnet_dna.model.lm import BoundaryOutput, HNetLM, HNetOutput
 from hnet_dna.model.one_base import OneBase
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import N_CODE, Codes, runs_of_n
@@ -70,17 +72,26 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Bases(Part):
-    """Consecutive bases, and what the model makes of them.
+class Chunked(Part):
+    """Consecutive bases, and where a model begins chunks in them.
+
+    Attributes:
+        stages: chunking stages, outermost first. The first base of a stretch begins a chunk by definition (p = 1).
+    """
+
+    stages: tuple[StagePositions, ...]
+
+
+@dataclass(frozen=True)
+class Bases(Chunked):
+    """Consecutive bases, and all that a model makes of them.
 
     Attributes:
         bits: (L,) -log2 p of each base given those before it, in float64; 0 where it is not A, C, G or T. The first
             base of a stretch has nothing before it and costs 2 bits.
-        stages: each chunking stage, outermost first. The first base of a stretch begins a chunk by definition (p = 1).
     """
 
     bits: NDArray[np.float64]
-    stages: tuple[StagePositions, ...]
 
 
 class Stream:
@@ -112,24 +123,24 @@ def annotate(pieces: Iterable[Piece], model: HNetLM, *, piece: int = PIECE, cont
         piece: the most bases run, and yielded, at once.
         context: bases that a window overlaps the one before it, where the model has global attention.
     """
-    windowed = model.config.has_global_attention
-    group: list[Part] = []
-    long: _Long | None = None
-    for part in parts(pieces, piece):
-        if part.first and part.last:
-            group.append(part)
-            if sum(len(p.codes) for p in group) >= _GROUP:
-                yield from _run_group(group, model, piece)
-                group = []
-            continue
-        if group:
-            yield from _run_group(group, model, piece)
-            group = []
-        if part.first or long is None:
-            long = _Long(model, context if windowed else None)
-        yield long.run(part)
-    if group:
-        yield from _run_group(group, model, piece)
+    ahead = nothing_before(model, 1)
+    for ran in _run(parts(pieces, piece), model, partial(forward, model), piece, context):
+        part, output = ran.part, ran.output
+        if part.first:
+            ahead = nothing_before(model, 1)
+        logits = torch.cat([ahead, output.logits[ran.row : ran.row + 1, ran.skip : ran.skip + len(part.codes)]], dim=1)
+        ahead = logits[:, -1:]
+        bits = bits_of(model, logits[:, :-1], part.codes[None])[0]
+        yield Bases(part.contig, part.start, part.codes, part.first, part.last, _stages(ran), bits)
+
+
+def find_boundaries(
+    pieces: Iterable[Piece], model: HNetLM, stage: int, *, piece: int = PIECE, context: int = PIECE
+) -> Iterator[Chunked]:
+    """Yield the boundaries of stages 0 to `stage` alone: those of `annotate`, for a part of the work."""
+    for ran in _run(parts(pieces, piece), model, partial(_forward_boundaries, model, stage), piece, context):
+        part = ran.part
+        yield Chunked(part.contig, part.start, part.codes, part.first, part.last, _stages(ran))
 
 
 def parts(pieces: Iterable[Piece], size: int = PIECE) -> Iterator[Part]:
@@ -153,35 +164,52 @@ def parts(pieces: Iterable[Piece], size: int = PIECE) -> Iterator[Part]:
         yield Part(held.contig, held.start, held.codes, held.first, True)
 
 
-class _Long:
-    """A stretch of several parts."""
+_Output = TypeVar("_Output", HNetOutput, BoundaryOutput)
+_Forward: TypeAlias = "Callable[[Codes, InnerState | None, Tensor | None], _Output]"
 
-    def __init__(self, model: HNetLM, context: int | None) -> None:
-        self._model, self._context = model, context
-        self._state: InnerState | None = None
-        self._ahead = nothing_before(model, 1)
-        self._before: Codes = np.zeros(0, dtype=np.uint8)
 
-    def run(self, part: Part) -> Bases:
-        """Run the next part."""
-        if self._context is None:
-            output = forward(self._model, part.codes[None], self._state, None)
-            self._state = output.state
-            skip, codes = 0, part.codes
+@dataclass(frozen=True)
+class _Ran(Generic[_Output]):
+    """A part, and the row of an output that is about it, after `skip` positions of context."""
+
+    part: Part
+    output: _Output
+    row: int
+    skip: int
+
+
+def _run(
+    parts: Iterable[Part], model: HNetLM, run: _Forward[_Output], piece: int, context: int
+) -> Iterator[_Ran[_Output]]:
+    """Run parts, in their order: one after the other those of a long stretch, side by side whole stretches."""
+    windowed = model.config.has_global_attention
+    group: list[Part] = []
+    state: InnerState | None = None
+    before: Codes = np.zeros(0, dtype=np.uint8)
+    for part in parts:
+        if part.first and part.last:
+            group.append(part)
+            if sum(len(p.codes) for p in group) >= _GROUP:
+                yield from _run_group(group, run, piece)
+                group = []
+            continue
+        yield from _run_group(group, run, piece)
+        group = []
+        if part.first:
+            state, before = None, before[:0]
+        codes = np.concatenate([before, part.codes])
+        output = run(codes[None], state, None)
+        yield _Ran(part, output, 0, len(before))
+        if windowed:
+            before = codes[len(codes) - min(context, len(codes)) :]
         else:
-            codes = np.concatenate([self._before, part.codes])
-            output = forward(self._model, codes[None], None, None)
-            skip = len(self._before)
-            self._before = codes[len(codes) - min(self._context, len(codes)) :]
-        logits = torch.cat([self._ahead, output.logits[:, skip:]], dim=1)
-        self._ahead = logits[:, -1:]
-        bits = bits_of(self._model, logits[:, :-1], part.codes[None])[0]
-        return _bases(part, bits, output, 0, skip, len(codes))
+            state = output.state
+    yield from _run_group(group, run, piece)
 
 
-def _run_group(group: list[Part], model: HNetLM, piece: int) -> Iterator[Bases]:
+def _run_group(group: list[Part], run: _Forward[_Output], piece: int) -> Iterator[_Ran[_Output]]:
     """Run whole stretches in batches of like length, and yield them in their order."""
-    done: dict[int, Bases] = {}
+    done: dict[int, _Ran[_Output]] = {}
     order = sorted(range(len(group)), key=lambda i: len(group[i].codes), reverse=True)
     while order:
         longest = len(group[order[0]].codes)
@@ -190,13 +218,9 @@ def _run_group(group: list[Part], model: HNetLM, piece: int) -> Iterator[Bases]:
         codes = np.full((len(batch), longest), N_CODE, dtype=np.uint8)
         for row, index in enumerate(batch):
             codes[row, : len(group[index].codes)] = group[index].codes
-        lengths = torch.tensor([len(group[index].codes) for index in batch])
-        output = forward(model, codes, None, lengths)
-        logits = torch.cat([nothing_before(model, len(batch)), output.logits[:, :-1]], dim=1)
-        bits = bits_of(model, logits, codes)
+        output = run(codes, None, torch.tensor([len(group[index].codes) for index in batch]))
         for row, index in enumerate(batch):
-            length = len(group[index].codes)
-            done[index] = _bases(group[index], bits[row, :length], output, row, 0, length)
+            done[index] = _Ran(group[index], output, row, 0)
     for index in range(len(group)):
         yield done[index]
 
@@ -207,6 +231,14 @@ def forward(model: HNetLM, codes: Codes, state: InnerState | None, lengths: Tens
     with torch.inference_mode():
         output: HNetOutput = model(ids, state, lengths=None if lengths is None else lengths.to(ids.device))
     return output
+
+
+def _forward_boundaries(
+    model: HNetLM, stage: int, codes: Codes, state: InnerState | None, lengths: Tensor | None
+) -> BoundaryOutput:
+    ids = _ids(model, codes)
+    with torch.inference_mode():
+        return model.boundaries(ids, state, stage=stage, lengths=None if lengths is None else lengths.to(ids.device))
 
 
 def forward_one(one_base: OneBase, codes: Codes, state: InnerState | None) -> HNetOutput:
@@ -236,14 +268,14 @@ def bits_of(model: HNetLM, logits: Tensor, codes: Codes) -> NDArray[np.float64]:
     return bits
 
 
-def _bases(part: Part, bits: NDArray[np.float64], output: HNetOutput, row: int, skip: int, length: int) -> Bases:
-    """Pick one row of an output, without its first `skip` positions, which are context."""
+def _stages(ran: _Ran[_Output]) -> tuple[StagePositions, ...]:
+    """Pick what an output says of a part."""
     stages = []
-    positions = np.arange(length)
-    for stage in output.stages:
-        prob = stage.boundary_prob[row, : len(positions)].float().cpu().numpy()
-        mask = stage.boundary_mask[row, : len(positions)].cpu().numpy()
-        kept = int(np.searchsorted(positions, skip))
-        stages.append(StagePositions(positions[kept:] - skip + part.start, prob[kept:], mask[kept:]))
+    positions = np.arange(ran.skip + len(ran.part.codes))
+    for stage in ran.output.stages:
+        prob = stage.boundary_prob[ran.row, : len(positions)].float().cpu().numpy()
+        mask = stage.boundary_mask[ran.row, : len(positions)].cpu().numpy()
+        kept = int(np.searchsorted(positions, ran.skip))
+        stages.append(StagePositions(positions[kept:] - ran.skip + ran.part.start, prob[kept:], mask[kept:]))
         positions = positions[mask]
-    return Bases(part.contig, part.start, part.codes, part.first, part.last, bits, tuple(stages))
+    return tuple(stages)

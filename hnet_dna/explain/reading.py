@@ -109,12 +109,12 @@ def reverse_boundaries(model: HNetLM, genome: Genome, intervals: Sequence[Interv
     A chunk that begins at base i of the other strand ends with that base here, so that the border lies before i + 1.
     """
     found: list[list[Positions]] = [[np.zeros(0, dtype=np.int64)] for _ in range(model.n_chunking_stages)]
-    with ReverseStrand(genome, model) as reverse:
+    with ReverseStrand(genome, model, stage=model.n_chunking_stages - 1) as reverse:
         for group in groups(intervals):
             reverse.run(group)
             for interval in group:
-                bases = reverse.bases(interval.contig, interval.start, interval.end)
-                for places, stage in zip(found, bases.stages, strict=True):
+                stages = reverse.stages(interval.contig, interval.start, interval.end)
+                for places, stage in zip(found, stages, strict=True):
                     at = axis.place(interval.contig, stage.position[stage.mask] + 1)
                     places.append(at[at >= 0])
     return [np.sort(np.concatenate(places)) for places in found]

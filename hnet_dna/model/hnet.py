@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hnet_dna.config.layout import Layout, parse_stack
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.kmers import KmerState
-from hnet_dna.model.router import Router, RouterState, chunk, dechunk
+from hnet_dna.model.router import Router, RouterState, Routing, chunk, dechunk
 from hnet_dna.model.rows import Rows
 from hnet_dna.model.stack import Stack, StackState
 
@@ -40,7 +40,11 @@ class StageOutput:
 
 @dataclass(frozen=True)
 class StageState:
-    """What a stage remembers between pieces of a sequence; `inner` is None until its first chunk begins."""
+    """What a stage remembers between pieces of a sequence.
+
+    `inner` is None until its first chunk begins. `average` and `decoder` stay None where boundaries alone are found,
+    and so does `inner` at the innermost stage that was asked for.
+    """
 
     encoder: StackState | None
     router: RouterState | None
@@ -50,6 +54,7 @@ class StageState:
 
 
 InnerState: TypeAlias = "StageState | StackState | KmerState"
+_START = StageState(None, None, None, None, None)
 
 
 class Innermost(nn.Module):
@@ -95,12 +100,12 @@ class ChunkingStage(nn.Module):
         Returns:
             The same shape; the outputs of this stage and all inner ones, outermost first; the state.
         """
-        state = state or StageState(None, None, None, None, None)
+        state = state or _START
+        if state.encoder is not None and state.decoder is None:
+            raise ValueError("this state is of a run that found boundaries alone, and a whole one cannot go on from it")
         if x.shape[1] == 0:
             return x, self._no_outputs(x), state
-        wide = _widen(x, self.pad_dimension)
-        u, encoder = self.encoder(wide, rows, state.encoder)
-        routing, router = self.routing_module(u, rows, state.router)
+        u, encoder, routing, router = self._route(x, rows, state)
         inner_x, position, inner_rows = chunk(u, routing.boundary)
         z, inner_outputs, inner = self.main_network(inner_x, inner_rows, state.inner)
         smooth, average = dechunk(
@@ -117,6 +122,33 @@ class ChunkingStage(nn.Module):
         output = StageOutput(routing.prob, routing.boundary, rows.length)
         after = StageState(encoder, router, inner, average, decoder)
         return out[..., : x.shape[-1]], (output, *inner_outputs), after
+
+    def boundaries(
+        self, x: Tensor, rows: Rows, state: StageState | None, inner_stages: int
+    ) -> tuple[tuple[StageOutput, ...], StageState]:
+        """Find the boundaries of this stage and of so many inside it for x (B, L, Din), and run nothing else.
+
+        What lies inside a stage, and its decoder, have no part in its boundaries.
+        """
+        state = state or _START
+        if x.shape[1] == 0:
+            return self._no_outputs(x)[: inner_stages + 1], state
+        u, encoder, routing, router = self._route(x, rows, state)
+        inner_outputs: tuple[StageOutput, ...] = ()
+        inner = state.inner
+        if inner_stages:
+            assert isinstance(self.main_network, ChunkingStage)
+            inner_x, _, inner_rows = chunk(u, routing.boundary)
+            inner_outputs, inner = self.main_network.boundaries(
+                inner_x, inner_rows, cast("StageState | None", inner), inner_stages - 1
+            )
+        output = StageOutput(routing.prob, routing.boundary, rows.length)
+        return (output, *inner_outputs), StageState(encoder, router, inner, None, None)
+
+    def _route(self, x: Tensor, rows: Rows, state: StageState) -> tuple[Tensor, StackState, Routing, RouterState]:
+        u, encoder = self.encoder(_widen(x, self.pad_dimension), rows, state.encoder)
+        routing, router = self.routing_module(u, rows, state.router)
+        return u, encoder, routing, router
 
     def _residual(self, u: Tensor) -> Tensor:
         with torch.autocast(u.device.type, enabled=False):

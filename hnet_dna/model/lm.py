@@ -20,7 +20,7 @@ from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.files import write_beside
 from hnet_dna.model import hub, reference
 from hnet_dna.model.builtin import builtin_models
-from hnet_dna.model.hnet import InnerState, StageOutput, build_stage
+from hnet_dna.model.hnet import ChunkingStage, InnerState, StageOutput, build_stage
 from hnet_dna.model.init import init_embeddings, init_stages
 from hnet_dna.model.kmers import KmerStage
 from hnet_dna.model.rows import Rows
@@ -49,6 +49,19 @@ class HNetOutput:
     """
 
     logits: Tensor
+    stages: tuple[StageOutput, ...]
+    state: InnerState | None
+
+
+@dataclass(frozen=True)
+class BoundaryOutput:
+    """What `HNetLM.boundaries` gives.
+
+    Attributes:
+        stages: one entry per chunking stage that was asked for, outermost first.
+        state: pass it to the next call of `boundaries`; `HNetLM.__call__` refuses it.
+    """
+
     stages: tuple[StageOutput, ...]
     state: InnerState | None
 
@@ -92,15 +105,34 @@ class HNetLM(nn.Module, ModelHubMixin):
         Returns:
             Logits, stage outputs over this piece, and the state after it. Values at padding are meaningless.
         """
-        if input_ids.ndim != 2:
-            raise ValueError(f"input_ids: expected (batch, length), got shape {tuple(input_ids.shape)}")
-        rows = Rows.full(input_ids) if lengths is None else Rows.of(lengths, input_ids.shape[1])
+        rows = _rows(input_ids, lengths)
         if isinstance(self.backbone, KmerStage):
             logits, after = self.backbone(input_ids, rows, cast(Any, state), self.embeddings, self.lm_head)
             return HNetOutput(logits, (), after)
         x = self.embeddings(input_ids)
         out, stages, state = self.backbone(x, rows, cast(Any, state))
         return HNetOutput(self.lm_head(out), stages, state)
+
+    def boundaries(
+        self, input_ids: Tensor, state: InnerState | None = None, *, stage: int, lengths: Tensor | None = None
+    ) -> BoundaryOutput:
+        """Find the boundaries of stages 0 to `stage` alone: the same as `__call__` gives, at a part of its cost.
+
+        Nothing inside a stage, nor its decoder, has a part in its boundaries, so none of it is run.
+
+        Args:
+            input_ids: (B, L) integers; L may be 0.
+            state: the state after the pieces before this one, from this method; None at the start of the sequences.
+            stage: the innermost chunking stage that is wanted.
+            lengths: (B,) valid positions of each row, padding on the right; None where all rows are full.
+        """
+        if not 0 <= stage < self.n_chunking_stages:
+            raise ValueError(f"stage {stage}: this model has {self.n_chunking_stages} chunking stages")
+        rows = _rows(input_ids, lengths)
+        outputs, after = cast(ChunkingStage, self.backbone).boundaries(
+            self.embeddings(input_ids), rows, cast(Any, state), stage
+        )
+        return BoundaryOutput(outputs, after)
 
     @property
     def n_chunking_stages(self) -> int:
@@ -223,6 +255,12 @@ class HNetLM(nn.Module, ModelHubMixin):
         if (folder / CARD_FILE).is_file():
             model.card = (folder / CARD_FILE).read_text(encoding="utf-8", errors="replace")
         return model
+
+
+def _rows(input_ids: Tensor, lengths: Tensor | None) -> Rows:
+    if input_ids.ndim != 2:
+        raise ValueError(f"input_ids: expected (batch, length), got shape {tuple(input_ids.shape)}")
+    return Rows.full(input_ids) if lengths is None else Rows.of(lengths, input_ids.shape[1])
 
 
 def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import UsageError
-from hnet_dna.evaluate.strands import ReverseBases
-from hnet_dna.evaluate.stream import Bases, Part
+from hnet_dna.evaluate.stream import Chunked, Part, StagePositions
 from hnet_dna.model.lm import HNetLM
 
 
@@ -66,7 +65,7 @@ class ForwardChunks:
         """Start of the chunk that waits, if any."""
         return int(self._start[0]) if len(self._start) else None
 
-    def add(self, bases: Bases) -> Chunks:
+    def add(self, bases: Chunked) -> Chunks:
         """Return the chunks that these bases complete, possibly none."""
         if bases.contig != self._contig:
             self._contig, self._index = bases.contig, 0
@@ -95,11 +94,11 @@ class ReverseChunks:
         """Start of the chunk that waits, if any."""
         return self._start
 
-    def add(self, part: Part, reverse: ReverseBases, total: int) -> Chunks:
+    def add(self, part: Part, reverse: tuple[StagePositions, ...], total: int) -> Chunks:
         """Return the chunks that these bases complete; `total` is the number of chunks in the whole contig."""
         if part.contig != self._contig:
             self._contig, self._left = part.contig, total
-        stage = reverse.stages[self._stage]
+        stage = reverse[self._stage]
         ends = stage.position[stage.mask] + 1
         start = part.start if self._start is None else self._start
         starts = np.concatenate(([start], ends))

@@ -12,8 +12,8 @@ from hnet_dna.data.fasta import Piece
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.errors import UsageError
-from hnet_dna.evaluate.strands import ReverseBases, ReverseStrand, groups
-from hnet_dna.evaluate.stream import PIECE, Bases, Part, StagePositions, annotate, parts
+from hnet_dna.evaluate.strands import ReverseStrand, groups
+from hnet_dna.evaluate.stream import PIECE, Chunked, Part, StagePositions, find_boundaries, parts
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.bed import bed6, bed12, points
@@ -59,7 +59,7 @@ class Segmenter:
     def run(self, pieces: Iterable[Piece]) -> int:
         """Write the forward strand of pieces as they come; return the number of lines."""
         lines = _Lines(self, "+")
-        for bases in annotate(self._measured(pieces), self.model, piece=self.piece):
+        for bases in find_boundaries(self._measured(pieces), self.model, self.stage, piece=self.piece):
             lines.add(bases, bases, None, 0)
         return lines.close()
 
@@ -70,11 +70,11 @@ class Segmenter:
         if strand == "+":
             return self.run(forward_pieces(genome, intervals))
         lines = _Lines(self, strand)
-        with ReverseStrand(genome, self.model, piece=self.piece) as reverse:
+        with ReverseStrand(genome, self.model, stage=self.stage, piece=self.piece) as reverse:
             for group in groups(intervals):
                 reverse.run(group)
                 for part, bases in self._forward(genome, group, strand):
-                    other = reverse.bases(part.contig, part.start, part.end)
+                    other = reverse.stages(part.contig, part.start, part.end)
                     lines.add(part, bases, other, reverse.count(part.contig, self.stage) if part.first else 0)
         return lines.close()
 
@@ -91,10 +91,10 @@ class Segmenter:
 
     def _forward(
         self, genome: Genome, group: Sequence[Interval], strand: Strand
-    ) -> Iterator[tuple[Part, Bases | None]]:
+    ) -> Iterator[tuple[Part, Chunked | None]]:
         pieces = forward_pieces(genome, group)
         if strand == "both":
-            for bases in annotate(pieces, self.model, piece=self.piece):
+            for bases in find_boundaries(pieces, self.model, self.stage, piece=self.piece):
                 yield bases, bases
         else:
             for part in parts(pieces, self.piece):
@@ -114,7 +114,7 @@ class _Lines:
         self._held: list[tuple[int, int, str]] = []
         self._count = 0
 
-    def add(self, part: Part, bases: Bases | None, reverse: ReverseBases | None, total: int) -> None:
+    def add(self, part: Part, bases: Chunked | None, reverse: tuple[StagePositions, ...] | None, total: int) -> None:
         stage, what = self._what.stage, self._what
         if bases is not None:
             if what.style == "nested":
@@ -127,7 +127,7 @@ class _Lines:
                 self._blocks["-"].keep(self._minus_blocks(part, reverse))
             self._write(self._minus.add(part, reverse, total))
             if what.minus is not None:
-                _add_values(what.minus, part, reverse.stages[stage])
+                _add_values(what.minus, part, reverse[stage])
         self._release(part.last)
         what.on_part(part.contig, part.end, self._count)
 
@@ -135,12 +135,12 @@ class _Lines:
         """Return the number of lines written."""
         return self._count
 
-    def _plus_blocks(self, bases: Bases) -> Chunks:
+    def _plus_blocks(self, bases: Chunked) -> Chunks:
         builder = self._blocks["+"].builder
         assert isinstance(builder, ForwardChunks)
         return builder.add(bases)
 
-    def _minus_blocks(self, part: Part, reverse: ReverseBases) -> Chunks:
+    def _minus_blocks(self, part: Part, reverse: tuple[StagePositions, ...]) -> Chunks:
         builder = self._blocks["-"].builder
         assert isinstance(builder, ReverseChunks)
         return builder.add(part, reverse, 0)

@@ -16,7 +16,7 @@ from hnet_dna.evaluate.generate import Sampling, _choose, generate
 from hnet_dna.evaluate.markov import Baselines, MarkovModel
 from hnet_dna.evaluate.score import Score
 from hnet_dna.evaluate.strands import ReverseStrand
-from hnet_dna.evaluate.stream import Bases, Part, annotate
+from hnet_dna.evaluate.stream import Bases, Part, annotate, find_boundaries
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import from_text
 from hnet_dna.sequence.interval import Interval
@@ -241,6 +241,48 @@ def test_streamed_equals_whole_in_float32(layout: list[object], widths: list[int
             assert begins.tolist() == expected.position[expected.mask].tolist()
 
 
+@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize("piece", [1, 7, 64, 1000])
+def test_boundaries_alone_are_those_of_the_whole_model(model: HNetLM, stage: int, piece: int) -> None:
+    """In one stretch and side by side, and under global attention, at every stage up to the one that is asked for."""
+    attention = {"num_heads": [3, 3, 5], "rotary_emb_dim": [4, 0, 4], "window_size": [9, -1, 3]}
+    for each in (model, lively_model(small_config(attn_cfg=attention))):
+        wanted = list(annotate(pieces(TEXTS, 13), each, piece=piece, context=20))
+        found = list(find_boundaries(pieces(TEXTS, 13), each, stage, piece=piece, context=20))
+        assert [(f.contig, f.start, f.first, f.last) for f in found] == [
+            (w.contig, w.start, w.first, w.last) for w in wanted
+        ]
+        for ours, whole in zip(found, wanted, strict=True):
+            assert len(ours.stages) == stage + 1
+            for one, other in zip(ours.stages, whole.stages, strict=False):
+                np.testing.assert_array_equal(one.position, other.position)
+                np.testing.assert_array_equal(one.mask, other.mask)
+                np.testing.assert_array_equal(one.prob, other.prob)
+
+
+def test_boundaries_alone_run_nothing_inside_nor_after(model: HNetLM) -> None:
+    ran = []
+    for name in ("backbone.main_network.main_network", "backbone.main_network.decoder", "backbone.decoder", "lm_head"):
+        model.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
+    list(find_boundaries(pieces(TEXTS), model, 1))
+    assert not ran
+    list(annotate(pieces(TEXTS), model))
+    assert len(set(ran)) == 4
+
+
+def test_a_whole_run_cannot_go_on_from_boundaries_alone(model: HNetLM) -> None:
+    ids = torch.zeros(1, 4, dtype=torch.long)
+    for stage in (0, 1):
+        state = model.boundaries(ids, stage=stage).state
+        with pytest.raises(ValueError, match="boundaries alone"):
+            model(ids, state)
+    for stage in (-1, 2):
+        with pytest.raises(ValueError, match="2 chunking stages"):
+            model.boundaries(ids, stage=stage)
+    empty = model.boundaries(ids[:, :0], stage=0)
+    assert [tuple(s.boundary_mask.shape) for s in empty.stages] == [(1, 0)]
+
+
 def test_score_counts_chunks_of_each_stage(model: HNetLM) -> None:
     score = total(model, [TEXTS[0], TEXTS[4]], piece=50)
     starts = [whole_forward(model, text)[1] for text in (TEXTS[0], TEXTS[4])]
@@ -279,19 +321,23 @@ def test_reverse_strand_is_the_reverse_complement_mapped_back(model: HNetLM, len
     texts = {"a": random_dna(length, 7) + "NNN" + random_dna(40, 8), "b": random_dna(length, 9)}
     genome = Genome.open(write_fasta(tmp_path / "g.fa", texts))
     intervals = [Interval("a", 0, length + 43), Interval("b", 0, length)]
+    text = texts["b"].translate(str.maketrans("ACGT", "TGCA"))[::-1]
+    bits, starts, probs = whole_forward(model, text)
     with ReverseStrand(genome, model, piece=16) as reverse:
         reverse.run(intervals)
-        found = reverse.bases("b", 0, length)
-        text = texts["b"].translate(str.maketrans("ACGT", "TGCA"))[::-1]
-        bits, starts, probs = whole_forward(model, text)
-        np.testing.assert_allclose(found.bits, bits[::-1], atol=1e-5)
-        np.testing.assert_allclose(found.stages[0].prob, probs[0][::-1], atol=1e-5)
+        found = reverse.bits("b", 0, length)
+        np.testing.assert_allclose(found, bits[::-1], atol=1e-5)
+        np.testing.assert_array_equal(reverse.bits("b", length // 2, length), found[length // 2 :])
+        text = texts["a"][length + 3 :].translate(str.maketrans("ACGT", "TGCA"))[::-1]
+        inner = reverse.bits("a", length + 3, length + 43)
+        np.testing.assert_allclose(inner, whole_forward(model, text)[0][::-1], atol=1e-5)
+    with ReverseStrand(genome, model, stage=1, piece=16) as reverse:
+        reverse.run(intervals)
+        stages = reverse.stages("b", 0, length)
+        np.testing.assert_allclose(stages[0].prob, probs[0][::-1], atol=1e-5)
         for stage in range(2):
-            ends = found.stages[stage].position[found.stages[stage].mask]
+            ends = stages[stage].position[stages[stage].mask]
             assert ends.tolist() == sorted(length - 1 - s for s in starts[stage])
             assert reverse.count("b", stage) == len(starts[stage])
-        inner = reverse.bases("a", length + 3, length + 43)
-        text = texts["a"][length + 3 :].translate(str.maketrans("ACGT", "TGCA"))[::-1]
-        np.testing.assert_allclose(inner.bits, whole_forward(model, text)[0][::-1], atol=1e-5)
-        part = reverse.bases("b", length // 2, length)
-        np.testing.assert_array_equal(part.bits, found.bits[length // 2 :])
+        part = reverse.stages("b", length // 2, length)[0]
+        np.testing.assert_array_equal(part.prob, stages[0].prob[length // 2 :])

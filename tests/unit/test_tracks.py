@@ -149,9 +149,9 @@ def test_bigwig_by_two_other_readers(genome: Genome, model: HNetLM, tmp_path: Pa
             ours = bbi.fetch(str(path), name, 0, len(values), missing=np.nan, oob=np.nan)
             np.testing.assert_allclose(ours, values, atol=1e-6)
             np.testing.assert_array_equal(second.values(name, fillna=np.nan), ours)
-    with ReverseStrand(genome, model) as reverse:
+    with ReverseStrand(genome, model, stage=stage) as reverse:
         reverse.run([whole(c) for c in genome.contigs])
-        position = reverse.bases("chr10", 0, 150).stages[stage]
+        position = reverse.stages("chr10", 0, 150)[stage]
         found = bbi.fetch(str(tmp_path / "m.bw"), "chr10", 0, 150, missing=np.nan)
         np.testing.assert_allclose(found[position.position], position.prob, atol=1e-6)
         assert np.count_nonzero(~np.isnan(found)) == len(position.position)
