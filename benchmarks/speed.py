@@ -107,12 +107,10 @@ def main() -> None:
     print(f"fp32 matrix product            {flops / 1e9:10.0f} GFLOP/s")
     print(f"training step                  {train:10,.0f} bases/s  ({share:.2f} chunks per base)")
     print(f"  on the reference backend     {slow:10,.0f} bases/s  ({train / slow:.1f}x slower)")
-    times = segment / train
     print(f"the whole model forward        {whole:10,.0f} bases/s  ({whole / train:.1f}x training)")
     if rate:
-        print(
-            f"segment, pieces of {PIECE:,}       {segment:10,.0f} bases/s  ({times:.1f}x training; goal {SEGMENT_GOAL}x)"
-        )
+        told = f"{segment / train:.1f}x training; goal {SEGMENT_GOAL}x"
+        print(f"segment, pieces of {PIECE:,}       {segment:10,.0f} bases/s  ({told})")
     print(f"base by base, generate         {sampled:10,.0f} bases/s  (goal {BASE_GOAL:,})")
     print(f"  the model alone              {fed:10,.0f} bases/s")
     print(f"  by PyTorch in place of numpy {plain:10,.0f} bases/s")
