@@ -102,7 +102,7 @@ def explain(
                 on_progress=lambda what, share: bar.update(task, completed=share, description=what),
             )
         about = {
-            "model": show.model_name(model),
+            "model": model.as_posix(),  # as given: a report may be published, and the digest tells which it is
             "model_digest": loaded.digest(),
             "genome": opened.source.name,
             "annotation": annotation.name,

@@ -315,7 +315,8 @@ def _kmers(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
             table,
             f"Words with most and fewest boundaries, stage {stage}",
             "The odds that a boundary (|) lies in the middle of each 6-mer over the odds in all 6-mers; +1 is twice, "
-            "-1 half. Words with fewer than 20 occurrences are not ranked. There are no controls for words.",
+            "-1 half. Words with fewer than 20 occurrences are not ranked. The table has each word's odds by shifts "
+            "and by the untrained model too, and p_of_all, which allows for having picked the farthest of all words.",
             figure,
         )
 
@@ -333,9 +334,11 @@ def _logo(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
                 for letter in sorted("ACGT", key=lambda one: float(row[one])):
                     axis.add_patch(_letter(letter, row["offset"] - 0.46, height, 0.92, row[letter] * row["bits"]))
                     height += row[letter] * row["bits"]
+            edges = [row["offset"] - 0.5 for row in rows] + [rows[-1]["offset"] + 0.5]
+            axis.stairs([row["untrained"] for row in rows], edges, baseline=None, color=ORANGE, lw=1)
             axis.axvline(-0.5, color=GREY, lw=0.6, ls=":")
             axis.set_xlim(min(r["offset"] for r in rows) - 0.6, max(r["offset"] for r in rows) + 0.6)
-            axis.set_ylim(0, 1.08 * max(r["bits"] for r in rows) or 1)
+            axis.set_ylim(0, 1.08 * max(max(r["bits"], r["untrained"]) for r in rows) or 1)
             axis.set_xlabel("offset from the first base of a chunk (bases)")
             axis.set_ylabel("bits")
             axis.set_xticks([row["offset"] for row in rows][::2])
@@ -343,7 +346,8 @@ def _logo(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
             table,
             f"Letters around boundaries, stage {stage}",
             "Height of a column: relative entropy of the letters there against those of all bases read; within a "
-            "column, each letter by its share. A chunk begins at offset 0, right of the dotted line.",
+            "column, each letter by its share. A chunk begins at offset 0, right of the dotted line. Orange: height of "
+            "the columns at the untrained model's boundaries.",
             figure,
         )
 

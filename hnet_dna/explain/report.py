@@ -60,7 +60,7 @@ _COLUMNS = {
     "edges": ("stage", "feature", "measure", "distance", *_COUNTS, *_SHIFTED, *_MODELS),
     "strands": ("stage", "distance", *_COUNTS, *_SHIFTED),
     "kmers": ("stage", "rank", "kmer", "boundaries", "count", "log_odds", *_SHIFTED[:3], "p", "p_of_all", "untrained"),
-    "logo": ("stage", "offset", "A", "C", "G", "T", "boundaries", "bits"),
+    "logo": ("stage", "offset", "A", "C", "G", "T", "boundaries", "bits", "untrained"),
     "robustness": (
         "stage",
         "segmentation",
@@ -172,10 +172,7 @@ def explain(
             for length, count in zip(kinds.tolist(), counts.tolist(), strict=True)
         ]
         tables["kmers"] += _kmers(words, row, by_chance[6])
-        logo = motifs.logo(axis, codes, positions)
-        shares = ratio(logo.count, logo.count.sum(axis=1, keepdims=True))
-        for offset, share, count, bits in zip(logo.offset, shares, logo.count, logo.bits, strict=True):
-            tables["logo"].append((stage, int(offset), *share.tolist(), int(count.sum()), float(bits)))
+        tables["logo"] += _logo(stage, *(motifs.logo(axis, codes, at) for at in (positions, row.untrained)))
         stages.append(
             {
                 "stage": stage,
@@ -339,6 +336,12 @@ def _robustness(
     )
     sampled = {"windows": len(windows), "window_bases": sum(map(len, windows))}
     return rows, {**sampled, "singles": len(singles), "single_bases": sum(map(len, singles)), "kmer_lengths": kmers}
+
+
+def _logo(stage: int, found: motifs.Logo, untrained: motifs.Logo) -> list[Row]:
+    shares = ratio(found.count, found.count.sum(axis=1, keepdims=True))
+    columns = [found.offset, *shares.T, found.count.sum(axis=1), found.bits, untrained.bits]
+    return [(stage, *cells) for cells in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def _kmers(words: motifs.Words, row: _Rows, by_chance: Shifted) -> list[Row]:
