@@ -8,7 +8,7 @@ Parameter names are the reference's, so that its checkpoints load as they are.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -114,12 +114,13 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, rows: Rows, state: AttentionState | None) -> tuple[Tensor, AttentionState]:
         """Mix x (B, L, D) along positions; return the same shape and the keys and values still in view."""
         batch, length, width = x.shape
-        query, key, value = self.Wqkv(x).unflatten(-1, (3, self.num_heads, width // self.num_heads)).unbind(2)
+        both, value = self.Wqkv(x).unflatten(-1, (3, self.num_heads, width // self.num_heads)).split([2, 1], dim=2)
+        value = value[:, :, 0]
         if state is None:
-            empty = key.new_zeros(batch, 0, *key.shape[2:])
+            empty = value.new_zeros(batch, 0, *value.shape[2:])
             state = AttentionState(empty, empty, torch.zeros(batch, dtype=torch.long, device=x.device))
         position = state.seen[:, None] + torch.arange(length, device=x.device)
-        query, key = self._rotate(query, position), self._rotate(key, position)
+        query, key = self._rotate(both, position).unbind(2)
         seen = state.seen + rows.length
         keep = int(seen.max())
         if self.window >= 0:
@@ -172,14 +173,34 @@ class Attention(nn.Module):
         return torch.cat(outs, dim=1).flatten(1, 2)[:, :length]
 
     def _rotate(self, x: Tensor, position: Tensor) -> Tensor:
-        """Rotate the first `rotary_dim` dims of x (B, L, H, P) in halves."""
+        """Rotate the first `rotary_dim` dims of queries and keys x (B, L, 2, H, P) in halves."""
         if self.rotary_dim == 0:
             return x
-        half = self.rotary_dim // 2
-        angle = rotary_angles(position, self.rotary_dim, self.period)
-        cos, sin = angle.cos().to(x.dtype)[:, :, None], angle.sin().to(x.dtype)[:, :, None]
-        first, second, rest = torch.split(x, [half, half, x.shape[-1] - 2 * half], dim=-1)
-        return torch.cat([first * cos - second * sin, first * sin + second * cos, rest], dim=-1)
+        angle = rotary_angles(position, self.rotary_dim, self.period)[:, :, None, None]
+        turned: Tensor = _Rotation.apply(x, angle.cos().to(x.dtype), angle.sin().to(x.dtype))  # type: ignore[no-untyped-call]
+        return turned
+
+
+class _Rotation(torch.autograd.Function):
+    """Turns pairs (x_i, x_(i + half)) by angles; their gradient turns back; autograd takes twice the time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turned(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turned(grads[0], cos, -sin), None, None
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = cos.shape[-1]
+    first, second, rest = torch.split(x, [half, half, x.shape[-1] - 2 * half], dim=-1)
+    swapped = torch.cat([second, first], dim=-1).mul_(torch.cat([-sin, sin], dim=-1))
+    turned = swapped.addcmul_(x[..., : 2 * half], torch.cat([cos, cos], dim=-1))
+    return torch.cat([turned, rest], dim=-1) if rest.shape[-1] else turned
 
 
 def rotary_angles(position: Tensor, dim: int, period: int) -> Tensor:

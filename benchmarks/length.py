@@ -1,0 +1,78 @@
+"""Prints time per base against length: one sequence at once, without gradients and forward and backward.
+
+    python benchmarks/length.py [--threads 1] [--longest 1048576] [--longest-trained 65536]
+
+Models are presets with fresh weights: Mamba-2 alone, windowed attention alone, and `tiny`, which has both and chunks.
+None of them should take longer for a base of a long sequence than for one of a short sequence. A base costs memory in
+training, about 50 kB with `tiny`, so that the longest sequences are read without gradients alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+
+from hnet_dna.config.presets import preset
+from hnet_dna.model.likelihood import targets_of
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.alphabet import alphabet
+from hnet_dna.train.loss import language_model_loss
+
+PRESETS = ("tiny", "tiny-mamba2", "tiny-transformer")
+SHORTEST = 1 << 10
+
+
+def microseconds(call: Callable[[], object], bases: int) -> float:
+    """Return the best time of a call per base; short calls are repeated more often."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    call()
+    times = []
+    for _ in range(max(2, min(10, (1 << 16) // bases))):
+        began = clock()
+        call()
+        times.append(clock() - began)
+    return min(times) / bases * 1e6
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description="Cost against length.")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--longest", type=int, default=1 << 20)
+    parser.add_argument("--longest-trained", type=int, default=1 << 16)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    letters = alphabet("dna")
+    lengths = [SHORTEST]
+    while lengths[-1] * 4 <= arguments.longest:
+        lengths.append(lengths[-1] * 4)
+    print("microseconds per base" + "".join(f"{length:>12,}" for length in lengths))
+    for name in PRESETS:
+        torch.manual_seed(0)
+        model = HNetLM(preset(name, letters.name, letters.vocab_size))
+        read, trained = [], []
+        for length in lengths:
+            codes = torch.randint(0, 4, (1, length + 1), dtype=torch.uint8)
+
+            def forward(codes: torch.Tensor = codes, model: HNetLM = model) -> None:
+                with torch.inference_mode():
+                    model(codes[:, :-1].long())
+
+            def step(codes: torch.Tensor = codes, model: HNetLM = model) -> None:
+                stages = model.n_chunking_stages
+                output = model(codes[:, :-1].long())
+                model.zero_grad(set_to_none=True)
+                loss = language_model_loss(output, targets_of(codes[:, 1:]), letters, [3.0] * stages, [0.03] * stages)
+                loss.total.backward()  # type: ignore[no-untyped-call]
+
+            read.append(f"{microseconds(forward, length):12.1f}")
+            trained.append(f"{microseconds(step, length):12.1f}" if length <= arguments.longest_trained else " " * 12)
+        print(f"{name:<21}" + "".join(read))
+        print("  with gradients     " + "".join(trained))
+
+
+if __name__ == "__main__":
+    main()
