@@ -29,8 +29,8 @@ def evaluate(
 ) -> None:
     """Report bits per base of a model, beside uniform and Markov models counted on the rest of the genome.
 
-    Without options the split is the one that pretrain takes by default, so that a model trained on this genome is
-    judged on what it has not seen. Intervals are 95 % block-bootstrap intervals over blocks of 10,000 bases.
+    Without options a model of a run on this genome is judged on what the run held out, and any other on what pretrain
+    holds out by default. Intervals are 95 % block-bootstrap intervals over blocks of 10,000 bases.
 
     Example: hnet-dna evaluate --genome yeast --model run --annotation genes.gff3
     """
@@ -38,16 +38,26 @@ def evaluate(
         raise UsageError("evaluate needs --genome")
     from hnet_dna.data.annotation import read_annotation
     from hnet_dna.data.fetch import open_genome
-    from hnet_dna.data.split import split_genome
+    from hnet_dna.data.split import split_genome, split_of_run
     from hnet_dna.errors import SequenceError
     from hnet_dna.evaluate.compare import compare
+    from hnet_dna.sequence.interval import intersection
 
     opened = open_genome(genome)
-    parts = split_genome(opened, tuple(held_out or ()), split or "", regions or "")
+    trained = split_of_run(opened, model)
+    parts = split_genome(opened, tuple(held_out or ()), split or "", regions or "", trained)
+    seen = sum(map(len, intersection(parts.held_out, trained.train))) if trained else 0
     classes = read_annotation(annotation, opened) if annotation else None
+    if annotation and classes is not None:
+        annotated = {interval.contig for intervals in classes.values() for interval in intervals}
+        if bare := sorted({interval.contig for interval in parts.held_out} - annotated):
+            named = ", ".join(bare[:5]) + (f" and {len(bare) - 5} more" if len(bare) > 5 else "")
+            show.notes.print(f"{annotation.name} has no line on {named}: bases there are in none of its classes")
     loaded = show.load_model(model)
     show.say_if_windowed(loaded)
     show.notes.print(f"evaluated on: {sum(map(len, parts.held_out)):,} bases, {parts.rule}")
+    if seen:
+        show.notes.print(f"the model was trained on {seen:,} of them: these are not held-out figures")
     with show.bar() as bar:
         task = bar.add_task("reading", total=1.0)
         comparison = compare(
@@ -60,7 +70,7 @@ def evaluate(
     if comparison is None:
         raise SequenceError(f"{opened.source}: nothing to evaluate on: no base is held out")
     if as_json:
-        typer.echo(json.dumps(comparison.to_dict(), indent=2))
+        typer.echo(json.dumps({**comparison.to_dict(), "trained_on_bases": seen if trained else None}, indent=2))
         return
-    show.results.print(show.comparison_table(comparison, str(model)))
+    show.results.print(show.comparison_table(comparison, str(model), seen))
     show.results.print(show.classes_table(comparison))

@@ -95,16 +95,17 @@ def training_line(report: StepReport) -> str:
     )
 
 
-def comparison_table(comparison: Comparison, model_name: str) -> Table:
-    """Build the closing table: the model beside uniform and Markov models."""
+def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:
+    """Build the closing table: the model beside uniform and Markov models; `seen` bases were trained on."""
     from hnet_dna.evaluate.markov import MIXTURE, markov_name
 
     whole = comparison.whole
     bits = whole.bits_per_base
-    table = Table(title=f"Held-out bits per base ({whole.bases:,} bases)")
+    told = f"Bits per base ({whole.bases:,} bases, {seen:,} of them trained on)"
+    table = Table(title=told if seen else f"Held-out bits per base ({whole.bases:,} bases)")
     table.add_column("model")
     table.add_column("bits/base", justify="right")
-    table.add_column("")
+    table.add_column("note")
     chunks = " / ".join(f"{n:.2f}" for n in comparison.model.positions_per_chunk)
     table.add_row(model_name, f"{bits['model']:.4f}", f"{chunks} bases/chunk" if chunks else "")
     table.add_row("uniform", f"{bits['uniform']:.4f}", "")

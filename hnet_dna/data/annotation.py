@@ -1,7 +1,8 @@
 """Reads annotation into classes of intervals: BED by its fourth column, GFF3 and GTF by their third, GenBank by key.
 
 GFF and GTF count from 1 and include the end; they are converted here and nowhere else. Where genes are given, two
-classes are derived: `intergenic`, in no gene, and `intron`, in a gene that has exons or CDS but in none of these.
+classes are derived: `intergenic`, in no gene, and `intron`, in a gene that has exons or CDS but in none of these. A
+contig without a line is not annotated, rather than intergenic.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def classes_of(features: Sequence[Feature], genome: Genome) -> dict[str, list[In
         parts = [feature for feature in features if feature.kind in ("exon", "CDS")]
         if parts:
             merged["intron"] = difference(_holding(genes, parts), (part.interval for part in parts))
-        merged["intergenic"] = difference(
-            [whole(contig) for contig in genome.contigs], (gene.interval for gene in genes)
-        )
+        annotated = {feature.interval.contig for feature in features}
+        contigs = [whole(contig) for contig in genome.contigs if contig.name in annotated]
+        merged["intergenic"] = difference(contigs, (gene.interval for gene in genes))
     return merged
 
 

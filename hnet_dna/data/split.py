@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +20,7 @@ HELD_OUT_SHARE = 0.1
 _VALID_FROM = 1_000_000  # bases of a genome that can spare a validation part
 _VALID_BASES = 100_000
 PARTS = ("train", "valid", "test")
+_RUN_FILE = "run.json"
 _SYNONYMS = {"val": "valid", "validation": "valid", "dev": "valid", "training": "train"}
 
 
@@ -44,7 +46,9 @@ class Split:
         return self.test or self.valid
 
 
-def split_genome(genome: Genome, held_out: Sequence[str] = (), split: str = "", regions: str = "") -> Split:
+def split_genome(
+    genome: Genome, held_out: Sequence[str] = (), split: str = "", regions: str = "", default: Split | None = None
+) -> Split:
     """Split a genome as asked, or by a default that suits it.
 
     Args:
@@ -53,6 +57,7 @@ def split_genome(genome: Genome, held_out: Sequence[str] = (), split: str = "", 
         split: a BED file whose fourth column is train, valid or test; or a share, such as 0.1, to hold out at the end
             of each contig.
         regions: a BED file; nothing outside it is used at all.
+        default: the split where neither contigs nor a split are asked for, in place of the following.
 
     The default holds out about a tenth: the contigs that the manifest of a recognised assembly recommends; else the
     one contig closest to a tenth if its share lies between 5 and 15 %; else, in genomes of 20 contigs or more, contigs
@@ -69,6 +74,8 @@ def split_genome(genome: Genome, held_out: Sequence[str] = (), split: str = "", 
         share = _share(split)
         may_add_valid = share is not None
         chosen = _by_bed(genome, Path(split)) if share is None else _tails(genome, share)
+    elif default:
+        chosen, may_add_valid = default, False
     else:
         chosen = _default(genome)
     if may_add_valid and not chosen.valid:
@@ -78,6 +85,35 @@ def split_genome(genome: Genome, held_out: Sequence[str] = (), split: str = "", 
         train, valid, test = (tuple(intersection(part, kept)) for part in (chosen.train, chosen.valid, chosen.test))
         chosen = Split(train, valid, test, f"{chosen.rule}, inside {Path(regions).name}")
     return chosen
+
+
+def split_of_run(genome: Genome, model: Path) -> Split | None:
+    """Return how the run that a model's folder belongs to split this genome; None if it is no run on this genome."""
+    path = next((path for path in _run_files(model) if path.is_file()), None)
+    if path is None:
+        return None
+    try:
+        data = json.loads(path.read_text())["data"]
+        parts = {
+            name: tuple(Interval(i["contig"], i["start"], i["end"]) for i in data["split"][name]) for name in PARTS
+        }
+        contigs, rule = data["contigs"], data["split_rule"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SequenceError(f"{path} does not say what the run held out ({error!r}); is it damaged?") from None
+    if contigs != {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}:
+        return None
+    return Split(**parts, rule=rule)
+
+
+def _run_files(model: Path) -> list[Path]:
+    """Return where run.json may be: in the folder, or in the run whose best model or checkpoint the folder is."""
+    here = model.resolve()
+    places = [here]
+    if here.name == "best":
+        places.append(here.parent)
+    elif here.parent.name == "checkpoints":
+        places.append(here.parent.parent)
+    return [place / _RUN_FILE for place in places]
 
 
 def training_segments(genome: Genome, split: Split) -> list[Interval]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from hnet_dna.data.fasta import Piece
 from hnet_dna.data.genome import Genome, whole
+from hnet_dna.data.split import split_of_run
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.evaluate.strands import ReverseStrand, groups
 from hnet_dna.evaluate.stream import annotate
@@ -22,7 +22,6 @@ from hnet_dna.sequence.codes import LETTER_BITS
 from hnet_dna.sequence.interval import Interval, union
 
 TILE = 100_000
-_RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,8 @@ def choose(genome: Genome, model: Path, bases: int, seed: int) -> Reading:
     More than that is cut into tiles of 100 kb (or fewer, at the end of a stretch), of which every n-th is taken, from a
     place that the seed decides.
     """
-    held_out = _held_out(genome, model)
+    split = split_of_run(genome, model)
+    held_out = split.held_out if split else ()
     candidates = held_out or [whole(contig) for contig in genome.contigs]
     rule = "the held-out part of the run's split" if held_out else "the whole genome"
     segments = [segment for interval in candidates for segment in genome.segments(interval)]
@@ -126,30 +126,3 @@ def shuffled_pieces(genome: Genome, stretches: Iterable[Interval], seed: int) ->
     for stretch in stretches:
         codes = shuffle_dinucleotides(genome.codes(stretch), random)
         yield Piece(stretch.contig, stretch.start, codes, uracils=0)
-
-
-def _run_files(model: Path) -> list[Path]:
-    """Return where run.json may be: in the folder, or in the run whose best model or checkpoint the folder is."""
-    here = model.resolve()
-    places = [here]
-    if here.name == "best":
-        places.append(here.parent)
-    elif here.parent.name == "checkpoints":
-        places.append(here.parent.parent)
-    return [place / _RUN_FILE for place in places]
-
-
-def _held_out(genome: Genome, model: Path) -> list[Interval]:
-    """Return what the run in a folder held out, if it is a run on this genome."""
-    path = next((path for path in _run_files(model) if path.is_file()), None)
-    if path is None:
-        return []
-    try:
-        data = json.loads(path.read_text())["data"]
-        split, contigs = data["split"], data["contigs"]
-        intervals = [Interval(i["contig"], i["start"], i["end"]) for i in split["test"] or split["valid"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise SequenceError(f"{path} does not say what the run held out ({error!r}); is it damaged?") from None
-    if contigs != {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}:
-        return []
-    return intervals

@@ -153,6 +153,29 @@ def test_evaluate_by_class(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -
     assert "soft-masked" in table.stdout
 
 
+def test_evaluate_takes_what_the_run_held_out(cli: Cli, tmp_path: Path, fasta: Path) -> None:
+    """And says so where it is asked for bases that the run was trained on."""
+    fasta = write_fasta(tmp_path / "run.fa", {"a": random_dna(900), "b": random_dna(90, 1), "c": random_dna(400, 2)})
+    out = tmp_path / "run"
+    run = ["--steps", 1, "--batch", 2, "--set", "train.window=64", "--held-out", "c"]
+    assert cli("pretrain", "--genome", fasta, "--out", out, *run).exit_code == 0
+    command = ["evaluate", "--genome", fasta, "--model", out]
+    told = json.loads(cli(*command, "--json").stdout)
+    assert (told["held_out_bases"], told["trained_on_bases"]) == (400, 0)
+    default = cli(*command)
+    assert "Held-out bits per base (400 bases)" in default.stdout
+    other = cli(*command, "--held-out", "b")
+    assert "Bits per base (90 bases, 90 of them trained on)" in other.stdout
+    assert "trained on 90 of them" in other.stderr
+    part = tmp_path / "part.bed"
+    part.write_text("c\t0\t50\n")
+    assert json.loads(cli(*command, "--regions", part, "--json").stdout)["held_out_bases"] == 50
+    (tmp_path / "genes.gff3").write_text("a\tx\tgene\t1\t50\t.\t+\t.\tID=g\n")
+    bare = cli(*command, "--annotation", tmp_path / "genes.gff3")
+    assert "genes.gff3 has no line on c" in bare.stderr
+    assert "intergenic" not in bare.stdout
+
+
 def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> None:
     prompt = write_fasta(tmp_path / "p.fa", {"one": "ACGTAC", "two": "TTT"})
     command = ["generate", "--model", model, "--length", 130, "--count", 2, "--prompt", prompt, "--seed", 3]

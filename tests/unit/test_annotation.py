@@ -44,6 +44,14 @@ def test_gff_counts_from_one(genome: Genome, tmp_path: Path, name: str) -> None:
     }
 
 
+def test_a_contig_without_a_line_is_not_intergenic(genome: Genome, tmp_path: Path) -> None:
+    (tmp_path / "a.gff3").write_text("chr1\tx\tgene\t11\t100\t.\t+\t.\tID=g\n")
+    assert read_annotation(tmp_path / "a.gff3", genome)["intergenic"] == [
+        Interval("chr1", 0, 10),
+        Interval("chr1", 100, 500),
+    ]
+
+
 def test_bed_counts_from_zero(genome: Genome, tmp_path: Path) -> None:
     path = tmp_path / "a.bed"
     path.write_text("chr1\t0\t5\tLINE\nchr1\t3\t9\tLINE\nchr2\t1\t2\n")

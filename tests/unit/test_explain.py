@@ -420,7 +420,7 @@ def test_what_is_read(tmp_path: Path) -> None:
     assert "1 of the 10 tiles of 1,000 bases in the whole genome" in some.rule
     contigs = {c.name: {"length": c.length, "md5": c.md5} for c in genome.contigs}
     split = {"train": [], "valid": [], "test": [{"contig": "b", "start": 100, "end": 900}]}
-    run = {"data": {"contigs": contigs, "split": split}}
+    run = {"data": {"contigs": contigs, "split": split, "split_rule": "as asked"}}
     (tmp_path / "run.json").write_text(json.dumps(run))
     assert choose(genome, tmp_path, 5000, 0).intervals == (Interval("b", 100, 900),)
     for part in ("best", "checkpoints/step-00000001"):
