@@ -64,19 +64,19 @@ def embed(
         "strand": embedder.strand,
         "per_chunk": per_chunk,
     }
-    writer = TableWriter(out, embedder.width, settings, resume=resume)
-    if writer.inputs:
-        show.notes.print(f"going on after {writer.inputs:,} sequences")
-    read = islice(read_sequences(sequences, regions=regions, column=sequence), writer.inputs, None)
     left_out: list[str] = []
-    with show.bar() as bar:
-        task = bar.add_task("embedding", total=None)
-        for batch in _batches(read):
-            rows, bad = (_chunk_rows if per_chunk else _rows)(embedder, batch)
-            left_out += bad
-            writer.add(rows, len(batch))
-            bar.update(task, description=f"{writer.inputs:,} sequences, {writer.rows:,} rows")
-    writer.finish()
+    with TableWriter(out, embedder.width, settings, resume=resume) as writer:
+        if writer.inputs:
+            show.notes.print(f"going on after {writer.inputs:,} sequences")
+        read = islice(read_sequences(sequences, regions=regions, column=sequence), writer.inputs, None)
+        with show.bar() as bar:
+            task = bar.add_task("embedding", total=None)
+            for batch in _batches(read):
+                rows, bad = (_chunk_rows if per_chunk else _rows)(embedder, batch)
+                left_out += bad
+                writer.add(rows, len(batch))
+                bar.update(task, description=f"{writer.inputs:,} sequences, {writer.rows:,} rows")
+        writer.finish()
     if left_out:
         names = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
         show.notes.print(f"{len(left_out):,} sequences have no A, C, G or T and were left out: {names}")

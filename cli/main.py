@@ -6,13 +6,14 @@ import errno
 import os
 import platform
 import sys
+from inspect import cleandoc
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from hnet_dna import __version__
-from hnet_dna.errors import HNetError
+from hnet_dna.errors import HNetError, StoppedEarly
 
 from . import (
     demo,
@@ -47,7 +48,7 @@ class ErrorBoundary(TyperGroup):
         try:
             return super().invoke(ctx)
         except HNetError as error:
-            typer.echo(f"{type(error).__name__}: {error}", err=True)
+            typer.echo(str(error) if isinstance(error, StoppedEarly) else f"Error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of our output has left, as `head` does
             _forget_stdout()
@@ -57,11 +58,18 @@ class ErrorBoundary(TyperGroup):
                 raise
             _forget_stdout()
             where = f"{error.filename}: " if error.filename else ""
-            typer.echo(f"OSError: {where}{error.strerror}", err=True)
+            typer.echo(f"Error: {where}{error.strerror}", err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
+        except Exception as error:
+            # Some commands read a genome and nothing else, and take it as an argument.
+            if getattr(error, "option_name", None) != "--genome":
+                raise
+            name = ctx.invoked_subcommand
+            typer.echo(f"Error: {name} takes the genome without an option: hnet-dna {name} GENOME", err=True)
+            raise typer.Exit(2) from None
 
 
 def _forget_stdout() -> None:
@@ -76,6 +84,7 @@ app = typer.Typer(
     cls=ErrorBoundary,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="H-Nets for DNA: pretrain on a genome, write learned chunk boundaries. Start with: hnet-dna demo",
 )
 
@@ -109,19 +118,27 @@ def _main(
     pass
 
 
-app.command("pretrain")(pretrain.pretrain)
-app.command("segment")(segment.segment)
-app.command("score")(score.score)
-app.command("merge")(merge.merge)
-app.command("embed")(embed.embed)
-app.command("probe")(probe.probe)
-app.command("predict")(probe.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("explain")(explain.explain)
-app.command("plot")(plot.plot)
-app.command("generate")(generate.generate)
-app.command("export")(export.export)
-app.command("import")(export.import_)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
+def _paragraphs(text: str) -> str:
+    """Join the lines of each paragraph, so that a terminal breaks them where it ends."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text).split("\n\n"))
+
+
+for _name, _command in (
+    ("pretrain", pretrain.pretrain),
+    ("segment", segment.segment),
+    ("score", score.score),
+    ("merge", merge.merge),
+    ("embed", embed.embed),
+    ("probe", probe.probe),
+    ("predict", probe.predict),
+    ("evaluate", evaluate.evaluate),
+    ("explain", explain.explain),
+    ("plot", plot.plot),
+    ("generate", generate.generate),
+    ("export", export.export),
+    ("import", export.import_),
+    ("demo", demo.demo),
+    ("doctor", doctor.doctor),
+):
+    app.command(_name, help=_paragraphs(_command.__doc__ or ""))(_command)
 app.add_typer(genome.genome, name="genome")

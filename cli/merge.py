@@ -46,7 +46,7 @@ def merge(
     if kind in _TEXT:
         with indexed(out, "bed") if compressed else output(out) as stream:
             count = merge_bed(tracks, stream)
-        show.notes.print(f"{count:,} lines of {len(tracks):,} files: {out}")
+        show.notes.print(f"{out}: {count:,} line(s) of {len(tracks):,} file(s)")
     else:
         count = merge_bigwig(tracks, out)
-        show.notes.print(f"{count:,} contigs of {len(tracks):,} files: {out}")
+        show.notes.print(f"{out}: {count:,} contig(s) of {len(tracks):,} file(s)")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hnet_dna.data.genome import Genome
     from hnet_dna.model.lm import HNetLM
 
+_WINDOW, _CONTEXT = 512, 4096
+
 
 def score(
     fasta: Annotated[str | None, typer.Argument(metavar="GENOME", help=options.GENOME_HELP)] = None,
@@ -39,8 +41,10 @@ def score(
     parquet: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as Parquet.")] = None,
     window: Annotated[
         int, typer.Option(metavar="N", help="With --vcf: bases of reference around a variant.", min=2)
-    ] = 512,
-    context: Annotated[int, typer.Option(metavar="N", help="With --regions: bases read around each.", min=0)] = 4096,
+    ] = _WINDOW,
+    context: Annotated[
+        int, typer.Option(metavar="N", help="With --regions: bases read around each.", min=0)
+    ] = _CONTEXT,
     strict: Annotated[bool, typer.Option("--strict", help="With --vcf: stop at a REF that differs.")] = False,
     out: Annotated[
         Path | None,
@@ -67,6 +71,10 @@ def score(
         raise UsageError("give a FASTA file, or --vcf with --genome")
     if vcf is not None and (fasta is not None or genome is None):
         raise UsageError("--vcf takes its reference by --genome, and no other FASTA")
+    if vcf is None and (genome is not None or strict or window != _WINDOW):
+        raise UsageError("--genome, --window and --strict belong to --vcf")
+    if regions is None and context != _CONTEXT:
+        raise UsageError("--context belongs to --regions")
     tracks = {"bigwig": bigwig, "bedgraph": bedgraph, "parquet": parquet}
     if vcf is not None and (regions is not None or any(tracks.values())):
         raise UsageError("--vcf writes a VCF alone; leave out --regions and tracks")
@@ -76,7 +84,7 @@ def score(
         raise UsageError("say what to write: --bigwig, --bedgraph, --parquet or --regions")
     from hnet_dna.data.fetch import open_genome
 
-    opened = open_genome(genome or fasta or "")
+    opened = open_genome((fasta if vcf is None else genome) or "")
     loaded = show.load_model(model)
     if vcf is not None:
         _variants(vcf, opened, loaded, str(model), window, strand, strict, out)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hnet_dna.train.trainer import StepReport
 
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
-# A table that is piped somewhere is not squeezed into the 80 columns that rich takes for granted.
-results = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+# A table is not squeezed into fewer columns than it needs, which would cut its numbers: a narrow terminal breaks lines.
+results = Console(highlight=False, width=max(140, get_terminal_size().columns))
 
 
 def on_device(model: HNetLM) -> HNetLM:

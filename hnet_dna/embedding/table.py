@@ -14,7 +14,9 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -49,11 +51,13 @@ class Table:
 
 
 class TableWriter:
-    """Writes a table in parts; a context manager that makes the file, or none, at its end."""
+    """Writes a table in parts, and by `finish` the file; a context manager that leaves no empty parts behind."""
 
     def __init__(self, path: Path, width: int, metadata: dict[str, Any], *, resume: bool = False) -> None:
         if path.suffix not in _KINDS:
             raise UsageError(f"{path}: expected a name that ends in {', '.join(_KINDS)}")
+        if path.suffix == ".h5ad" and find_spec("anndata") is None:
+            raise UsageError("writing .h5ad needs anndata: pip install 'hnet-dna[anndata]'")
         self._path, self._width, self._metadata = path, width, metadata
         self._folder = path.with_name(f".{path.name}.parts")
         self._settings = self._folder / "settings.json"
@@ -64,6 +68,16 @@ class TableWriter:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir()
             self._settings.write_text(json.dumps(metadata))
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Keep the parts for `resume` where there is anything in them."""
+        if not self.rows:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, rows: Sequence[dict[str, Any]], inputs: int) -> None:
         """Write rows, each with the columns and `vector`, that come from `inputs` further sequences."""
@@ -140,11 +154,9 @@ class TableWriter:
             matrix.flush()
 
     def _h5ad(self) -> None:
-        try:
-            import anndata
-            import pandas as pd
-        except ModuleNotFoundError:
-            raise UsageError("writing .h5ad needs anndata: pip install 'hnet-dna[anndata]'") from None
+        import anndata
+        import pandas as pd
+
         self._require_rows()
         tables = list(self._tables())
         names = [name for name in tables[0].column_names if name != "vector"]

@@ -21,7 +21,8 @@ def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
     """Write the lines of BED or bedGraph files (plain or gzip), one file after the other; return how many.
 
     Raises:
-        SequenceError: a contig that comes back after another one, in the same file or in a later one.
+        SequenceError: a line that is not of such a file, or a contig that comes back after another one, in the same
+            file or in a later one.
     """
     seen: set[str] = set()
     current: str | None = None
@@ -30,7 +31,7 @@ def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
         with _text(path) as lines:
             try:
                 for number, line in enumerate(lines, start=1):
-                    contig = line.split("\t", 1)[0].rstrip("\n")
+                    contig = _contig(line, f"{path}: line {number}")
                     if contig != current or number == 1:
                         if contig in seen:
                             raise SequenceError(
@@ -72,6 +73,13 @@ def merge_bigwig(paths: Sequence[Path], out: Path) -> int:
 
         write_bigwig(out, lengths, values)
     return len(lengths)
+
+
+def _contig(line: str, where: str) -> str:
+    contig, start, end = (*line.rstrip("\n").split("\t")[:3], "", "")[:3]
+    if not (contig and start.isdecimal() and end.isdecimal() and int(start) < int(end)):
+        raise SequenceError(f"{where}: expected contig, start and end of BED or bedGraph, separated by tabs")
+    return contig
 
 
 def _text(path: Path) -> TextIO:

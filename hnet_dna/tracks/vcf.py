@@ -69,11 +69,15 @@ class VcfScorer:
         """Read a VCF (plain, bgzip or `-` for stdin) and write it with scores."""
         report = VcfReport(0, 0, Counter())
         with _open(source) as file:
-            out.write(str(self._extend(file.header)))
+            # With the first records, so that a file that cannot be scored leaves nothing that looks like a VCF.
+            header = str(self._extend(file.header))
             for records in _groups(file, source):
                 self._score(records, report)
+                out.write(header)
+                header = ""
                 out.writelines(str(record) for record in records)
                 self.on_records(report.records)
+            out.write(header)
         return report
 
     def _extend(self, header: Any) -> Any:

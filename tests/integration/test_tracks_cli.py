@@ -124,6 +124,16 @@ def test_score_vcf_to_indexed_vcf(cli: Cli, tmp_path: Path, model: Path, fasta: 
     assert "##hnet_dna_command=" in plain.stdout
 
 
+def test_a_vcf_of_other_contigs_writes_no_header(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -> None:
+    header = "##fileformat=VCFv4.2\n##contig=<ID=9>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    (tmp_path / "in.vcf").write_text(header + "9\t3\t.\tA\tC\t.\t.\t.\n")
+    refused = cli("score", "--vcf", tmp_path / "in.vcf", "--genome", fasta, "--model", model)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    (tmp_path / "in.vcf").write_text(header)
+    empty = cli("score", "--vcf", tmp_path / "in.vcf", "--genome", fasta, "--model", model)
+    assert empty.stdout.splitlines()[-1].startswith("#CHROM")
+
+
 def test_unsorted_vcf_cannot_be_indexed(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -> None:
     bases = fasta.read_text().splitlines()[1]
     header = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -202,6 +212,10 @@ def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> 
         (["score", "X"], "say what to write"),
         (["score", "--vcf", "v.vcf", "--model", "M"], "--vcf takes its reference by --genome"),
         (["score", "--vcf", "v", "--genome", "X", "--model", "M", "--bigwig", "b.bw"], "--vcf writes a VCF alone"),
+        (["score", "X", "--genome", "X", "--bigwig", "b.bw"], "--genome, --window and --strict belong to --vcf"),
+        (["score", "X", "--window", "100", "--bigwig", "b.bw"], "--genome, --window and --strict belong to --vcf"),
+        (["score", "X", "--context", "9", "--bigwig", "b.bw"], "--context belongs to --regions"),
+        (["segment", "--genome", "X"], "segment takes the genome without an option: hnet-dna segment GENOME"),
         (["evaluate"], "evaluate needs --genome"),
         (["generate", "--model", "M", "--top-p", "0"], "expected above 0"),
     ],

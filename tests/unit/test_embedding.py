@@ -268,6 +268,12 @@ def test_resume_goes_on_where_it_was_cut(tmp_path: Path) -> None:
         TableWriter(tmp_path / "w.parquet", 3, {**settings, "level": "decoder"}, resume=True)
     fresh = TableWriter(tmp_path / "w.parquet", 3, settings)
     assert fresh.inputs == 0
+    with TableWriter(tmp_path / "e.parquet", 3, settings) as empty:
+        empty.add([], 5)
+    with TableWriter(tmp_path / "k.parquet", 3, settings) as kept:
+        kept.add(rows, 6)
+    assert not (tmp_path / ".e.parquet.parts").exists()
+    assert (tmp_path / ".k.parquet.parts").exists()
 
 
 def test_tables_that_are_none(tmp_path: Path) -> None:

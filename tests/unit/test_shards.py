@@ -88,17 +88,19 @@ def test_merged_parts_are_the_whole(cli: Cli, tmp_path: Path) -> None:
 def test_merge_refuses_what_would_be_wrong(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "x.bed").write_text("x\t0\t1\n")
     (tmp_path / "mixed.bed").write_text("x\t0\t1\ny\t0\t1\nx\t1\t2\n")
+    (tmp_path / "words.bed").write_text("x\t0\t1\nhello world\n")
     write_bigwig(tmp_path / "x.bw", {"x": 9}, lambda contig: [(0, np.ones(9, dtype=np.float32))])
 
     def refused(*arguments: str, code: int = 1) -> str:
         done = cli("merge", *(tmp_path / name for name in arguments[:-1]), "--out", tmp_path / arguments[-1])
         assert done.exit_code == code, done.output
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed.bed", "x.bed", "x.bw"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed.bed", "words.bed", "x.bed", "x.bw"]
         return one_line_error(done)
 
     assert "mixed.bed: line 3: x was there before" in refused("mixed.bed", "o.bed")
     assert "x.bed: line 1: x was there before" in refused("x.bed", "x.bed", "o.bed")
     assert "x.bw: x is in" in refused("x.bw", "x.bw", "o.bw")
+    assert "words.bed: line 2: expected contig, start and end" in refused("words.bed", "o.bed")
     assert "is not a bigWig file" in refused("x.bed", "o.bw")
     assert "expected BED" in refused("x.bw", "o.bed")
     assert "no such file" in refused("none.bed", "o.bed")
