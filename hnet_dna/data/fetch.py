@@ -214,4 +214,5 @@ def _in_short(error: Exception) -> str:
     cause: BaseException = error
     while isinstance(cause.args[0] if cause.args else None, BaseException):
         cause = cause.args[0]
-    return str(cause)[:200]
+    told = str(cause)
+    return told if len(told) <= 200 else f"{told[:200]} ..."
