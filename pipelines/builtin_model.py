@@ -69,8 +69,8 @@ The model in the box: what `hnet-dna segment sample.fa` uses where no `--model` 
 one CPU core: {steps:,} steps, about {steps * recipe["batch"] * recipe["window"] / 1e6:.0f} million bases.
 
 **It is small.** It is good for trying every command, for a first look at learned chunks, and as a start for pipelines
-and tests. It is not good enough to draw conclusions on biology from; where the table below has a Markov model ahead of
-it, it has not even learned which words are common. Train on your own genome: `hnet-dna pretrain --genome genome.fa`.
+and tests. It is not good enough to draw conclusions on biology from; the table below has it beside models
+that count words. Train on your own genome: `hnet-dna pretrain --genome genome.fa`.
 
 ## Data
 
