@@ -1,4 +1,4 @@
-"""`hnet-dna genome`: look at a genome before spending hours on it."""
+"""`hnet-dna genome`: look at a genome before spending hours on it, fetch one, cut out a part."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from hnet_dna.errors import UsageError
+
 from . import options, show
+from .segment import output
 
 if TYPE_CHECKING:
     from hnet_dna.data.store import Contig
 
-genome = typer.Typer(no_args_is_help=True, help="Look at genomes, and fetch known ones.")
+_LINE = 60  # letters of a line of FASTA
+
+genome = typer.Typer(no_args_is_help=True, help="Look at genomes, fetch known ones, cut out parts.")
 
 
 @genome.callback()
@@ -90,14 +95,71 @@ def fetch(
     show.notes.print(f"{checked}contigs agree with the manifest; use it as --genome {assembly.name}")
 
 
+@genome.command()
+def extract(
+    fasta: Annotated[str, typer.Argument(metavar="GENOME", help=options.GENOME_HELP)],
+    regions: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="REGION...",
+            help="contig:start-end, counted from 1, both ends included, as samtools has it; or a contig's name.",
+        ),
+    ],
+    out: options.OutFile = None,
+) -> None:
+    """Write parts of a genome as FASTA, each named by its region; soft-masked bases stay lower case.
+
+    Example: hnet-dna genome extract yeast chrXV:1-50,000 > sample.fa
+    """
+    from hnet_dna.data.fetch import open_genome
+    from hnet_dna.data.genome import whole
+    from hnet_dna.data.regions import parse_region
+    from hnet_dna.sequence.codes import to_text
+    from hnet_dna.sequence.interval import Interval
+
+    opened = open_genome(fasta)
+    intervals = [whole(opened[name]) if name in opened else parse_region(name, opened) for name in regions]
+    with output(out) as stream:
+        for interval in intervals:
+            name = interval.contig
+            if len(interval) < opened[name].length:
+                name = f"{name}:{interval.start + 1}-{interval.end}"
+            stream.write(f">{name}\n")
+            for start in range(interval.start, interval.end, 1000 * _LINE):
+                part = Interval(interval.contig, start, min(start + 1000 * _LINE, interval.end))
+                text = to_text(opened.codes(part))
+                stream.writelines(f"{text[at : at + _LINE]}\n" for at in range(0, len(text), _LINE))
+
+
+@genome.command()
+def annotation(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="yeast: the genome in the package.")],
+    out: options.OutFile = None,
+) -> None:
+    """Write the annotation of the genome in the package as GFF3.
+
+    Example: hnet-dna genome annotation yeast > genes.gff3
+    """
+    import gzip
+
+    from hnet_dna.data.bundled import BUNDLED_NAME, bundled_genome
+
+    if name != BUNDLED_NAME:
+        raise UsageError(f"{name}: the package has the annotation of {BUNDLED_NAME} alone")
+    with gzip.open(bundled_genome().annotation, "rt") as lines, output(out) as stream:
+        stream.writelines(lines)
+
+
 @genome.command("list")
 def list_known() -> None:
-    """List the known genomes: name, assembly, size, and whether it has been fetched.
+    """List the known genomes: name, assembly, size, and where they are.
 
     Example: hnet-dna genome list
     """
     from hnet_dna.data.assemblies import assemblies
+    from hnet_dna.data.bundled import BUNDLED_NAME, bundled_genome
     from hnet_dna.data.fetch import place_of
+    from hnet_dna.data.genome import Genome
 
     table = Table()
     for column in ("name", "assembly", "organism", "bases in chromosomes", "fetched to"):
@@ -106,6 +168,10 @@ def list_known() -> None:
         place = place_of(known)
         bases = sum(contig.length for contig in known.contigs.values())
         table.add_row(known.name, known.assembly, known.organism, f"{bases:,}", str(place) if place.exists() else "-")
+    bundled = bundled_genome()
+    told = bundled.manifest
+    bases = Genome.open(bundled.fasta).length
+    table.add_row(BUNDLED_NAME, str(told["assembly"]), str(told["organism"]), f"{bases:,}", "in the package")
     show.results.print(table)
 
 

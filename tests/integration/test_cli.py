@@ -87,6 +87,7 @@ def test_pretrain_on_a_split_and_regions(cli: Cli, tmp_path: Path) -> None:
 def test_genome_list_and_fetch(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HNET_DNA_HOME", str(tmp_path))
     listed = cli("genome", "list")
+    assert "12,071,326" in listed.stdout
     assert listed.exit_code == 0
     assert "sacCer3" in listed.stdout
     missing = cli("pretrain", "--genome", "sacCer3", "--out", tmp_path / "out")
@@ -333,3 +334,27 @@ def test_built_in_models_are_small_and_have_cards() -> None:
         card = (folder / "README.md").read_text()
         assert f"# {name}" in card
         assert "## Limits" in card
+
+
+def test_parts_of_a_genome(cli: Callable[..., Result], tmp_path: Path) -> None:
+    """As samtools faidx has them, soft-mask included; a contig by its name."""
+    text = random_dna(150) + "nnN" + random_dna(120_000, 1).lower()
+    fasta = write_fasta(tmp_path / "g.fa", {"c:1-2": "ACGT", "c": text})
+    found = cli("genome", "extract", fasta, "c:140-1,160", "c", "c:1-2")
+    assert found.exit_code == 0, found.output
+    records = {r.split("\n", 1)[0]: r.split("\n", 1)[1] for r in found.stdout[1:].split("\n>")}
+    assert {name: lines.replace("\n", "") for name, lines in records.items()} == {
+        "c:140-1160": text[139:1160],
+        "c": text,
+        "c:1-2": "ACGT",
+    }
+    assert {len(line) for line in records["c"].splitlines()[:-1]} == {60}
+    target = tmp_path / "o.fa"
+    past = cli("genome", "extract", fasta, "c:1-90", "c:1-999999", "-o", target)
+    assert (past.exit_code, target.exists()) == (1, False)
+    assert "ends past the contig" in one_line_error(past)
+
+
+def test_annotation_of_the_package(cli: Callable[..., Result]) -> None:
+    assert cli("genome", "annotation", "yeast").stdout.startswith("##gff-version 3\n")
+    assert cli("genome", "annotation", "hg38").exit_code == 2
