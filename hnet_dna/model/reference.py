@@ -159,9 +159,9 @@ def _refusal(name: str, value: Any, default: Any) -> str:
     if name == "head_dim":
         return (
             f"head_dim is {shown}: the reference's Mamba-2 has heads of {HEAD_DIM} and no other, so it cannot run this "
-            f"model; train one with head_dim {HEAD_DIM} to export it"
+            f"model; train one with --set model.ssm_cfg.head_dim={HEAD_DIM} to export it"
         )
-    return f"{name} is {shown}: the reference knows {name} {only} alone, so it cannot run this model"
+    return f"{name} is {shown}: the reference knows {only} alone, so it cannot run this model; train one with {only}"
 
 
 def _short(value: Any) -> str:

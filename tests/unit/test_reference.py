@@ -81,7 +81,7 @@ def test_config_has_the_reference_s_fields_alone() -> None:
         ({"ssm_cfg": {"head_dim": 32}}, "head_dim is 32: the reference's Mamba-2 has heads of 64"),
         ({"ssm_cfg": {"head_dim": [64, 64, 32]}}, "head_dim is 64/64/32"),
         ({"d_model": [48, 64, 64], "ssm_cfg": {"expand": 4}}, "d_model\\[0\\] is 48: .* divisible by 32"),
-        ({"chunk_cfg": {"routing": "linear"}}, "routing is linear: the reference knows routing cosine alone"),
+        ({"chunk_cfg": {"routing": "linear"}}, "routing is linear: the reference knows cosine alone"),
         ({"chunk_cfg": {"routing": ["cosine", "fixed", "cosine"]}}, "routing is cosine/fixed/cosine"),
         ({"chunk_cfg": {"stride": 5}}, "stride is 5"),
         ({"chunk_cfg": {"max_chunk": 64}}, "max_chunk is 64"),
