@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from . import show
+
 if TYPE_CHECKING:
     from hnet_dna.data.genome import Genome
     from hnet_dna.data.split import Split
@@ -46,6 +48,7 @@ def cost_table(settings: Settings) -> Table:
 
 def step_lines(settings: Settings, ranks: int) -> list[str]:
     """Say what a step is and needs."""
+    from hnet_dna.config.layout import LEGEND
     from hnet_dna.model.cost import cost_of
 
     model, recipe = settings.model, settings.recipe
@@ -54,6 +57,7 @@ def step_lines(settings: Settings, ranks: int) -> list[str]:
     cost = cost_of(model, targets, recipe.window)
     memory, worst = cost.training_bytes(part) / 2**30, cost.worst_training_bytes(part) / 2**30
     return [
+        f"layout: {LEGEND}; a number counts layers; brackets hold the stage that reads chunks",
         f"step: {recipe.batch} windows of {recipe.window:,} bases = {recipe.batch * recipe.window:,} bases"
         + (f", in {recipe.accumulate} parts" if recipe.accumulate > 1 else "")
         + (f", over {ranks} ranks" if ranks > 1 else ""),
@@ -69,9 +73,7 @@ def run_lines(settings: Settings, genome: Genome, split: Split, budget: Budget) 
     recipe = settings.recipe
     predicted = base_counts(genome, split)["predicted"]
     per_epoch = predicted / (recipe.batch * recipe.window)
-    lines = [f"split: {split.rule}"]
-    for name in ("train", "valid", "test"):
-        lines.append(f"  {name}: {sum(map(len, getattr(split, name))):,} bases")
+    lines = show.split_lines(split)
     lines.append(f"epoch: {predicted:,} bases predicted, about {per_epoch:,.0f} steps")
     if budget.steps is not None:
         lines.append(f"budget: {budget.steps:,} steps, {budget.steps / per_epoch:.2f} epochs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import platform
 import sys
@@ -30,6 +31,7 @@ from . import (
     probe,
     score,
     segment,
+    show,
 )
 
 # What a disk or a folder can be at fault for.
@@ -79,6 +81,10 @@ def _forget_stdout() -> None:
     except (OSError, ValueError):
         return  # stdout is no file, as in tests
 
+
+_log = logging.getLogger("hnet_dna")
+_log.setLevel(logging.INFO)
+_log.addHandler(show.LogNotes())
 
 app = typer.Typer(
     cls=ErrorBoundary,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from hnet_dna.sequence.alphabet import Alphabet
     from hnet_dna.train.ranks import Ranks
     from hnet_dna.train.recipe import Recipe
-    from hnet_dna.train.run_folder import RunFolder
+    from hnet_dna.train.run_folder import Progress, RunFolder
     from hnet_dna.train.settings import Settings
     from hnet_dna.train.trainer import Budget
 
 DEFAULT_MINUTES = 10.0
-# What a run that goes on may change: how fast, how often, and what to do in trouble; not what it learns from.
+# What a run that goes on may change: how fast, how often, how far a step goes, and what to do in trouble; not what it
+# learns from.
 _CHANGEABLE = {
     "accumulate", "checkpoint_every", "clip", "compile", "keep_checkpoints", "learning_rate", "on_trouble", "precision",
     "recompute", "shard", "spike_bits", "tensorboard", "validate_bases", "validate_every",
@@ -51,7 +53,9 @@ def pretrain(
             "--set", metavar="KEY=VALUE", help="One setting, such as train.learning_rate=1e-3; repeat for more."
         ),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="X", help="Train this long.", min=0.0)] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="X", help="Train this long; evaluation follows.", min=0.0)
+    ] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", help="Train this many steps instead.", min=0)] = None,
     held_out: options.HeldOut = None,
     split: options.Split = None,
@@ -80,7 +84,7 @@ def pretrain(
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --out; begin where there is no --out.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps; train and write nothing.")
+        bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps; train nothing, create no run folder.")
     ] = False,
 ) -> None:
     """Train an H-Net on a genome and report held-out bits per base.
@@ -112,6 +116,10 @@ def pretrain(
         return
     if out is None:
         raise UsageError("--out is missing: the folder to create for this run")
+    if genome is not None:
+        from hnet_dna.data.fetch import find_genome
+
+        find_genome(genome)  # a mistake is told before what takes seconds to import
     from hnet_dna.train.ranks import join_ranks
     from hnet_dna.train.run_folder import RunFolder
 
@@ -122,12 +130,13 @@ def pretrain(
             run = RunFolder(out)
             began = began_with(run.description())
             settings = resolve_settings(preset, config, setting, options, alphabet, began)
-            _refuse_other_settings(settings, began)
-            _go_on(run, genome, settings.recipe, budget, ranks, workers)
+            _go_on(run, genome, settings, _changes(settings, began), budget, ranks, workers)
         else:
             if genome is None:
                 raise UsageError("--genome is missing: give a FASTA file, or 'yeast' for the genome in the package")
             settings = resolve_settings(preset, config, setting, options, alphabet)
+            if resume and ranks.first:
+                show.notes.print(f"begins: no run in {out} yet")
             _begin(RunFolder(out), genome, settings, budget, ranks, workers)
 
 
@@ -159,18 +168,20 @@ def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, floa
 
     from hnet_dna.data.split import split_genome
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
-    from hnet_dna.train.trainer import Budget
 
     from . import dry_run
 
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    show.results.print(dry_run.cost_table(settings))
-    lines = dry_run.step_lines(settings, ranks)
-    if genome is not None:
+    lines = []
+    if genome is not None:  # first, since a mistake in it ends the command
         recipe = settings.recipe
         opened = open_genome(genome, find_alphabet(settings.model.alphabet))
         parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
-        lines += dry_run.run_lines(settings, opened, parts, Budget(*budget))
+        from hnet_dna.train.trainer import Budget
+
+        lines = dry_run.run_lines(settings, opened, parts, Budget(*budget))
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    show.results.print(dry_run.cost_table(settings))
+    lines = dry_run.step_lines(settings, ranks) + lines
     show.results.print("\n".join(lines), soft_wrap=True)
 
 
@@ -205,17 +216,20 @@ def _begin(
 def _go_on(
     run: RunFolder,
     genome: str | None,
-    recipe: Recipe,
+    settings: Settings,
+    changed: dict[str, list[Any]],
     budget: tuple[int | None, float | None],
     ranks: Ranks,
     workers: int | None,
 ) -> None:
+    from dataclasses import asdict
+
     from hnet_dna.data.split import split_genome
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
     from hnet_dna.train.trainer import Budget
 
-    told = run.description()
+    told, recipe = run.description(), settings.recipe
     model = HNetLM.from_pretrained(run.path).to(ranks.device)
     opened = open_genome(genome or told["data"]["genome"], find_alphabet(model.config.alphabet))
     _refuse_other_genome(opened, told)
@@ -223,7 +237,23 @@ def _go_on(
     parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
     _refuse_other_split(parts, told)
     until = Budget(steps, seconds)
-    comparison = train_and_compare(model, opened, parts, recipe, until, run, ranks=ranks, resume=True, workers=workers)
+
+    def on_start(progress: Progress) -> None:
+        complete = until.share(progress) >= 1.0
+        if complete and changed:
+            raise UsageError(
+                f"--resume: the run is complete at step {progress.step:,}, where {', '.join(changed)} changes nothing; "
+                "leave it out, or give more --steps or --minutes"
+            )
+        if not ranks.first:
+            return
+        show.notes.print(show.resumption_line(progress, until))
+        if not complete:
+            run.describe_resumption(progress.step, settings, asdict(until), changed, sys.argv)
+
+    comparison = train_and_compare(
+        model, opened, parts, recipe, until, run, ranks=ranks, resume=True, workers=workers, on_start=on_start
+    )
     _conclude(run, told["preset"] or "model", model, comparison, ranks)
 
 
@@ -273,11 +303,7 @@ def begin(
     ranks.wait()
     if not ranks.first:
         return
-    show.notes.print(f"split: {split.rule}")
-    for part in ("train", "valid", "test"):
-        intervals = getattr(split, part)
-        places = ", ".join(map(str, intervals[:3])) + (" ..." if len(intervals) > 3 else "")
-        show.notes.print(f"  {part}: {sum(map(len, intervals)):,} bases ({places or 'nothing'})")
+    show.notes.print("\n".join(show.split_lines(split)))
     for what, bases in told["data"]["bases"].items():
         if bases:
             show.notes.print(f"  {what}: {bases:,} bases")
@@ -296,6 +322,7 @@ def train_and_compare(
     ranks: Ranks,
     resume: bool = False,
     workers: int | None = None,
+    on_start: Callable[[Progress], None] = lambda progress: None,
 ) -> Comparison | None:
     """Train with a progress bar, then evaluate on the held-out part and keep the result in the run folder."""
     from hnet_dna.evaluate.compare import compare
@@ -319,6 +346,7 @@ def train_and_compare(
             ranks=ranks,
             resume=resume,
             workers=workers,
+            on_start=on_start,
             on_report=on_report,
             on_event=show.notes.print,
         )
@@ -329,6 +357,8 @@ def train_and_compare(
         if not ranks.first:
             return None
         bar.reset(task)
+        if split.held_out:
+            show.notes.print(f"evaluating {sum(map(len, split.held_out)):,} held-out bases")
 
         def on_progress(what: str, share: float) -> None:
             bar.update(task, completed=share, description=what)
@@ -352,17 +382,23 @@ def _warmup(text: str) -> tuple[tuple[float, int], ...]:
         raise UsageError(f"--window-warmup {text}: expected SHARE:BASES,..., such as 0.1:256,0.3:1024") from None
 
 
-def _refuse_other_settings(asked: Settings, began: Settings) -> None:
+def _changes(asked: Settings, began: Settings) -> dict[str, list[Any]]:
+    """Return the old and the new value of each setting that a run goes on with; refuse what it may not change."""
+    changed = {}
     for table, wanted, had in (
         ("model", asked.model.to_dict(), began.model.to_dict()),
         ("train", asked.recipe.to_dict(), began.recipe.to_dict()),
     ):
         for name in wanted:
-            if wanted[name] != had[name] and name not in _CHANGEABLE:
+            if wanted[name] == had[name]:
+                continue
+            if name not in _CHANGEABLE:
                 raise UsageError(
                     f"--resume: {table}.{name} decides what the run is and stays as it began, {had[name]}; asked for "
                     f"{wanted[name]}. {', '.join(sorted(_CHANGEABLE))} can change"
                 )
+            changed[f"{table}.{name}"] = [had[name], wanted[name]]
+    return changed
 
 
 def _refuse_other_split(split: Split, told: dict[str, Any]) -> None:

@@ -58,6 +58,9 @@ def segment(
         raise UsageError("give --points or --nested, not both")
     if bgzip and out is None:
         raise UsageError("--bgzip needs --out, since the index is a file beside it")
+    from hnet_dna.data.fetch import find_genome
+
+    source = fasta if fasta == "-" else find_genome(fasta)  # a mistake is told before what takes seconds
     from hnet_dna.tracks.bgzip import indexed
     from hnet_dna.tracks.segment import Segmenter
     from hnet_dna.tracks.values import Values
@@ -81,7 +84,7 @@ def segment(
                     task, description=f"{contig}:{position:,}  {lines:,} chunks"
                 ),
             )
-            count = _run(fasta, segmenter, strand, regions, shard)
+            count = _run(source, segmenter, strand, regions, shard)
             for path, write in ((bigwig, "write_bigwig"), (bedgraph, "write_bedgraph")):
                 for name, track in values.items():
                     if path is not None:
@@ -98,9 +101,8 @@ def write_bed(fasta: str | Path, model: HNetLM, stream: TextIO) -> int:
     return Segmenter(model, stream).run(read_fasta(fasta))
 
 
-def _run(fasta: str, segmenter: Any, strand: str, regions: Path | None, shard: str | None) -> int:
+def _run(path: str | Path, segmenter: Any, strand: str, regions: Path | None, shard: str | None) -> int:
     from hnet_dna.data.fasta import read_fasta
-    from hnet_dna.data.fetch import find_genome
     from hnet_dna.data.genome import Genome, whole
     from hnet_dna.data.regions import read_regions
     from hnet_dna.data.shards import shard as shard_of
@@ -110,7 +112,6 @@ def _run(fasta: str, segmenter: Any, strand: str, regions: Path | None, shard: s
 
     show.say_if_windowed(segmenter.model)
     count: int
-    path = fasta if fasta == "-" else find_genome(fasta)
     streamed = not isinstance(path, Path) or path.suffix != TWOBIT_SUFFIX
     if strand == "+" and regions is None and shard is None and streamed:
         seen = {_AMBIGUOUS: 0, _URACILS: 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
@@ -19,13 +20,23 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from hnet_dna.data.split import Split
     from hnet_dna.evaluate.compare import Comparison
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.train.trainer import StepReport
+    from hnet_dna.train.run_folder import Progress as RunProgress
+    from hnet_dna.train.trainer import Budget, StepReport
 
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 # A table is not squeezed into fewer columns than it needs, which would cut its numbers: a narrow terminal breaks lines.
 results = Console(highlight=False, width=max(140, get_terminal_size().columns))
+
+
+class LogNotes(logging.Handler):
+    """Prints what the library logs as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message, whose paths may hold brackets."""
+        notes.print(self.format(record), markup=False)
 
 
 def on_device(model: HNetLM) -> HNetLM:
@@ -85,6 +96,17 @@ def _progress(*columns: ProgressColumn) -> Progress:
     )
 
 
+def resumption_line(progress: RunProgress, budget: Budget) -> str:
+    """Say what becomes of a run that is resumed."""
+    reached, asked = f"step {progress.step:,}", budget.steps
+    if budget.share(progress) >= 1.0:
+        beyond = f" ({asked:,} asked for)" if asked is not None and asked < progress.step else ""
+        return f"complete at {reached}{beyond}: evaluated again; more --steps or --minutes train on"
+    if asked is not None:
+        return f"goes on from {reached} of {asked:,}"
+    return f"goes on from {reached}, after {progress.seconds / 60:.1f} of {(budget.seconds or 0) / 60:g} minutes"
+
+
 def training_line(report: StepReport) -> str:
     """Describe the last steps in one line."""
     chunks = " / ".join(f"{n:.2f}" for n in report.bases_per_chunk)
@@ -93,6 +115,18 @@ def training_line(report: StepReport) -> str:
         f"step {report.progress.step:,}  {report.bits:.3f} bits/base{chunk_text}  "
         f"{report.bases_per_second:,.0f} bases/s"
     )
+
+
+def split_lines(split: Split) -> list[str]:
+    """Say what each part of a split is."""
+    lines = [f"split: {split.rule}"]
+    for part in ("train", "valid", "test"):
+        intervals = getattr(split, part)
+        places = ", ".join(map(str, intervals[:3])) + (" ..." if len(intervals) > 3 else "")
+        lines.append(f"  {part}: {sum(map(len, intervals)):,} bases ({places or 'nothing'})")
+    if not split.valid:
+        lines.append("  no best model is kept, since nothing validates; a BED file for --split can mark regions valid")
+    return lines
 
 
 def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:

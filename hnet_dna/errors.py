@@ -52,9 +52,17 @@ class StoppedEarly(HNetError, RuntimeError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a sentence such as `Did you mean d_model?`, or the list of known words if none is near."""
+    """Return a sentence such as `Did you mean d_model?`, or the list of known words if none is near.
+
+    Near is what is spelt alike; else what the word is short for: `lr` is learning_rate, or lr_multipliers.
+    """
     choices = list(known)
-    near = get_close_matches(word, choices, n=1)
+    near = get_close_matches(word, choices, n=1) or [choice for choice in choices if _is_short_for(word, choice)][:3]
     if near:
-        return f"Did you mean {near[0]}?"
+        return f"Did you mean {' or '.join(near)}?"
     return f"Known: {', '.join(choices)}."
+
+
+def _is_short_for(word: str, choice: str) -> bool:
+    initials = "".join(part[:1] for part in choice.split("_"))
+    return len(word) > 1 and (word == initials or choice.startswith(word))

@@ -21,6 +21,7 @@ from hnet_dna.errors import ConfigError
 Layout: TypeAlias = "tuple[str] | tuple[str, Layout, str]"
 Mixer = Literal["mamba", "attention"]
 
+LEGEND = "m, M: Mamba-2; t, T: attention; capitals with MLP"
 _LETTERS: dict[str, tuple[Mixer, bool]] = {
     "m": ("mamba", False),
     "M": ("mamba", True),

@@ -99,6 +99,7 @@ def open_store(source: Path) -> Store:
                 found = read_store(place, key)  # another process may have built it meanwhile
                 if found is None:
                     _build(source, place, key)
+                    _log.info("%s: the genome's store, made once (%s bytes)", place, f"{place.stat().st_size:,}")
                 # Who waits on the removed lock finds the store; who comes later looks for the store first.
                 lock.unlink(missing_ok=True)
         except SequenceError:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from hnet_dna.config.layout import layout_text
+from hnet_dna.config.layout import LEGEND, layout_text
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.evaluate.markov import MIXTURE, markov_name
 from hnet_dna.sequence.alphabet import ALPHABETS
@@ -49,7 +49,7 @@ def _what(description: Mapping[str, Any], config: ModelConfig) -> str:
     genome = _code(PurePath(description["data"]["genome"]).name)
     letters = ALPHABETS.get(config.alphabet or "")
     rows = [
-        ("layout", _code(layout_text(config.layout)) + " (m, M: Mamba-2; t, T: attention; capitals with MLP)"),
+        ("layout", _code(layout_text(config.layout)) + f" ({LEGEND})"),
         ("width of each stage", " / ".join(map(str, config.d_model))),
         ("parameters", f"{description['parameters']:,}"),
         ("alphabet", f"{config.alphabet}, {letters.vocab_size} ids" if letters else "none"),
@@ -87,10 +87,20 @@ def _training(description: Mapping[str, Any]) -> str:
     program, *arguments = description["command"]
     command = shlex.join([PurePath(program).name, *(_FOLDERS.sub(r"\1", argument) for argument in arguments)])
     used = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return (
-        f"## Training\n\nBudget at the start: {' or '.join(asked) or 'none'}. Versions: {used}.\n\n"
-        f"```bash\n{command}\n```\n\n{_table(('recipe', ''), told)}"
-    )
+    parts = [
+        f"## Training\n\nBudget: {' or '.join(asked) or 'none'}. Versions: {used}.",
+        f"```bash\n{command}\n```",
+        _table(("recipe", ""), told),
+    ]
+    changes = [
+        (f"{resumption['step']:,}", _cell(name), _cell(old), _cell(new))
+        for resumption in description.get("resumptions", ())  # runs of older versions have none
+        for name, (old, new) in resumption["changed"].items()
+    ]
+    if changes:
+        parts.append("Settings were changed where the run was resumed; above are the last ones.")
+        parts.append(_table(("at step", "setting", "from", "to"), changes, "run.json"))
+    return "\n\n".join(parts)
 
 
 def _results(results: Mapping[str, Any] | None) -> str:

@@ -1,10 +1,10 @@
 """The run folder: a model folder that also explains how it came about and can be resumed.
 
 config.json, model.safetensors   the model so far; `HNetLM.from_pretrained(run)` reads them
-run.json                         settings, budget, seed, data, versions, command
+run.json                         settings, budget, seed, data, versions, command; resumptions and what they changed
 settings.toml                    the same settings as a file that `--config` takes
 metrics.jsonl                    one line per few steps, and per validation
-events.jsonl                     steps left out, collapsed routers, checkpoints passed over
+events.jsonl                     resumptions, steps left out, collapsed routers, checkpoints passed over
 checkpoints/step-00000123/       model, optimizer and state from which --resume goes on; the last few are kept
 best/                            the model with the fewest bits per base on the validation part
 results.json                     the final table
@@ -19,6 +19,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,33 @@ class RunFolder:
         self._write_json(self.path / RUN_FILE, value)
         with write_beside(self.path / SETTINGS_FILE) as temporary:
             temporary.write_text(settings.to_toml())
+
+    def describe_resumption(
+        self,
+        step: int,
+        settings: Settings,
+        budget: dict[str, Any],
+        changed: dict[str, list[Any]],
+        command: Iterable[str],
+    ) -> None:
+        """Record that the run goes on at a step, and with what: its settings and its budget from now on.
+
+        `changed` has the old and the new value of each setting that is not as it was.
+        """
+        told = self.description()
+        lengths = {f"budget.{name}": [told["budget"][name], value] for name, value in budget.items()}
+        changed = changed | {name: values for name, values in lengths.items() if values[0] != values[1]}
+        told["recipe"], told["budget"] = settings.recipe.to_dict(), budget
+        resumption = {
+            "step": step,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": list(command),
+            "changed": changed,
+        }
+        told["resumptions"] = [*told.get("resumptions", ()), resumption]  # runs of older versions have none
+        self.describe(told, settings)
+        changes = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changed.items())
+        self.log_event({"step": step, "event": "resumed" + (f": {changes}" if changes else "")})
 
     def description(self) -> dict[str, Any]:
         """Read run.json."""
@@ -275,6 +303,7 @@ def describe_run(
     """Collect what run.json holds."""
     return {
         "command": list(command),
+        "resumptions": [],
         "budget": budget,
         "preset": settings.preset,
         "recipe": settings.recipe.to_dict(),

@@ -19,7 +19,7 @@ from typing import Any
 
 import tomli_w
 
-from hnet_dna.config.presets import preset_tables
+from hnet_dna.config.presets import PRESETS, preset_tables
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.errors import ConfigError, UsageError, did_you_mean
 from hnet_dna.sequence.alphabet import alphabet
@@ -72,7 +72,8 @@ def resolve(
         began: what all of this is laid over, in place of the default preset: the settings of a run that goes on.
 
     Raises:
-        ConfigError: for an unknown key, with a suggestion, or an impossible value.
+        ConfigError: the file has an unknown key, with a suggestion, or an impossible value.
+        UsageError: single settings, options or letters have; or what a run that goes on cannot be.
     """
     file = _read(config) if config else {}
     asked = preset or file.pop("preset", None)
@@ -91,14 +92,24 @@ def resolve(
         if asked is not None:
             start = preset_tables(asked)
             tables = {name: start.get(name, {}) for name in _TABLES}
-    try:
-        tables = _merge(tables, file)
-    except ConfigError as error:
-        raise ConfigError(f"{config}: {error}") from None
+    below = _merge(tables, file)
+    above = below
     for text in settings:
-        tables = _merge(tables, _setting(text))
-    if options:
-        tables = _merge(tables, {"train": dict(options)})
+        above = _merge(above, _setting(text))
+    above = _merge(above, {"train": dict(options or {})})
+    try:
+        return _checked(asked, above, letters)
+    except ConfigError as error:
+        problem = str(error)
+    if config is not None:
+        try:
+            _checked(asked, below)
+        except ConfigError:
+            raise ConfigError(f"{config}: {problem}") from None
+    raise UsageError(problem)
+
+
+def _checked(preset: str | None, tables: Mapping[str, Any], letters: str | None = None) -> Settings:
     chosen = alphabet(letters or tables["model"].get("alphabet") or "dna")
     model = {"vocab_size": chosen.vocab_size, **tables["model"], "alphabet": chosen.name}
     if model["vocab_size"] != chosen.vocab_size:
@@ -109,14 +120,16 @@ def resolve(
         shape = ModelConfig.from_dict(model)
     except ConfigError as error:
         raise ConfigError(f"model: {error}") from None
-    return Settings(asked or "", shape, Recipe.from_dict(tables["train"]))
+    return Settings(preset or "", shape, Recipe.from_dict(tables["train"]))
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         value = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise UsageError(f"--config {path}: no such file") from None
+        raise ConfigError(
+            f"--config {path}: no such file; expected a TOML file with the tables model and train"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path}: cannot be read ({error})") from None
     except tomllib.TOMLDecodeError as error:
@@ -130,8 +143,9 @@ def _read(path: Path) -> dict[str, Any]:
     for name in _TABLES:
         if not isinstance(value.get(name, {}), Mapping):
             raise ConfigError(f"{path}: [{name}]: expected a table, got {value[name]!r}")
-    if not isinstance(value.get("preset", ""), str):
-        raise ConfigError(f"{path}: preset: expected a name, got {value['preset']!r}")
+    if value.get("preset") not in (None, *PRESETS):
+        named = str(value["preset"])
+        raise ConfigError(f"{path}: preset {named!r}: no such preset. {did_you_mean(named, PRESETS)}")
     return value
 
 

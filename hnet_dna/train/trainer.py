@@ -136,6 +136,7 @@ def train(
     ranks: Ranks | None = None,
     resume: bool = False,
     workers: int = 0,
+    on_start: Callable[[Progress], None] = lambda progress: None,
     on_report: Callable[[StepReport], None] = lambda report: None,
     on_event: Callable[[str], None] = lambda message: None,
 ) -> Progress:
@@ -143,7 +144,7 @@ def train(
 
     A step reads `recipe.batch` windows of the training part, shared out over the ranks. Checkpoints are written every
     `recipe.checkpoint_every` seconds and at the end; with `resume`, the loop goes on from the last one. `workers`
-    processes read ahead; they change speed, never the windows.
+    processes read ahead; they change speed, never the windows. `on_start` is called with where the loop begins.
 
     Raises:
         TrainingError: for a loss that is no number, a spike or a collapsed router, unless the recipe says `skip`; the
@@ -159,6 +160,7 @@ def train(
     step = Step(model, recipe, ranks)
     optimizer = build_optimizer(model, model.config, recipe)
     progress = run.load(model, optimizer, ranks) if resume else Progress()
+    on_start(progress)
     stages = range(model.n_chunking_stages)
     meter, watch = _Meter(len(stages)), Watch(recipe, [_is_learned(model, stage) for stage in stages])
     if progress.meter:
