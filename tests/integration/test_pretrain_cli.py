@@ -43,19 +43,38 @@ def test_settings_of_a_file_and_of_the_line_come_together(cli: Cli, genome: Path
 
 def test_a_run_that_goes_on_may_change_its_pace_alone(cli: Cli, genome: Path, tmp_path: Path) -> None:
     out = tmp_path / "r"
-    assert cli("pretrain", "--genome", genome, "--out", out, "--steps", 2, "--resume").exit_code == 0, "begins"
+    first = cli("pretrain", "--genome", genome, "--out", out, "--steps", 2, "--resume")
+    assert first.exit_code == 0, first.output
+    assert f"begins: no run in {out} yet" in first.stderr
+    assert "evaluating 400 held-out bases" in first.stderr
     slower = cli("pretrain", "--out", out, "--steps", 3, "--resume", "--set", "train.learning_rate=1e-4")
     assert slower.exit_code == 0, slower.output
+    assert "goes on from step 2 of 3" in slower.stderr
     line = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert (line["step"], line["learning_rate"] <= 1e-4) == (3, True)
     for setting, code, message in (
         ("train.window=32", 2, "train.window decides what the run is and stays as it began, 1024; asked for 32"),
         ("model.chunk_cfg.smoothing=false", 2, "model.chunk_cfg decides what the run is"),
-        ("train.windw=32", 1, "train.windw"),
+        ("train.windw=32", 2, "train.windw"),
     ):
         refused = cli("pretrain", "--out", out, "--steps", 4, "--resume", "--set", setting)
         assert refused.exit_code == code
         assert message in one_line_error(refused)
+    complete = cli("pretrain", "--out", out, "--steps", 2, "--resume")
+    assert complete.exit_code == 0
+    assert "complete at step 3 (2 asked for): evaluated again" in complete.stderr
+    useless = cli("pretrain", "--out", out, "--resume", "--set", "train.clip=2")
+    assert useless.exit_code == 2
+    assert "complete at step 3, where train.clip changes nothing" in one_line_error(useless)
+    # All records say what was changed, once; what has changed stays so.
+    told = json.loads((out / "run.json").read_text())
+    (resumed,) = told["resumptions"]
+    assert (resumed["step"], resumed["changed"]) == (2, {"train.learning_rate": [5e-3, 1e-4], "budget.steps": [2, 3]})
+    assert (told["recipe"]["learning_rate"], told["budget"]["steps"]) == (1e-4, 3)
+    assert tomllib.loads((out / "settings.toml").read_text())["train"]["learning_rate"] == 1e-4
+    assert "| 2 | train.learning\\_rate | 0.005 | 0.0001 |" in (out / "README.md").read_text()
+    event = json.loads((out / "events.jsonl").read_text())
+    assert event == {"step": 2, "event": "resumed: train.learning_rate from 0.005 to 0.0001, budget.steps from 2 to 3"}
     preset = cli("pretrain", "--out", out, "--steps", 4, "--resume", "--preset", "tiny-mamba2")
     assert preset.exit_code == 2
     assert "began with preset tiny, and stays so; asked for tiny-mamba2" in one_line_error(preset)
@@ -87,33 +106,43 @@ def test_dry_run_of_every_preset(cli: Cli, name: str) -> None:
     assert "memory per process" in result.stdout
 
 
-def test_dry_run_counts_steps_and_writes_nothing(cli: Cli, genome: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--split", "1.5"], "expected a share between 0 and 1"),
+        (["--held-out", "b", "--split", "0.1"], "not both"),
+        (["--split", "none.bed"], "none.bed: no such file"),
+    ],
+)
+def test_dry_run_prints_nothing_before_it_refuses(cli: Cli, genome: Path, options: list[str], message: str) -> None:
+    result = cli("pretrain", "--genome", genome, "--dry-run", *options)
+    assert message in one_line_error(result)
+    assert result.stdout == ""
+
+
+def test_dry_run_counts_steps_and_leaves_a_store_alone(cli: Cli, genome: Path, tmp_path: Path) -> None:
     result = cli("pretrain", "--genome", genome, "--dry-run", "--steps", 10, "--window", 100, "--batch", 3)
     assert result.exit_code == 0, result.output
     assert "step: 3 windows of 100 bases = 300 bases" in result.stdout
     assert "epoch: 2,999 bases predicted, about 10 steps" in result.stdout
     assert "budget: 10 steps, 1.00 epochs" in result.stdout
+    assert "test: 400 bases (b:1-400)" in result.stdout
+    assert "no best model is kept" in result.stdout
+    store = tmp_path / "g.fa.hnetdna"
+    assert f"{store}: the genome's store, made once ({store.stat().st_size:,} bytes)" in result.stderr
     assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("g.fa")) == []
 
 
 @pytest.mark.parametrize(
     ("text", "code", "message"),
-    [("[train]\nbach = 3\n", 1, "Did you mean batch"), ("preset = 'tinny'", 2, "Did you mean tiny")],
+    [("[train]\nbach = 3\n", 1, "Did you mean batch"), (None, 1, "c.toml: no such file")],
 )
-def test_wrong_file_is_one_line(cli: Cli, genome: Path, tmp_path: Path, text: str, code: int, message: str) -> None:
-    (tmp_path / "c.toml").write_text(text)
+def test_wrong_file_is_one_line(
+    cli: Cli, genome: Path, tmp_path: Path, text: str | None, code: int, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / "c.toml").write_text(text)
     result = cli("pretrain", "--genome", genome, "--out", tmp_path / "r", "--config", tmp_path / "c.toml")
     assert result.exit_code == code
     assert message in one_line_error(result)
     assert not (tmp_path / "r").exists()
-
-
-def test_docs_tell_every_setting() -> None:
-    """Each field of the recipe and of chunk_cfg is in docs/training.md, with its default."""
-    from hnet_dna.train.recipe import Recipe
-
-    page = (Path(__file__).parent.parent.parent / "docs" / "training.md").read_text()
-    for name in [*Recipe().to_dict(), "routing", "stride", "max_chunk", "smoothing", "straight_through"]:
-        assert f"`{name}`" in page, name
-    for block in page.split("```toml\n")[1:]:
-        assert tomllib.loads(block.split("```")[0])

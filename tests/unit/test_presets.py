@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hnet_dna.config.presets import PRESETS, preset, preset_tables
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.errors import ConfigError, HNetError, UsageError
+from hnet_dna.errors import ConfigError, UsageError
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.train.recipe import Recipe
@@ -117,28 +117,52 @@ def test_written_settings_ask_for_the_same(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "message"),
+    ("text", "message"),
     [
-        ("[modle]\n", ConfigError, "c.toml: modle: unknown. Did you mean model?"),
-        ("[train]\nlerning_rate = 1\n", ConfigError, "train.lerning_rate: unknown field. Did you mean learning_rate?"),
-        ("[train]\nbatch = 2.5\n", ConfigError, "train.batch: expected an integer, got 2.5"),
-        ("[train]\nschedule = 'wds'\n", ConfigError, "train.schedule: Did you mean wsd?"),
-        ("[train]\naccumulate = 3\n", ConfigError, "train.accumulate: expected a divisor of batch 4, got 3"),
-        ("[train]\nbetas = [0.9]\n", ConfigError, "train.betas: expected two numbers"),
-        ("[train]\nratio_targets = ['a']\n", ConfigError, "expected a number, got 'a'"),
-        ("[model]\nd_modl = 3\n", ConfigError, "model: d_modl: unknown field. Did you mean d_model?"),
-        ("[model]\nvocab_size = 7\n", ConfigError, "alphabet dna has 5 ids, got 7"),
-        ("preset = 'tinny'\n", UsageError, "tinny: no such preset. Did you mean tiny"),
-        ("preset = 3\n", ConfigError, "preset: expected a name"),
-        ("model = 3\n", ConfigError, "[model]: expected a table"),
-        ("x = = 1\n", ConfigError, "c.toml: not TOML"),
+        ("[modle]\n", "c.toml: modle: unknown. Did you mean model?"),
+        ("[train]\nlerning_rate = 1\n", "train.lerning_rate: unknown field. Did you mean learning_rate?"),
+        ("[train]\nbatch = 2.5\n", "train.batch: expected an integer, got 2.5"),
+        ("[train]\nschedule = 'wds'\n", "train.schedule: Did you mean wsd?"),
+        ("[train]\naccumulate = 3\n", "train.accumulate: expected a divisor of batch 4, got 3"),
+        ("[train]\nbetas = [0.9]\n", "train.betas: expected two numbers"),
+        ("[train]\nratio_targets = ['a']\n", "expected a number, got 'a'"),
+        ("[model]\nd_modl = 3\n", "model: d_modl: unknown field. Did you mean d_model?"),
+        ("[model]\nvocab_size = 7\n", "alphabet dna has 5 ids, got 7"),
+        ("preset = 'tinny'\n", "c.toml: preset 'tinny': no such preset. Did you mean tiny"),
+        ("preset = 3\n", "c.toml: preset '3': no such preset"),
+        ("model = 3\n", "[model]: expected a table"),
+        ("x = = 1\n", "c.toml: not TOML"),
     ],
 )
-def test_a_wrong_file_is_told_where(text: str, error: type[HNetError], message: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_told_where(text: str, message: str, tmp_path: Path) -> None:
+    """Also where single settings that are right lie over it."""
     (tmp_path / "c.toml").write_text(text)
-    with pytest.raises(error) as caught:
-        resolve(None, tmp_path / "c.toml")
+    with pytest.raises(ConfigError) as caught:
+        resolve(None, tmp_path / "c.toml", ["train.seed=1"])
     assert message in str(caught.value)
+    assert "c.toml: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.lr=1", "train.lr: unknown field. Did you mean learning_rate or lr_multipliers?"),
+        ("train.learning_rate=abc", "train.learning_rate: expected a number, got 'abc'"),
+        ("model.alphabet=protein", "alphabet 'protein' does not exist"),
+    ],
+)
+def test_a_wrong_setting_is_a_matter_of_usage(setting: str, message: str, tmp_path: Path) -> None:
+    """Whether or not there is a file, which is right."""
+    (tmp_path / "c.toml").write_text("[train]\nbatch = 2\n")
+    for config in (None, tmp_path / "c.toml"):
+        with pytest.raises(UsageError) as caught:
+            resolve(None, config, [setting])
+        assert message in str(caught.value)
+
+
+def test_options_may_complete_a_file(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[train]\naccumulate = 3\n")
+    assert resolve(None, tmp_path / "c.toml", options={"batch": 6}).recipe.accumulate == 3
 
 
 @pytest.mark.parametrize("text", ["train.batch", "batch=3", "=3", "run.batch=3", "train.=3"])
