@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from helpers import lively_model, random_dna, small_config, write_fasta
 from typer.testing import Result
 
 from hnet_dna.probe import metrics
+from hnet_dna.train.settings import resolve
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -129,6 +133,39 @@ def test_links_lead_to_files() -> None:
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
             if not target.startswith(("https://", "#")):
                 assert (page.parent / target.split("#")[0]).exists(), f"{page.name}: {target}"
+
+
+def test_settings_are_those_of_the_code(tmp_path: Path) -> None:
+    """Each key with its default and the value of `tiny`, the default preset, an empty field being the default."""
+    text = (ROOT / "docs" / "training.md").read_text()
+    for block in blocks(text, "toml"):
+        assert tomllib.loads(block)
+    required = {"arch_layout": ["m1"], "d_model": [64], "d_intermediate": [0]}
+    (tmp_path / "least.toml").write_text(tomli_w.dumps({"model": required}))
+    told: dict[str, dict[str, tuple[Any, Any]]] = {}
+    for line in text.splitlines():
+        if head := re.fullmatch(r"\| `\[(\w+)\](?: (\w+))?` \| default \| `tiny` \| \|", line):
+            table = told.setdefault(head[2] or head[1], {})
+        elif line.startswith("| `") and line.count(" | ") >= 2 and told:
+            keys, default, tiny = (cell.strip() for cell in line.split("|")[1:4])
+            names = re.findall(r"`(\w+)`", keys)
+            defaults, of_tiny = (tomllib.loads(f"v = [{cell}]")["v"] for cell in (default, tiny or default))
+            for index, name in enumerate(names):
+                table[name] = (required[name] if name in required else defaults[index], of_tiny[index])
+        elif line.startswith("#") and told:
+            break
+    for place, settings in enumerate((resolve(None, tmp_path / "least.toml"), resolve("tiny"))):
+        model = json.loads(json.dumps(settings.model.to_dict()))
+        groups = {name: model.pop(name) for name in [name for name in model if name.endswith("_cfg")]}
+        real = {"train": json.loads(json.dumps(settings.recipe.to_dict())), "model": model, **groups}
+        for table_name, values in real.items():
+            shown = {name: _one(pair[place]) for name, pair in told[table_name].items()}
+            assert shown == {name: _one(value) for name, value in values.items()}, table_name
+
+
+def _one(value: Any) -> Any:
+    """One value for all stages is written as it is, not as a list."""
+    return value[0] if isinstance(value, list) and value and all(item == value[0] for item in value) else value
 
 
 def test_figures_are_those_of_the_script(tmp_path: Path) -> None:
