@@ -229,7 +229,7 @@ def test_model_folder_that_is_none(
     [
         (["pretrain", "--out", "o"], "--genome is missing"),
         (["pretrain", "--genome", "x", "--out", "o", "--steps", "1", "--minutes", "1"], "not both"),
-        (["pretrain", "--genome", "x", "--out", "o", "--preset", "huge"], "no such preset"),
+        (["pretrain", "--genome", "yeast", "--out", "o", "--preset", "huge"], "no such preset"),
     ],
 )
 def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str], message: str) -> None:
