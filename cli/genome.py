@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _LINE = 60  # letters of a line of FASTA
 
-genome = typer.Typer(no_args_is_help=True, help="Look at genomes, fetch known ones, cut out parts.")
+genome = typer.Typer(
+    no_args_is_help=True,
+    help="Look at genomes, fetch known ones, cut out parts.\n\nExample: hnet-dna genome inspect yeast",
+)
 
 
 @genome.callback()
@@ -109,7 +112,7 @@ def extract(
 ) -> None:
     """Write parts of a genome as FASTA, each named by its region; soft-masked bases stay lower case.
 
-    Example: hnet-dna genome extract yeast chrXV:1-50,000 > sample.fa
+    Example: hnet-dna genome extract yeast chrXV:1-50000 > sample.fa
     """
     from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.genome import whole
@@ -118,12 +121,15 @@ def extract(
     from hnet_dna.sequence.interval import Interval
 
     opened = open_genome(fasta)
-    intervals = [whole(opened[name]) if name in opened else parse_region(name, opened) for name in regions]
+    parts = []
+    for text in regions:
+        if text in opened or ":" not in text:
+            parts.append((text, whole(opened[text])))
+        else:
+            interval = parse_region(text, opened)
+            parts.append((f"{interval.contig}:{interval.start + 1}-{interval.end}", interval))
     with output(out) as stream:
-        for interval in intervals:
-            name = interval.contig
-            if len(interval) < opened[name].length:
-                name = f"{name}:{interval.start + 1}-{interval.end}"
+        for name, interval in parts:
             stream.write(f">{name}\n")
             for start in range(interval.start, interval.end, 1000 * _LINE):
                 part = Interval(interval.contig, start, min(start + 1000 * _LINE, interval.end))

@@ -267,6 +267,12 @@ _PER_STAGE = (
 )
 
 
+def setting_path(name: str) -> str:
+    """Return where a field stands in a file of settings, below `model`: `head_dim` in `ssm_cfg.head_dim`."""
+    group = next((group for group, names in _GROUPS.items() if name in names), None)
+    return f"{group}.{name}" if group else name
+
+
 def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 

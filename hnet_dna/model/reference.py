@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hnet_dna.config.layout import n_stages, parse_layout
-from hnet_dna.config.schema import ModelConfig
+from hnet_dna.config.schema import ModelConfig, setting_path
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.files import write_beside
 from hnet_dna.sequence.alphabet import alphabet as find_alphabet
@@ -89,6 +89,7 @@ def to_reference(config: ModelConfig) -> dict[str, Any]:
 
     The alphabet is dropped: the reference knows ids, not letters.
     """
+    refused = {}
     for field in fields(config):
         if not field.init or field.name in _KNOWN or field.name == "alphabet":
             continue
@@ -97,7 +98,9 @@ def to_reference(config: ModelConfig) -> dict[str, Any]:
         # Of a field for each stage, the default is one entry for all.
         same = set(value) == set(default) if isinstance(value, tuple) and isinstance(default, tuple) else False
         if not same and value != default:
-            raise ConfigError(_refusal(field.name, value, default))
+            refused[field.name] = value, default
+    if refused:
+        raise ConfigError(_refusal(refused))
     for index in range(config.n_stages - 1):
         width = config.stage(index).d_model
         if width % _DECHUNK_HEAD_DIM:
@@ -154,14 +157,14 @@ def _read_fields(value: Mapping[str, Any], alphabet: str | None) -> ModelConfig:
     return ModelConfig.from_dict(value)
 
 
-def _refusal(name: str, value: Any, default: Any) -> str:
-    shown, only = (_short(v) for v in (value, default))
-    if name == "head_dim":
-        return (
-            f"head_dim is {shown}: the reference's Mamba-2 has heads of {HEAD_DIM} and no other, so it cannot run this "
-            f"model; train one with --set model.ssm_cfg.head_dim={HEAD_DIM} to export it"
-        )
-    return f"{name} is {shown}: the reference knows {only} alone, so it cannot run this model; train one with {only}"
+def _refusal(refused: Mapping[str, tuple[Any, Any]]) -> str:
+    """Name all fields at once, since each costs a training to mend."""
+    told = [f"{name} is {_short(value)} and not {_short(only)}" for name, (value, only) in refused.items()]
+    options = [f"--set model.{setting_path(name)}={_short(only).lower()}" for name, (_, only) in refused.items()]
+    return (
+        f"{', '.join(told)}: the reference knows no other, so it cannot run this model; one trained with "
+        f"{' '.join(options)} can be exported"
+    )
 
 
 def _short(value: Any) -> str:

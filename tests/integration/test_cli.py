@@ -340,19 +340,23 @@ def test_parts_of_a_genome(cli: Callable[..., Result], tmp_path: Path) -> None:
     """As samtools faidx has them, soft-mask included; a contig by its name."""
     text = random_dna(150) + "nnN" + random_dna(120_000, 1).lower()
     fasta = write_fasta(tmp_path / "g.fa", {"c:1-2": "ACGT", "c": text})
-    found = cli("genome", "extract", fasta, "c:140-1,160", "c", "c:1-2")
+    found = cli("genome", "extract", fasta, "c:140-1,160", "c", "c:1-2", "c:1-2:1-4")
     assert found.exit_code == 0, found.output
     records = {r.split("\n", 1)[0]: r.split("\n", 1)[1] for r in found.stdout[1:].split("\n>")}
     assert {name: lines.replace("\n", "") for name, lines in records.items()} == {
         "c:140-1160": text[139:1160],
         "c": text,
         "c:1-2": "ACGT",
+        "c:1-2:1-4": "ACGT",
     }
     assert {len(line) for line in records["c"].splitlines()[:-1]} == {60}
     target = tmp_path / "o.fa"
     past = cli("genome", "extract", fasta, "c:1-90", "c:1-999999", "-o", target)
     assert (past.exit_code, target.exists()) == (1, False)
     assert "ends past the contig" in one_line_error(past)
+    unknown = cli("genome", "extract", fasta, "d")
+    assert unknown.exit_code == 1
+    assert "g.fa has no contig d" in one_line_error(unknown)
 
 
 def test_annotation_of_the_package(cli: Callable[..., Result]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typer.testing import Result
 from hnet_dna import HNetLM
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.model.reference import read_config, to_reference, write_reference
+from hnet_dna.train.settings import resolve
 
 Cli = Callable[..., Result]
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -78,14 +80,14 @@ def test_config_has_the_reference_s_fields_alone() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ssm_cfg": {"head_dim": 32}}, "head_dim is 32: the reference's Mamba-2 has heads of 64"),
+        ({"ssm_cfg": {"head_dim": 32}}, "head_dim is 32 and not 64: .* --set model.ssm_cfg.head_dim=64 can"),
         ({"ssm_cfg": {"head_dim": [64, 64, 32]}}, "head_dim is 64/64/32"),
         ({"d_model": [48, 64, 64], "ssm_cfg": {"expand": 4}}, "d_model\\[0\\] is 48: .* divisible by 32"),
-        ({"chunk_cfg": {"routing": "linear"}}, "routing is linear: the reference knows cosine alone"),
+        ({"chunk_cfg": {"routing": "linear"}}, "routing is linear and not cosine: .*chunk_cfg.routing=cosine can"),
         ({"chunk_cfg": {"routing": ["cosine", "fixed", "cosine"]}}, "routing is cosine/fixed/cosine"),
         ({"chunk_cfg": {"stride": 5}}, "stride is 5"),
         ({"chunk_cfg": {"max_chunk": 64}}, "max_chunk is 64"),
-        ({"chunk_cfg": {"smoothing": False}}, "smoothing is False"),
+        ({"chunk_cfg": {"smoothing": False}}, "smoothing is False .*chunk_cfg.smoothing=true can"),
         ({"chunk_cfg": {"straight_through": False}}, "straight_through is False"),
     ],
 )
@@ -94,6 +96,14 @@ def test_what_the_reference_cannot_represent(changes: dict[str, Any], message: s
     with pytest.raises(ConfigError, match=message):
         write_reference(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_refusal_advises_can_be_exported() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        to_reference(resolve("tiny").model)
+    advised = re.findall(r"--set (\S+)", str(refusal.value))
+    assert advised == ["model.ssm_cfg.head_dim=64", "model.attn_cfg.rotary_period=0"]
+    assert to_reference(resolve("tiny", settings=advised).model)["d_model"] == [64, 128]
 
 
 def test_refusal_reaches_the_command_line(cli: Cli, tmp_path: Path) -> None:
