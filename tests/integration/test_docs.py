@@ -198,7 +198,8 @@ def test_version_names_what_matters(cli: Cli) -> None:
     assert re.fullmatch(r"hnet-dna \S+ \(Python \S+, torch \S+, (no mamba-ssm|mamba-ssm \S+)\)\n", shown), shown
 
 
-def test_python_of_the_reference_runs() -> None:
+def test_python_of_the_reference_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for block in blocks((ROOT / "docs" / "api.md").read_text(), "python"):
         exec(compile(block, "api.md", "exec"), {})
     import hnet_dna
@@ -270,5 +271,10 @@ def test_howtos_run(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
                 assert result.exit_code == 0, f"{line}\n{result.output}"
         for block in blocks(text, "python"):
             exec(compile(block, page, "exec"), {})
+    example = re.search(r"^(chr\w+)\t(\d+)\t\.\t(\w)\t", text, flags=re.MULTILINE)
+    assert example is not None, "the page of variants shows a record of yeast"
+    contig, position, ref = example.groups()
+    found = cli("genome", "extract", "yeast", f"{contig}:{position}-{position}")
+    assert found.stdout == f">{contig}:{position}-{position}\n{ref}\n"
     for name in ("boundaries.bw", "chunks.bed.gz.tbi", "regions.parquet", "scored.vcf.gz"):
         assert (tmp_path / name).stat().st_size, name

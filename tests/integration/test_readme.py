@@ -7,12 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from helpers import REFERENCE_SHAPE, random_dna, small_config, write_fasta
+from helpers import random_dna, write_fasta
 from typer.testing import Result
-
-from hnet_dna.model.lm import HNetLM
-from hnet_dna.model.reference import write_reference
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -36,10 +32,6 @@ def test_usage_block_runs(cli: Callable[..., Result], tmp_path: Path, monkeypatc
     (tmp_path / "variants.vcf").write_text(f"{header}s\t100\t.\t{sample[99]}\t{other}\t.\t.\t.\n")
     rows = [f"s{i},{random_dna(40, i)},{'ab'[i % 2]}" for i in range(30)]
     (tmp_path / "labels.csv").write_text("\n".join(["id,sequence,label", *rows]) + "\n")
-    torch.manual_seed(0)
-    write_reference(HNetLM(small_config(**REFERENCE_SHAPE)), tmp_path / "of_reference")
-    (tmp_path / "of_reference/config.json").rename(tmp_path / "config.json")
-    (tmp_path / "of_reference/model.safetensors").rename(tmp_path / "weights.safetensors")
     ran = []
     for line in commands():
         if line.startswith("hnet-dna demo"):
