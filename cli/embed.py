@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -65,10 +66,11 @@ def embed(
         "per_chunk": per_chunk,
     }
     left_out: list[str] = []
+    seen: Counter[str] = Counter()
     with TableWriter(out, embedder.width, settings, resume=resume) as writer:
         if writer.inputs:
             show.notes.print(f"going on after {writer.inputs:,} sequences")
-        read = islice(read_sequences(sequences, regions=regions, column=sequence), writer.inputs, None)
+        read = islice(_counted(read_sequences(sequences, regions=regions, column=sequence), seen), writer.inputs, None)
         with show.bar() as bar:
             task = bar.add_task("embedding", total=None)
             for batch in _batches(read):
@@ -80,7 +82,17 @@ def embed(
     if left_out:
         names = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
         show.notes.print(f"{len(left_out):,} sequences have no A, C, G or T and were left out: {names}")
+    if twice := [name for name, count in seen.items() if count > 1]:
+        names = ", ".join(twice[:5]) + (" ..." if len(twice) > 5 else "")
+        show.notes.print(f"{len(twice):,} ids occur more than once, and labels by id cannot name them: {names}")
     show.notes.print(f"{writer.rows:,} rows of {embedder.width} numbers: {out}")
+
+
+def _counted(read: Iterator[Sequence], seen: Counter[str]) -> Iterator[Sequence]:
+    """Count ids on the way, also those of sequences that an earlier run has embedded."""
+    for sequence in read:
+        seen[sequence.id] += 1
+        yield sequence
 
 
 def _batches(read: Iterator[Sequence]) -> Iterator[list[Sequence]]:

@@ -33,12 +33,16 @@ def probe(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help=f"Embed the sequences in LABELS with this model. {options.MODEL_HELP}"),
+        typer.Option(
+            metavar="MODEL",
+            help=f"Embed the sequences in LABELS with this model. {options.MODEL_HELP}",
+            show_default=f"{options.BUILT_IN}, where there are no --embeddings",
+        ),
     ] = None,
     genome: Annotated[
         str | None,
         typer.Option(
-            metavar="GENOME", help="With --embeddings of regions: the genome, so that baselines see the sequences."
+            metavar="GENOME", help="With --embeddings of its regions: the genome, so that baselines see the sequences."
         ),
     ] = None,
     task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
@@ -61,16 +65,25 @@ def probe(
 ) -> None:
     """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
 
-    Folds keep groups together: those of --group, else sequences that share half of their k-mers. The folder gets the
-    fitted head, predictions with folds, and the report.
+    Folds keep groups together: those of --group or of a column such as contig, else sequences that share half of their
+    k-mers. The folder gets the fitted head, predictions with folds, and the report.
 
     Example: hnet-dna probe labels.csv --model run --out probe
     """
     if task not in ("classification", "regression"):
         raise UsageError(f"--task {task}: expected classification or regression")
     kind: Task = "classification" if task == "classification" else "regression"
-    if (embeddings is None) == (model is None):
-        raise UsageError("give --embeddings, or --model to embed the sequences in LABELS")
+    if embeddings is not None and model is not None:
+        raise UsageError(
+            "--model and --embeddings exclude each other: --model embeds the sequences in LABELS, --embeddings has the "
+            "vectors already"
+        )
+    by_place = labels.suffix == ".bed"
+    if by_place and embeddings is None:
+        raise UsageError("labels from a BED need --embeddings, made with --per-chunk or --regions")
+    if genome is not None and (embeddings is None or by_place):
+        why = "a BED labels rows by their place" if by_place else "without them, LABELS has the sequences"
+        raise UsageError(f"--genome belongs to --embeddings with a CSV or TSV of labels by id; {why}")
     if out.exists():
         raise UsageError(f"--out {out} exists already; choose another folder")
     from dataclasses import replace
@@ -94,41 +107,44 @@ def probe(
     make_head(head, kind, seed)  # a wrong name is said before anything is computed
     columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group}
     table = read_table(embeddings) if embeddings else None
-    if labels.suffix == ".bed":
-        if table is None:
-            raise UsageError("labels from a BED need --embeddings, made with --per-chunk or --regions")
+    if table is not None and by_place:
         found = labels_of_chunks(labels, table)
     else:
         found = read_labels(labels, kind, **columns)
+        taken = ", ".join(f"{what} from {column}" for what, column in found.columns.items())
+        numbered = "" if "ids" in found.columns else "; ids are row numbers from 0"
+        show.notes.print(f"columns: {taken}{numbered}", markup=False)
     loaded: HNetLM | None = None
     codes = baselines.encode_all(found.sequences) if found.sequences else None
-    if genome is not None:
-        if table is None or labels.suffix == ".bed":
-            raise UsageError("--genome belongs to --embeddings of regions and labels by id")
+    if genome is not None and table is not None:
         codes = sequences_of(found, table, open_genome(genome))
         if found.groups is None and len(codes) == len(found.ids):
             found = replace(found, sequences=[to_text(bases) for bases in codes])  # folds by similarity
     if table is not None:
-        matrix = table.vector if labels.suffix == ".bed" else match(found, table, labels)
+        matrix = table.vector if by_place else match(found, table)
         told = table.metadata
-        about = About(
-            task, head, told["model"], told["model_digest"], told["level"], str(told["pooling"]), told["strand"]
-        )
+        about = About(task, head, told["model"], told["model_digest"], told["level"], told["pooling"], told["strand"])
     else:
         if codes is None:
-            raise UsageError(f"{labels}: no column of sequences to embed; name it by --sequence")
-        loaded = show.load_model(model or Path())
+            names = ", ".join(found.columns.values())
+            raise SequenceError(
+                f"{labels}: no column of sequences to embed beside {names}; name it by --sequence COLUMN, or give the "
+                "vectors by --embeddings"
+            )
+        model = model or options.BUILT_IN
+        loaded = show.load_model(model)
         embedder = Embedder(loaded, level, pool, strand)  # type: ignore[arg-type]
         vectors = embedder.embed(codes)
         bad = [name for name, vector in zip(found.ids, vectors, strict=True) if vector is None]
         if bad:
             raise SequenceError(f"{labels}: {len(bad)} sequences have no A, C, G or T: {', '.join(bad[:5])}")
         matrix = np.stack([vector for vector in vectors if vector is not None])
-        about = About(task, head, show.model_name(model or Path()), loaded.digest(), level, pool, strand)
+        about = About(task, head, show.model_name(model), loaded.digest(), level, pool, strand)
     parts = make_folds(found, kind, folds, seed)
     show.notes.print(
         f"{len(found.ids):,} rows; {folds} folds {parts.rule}"
-        + (f"; {parts.copies:,} sequences are copies of others, kept in one fold" if parts.copies else "")
+        + (f"; {parts.copies:,} sequences are copies of others" if parts.copies else "")
+        + (", kept in one fold" if parts.copies and found.groups is None else "")
     )
     kinds = {MODEL: matrix}
     if codes is not None:
@@ -137,22 +153,30 @@ def probe(
         if (positions := baselines.one_hot(codes)) is not None:
             kinds["one-hot"] = positions
     else:
-        show.notes.print("no rows of GC content, k-mers and an untrained model: the sequences are not known")
+        reason = (
+            "a BED labels rows by their place"
+            if by_place
+            else f"{labels.name} has no column of sequences; --genome GENOME reads those of regions of a genome"
+        )
+        show.notes.print(f"no rows of GC content, k-mers and an untrained model: {reason}")
     with show.bar() as bar:
         step = bar.add_task("embedding by an untrained model", total=None)
         if codes is not None and (fresh := _untrained(about, loaded, matrix.shape[1])) is not None:
             kinds["untrained model"] = baselines.embedded(fresh, codes)
         results = cross_validate(kinds, found, parts, kind, head, seed, lambda what: bar.update(step, description=what))
-        fitted = fit_all(matrix, found, parts, kind, head, seed)
+        fitted, strength = fit_all(matrix, found, parts, kind, head, seed)
+    by_model = next(result for result in results if result.name == MODEL)
+    if line := _undecided(by_model.chosen, strength):
+        show.notes.print(line)
     out.mkdir(parents=True)
     save_head(out, fitted, about)
     report = {
         "labels": str(labels), "task": task, "head": head, "rows": len(found.ids), "folds": folds, "rule": parts.rule,
-        "copies": parts.copies, "seed": seed, "vectors": vars(about), "results": [r.to_dict() for r in results],
+        "copies": parts.copies, "seed": seed, "vectors": vars(about), "chosen": strength,
+        "results": [r.to_dict() for r in results],
     }  # fmt: skip
     with write_beside(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n")
-    by_model = next(result for result in results if result.name == MODEL)
     with write_beside(out / "predictions.tsv") as temporary, temporary.open("w") as lines:
         lines.write("id\tfold\tlabel\tpredicted\n")
         for row, name in enumerate(found.ids):
@@ -162,7 +186,9 @@ def probe(
 
         draw(out / "curves.png", results, found.target, kind, f"{labels.name}, {head} head")
     show.results.print(_table(results, f"{labels.name}: {head} head, {folds} folds {parts.rule}"))
-    show.results.print(f"Head and report: {out}\nNext:  hnet-dna predict NEW.fa --head {out}", soft_wrap=True)
+    show.results.print(f"Head and report: {out}", soft_wrap=True)
+    if about.pooling is not None:  # predict has one vector for each sequence, none for a chunk
+        show.results.print(f"Next:  hnet-dna predict NEW.fa --head {out}", soft_wrap=True)
 
 
 def predict(
@@ -187,6 +213,11 @@ def predict(
     from hnet_dna.probe.head_file import load_head
 
     fitted, about = load_head(head)
+    if about.pooling is None:
+        raise UsageError(
+            f"{head} takes vectors of single chunks, and predict makes one vector of each sequence; apply it in Python "
+            "(docs/embeddings.md), or fit a head on a table made without --per-chunk"
+        )
     model = model or Path(about.model)
     loaded = show.on_device(HNetLM.from_pretrained(model))
     if loaded.digest() != about.model_digest:
@@ -195,7 +226,7 @@ def predict(
     scored = hasattr(fitted, "predict_proba")
     with output(out) as stream:
         classes = "".join(f"\tp_{name}" for name in fitted.classes_) if scored else ""
-        stream.write(f"id\tpredicted{classes}\n")
+        header = f"id\tpredicted{classes}\n"  # with the first line, so that a file that cannot be read leaves nothing
         left_out = 0
         for item in read_sequences(sequences, column=sequence):
             (vector,) = embedder.embed([item.codes])
@@ -203,9 +234,25 @@ def predict(
                 left_out += 1
                 continue
             probs = "".join(f"\t{p:.6f}" for p in fitted.predict_proba(vector[None])[0]) if scored else ""
-            stream.write(f"{item.id}\t{fitted.predict(vector[None])[0]}{probs}\n")
+            stream.write(f"{header}{item.id}\t{fitted.predict(vector[None])[0]}{probs}\n")
+            header = ""
+        stream.write(header)
     if left_out:
         show.notes.print(f"{left_out:,} sequences have no A, C, G or T and were left out")
+
+
+def _undecided(chosen: list[dict[str, Any]], last: dict[str, Any]) -> str | None:
+    """Tell which heads have a strength that no inner fold chose: those of the folds, and the last one on all rows."""
+    short = sum(not strength["inner_folds"] for strength in chosen)
+    heads = [f"of {short} of {len(chosen)} folds"] * bool(short) + ["that is saved"] * (not last["inner_folds"])
+    if not heads:
+        return None
+    default = next(strength for strength in [*chosen, last] if not strength["inner_folds"])
+    name, value = next(iter(default.items()))
+    return (
+        f"too few rows or groups to choose the strength of the heads {' and '.join(heads)}: the default, "
+        f"{name} = {value:g}, stands"
+    )
 
 
 def _untrained(about: About, loaded: HNetLM | None, width: int) -> Embedder | None:
@@ -216,7 +263,8 @@ def _untrained(about: About, loaded: HNetLM | None, width: int) -> Embedder | No
 
     try:
         config = loaded.config if loaded is not None else read_config(Path(about.model))
-        embedder = untrained(config, about.level, about.pooling, about.strand)
+        # Only labels by id have sequences, and their vectors are pooled.
+        embedder = untrained(config, about.level, about.pooling, about.strand)  # type: ignore[arg-type]
         if embedder.width != width:
             raise UsageError(f"its vectors have {embedder.width} numbers, those of the table {width}")
     except UsageError as error:

@@ -18,8 +18,10 @@ from hnet_dna.sequence.codes import Codes, reverse_complement
 from hnet_dna.sequence.interval import Interval
 
 _TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
-_SEQUENCE_NAMES = ("sequence", "sequences", "seq", "seqs", "dna")
-_ID_NAMES = ("id", "name", "seq_id", "sequence_id")
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+SEQUENCE_NAMES = ("sequence", "sequences", "seq", "seqs", "dna")
+ID_NAMES = ("id", "name", "seq_id", "sequence_id", "locus_tag", "orf")
+_SHOWN = 20  # letters of a column's name in messages
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,20 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise SequenceError(f"{path} is a directory; expected CSV or TSV") from None
     with file:
         csv.field_size_limit(sys.maxsize)
-        reader = csv.DictReader(file, delimiter=_TABLES.get(path.suffix.lower(), ","))
+        delimiter = _TABLES.get(path.suffix.lower(), ",")
+        reader = csv.DictReader(file, delimiter=delimiter)
         try:
             if not reader.fieldnames:
                 raise SequenceError(f"{path} is empty; expected a header line and rows")
+            if reader.fieldnames[0].startswith(">"):
+                raise SequenceError(f"{path}: this looks like FASTA; expected CSV or TSV with a header line")
+            if len(reader.fieldnames) == 1:
+                for other, name in _SEPARATORS.items():
+                    if other in reader.fieldnames[0]:
+                        raise SequenceError(
+                            f"{path}: the columns are separated by {name}; expected {_SEPARATORS[delimiter]} (CSV has "
+                            "commas; TSV, named .tsv or .txt, has tabs)"
+                        )
             for row in reader:
                 if None in row or None in row.values():
                     raise SequenceError(
@@ -99,16 +111,28 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             raise SequenceError(f"{path} is not text; expected CSV or TSV") from None
 
 
-def find_column(path: Path, columns: list[str], wanted: str | None, usual: tuple[str, ...], what: str) -> str:
-    """Return the column that is asked for, or the one with a usual name."""
-    if wanted is not None:
-        if wanted not in columns:
-            raise UsageError(f"{path}: no column {wanted!r}. {did_you_mean(wanted, columns)}")
+def find_column(
+    path: Path, columns: list[str], wanted: str | None, usual: tuple[str, ...], what: str, option: str
+) -> str:
+    """Return the column that is asked for by `option`, or the first one with a usual name.
+
+    Raises:
+        UsageError: where the one asked for does not exist.
+        SequenceError: where none has a usual name.
+    """
+    if wanted in columns:
         return wanted
+    # A file without a header has its first row here, with a whole sequence perhaps.
+    shown = [column if len(column) <= _SHOWN else column[:_SHOWN] + "..." for column in columns]
+    if wanted is not None:
+        raise UsageError(f"{path}: no column {wanted!r}. {did_you_mean(wanted, shown)}")
     for column in columns:
         if column.lower() in usual:
             return column
-    raise UsageError(f"{path}: no column of {what} among {', '.join(columns)}; name it")
+    names = ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")
+    raise SequenceError(
+        f"{path}: no column of {what} among {names}; name it by {option} COLUMN, or is the header line missing?"
+    )
 
 
 def _table(path: Path, column: str | None) -> Iterator[Sequence]:
@@ -116,8 +140,9 @@ def _table(path: Path, column: str | None) -> Iterator[Sequence]:
     for number, (line, row) in enumerate(read_rows(path)):
         if names is None:
             columns = list(row)
-            ids = [c for c in columns if c.lower() in _ID_NAMES]
-            names = find_column(path, columns, column, _SEQUENCE_NAMES, "sequences"), ids[0] if ids else None
+            ids = [c for c in columns if c.lower() in ID_NAMES]
+            sequences = find_column(path, columns, column, SEQUENCE_NAMES, "sequences", "--sequence")
+            names = sequences, ids[0] if ids else None
         name = row[names[1]] if names[1] else str(number)
         codes = encode(row[names[0]], f"{path}: line {line}")
         yield Sequence(name, codes, name, 0, len(codes))

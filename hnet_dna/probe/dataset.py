@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.regions import read_lines
-from hnet_dna.embedding.inputs import find_column, read_rows, region_codes
+from hnet_dna.embedding.inputs import ID_NAMES, SEQUENCE_NAMES, find_column, read_rows, region_codes
 from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.sequence.codes import Codes
@@ -22,8 +21,6 @@ from hnet_dna.sequence.interval import Interval
 
 Task = Literal["classification", "regression"]
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "essential", "value")
-_ID_NAMES = ("id", "name", "seq_id", "sequence_id", "locus_tag", "orf")
-_SEQUENCE_NAMES = ("sequence", "sequences", "seq", "seqs", "dna")
 _GROUP_NAMES = ("group", "contig", "chrom", "chromosome", "chr")
 
 
@@ -32,16 +29,20 @@ class Labels:
     """A labelled set.
 
     Attributes:
+        path: the file of labels.
         ids: of each row, all different.
         target: (N,) class names (text), or numbers for regression.
         sequences: text of each row, or None where the file has none.
         groups: what must not be split between folds (contig, gene family), or None.
+        columns: the file's columns of labels, ids, sequences and groups, as far as it has them; none of a BED.
     """
 
+    path: Path
     ids: list[str]
     target: NDArray[np.generic]
     sequences: list[str] | None
     groups: list[str] | None
+    columns: dict[str, str]
 
 
 def read_labels(
@@ -58,10 +59,10 @@ def read_labels(
     if not rows:
         raise SequenceError(f"{path}: no row after the header")
     columns = list(rows[0][1])
-    label = find_column(path, columns, label, _LABEL_NAMES, "labels")
-    id_column = _optional(path, columns, id_column, _ID_NAMES, "ids")
-    sequence = _optional(path, columns, sequence, _SEQUENCE_NAMES, "sequences")
-    group = _optional(path, columns, group, _GROUP_NAMES, "groups")
+    label = find_column(path, columns, label, _LABEL_NAMES, "labels", "--label")
+    id_column = _optional(path, columns, id_column, ID_NAMES, "ids", "--id")
+    sequence = _optional(path, columns, sequence, SEQUENCE_NAMES, "sequences", "--sequence")
+    group = _optional(path, columns, group, _GROUP_NAMES, "groups", "--group")
     target: list[str | float] = []
     for line, row in rows:
         text = row[label].strip()
@@ -74,16 +75,20 @@ def read_labels(
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
         raise SequenceError(f"{path}: id {twice[0]} occurs {Counter(ids)[twice[0]]} times; ids must be unique")
+    taken = {"labels": label, "ids": id_column, "sequences": sequence, "groups": group}
     return Labels(
+        path,
         ids,
         np.array(target),
         [row[sequence] for _, row in rows] if sequence else None,
         [row[group] for _, row in rows] if group else None,
+        {what: column for what, column in taken.items() if column},
     )
 
 
-def match(labels: Labels, table: Table, path: Path) -> NDArray[np.float32]:
+def match(labels: Labels, table: Table) -> NDArray[np.float32]:
     """Return the vectors (N, D) of the labelled rows, in the labels' order."""
+    path = labels.path
     if table.metadata["per_chunk"]:
         raise UsageError(f"{path}: the table has a row per chunk; labels by id need one made without --per-chunk")
     wanted = set(labels.ids)
@@ -138,23 +143,36 @@ def labels_of_chunks(bed: Path, table: Table) -> Labels:
         opened = np.searchsorted(starts, middle[rows], side="right")
         inside[rows] = opened > np.searchsorted(ends, middle[rows], side="right")
     ids = [f"{name}:{index}" for index, name in enumerate(table.id)]
-    return Labels(ids, np.where(inside, "inside", "outside"), None, list(table.contig))
+    return Labels(bed, ids, np.where(inside, "inside", "outside"), None, list(table.contig), {})
 
 
-def check_classes(target: Sequence[str] | NDArray[np.generic], folds: int) -> None:
-    """Refuse a set that cannot be split into folds with every class in each."""
-    counts = Counter(map(str, target))
+def check_labels(labels: Labels, task: Task, folds: int) -> None:
+    """Refuse a set that teaches nothing, or that cannot be split into folds with every class in each.
+
+    Raises:
+        SequenceError: where no number of folds would do.
+        UsageError: where fewer would.
+    """
+    counts = Counter(map(str, labels.target))
+    name, count = min(counts.items(), key=lambda item: item[1])
     if len(counts) < 2:
-        raise UsageError(f"only one class ({next(iter(counts), 'none')}): there is nothing to tell apart")
-    rare, count = min(counts.items(), key=lambda item: item[1])
+        raise SequenceError(f"{labels.path}: every label is {name}; at least two different ones are needed")
+    if task == "regression":
+        what, count = "the file", len(labels.ids)
+    else:
+        what = f"class {name}"
+    if count < 2:
+        raise SequenceError(f"{labels.path}: {what} has 1 row; each class needs at least 2, one of them to be held out")
     if count < folds:
-        raise UsageError(f"class {rare} has {count} members, fewer than {folds} folds; use --folds {max(count, 2)}")
+        raise UsageError(f"{labels.path}: {what} has {count} rows, fewer than {folds} folds; use --folds {count}")
 
 
-def _optional(path: Path, columns: list[str], wanted: str | None, usual: tuple[str, ...], what: str) -> str | None:
+def _optional(
+    path: Path, columns: list[str], wanted: str | None, usual: tuple[str, ...], what: str, option: str
+) -> str | None:
     if wanted is None and not any(column.lower() in usual for column in columns):
         return None
-    return find_column(path, columns, wanted, usual, what)
+    return find_column(path, columns, wanted, usual, what, option)
 
 
 def _number(path: Path, line: int, text: str) -> float:

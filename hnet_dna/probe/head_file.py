@@ -27,7 +27,7 @@ class About:
         head: name of the head.
         model: folder of the model whose vectors it takes, absolute.
         model_digest: of that model.
-        level, pooling, strand: how the vectors were made.
+        level, pooling, strand: how the vectors were made; pooling is None for vectors of single chunks.
     """
 
     task: str
@@ -35,7 +35,7 @@ class About:
     model: str
     model_digest: str
     level: str
-    pooling: str
+    pooling: str | None
     strand: str
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedGroupKFold
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from hnet_dna.probe.dataset import Labels, Task
-from hnet_dna.probe.folds import Folds
+from hnet_dna.probe.folds import Folds, splitter_of
 from hnet_dna.probe.heads import make_head
 from hnet_dna.probe.metrics import Metric, measure
 
@@ -33,7 +33,7 @@ class Result:
         metrics: over all rows, each predicted by the fold in which it was held out.
         predicted: (N,) predictions.
         scores: (N, classes) decision values or probabilities; None for regression.
-        chosen: the strength chosen in each fold.
+        chosen: in each fold, the strength and the `inner_folds` that chose it; the default strength where these are 0.
     """
 
     name: str
@@ -67,11 +67,11 @@ def cross_validate(
     return results
 
 
-def fit_all(matrix: NDArray[np.float32], labels: Labels, folds: Folds, task: Task, head: str, seed: int) -> Pipeline:
-    """Fit the head on all rows, its strength chosen by cross-validation over the same groups."""
-    search = _fitted(_search(head, task, seed, labels.target, folds.group), matrix, labels.target, folds.group)
-    best: Pipeline = search.best_estimator_
-    return best
+def fit_all(
+    matrix: NDArray[np.float32], labels: Labels, folds: Folds, task: Task, head: str, seed: int
+) -> tuple[Pipeline, dict[str, Any]]:
+    """Fit the head on all rows, its strength chosen by cross-validation over the same groups; return both."""
+    return _fit(head, task, seed, matrix, labels.target, folds.group)
 
 
 def hold_out(
@@ -84,10 +84,10 @@ def hold_out(
 ) -> dict[str, Metric]:
     """Fit a classifier on one part, its strength chosen inside it, and measure it on another part."""
     labels, group = np.array(target), np.arange(len(target))
-    search = _fitted(_search(head, "classification", seed, labels, group), train, labels, group)
+    fitted, _ = _fit(head, "classification", seed, train, labels, group)
     classes = sorted(set(target) | set(truth))
-    scores = _scores(search, test, classes)
-    return measure("classification", np.array(truth), search.predict(test), scores, classes, np.arange(len(truth)))
+    scores = _scores(fitted, test, classes)
+    return measure("classification", np.array(truth), fitted.predict(test), scores, classes, np.arange(len(truth)))
 
 
 def _nested(
@@ -105,44 +105,70 @@ def _nested(
     chosen = []
     for fold in range(int(folds.fold.max()) + 1):
         test = folds.fold == fold
-        target, group = labels.target[~test], folds.group[~test]
-        search = _fitted(_search(head, task, seed, target, group), matrix[~test], target, group)
-        predicted[test] = search.predict(matrix[test])
+        fitted, strength = _fit(head, task, seed, matrix[~test], labels.target[~test], folds.group[~test])
+        predicted[test] = fitted.predict(matrix[test])
         if scores is not None:
-            scores[test] = _scores(search, matrix[test], classes)
-        chosen.append({key.removeprefix("head__"): value for key, value in search.best_params_.items()})
+            scores[test] = _scores(fitted, matrix[test], classes)
+        chosen.append(strength)
     found = measure(task, labels.target, predicted, scores, classes, folds.group)
     return Result(name, matrix.shape[1], found, predicted, scores, chosen)
 
 
-def _fitted(
-    search: GridSearchCV, matrix: NDArray[np.float32], target: NDArray[np.generic], group: NDArray[np.int64]
-) -> GridSearchCV:
+def _fit(
+    head: str,
+    task: Task,
+    seed: int,
+    matrix: NDArray[np.float32],
+    target: NDArray[np.generic],
+    group: NDArray[np.int64],
+) -> tuple[Pipeline, dict[str, Any]]:
+    """Return a head, with the strength chosen by folds inside these rows, or with the default where they allow none."""
+    pipeline, grid = make_head(head, task, seed)
+    splits = _inner_splits(task, seed, target, group)
     with warnings.catch_warnings():
         # Some strengths of a grid do not converge within the iterations given; their score then says so.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        search.fit(matrix, target, groups=group)
-    return search
+        if splits:
+            scoring = "matthews_corrcoef" if task == "classification" else "r2"
+            search = GridSearchCV(pipeline, grid, cv=splits, scoring=scoring).fit(matrix, target)
+            pipeline, strength = search.best_estimator_, search.best_params_
+        else:
+            pipeline.fit(matrix, target)
+            strength = {name: pipeline.get_params()[name] for name in grid}
+    return pipeline, {name.removeprefix("head__"): value for name, value in strength.items()} | {
+        "inner_folds": len(splits)
+    }
 
 
-def _search(head: str, task: Task, seed: int, target: NDArray[np.generic], group: NDArray[np.int64]) -> GridSearchCV:
-    pipeline, grid = make_head(head, task, seed)
+def _inner_splits(
+    task: Task, seed: int, target: NDArray[np.generic], group: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return three folds, else two, of which each side has at least two labels; else none, since no score would tell.
+
+    Groups stay together here too.
+    """
+    most = min(_INNER_FOLDS, len(np.unique(group)))
     if task == "classification":
-        splitter = StratifiedGroupKFold(_INNER_FOLDS, shuffle=True, random_state=seed)
-        return GridSearchCV(pipeline, grid, cv=splitter, scoring="matthews_corrcoef")
-    return GridSearchCV(pipeline, grid, cv=GroupKFold(min(_INNER_FOLDS, len(np.unique(group)))), scoring="r2")
+        most = min(most, int(np.unique(target, return_counts=True)[1].max()))
+    for count in range(most, 1, -1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a class with fewer members than folds
+            splits = list(splitter_of(task, count, seed).split(target, target, group))
+        if all(len(np.unique(target[side])) > 1 for split in splits for side in split):
+            return splits
+    return []
 
 
-def _scores(search: GridSearchCV, matrix: NDArray[np.float32], classes: list[str]) -> NDArray[np.float64]:
+def _scores(fitted: Pipeline, matrix: NDArray[np.float32], classes: list[str]) -> NDArray[np.float64]:
     """Return one score per class, in the order of `classes`; a class unseen in training gets the lowest."""
-    if hasattr(search, "predict_proba"):
-        found = search.predict_proba(matrix)
+    if hasattr(fitted, "predict_proba"):
+        found = fitted.predict_proba(matrix)
     else:
-        found = search.decision_function(matrix)
+        found = fitted.decision_function(matrix)
         if found.ndim == 1:
             found = np.stack([-found, found], axis=1)
     full = np.full((len(matrix), len(classes)), float(found.min()) if found.size else 0.0)
-    for column, name in enumerate(search.classes_):
+    for column, name in enumerate(fitted.classes_):
         full[:, classes.index(str(name))] = found[:, column]
     return full
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from typer.testing import Result as CliResult
 
 from hnet_dna.config.presets import preset
 from hnet_dna.data.genome import Genome
-from hnet_dna.errors import CheckpointError, HNetError
+from hnet_dna.errors import CheckpointError, HNetError, SequenceError, UsageError
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.probe import metrics
 from hnet_dna.probe.dataset import Labels, read_labels
 from hnet_dna.probe.features import gc_content, kmer_frequencies, one_hot
 from hnet_dna.probe.folds import make_folds, similar_groups
 from hnet_dna.probe.head_file import About, load_head, save_head
 from hnet_dna.probe.heads import HEADS, make_head
-from hnet_dna.probe.run import cross_validate, hold_out
+from hnet_dna.probe.run import cross_validate, fit_all, hold_out
 from hnet_dna.probe.suites import LAYOUTS, read_suite
 from hnet_dna.sequence.codes import from_text
 
@@ -38,7 +40,8 @@ TASK_HEADS = [("classification", head) for head in HEADS] + [("regression", head
 
 
 def labels_of(target: list[Any], sequences: list[str] | None = None, groups: list[str] | None = None) -> Labels:
-    return Labels([str(i) for i in range(len(target))], np.array(target), sequences, groups)
+    columns = {"labels": "label"} | ({"groups": "contig"} if groups else {})
+    return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)
 
 
 def test_similar_sequences_form_groups() -> None:
@@ -71,17 +74,82 @@ def test_copies_are_found_and_kept_together() -> None:
     assert folds.fold[:30].tolist() == folds.fold[30:].tolist()
 
 
+ALIKE = ["ACGTACGTACGTACGT"] * 20
+
+
 @pytest.mark.parametrize(
-    ("labels", "message"),
+    ("labels", "task", "error", "message"),
     [
-        (labels_of(["a"] * 10), "only one class"),
-        (labels_of(["a"] * 10 + ["b"] * 2), "class b has 2 members, fewer than 5 folds"),
-        (labels_of(["a", "b"] * 10, ["ACGTACGTACGTACGT"] * 20), "1 groups are fewer than 5 folds"),
+        (labels_of(["a"] * 10), "classification", SequenceError, r"l\.csv: every label is a; at least two"),
+        (labels_of([2.5] * 10), "regression", SequenceError, "every label is 2.5; at least two"),
+        (
+            labels_of(["a"] * 10 + ["b"]),
+            "classification",
+            SequenceError,
+            "class b has 1 row; each class needs at least 2",
+        ),
+        (labels_of(["a"] * 10 + ["b"] * 2), "classification", UsageError, "class b has 2 rows.*use --folds 2$"),
+        (labels_of([1.0, 2.0, 3.0]), "regression", UsageError, "the file has 3 rows.*use --folds 3$"),
+        (
+            labels_of(["a", "b"] * 10, ALIKE),
+            "classification",
+            SequenceError,
+            "share half of their 12-mers make 1 group",
+        ),
+        (
+            labels_of(["a", "b"] * 10, None, ["x", "y", "z", "z"] * 5),
+            "classification",
+            UsageError,
+            "column contig has 3 groups, fewer than 5 folds; use --folds 3 or another column of groups",
+        ),
+        (
+            labels_of(["a", "b"] * 10, None, ["x"] * 20),
+            "classification",
+            SequenceError,
+            "column contig has 1 group, and",
+        ),
+        (
+            labels_of(["a", "a", "b", "b"] * 5, None, ["x", "x2", "y", "y"] * 5),
+            "classification",
+            UsageError,
+            "leave class a alone to train on",
+        ),
     ],
 )
-def test_sets_that_cannot_be_split(labels: Labels, message: str) -> None:
-    with pytest.raises(HNetError, match=message):
-        make_folds(labels, "classification", 5, 0)
+def test_sets_that_cannot_be_split(labels: Labels, task: Any, error: type[HNetError], message: str) -> None:
+    """What fewer folds would mend is an option at fault, the rest is the file."""
+    folds = 2 if "alone" in message else 5
+    with pytest.raises(error, match=message):
+        make_folds(labels, task, folds, 0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("task", "head"), TASK_HEADS)
+def test_small_sets_give_a_result_or_an_error(head: str, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inner folds are as many as the training part allows; where it allows none, the default strength is told."""
+    monkeypatch.setattr(metrics, "_RESAMPLES", 3)
+    random = np.random.default_rng(0)
+    defaults = {"logistic": ("C", 1.0), "ridge": ("alpha", 1.0), "svm": ("C", 1.0), "mlp": ("alpha", 1e-4)}
+    inner, done = set(), 0
+    for rows, contigs, count in product((4, 6, 8, 12), (0, 2, 3, 4), (2, 3)):
+        target = ["x", "y"] * (rows // 2) if task == "classification" else random.normal(size=rows).tolist()
+        groups = [f"c{index * contigs // rows}" for index in range(rows)] if contigs else None
+        labels = labels_of(target, groups=groups)
+        matrix = random.normal(size=(rows, 3)).astype(np.float32)
+        try:
+            folds = make_folds(labels, task, count, 0)
+        except HNetError:
+            continue
+        (*_, result) = cross_validate({"model": matrix}, labels, folds, task, head, 0)
+        _, last = fit_all(matrix, labels, folds, task, head, 0)
+        done += 1
+        for strength in [*result.chosen, last]:
+            inner.add(strength["inner_folds"])
+            if not strength["inner_folds"]:
+                name, value = defaults[head]
+                assert strength[name] == value
+    assert done >= 20
+    assert inner == {0, 2, 3}
 
 
 @pytest.mark.parametrize(("task", "head"), TASK_HEADS)
@@ -136,7 +204,15 @@ def test_baseline_features() -> None:
         ("id,label\na,inf\n", "regression", "line 2: the label is not finite"),
         ("id,label\na,x\na,y\n", "classification", "id a occurs 2 times"),
         ("id,label\n", "classification", "no row after the header"),
-        ("id,other\na,x\n", "classification", "no column of labels among id, other"),
+        ("id,other\na,x\n", "classification", "no column of labels among id, other; name it by --label COLUMN, or is"),
+        (
+            f"{'ACGT' * 30},yeast\n{'TTGC' * 30},fly\n",
+            "classification",
+            r"labels among ACGTACGTACGTACGTACGT\.\.\., yeast",
+        ),
+        ("id;label\na;x\n", "classification", "separated by semicolons; expected commas"),
+        ("id\tlabel\na\tx\n", "classification", "separated by tabs; expected commas"),
+        (">s1\nACGT\n", "classification", "looks like FASTA; expected CSV or TSV with a header"),
         ("id,label\na,x,z\n", "classification", "line 2: expected 2 columns"),
         ("", "classification", "is empty"),
     ],
@@ -144,7 +220,7 @@ def test_baseline_features() -> None:
 def test_label_files(tmp_path: Path, text: str, task: Any, message: str) -> None:
     path = tmp_path / "l.csv"
     path.write_text(text)
-    with pytest.raises(HNetError, match=message):
+    with pytest.raises(SequenceError, match=message):
         read_labels(path, task)
 
 
@@ -196,6 +272,8 @@ def test_probe_and_predict(cli: Cli, tmp_path: Path, model: Path) -> None:
     labels, out = labelled(tmp_path / "l.csv"), tmp_path / "probe"
     result = cli("probe", labels, "--model", model, "--out", out, "--folds", 3, "--plot")
     assert result.exit_code == 0, result.output
+    assert "columns: labels from label, ids from name, sequences from seq\n" in result.stderr
+    assert f"Next:  hnet-dna predict NEW.fa --head {out}" in result.stdout
     for name in ("majority class", "GC content", "4-mer frequencies", "one-hot", "untrained model"):
         assert name in result.stdout
     report = json.loads((out / "report.json").read_text())
@@ -265,7 +343,7 @@ def test_probe_of_regions_sees_their_sequences(cli: Cli, tmp_path: Path, model: 
     shutil.rmtree(tmp_path / "p")
     without, found = probe_regions(cli, tmp_path)
     assert set(found) == {"majority class", "model"}
-    assert "the sequences are not known" in without.stderr
+    assert "l.csv has no column of sequences; --genome GENOME reads those" in without.stderr
 
 
 @pytest.mark.parametrize(
@@ -334,6 +412,12 @@ def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
     result = cli("probe", tmp_path / "genes.bed", "--embeddings", table, "--out", tmp_path / "p", "--folds", 3)
     assert result.exit_code == 0, result.output
     assert "by group (6 groups)" in result.stderr
+    assert "no rows of GC content, k-mers and an untrained model: a BED labels rows by their place" in result.stderr
+    assert "predict" not in result.stdout
+    assert json.loads((tmp_path / "p" / "head.json").read_text())["pooling"] is None
+    refused = cli("predict", fasta, "--head", tmp_path / "p")
+    assert refused.exit_code == 2
+    assert "takes vectors of single chunks" in one_line_error(refused)
     rows = [line.split("\t") for line in (tmp_path / "p" / "predictions.tsv").read_text().splitlines()[1:]]
     bed = cli("segment", fasta, "--model", model).stdout.splitlines()
     middles = [(int(s) + int(e)) // 2 for _, s, e, *_ in (line.split("\t") for line in bed)]
@@ -345,14 +429,23 @@ def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["probe", "L", "--out", "o"], "give --embeddings, or --model"),
+        (["probe", "L", "--model", "M", "--embeddings", "v.parquet", "--out", "o"], "exclude each other"),
+        (["probe", "L", "--model", "M", "--genome", "yeast", "--out", "o"], "without them, LABELS has the sequences"),
+        (
+            ["probe", "b.bed", "--embeddings", "v.parquet", "--genome", "yeast", "--out", "o"],
+            "labels rows by their place",
+        ),
+        (["probe", "b.bed", "--out", "o"], "labels from a BED need --embeddings"),
         (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "head 'forest' does not exist"),
         (["probe", "L", "--model", "M", "--out", "o", "--task", "x"], "expected classification or regression"),
         (
             ["probe", "L", "--model", "M", "--out", "o", "--task", "regression", "--head", "logistic"],
             "regression takes ridge",
         ),
-        (["probe", "L", "--model", "M", "--out", "o", "--folds", "40"], "has 30 members, fewer than 40 folds"),
+        (
+            ["probe", "L", "--model", "M", "--out", "o", "--folds", "40"],
+            "has 30 rows, fewer than 40 folds; use --folds 30",
+        ),
     ],
 )
 def test_usage_errors(cli: Cli, tmp_path: Path, model: Path, arguments: list[str], message: str) -> None:
@@ -361,6 +454,29 @@ def test_usage_errors(cli: Cli, tmp_path: Path, model: Path, arguments: list[str
     assert result.exit_code == 2, result.output
     assert message in one_line_error(result)
     assert not (tmp_path / "o").exists()
+
+
+def test_few_groups_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
+    """With the built-in model; two of three contigs are left to train on, or one, and inner folds part no contig."""
+    labels = tmp_path / "l.csv"
+    rows = [f"{random_dna(40, i)},{'ab'[i % 2]},c{i // 4}" for i in range(12)]
+    labels.write_text("seq,class,contig\n" + "\n".join(rows) + "\n")
+    refused = cli("probe", labels, "--out", tmp_path / "p", "--head", "ridge", "--folds", 4)
+    assert refused.exit_code == 2
+    assert "column contig has 3 groups, fewer than 4 folds; use --folds 3" in one_line_error(refused)
+    for folds, inner in ((3, [2, 2, 2]), (2, [0, 2])):
+        out = tmp_path / f"p{folds}"
+        result = cli("probe", labels, "--out", out, "--head", "ridge", "--folds", folds)
+        assert result.exit_code == 0, result.output
+        assert "model: five-genomes (built in" in result.stderr
+        assert "groups from contig; ids are row numbers from 0" in result.stderr
+        report = json.loads((out / "report.json").read_text())
+        assert sorted(found["inner_folds"] for found in report["results"][1]["chosen"]) == inner
+        assert report["chosen"]["inner_folds"] == 3
+        note = (
+            "too few rows or groups to choose the strength of the heads of 1 of 2 folds: the default, alpha = 1, stands"
+        )
+        assert (note in result.stderr) == (0 in inner)
 
 
 def write_suite(folder: Path, layout: str) -> None:
