@@ -164,7 +164,9 @@ def embed(
     Args:
         model: any with an alphabet.
         sequences: letters A, C, G, T, N and other IUPAC codes, in any case.
-        level, pooling, strand: see `Embedder`.
+        level: see `Embedder`, as for the next two.
+        pooling: of the vectors of a sequence.
+        strand: which strand is read, or both.
 
     Returns:
         (N, D) in the order of the sequences.
