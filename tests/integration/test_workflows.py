@@ -117,7 +117,7 @@ class Toy:
         found: dict[str, object] = {}
         for path in sorted((self.folder / out).rglob("*")):
             name = str(path.relative_to(self.folder / out))
-            noted = re.search(r"^logs/|metrics\.jsonl|run\.json|README\.md|/checkpoints/", name)
+            noted = re.search(r"^logs/|(metrics|events)\.jsonl|run\.json|README\.md|/checkpoints/", name)
             if path.is_file() and not noted:
                 found[name] = arrays(path) if path.suffix == ".skops" else path.read_bytes()
         return found
