@@ -48,7 +48,7 @@ def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: 
     if alias is not None:
         advice = f"It is called {alias} there: use that name."
     else:
-        near = get_close_matches(name, known, n=1)
+        near = get_close_matches(name, known, n=1, cutoff=0.75)  # chr1 is not near chrXV
         advice = f"Did you mean {near[0]}?" if near else "Is it the same assembly?"
     others = list(dict.fromkeys(asked))
     given = f"; given: {_few(others)}" if len(others) > 1 else ""

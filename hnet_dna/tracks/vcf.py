@@ -155,7 +155,8 @@ def _open(source: str) -> Iterator[Any]:
     except (ValueError, OSError, EOFError, zlib.error) as error:
         if isinstance(error, HNetError):
             raise
-        raise SequenceError(f"{source} is not a readable VCF file ({error})") from None
+        why = "" if "invalid file" in str(error) else f" ({error})"  # pysam's own words for it say no more
+        raise SequenceError(f"{source} is not a readable VCF file{why}; expected VCF, plain, gzip or bgzip") from None
     finally:
         pysam.set_verbosity(verbosity)
 
