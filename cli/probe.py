@@ -120,6 +120,7 @@ def probe(
         codes = sequences_of(found, table, open_genome(genome))
         if found.groups is None and len(codes) == len(found.ids):
             found = replace(found, sequences=[to_text(bases) for bases in codes])  # folds by similarity
+    parts = make_folds(found, kind, folds, seed)  # what cannot be split is said before anything is embedded
     if table is not None:
         matrix = table.vector if by_place else match(found, table)
         told = table.metadata
@@ -140,7 +141,6 @@ def probe(
             raise SequenceError(f"{labels}: {len(bad)} sequences have no A, C, G or T: {', '.join(bad[:5])}")
         matrix = np.stack([vector for vector in vectors if vector is not None])
         about = About(task, head, show.model_name(model), loaded.digest(), level, pool, strand)
-    parts = make_folds(found, kind, folds, seed)
     show.notes.print(
         f"{len(found.ids):,} rows; {folds} folds {parts.rule}"
         + (f"; {parts.copies:,} sequences are copies of others" if parts.copies else "")

@@ -274,7 +274,8 @@ def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """Read the shape of the model in a folder; its weights may be missing."""
+    """Read the shape of a built-in model or of the one in a folder, whose weights may be missing."""
+    folder = builtin_models().get(str(folder), folder)
     _require(folder, CONFIG_FILE)
     try:
         return ModelConfig.from_json((folder / CONFIG_FILE).read_text())

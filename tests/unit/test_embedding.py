@@ -206,9 +206,17 @@ def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
     assert left_out.exit_code == 0, left_out.output
     assert "2 sequences have no A, C, G or T and were left out: empty, only_n" in left_out.stderr
     assert read_table(tmp_path / "odd.parquet").id == ["one", "last"]
+    assert "more than once" not in left_out.stderr
+    (tmp_path / "twice.bed").write_text("a\t10\t60\tx\na\t70\t90\ty\na\t100\t130\tx\n")
+    twice = cli("embed", fasta, "--model", folder, "--out", out, "--regions", tmp_path / "twice.bed", "--per-chunk")
+    assert "1 ids occur more than once, and labels by id cannot name them: x\n" in twice.stderr
     bad = cli("embed", csv, "--model", folder, "--out", out, "--sequence", "sequense")
     assert bad.exit_code == 2
     assert "no column 'sequense'" in one_line_error(bad)
+    csv.write_text(f"{text}\n{text}\n")
+    bad = cli("embed", csv, "--model", folder, "--out", out)
+    assert bad.exit_code == 1
+    assert f"no column of sequences among {text[:20]}...; name it by --sequence COLUMN, or is" in one_line_error(bad)
 
 
 def test_regions_are_read_on_their_strand(cli: Cli, tmp_path: Path, folder: Path) -> None:

@@ -477,6 +477,10 @@ def test_few_groups_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
             "too few rows or groups to choose the strength of the heads of 1 of 2 folds: the default, alpha = 1, stands"
         )
         assert (note in result.stderr) == (0 in inner)
+    table = tmp_path / "v.parquet"
+    assert cli("embed", labels, "--out", table).exit_code == 0
+    result = cli("probe", labels, "--embeddings", table, "--out", tmp_path / "q", "--head", "ridge", "--folds", 3)
+    assert "untrained model" in result.stdout, result.output
 
 
 def write_suite(folder: Path, layout: str) -> None:
