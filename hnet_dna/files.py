@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -21,17 +21,28 @@ HOME_VARIABLE = "HNET_DNA_HOME"
 @contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it there on success, remove it on any failure."""
-    temporary = _name_beside(path, "tmp")
-    with _held(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)) as file:
-        mode = os.fstat(file).st_mode
-        try:
-            yield temporary
-            temporary.chmod(mode)  # some libraries write files that nobody else may read
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _workplace(path) as folder:
+        temporary = folder / path.name
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        temporary.unlink()
+        yield temporary
+        temporary.chmod(mode)  # some libraries write files that nobody else may read
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`; rename it there on success, remove it on any failure."""
+    refuse_filled(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _workplace(path) as folder:
+        new = folder / path.name
+        new.mkdir()
+        yield new
+        new.replace(path)
 
 
 def refuse_filled(folder: Path, advice: str = "choose another folder") -> None:
@@ -41,41 +52,43 @@ def refuse_filled(folder: Path, advice: str = "choose another folder") -> None:
 
 
 @contextmanager
-def folder_beside(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path`; rename it there on success, remove it on any failure."""
-    refuse_filled(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = _name_beside(path, "new")
-    new.mkdir()
-    with _held(os.open(new, os.O_RDONLY)):
-        try:
-            yield new
-            new.replace(path)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+def _workplace(path: Path) -> Iterator[Path]:
+    """Make a hidden folder beside `path` and remove it at the end, and those that killed writers of `path` left.
 
-
-def _name_beside(path: Path, ending: str) -> Path:
-    """Return a free hidden name beside `path`, and remove what writers of `path` left that were killed."""
-    left = re.compile(rf"\.{re.escape(path.name)}\.\d+-[0-9a-f]{{8}}\.{ending}")
-    for old in path.parent.iterdir() if path.parent.is_dir() else ():
+    A folder in use is locked; the system unlocks it when its process dies. Where a network file system has no such
+    locks, nothing that is left is removed.
+    """
+    left = re.compile(rf"\.{re.escape(path.name)}\.\d+-[0-9a-f]{{8}}\.tmp")
+    for old in path.parent.iterdir():
         if left.fullmatch(old.name):
-            with suppress(OSError), _held(os.open(old, os.O_RDONLY if old.is_dir() else os.O_RDWR), strictly=True):
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
-    # Not the process id alone: two machines may share the folder.
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.{ending}")
+            with suppress(OSError), _locked(old, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(old)
+    with ExitStack() as lock:
+        folder = _new_folder(path, lock)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder(path: Path, lock: ExitStack) -> Path:
+    while True:
+        # Not the process id alone: two machines may share the folder.
+        folder = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        folder.mkdir()
+        with suppress(OSError):
+            lock.enter_context(_locked(folder, fcntl.LOCK_EX))
+        if folder.exists():  # not taken for a leftover before it was locked
+            return folder
 
 
 @contextmanager
-def _held(opened: int, strictly: bool = False) -> Iterator[int]:
-    """Lock an open file or folder for as long as this process works on it; the system unlocks it at its death.
-
-    Not every network file system has locks: there, writing goes on without (not `strictly`), and nothing is removed.
-    """
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Hold the lock of a folder, or fail with OSError."""
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        with nullcontext() if strictly else suppress(OSError):
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield opened
+        fcntl.flock(opened, how)
+        yield
     finally:
         os.close(opened)
 
