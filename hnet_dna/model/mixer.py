@@ -130,47 +130,61 @@ class Attention(nn.Module):
             last_positions(_grow(state.value, keep), value, rows, keep),
             seen,
         )
-        out = self._attend(query, torch.cat([state.key, key], 1), torch.cat([state.value, value], 1), state.seen)
+        if state.key.shape[1]:
+            key, value = torch.cat([state.key, key], 1), torch.cat([state.value, value], 1)
+        out = self._attend(query, key, value, state.seen)
         return self.out_proj(out.flatten(-2)), after
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
-        """Attend from query (B, L, H, P) to key (B, K+L, H, P), of which the first K may reach before the start."""
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
+        """Attend from query (B, L, H, P) to key (B, K+L, H, P).
+
+        Of the first K slots, a row has its last seen (B,); None where it has all of them.
+        """
         length, past = query.shape[1], key.shape[1] - query.shape[1]
         block = length if self.window < 0 else min(query_block(self.window), length)
-        # Slots before the block that its queries may see; where one block is the whole, the past is all there is.
+        # Slots before a block that its queries may see; where one block is the whole, the past is all there is.
         before = past if block == length else -(-self.window // block) * block
-        i = torch.arange(before, before + block, device=query.device)[:, None]
-        j = torch.arange(before + block, device=query.device)
-        visible = j <= i
-        if self.window >= 0:
-            visible = visible & (j >= i - self.window)
+        if not past and (before or block == length):
+            # The first queries of a sequence see its start: nothing lies before it that would have to be masked.
+            first = min(before, length) if before else length
+            covered = self.window < 0 or first <= self.window + 1
+            visible = None if covered else self._visible(first, first, query.device)[None]
+            out = _attention(query[:, :first], key[:, :first], value[:, :first], visible)
+            if first == length:
+                return out
+            return torch.cat([out, self._attend(query[:, first:], key, value, None)], dim=1)
+
+        visible = self._visible(block, before + block, query.device)
         if block == length:
-            # Slots of `past` before a row's first position exist only to align the rows.
-            return _attention(query, key, value, visible & (j >= (past - seen)[:, None, None]))
+            if seen is not None:  # slots before a row's first position exist only to align the rows
+                slot = torch.arange(before + block, device=query.device)
+                return _attention(query, key, value, visible & (slot >= (past - seen)[:, None, None]))
+            return _attention(query, key, value, visible[None])
 
-        count, back = -(-length // block), before // block
-        end = count * block - length
-        blocks = (len(query), -1, block, *query.shape[2:])
-        query = F.pad(query, (0, 0, 0, 0, 0, end)).reshape(blocks)
-
-        def views(x: Tensor) -> Tensor:
-            """Return what each block sees of x: (B, blocks, before + block, H, P)."""
-            x = F.pad(x, (0, 0, 0, 0, before - past, end)).reshape(blocks)
-            return torch.cat([x[:, shift : shift + count] for shift in range(back + 1)], dim=2)
-
-        key, value = views(key), views(value)
+        count = -(-length // block)
         # Only the first blocks see slots before a row's first position.
-        head = min(back, count)
-        slot = torch.arange(head, device=query.device)[:, None] * block + j
-        started = slot >= (before - seen)[:, None, None]  # (B, head, before + block)
-        first = (visible & started[:, :, None]).flatten(0, 1)
-        parts = zip(*(torch.split(x, [head, count - head], dim=1) for x in (query, key, value)), strict=True)
-        outs = []
-        for part, mask in zip(parts, (first, visible[None]), strict=True):
-            q, k, v = (x.flatten(0, 1) for x in part)
-            out = _attention(q, k, v, mask)
-            outs.append(out.reshape(len(query), -1, *query.shape[2:]))
-        return torch.cat(outs, dim=1).flatten(1, 2)[:, :length]
+        head = 0 if seen is None else min(before // block, count)
+        queries = _blocks(query, block, 0, 0, count, head)
+        keys, values = (_blocks(x, block, before, past, count, head) for x in (key, value))
+        masks = [visible[None], visible[None]]
+        if seen is not None:
+            slot = torch.arange(head, device=query.device)[:, None] * block
+            slot = slot + torch.arange(before + block, device=query.device)
+            started = slot >= (before - seen)[:, None, None]  # (B, head, before + block)
+            masks[0] = (visible & started[:, :, None]).flatten(0, 1)
+        outs = [
+            _attention(*part).reshape(len(query), -1, *query.shape[2:])
+            for part in zip(queries, keys, values, masks, strict=True)
+            if len(part[0])
+        ]
+        return torch.cat(outs, dim=1)[:, :length]
+
+    def _visible(self, queries: int, slots: int, device: torch.device) -> Tensor:
+        """Return which of `slots` each of the last `queries` positions among them sees, (queries, slots)."""
+        i = torch.arange(slots - queries, slots, device=device)[:, None]
+        j = torch.arange(slots, device=device)
+        visible = j <= i
+        return visible if self.window < 0 else visible & (j >= i - self.window)
 
     def _rotate(self, x: Tensor, position: Tensor) -> Tensor:
         """Rotate the first `rotary_dim` dims of queries and keys x (B, L, 2, H, P) in halves."""
@@ -179,6 +193,43 @@ class Attention(nn.Module):
         angle = rotary_angles(position, self.rotary_dim, self.period)[:, :, None, None]
         turned: Tensor = _Rotation.apply(x, angle.cos().to(x.dtype), angle.sin().to(x.dtype))  # type: ignore[no-untyped-call]
         return turned
+
+
+def _blocks(x: Tensor, block: int, before: int, past: int, count: int, head: int) -> tuple[Tensor, Tensor]:
+    """Cut x (B, past + L, H, P) into `count` blocks of L, each with the `before` slots that precede it.
+
+    Returns the first `head` blocks of each row (B head, before + block, H, P), and the others; what x has not is 0.
+    """
+    blocks: tuple[Tensor, Tensor] = _Blocks.apply(x, block, before, past, count, head)  # type: ignore[no-untyped-call]
+    return blocks
+
+
+class _Blocks(torch.autograd.Function):
+    """Slots are copied to each block that sees them; autograd would sum gradients of x's size, one per copy."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, block: int, before: int, past: int, count: int, head: int
+    ) -> tuple[Tensor, Tensor]:
+        slots, begin = x.shape[1], before - past
+        end = before + count * block - begin - slots
+        ctx.shape, ctx.block, ctx.head, ctx.begin = (len(x), begin + slots + end, *x.shape[2:]), block, head, begin
+        ctx.slots = slots
+        padded = F.pad(x, (0, 0, 0, 0, begin, end)) if begin or end else x
+        seen = padded.unfold(1, before + block, block).movedim(-1, 2)  # (B, count, before + block, H, P)
+        parts = (seen[:, :head], seen[:, head:])
+        first, others = (torch.empty_like(part, memory_format=torch.contiguous_format).copy_(part) for part in parts)
+        return first.flatten(0, 1), others.flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        total = grads[0].new_zeros(ctx.shape)
+        blocks = total.view(len(total), -1, ctx.block, *total.shape[2:])
+        for start, grad in zip((0, ctx.head), grads, strict=True):
+            grad = grad.reshape(len(total), -1, grad.shape[1] // ctx.block, ctx.block, *total.shape[2:])
+            for shift in range(grad.shape[2]):
+                blocks[:, start + shift : start + shift + grad.shape[1]] += grad[:, :, shift]
+        return total[:, ctx.begin : ctx.begin + ctx.slots], None, None, None, None, None
 
 
 class _Rotation(torch.autograd.Function):
@@ -221,10 +272,14 @@ def rotary_frequencies(dim: int, period: int, device: torch.device | None = None
     return frequency * (2 * math.pi / period) if period else frequency
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
-    """Attend from query (B, L, H, P) to key and value (B, K, H, P) where visible (B or 1, L, K)."""
+def _attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
+    """Attend from query (B, L, H, P) to key and value (B, K, H, P) where visible (B or 1, L, K).
+
+    None is for L = K positions that see themselves and all before them: kernels skip what they need not compute.
+    """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=visible[:, None]).transpose(1, 2)
+    mask = None if visible is None else visible[:, None]
+    return F.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None).transpose(1, 2)
 
 
 def _grow(past: Tensor, count: int) -> Tensor:
@@ -245,5 +300,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each position of x (B, L, D) by itself."""
-        out: Tensor = self.fc2(swiglu(self.fc1(x)))
+        # Two products, as in Mamba2: halves of one tensor lie in memory with gaps, which slows every pass over them.
+        value, gate = (F.linear(x, weight) for weight in self.fc1.weight.chunk(2))
+        out: Tensor = self.fc2(swiglu(value, gate))
         return out

@@ -7,7 +7,7 @@ Source: arXiv 2507.07955, section 2.2, and the reference code where both differ.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, gather_positions, last_positions
-from hnet_dna.ops import ema_scan
+from hnet_dna.ops import ema_scan, neighbour_cosine
 
 EMA_CLAMP = 1e-4  # the average's weight stays this far from 0 and 1
 # Batches of chunks are padded to a multiple of this, by kind of device. A new batch nearly always has another largest
@@ -78,25 +78,23 @@ class Router(nn.Module):
             if state is None:
                 none = torch.zeros(batch, dtype=torch.long, device=u.device)
                 state = RouterState(u.new_zeros(batch, width), none, none)
-            joined = torch.cat([state.last[:, None], u], dim=1)
             position = state.seen[:, None] + torch.arange(length, device=u.device)
-            prob = torch.where(position == 0, 1.0, self._probability(joined, position))
+            prob = torch.where(position == 0, 1.0, self._probability(u, state.last, position))
             prob = rows.zero_padding(prob)
             boundary = prob > 1.0 - prob
             since = state.since
             if self.max_chunk:
                 forced, since = self._force(boundary, rows, since)
                 boundary = boundary | forced
-            last = gather_positions(joined, rows.length[:, None])[:, 0]
+            last = last_positions(state.last[:, None], u, rows, 1)[:, 0]
         return Routing(prob, boundary), RouterState(last, state.seen + rows.length, since)
 
-    def _probability(self, joined: Tensor, position: Tensor) -> Tensor:
-        """Return p (B, L) for vectors (B, 1+L, D), the one before the piece first."""
-        u = joined[:, 1:]
+    def _probability(self, u: Tensor, last: Tensor, position: Tensor) -> Tensor:
+        """Return p (B, L) for vectors u (B, L, D), `last` (B, D) being before them."""
         if self.routing == "cosine":
-            query = F.normalize(F.linear(joined[:, :-1], self.q_proj_layer.weight.to(u.dtype)), dim=-1, eps=1e-12)
-            key = F.normalize(F.linear(u, self.k_proj_layer.weight.to(u.dtype)), dim=-1, eps=1e-12)
-            return ((1.0 - (query * key).sum(-1)) / 2.0).clamp(0.0, 1.0)
+            query, key = self.q_proj_layer.weight.to(u.dtype), self.k_proj_layer.weight.to(u.dtype)
+            cosine = neighbour_cosine(F.linear(last, query), F.linear(u, query), F.linear(u, key))
+            return ((1.0 - cosine) / 2.0).clamp(0.0, 1.0)
         if self.routing == "linear":
             score = F.linear(u, self.score.weight.to(u.dtype), self.score.bias.to(u.dtype))
             return torch.sigmoid(score[..., 0])
@@ -179,10 +177,22 @@ def dechunk(
         # Positions before a row's first boundary of this piece still belong to the chunk of the piece before.
         index = routing.boundary.cumsum(dim=1)
         out = gather_positions(torch.cat([state[:, None], smooth], dim=1), index)
-        confidence = _ste(routing.confidence) if straight_through else routing.confidence
-        return out * confidence.to(out.dtype)[..., None], after
+        confidence = routing.confidence.to(out.dtype)
+        if not straight_through:
+            return out * confidence[..., None], after
+        scaled: Tensor = _StraightThrough.apply(out, confidence)  # type: ignore[no-untyped-call]
+        return scaled, after
 
 
-def _ste(confidence: Tensor) -> Tensor:
-    """1 in the forward pass, the identity in the backward pass (straight-through estimator)."""
-    return confidence - confidence.detach() + 1.0
+class _StraightThrough(torch.autograd.Function):
+    """Multiplies x (B, L, D) by 1 for each confidence (B, L), whose gradient is that of x times confidence."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, confidence: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        (x,) = ctx.saved_tensors
+        return grads[0], (grads[0] * x).sum(-1)

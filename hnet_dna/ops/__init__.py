@@ -1,7 +1,7 @@
 """What decides an H-Net's speed, behind a small interface.
 
-`ssd_scan` and `ema_scan` are served by a backend, chosen in `hnet_dna.ops.backend`; the convolution, norms and gates
-have one implementation each, with a backward pass written by hand, and a plain twin that tests compare it with.
+`ssd_scan` and `ema_scan` are served by a backend, chosen in `hnet_dna.ops.backend`; the convolution, norms, gates and
+cosines have one implementation each, with a backward pass written by hand, and a plain twin that tests compare it with.
 """
 
 from hnet_dna.ops.backend import (
@@ -16,6 +16,7 @@ from hnet_dna.ops.backend import (
     use_backend,
 )
 from hnet_dna.ops.conv import causal_conv_silu
+from hnet_dna.ops.cosine import neighbour_cosine
 from hnet_dna.ops.norm import gated_rms_norm, rms_norm, swiglu
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ema_scan",
     "gated_rms_norm",
     "leave_uncompiled",
+    "neighbour_cosine",
     "rms_norm",
     "ssd_scan",
     "swiglu",

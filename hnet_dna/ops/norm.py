@@ -47,15 +47,14 @@ def gated_rms_norm(y: Tensor, gate: Tensor, weight: Tensor) -> Tensor:
     return out
 
 
-def swiglu_reference(x: Tensor) -> Tensor:
-    """Follow the definition: value * silu(gate), value and gate being the halves of x."""
-    value, gate = x.chunk(2, dim=-1)
+def swiglu_reference(value: Tensor, gate: Tensor) -> Tensor:
+    """Follow the definition: value * silu(gate)."""
     return value * F.silu(gate)
 
 
-def swiglu(x: Tensor) -> Tensor:
-    """Return value * silu(gate) (..., D) for x (..., 2 D), value first."""
-    y: Tensor = _SwiGLU.apply(x)  # type: ignore[no-untyped-call]
+def swiglu(value: Tensor, gate: Tensor) -> Tensor:
+    """Return value * silu(gate), both (..., D) of one dtype."""
+    y: Tensor = _SwiGLU.apply(value, gate)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -106,17 +105,11 @@ class _GatedRMSNorm(torch.autograd.Function):
 
 class _SwiGLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        value, gate = x.chunk(2, dim=-1)
+    def forward(ctx: Any, value: Tensor, gate: Tensor) -> Tensor:
+        ctx.save_for_backward(value, gate)
         return F.silu(gate).mul_(value)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        value, gate = x.chunk(2, dim=-1)
-        grad_x = torch.empty_like(x)
-        grad_value, grad_gate = grad_x.chunk(2, dim=-1)
-        torch.mul(grads[0], F.silu(gate), out=grad_value)
-        torch.ops.aten.silu_backward.grad_input(grads[0] * value, gate, grad_input=grad_gate)
-        return grad_x
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        value, gate = ctx.saved_tensors
+        return F.silu(gate).mul_(grads[0]), torch.ops.aten.silu_backward(grads[0] * value, gate)

@@ -65,6 +65,7 @@ def build_optimizer(model: nn.Module, config: ModelConfig, recipe: Recipe) -> to
         ],
         lr=recipe.learning_rate,
         betas=recipe.betas,
+        fused=True,
     )
 
 

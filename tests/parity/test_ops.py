@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnet_dna.ops import causal_conv_silu, gated_rms_norm, norm, rms_norm, swiglu
+from hnet_dna.ops import causal_conv_silu, gated_rms_norm, neighbour_cosine, norm, rms_norm, swiglu
+from hnet_dna.ops.cosine import neighbour_cosine_reference
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
 from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
 
@@ -111,8 +112,30 @@ def test_norms_and_gates_equal_their_definitions(shape: tuple[int, ...], dtype: 
     compare((rms_norm(x, weight),), (norm.rms_norm_reference(x, weight),), [x, weight], tolerance)
     plain = norm.gated_rms_norm_reference(x, gate, weight)
     compare((gated_rms_norm(x, gate, weight),), (plain,), [x, gate, weight], tolerance)
-    both = torch.cat([x, gate], dim=-1).detach().requires_grad_()
-    compare((swiglu(both),), (norm.swiglu_reference(both),), [both], tolerance)
+    compare((swiglu(x, gate),), (norm.swiglu_reference(x, gate),), [x, gate], tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("length", [1, 2, 9])
+def test_neighbour_cosine(dtype: torch.dtype, tolerance: float, length: int) -> None:
+    torch.manual_seed(length)
+    first, query, key = torch.randn(3, 7), torch.randn(3, length, 7), torch.randn(3, length, 7)
+    if length > 1:
+        key[1, 1] = query[1, 0]  # as near as can be
+        key[2, -1] = 0.0
+        query[2, 0] = 0.0
+    first[2] = 0.0  # as before the first base of a sequence
+    inputs = [x.to(dtype).requires_grad_() for x in (first, query, key)]
+    # A vector of length 0 stands for one of EPS: its gradient is 1e12 times as large, and hides errors in the others.
+    found, expected = neighbour_cosine(*inputs), neighbour_cosine_reference(*inputs)
+    assert found.shape == expected.shape
+    assert relative(found, expected) < tolerance
+    weight = torch.randn_like(expected)
+    gradients = [torch.autograd.grad((out * weight).sum(), inputs) for out in (found, expected)]
+    for f, e in zip(*gradients, strict=True):
+        assert torch.isfinite(f).all()
+        for row in (slice(0, 2), slice(2, 3)):
+            assert relative(f[row], e[row]) < 10 * tolerance
 
 
 def test_norms_of_mixed_precision_follow_the_definition() -> None:

@@ -9,7 +9,7 @@ from helpers import lively_model, small_config
 from hnet_dna.errors import ConfigError
 from hnet_dna.model.hnet import ChunkingStage
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.model.router import Router
+from hnet_dna.model.router import Router, Routing, dechunk
 from hnet_dna.model.rows import Rows
 
 ONE_STAGE = {"arch_layout": ["m1", ["M1"], "m1"], "d_model": [16, 24], "d_intermediate": [0, 32], "attn_cfg": {}}
@@ -78,6 +78,28 @@ def test_straight_through_is_a_matter_of_gradients_alone() -> None:
     stage = ste(ids).stages[0]
     assert bool(((stage.boundary_prob > 0) & (stage.boundary_prob < 1)).any())
     assert not torch.allclose(ste(ids).logits, scaled(ids).logits)
+
+
+def test_straight_through_passes_the_confidence_the_gradient_of_a_factor() -> None:
+    torch.manual_seed(0)
+    z, p = torch.randn(2, 3, 5, dtype=torch.float64), torch.rand(2, 8, dtype=torch.float64)
+    mask = torch.zeros(2, 8, dtype=torch.bool)
+    mask[:, [0, 3, 5]] = True
+    rows, position = Rows.full(z), torch.tensor([[0, 3, 5]]).expand(2, -1)
+    weight, gradients = torch.randn(2, 8, 5, dtype=torch.float64), []
+    for straight_through in (True, False):
+        inputs = [z.clone().requires_grad_(), p.clone().requires_grad_()]
+        routing = Routing(inputs[1], mask)
+        # Without smoothing, the confidence is the only way to p.
+        out, _ = dechunk(inputs[0], rows, position, routing, None, smoothing=False, straight_through=straight_through)
+        if straight_through:
+            assert torch.equal(out, z[:, [0, 0, 0, 1, 1, 2, 2, 2]])
+            ste = routing.confidence - routing.confidence.detach() + 1.0
+            by_autograd = torch.autograd.grad((out.detach() * ste[..., None] * weight).sum(), inputs[1])
+        gradients.append(torch.autograd.grad((out * weight).sum(), inputs))
+    torch.testing.assert_close(gradients[0][1], by_autograd[0])
+    torch.testing.assert_close(gradients[0][1], gradients[1][1])
+    assert not torch.allclose(gradients[0][0], gradients[1][0])  # z's is not scaled by the confidence
 
 
 @pytest.mark.parametrize(
