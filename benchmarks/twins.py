@@ -12,30 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from training import Training, seconds_per_step
 
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.data.fetch import open_genome
-from hnet_dna.data.split import split_genome, training_segments
-from hnet_dna.data.stream import stream
-from hnet_dna.data.windows import Position, WindowSampler
 from hnet_dna.evaluate.markov import MIXTURE
 from hnet_dna.model.cost import cost_of
-from hnet_dna.model.lm import HNetLM
-from hnet_dna.train.optim import build_optimizer, set_learning_rate
-from hnet_dna.train.ranks import Ranks
 from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.settings import resolve
-from hnet_dna.train.step import Step
 
 RUNS: dict[str, tuple[str, list[str]]] = {
     "tiny": ("tiny", []),
@@ -51,8 +39,6 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "no straight-through": ("tiny", ["model.chunk_cfg.straight_through=false"]),
     "linear routing": ("tiny", ["model.chunk_cfg.routing=linear"]),
 }
-SETTLE = 60  # steps before timing: a fresh router sets more boundaries than it is to set
-ROUNDS = 9
 
 
 @dataclass(frozen=True)
@@ -74,46 +60,6 @@ class Curve:
     def minutes(self) -> list[float]:
         """Processor minutes at each validation."""
         return [step * self.seconds_per_step / 60 for step in self.steps]
-
-
-def seconds_per_step(names: list[str], genome: str) -> dict[str, float]:
-    """Measure processor seconds of one training step of each run, in turns, so that a busy machine slows all alike.
-
-    A processor shared with other work is slower, not only less often there: times of runs that were trained at
-    different hours cannot be compared, numbers of steps can.
-    """
-    torch.set_num_threads(1)
-    steps: dict[str, Callable[[], None]] = {}
-    for name in names:
-        preset, settings = RUNS[name]
-        asked = resolve(preset, settings=settings)
-        torch.manual_seed(0)
-        model = HNetLM(asked.model)
-        optimizer = build_optimizer(model, asked.model, asked.recipe)
-        set_learning_rate(optimizer, asked.recipe.learning_rate)
-        data = open_genome(genome)
-        sampler = WindowSampler(training_segments(data, split_genome(data)), asked.recipe.window, 0)
-        batches = stream(data, sampler, Position(), asked.recipe.batch)
-        step = Step(model, asked.recipe, Ranks())
-
-        def run(step: Step = step, batches: Any = batches, model: HNetLM = model, optimizer: Any = optimizer) -> None:
-            optimizer.zero_grad(set_to_none=True)
-            step.run(next(batches))
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-
-        steps[name] = run
-    for run in steps.values():
-        for _ in range(SETTLE):
-            run()
-    spent: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(ROUNDS):
-        for name, run in steps.items():
-            began = time.process_time()
-            for _ in range(5):
-                run()
-            spent[name].append((time.process_time() - began) / 5)
-    return {name: statistics.median(found) for name, found in spent.items()}
 
 
 def train(name: str, genome: str, steps: int, out: Path) -> None:
@@ -217,7 +163,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     measured = arguments.out / "seconds_per_step.json"
     if not measured.exists():
-        measured.write_text(json.dumps(seconds_per_step(arguments.only, arguments.genome), indent=2))
+        torch.set_num_threads(1)
+        trainings = {name: Training(*RUNS[name], arguments.genome) for name in arguments.only}
+        measured.write_text(json.dumps(seconds_per_step(trainings), indent=2))
     rates = json.loads(measured.read_text())
     steps = {name: round(60 * arguments.minutes / rates[name]) for name in arguments.only}
     with ThreadPoolExecutor(arguments.jobs) as pool:

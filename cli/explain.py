@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Classes that the printed table shows where they exist; classes.tsv has all.
 _SHOWN = ("all", "CDS", "exon", "intron", "five_prime_UTR", "three_prime_UTR", "UTR", "five_prime_utr",
           "three_prime_utr", "intergenic", "promoter window", "soft-masked", "homopolymer",
-          "microsatellite")  # fmt: skip
+          "microsatellite", "tandem repeat")  # fmt: skip
 
 
 def explain(

@@ -15,6 +15,8 @@ K = 6
 LOGO_FLANK = 10
 MIN_HOMOPOLYMER = 6
 MIN_MICROSATELLITE = 12
+LONGEST_UNIT = 50
+MIN_COPIED = 12  # bases of a tandem repeat beyond its first copy; chance gives one in 4^12 positions and unit
 COUNT_FLOOR = 20  # occurrences below which a word is not ranked
 LISTED = 50
 
@@ -130,6 +132,21 @@ def microsatellites(axis: Axis, codes: Codes) -> Positions:
     for unit in (2, 3):
         for start, end in _repeats(axis, codes, unit, MIN_MICROSATELLITE).tolist():
             found[start:end] = True
+    return runs(found)
+
+
+def tandem_repeats(axis: Axis, codes: Codes) -> Positions:
+    """Return repeats of units of 4 to `LONGEST_UNIT` bases, two copies or more, as intervals (K, 2).
+
+    Copies are exact. What homopolymers and microsatellites cover from end to end is left to these.
+    """
+    simple, found = np.zeros(axis.size, dtype=bool), np.zeros(axis.size, dtype=bool)
+    for start, end in (*homopolymers(axis, codes).tolist(), *microsatellites(axis, codes).tolist()):
+        simple[start:end] = True
+    for unit in range(4, LONGEST_UNIT + 1):
+        for start, end in _repeats(axis, codes, unit, unit + max(unit, MIN_COPIED)).tolist():
+            if not simple[start:end].all():
+                found[start:end] = True
     return runs(found)
 
 

@@ -365,6 +365,7 @@ def _classes(
     found["soft-mask", "soft-masked"] = motifs.soft_masked(axis, codes)
     found["sequence", "homopolymer"] = motifs.homopolymers(axis, codes)
     found["sequence", "microsatellite"] = motifs.microsatellites(axis, codes)
+    found["sequence", "tandem repeat"] = motifs.tandem_repeats(axis, codes)
     by_name: dict[str, list[Interval]] = {}
     for region in repeats:
         by_name.setdefault(region.name or "unnamed", []).append(region.interval)

@@ -37,7 +37,7 @@ from hnet_dna.explain.measures import (
     place_cuts,
     value,
 )
-from hnet_dna.explain.motifs import Words, homopolymers, logo, microsatellites
+from hnet_dna.explain.motifs import Words, homopolymers, logo, microsatellites, tandem_repeats
 from hnet_dna.explain.reading import choose, read, reverse_boundaries
 from hnet_dna.explain.report import chunk_lengths, promoters
 from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
@@ -322,6 +322,26 @@ def test_shuffle_is_uniform() -> None:
     assert chi < len(wanted) - 1 + 4 * (2 * (len(wanted) - 1)) ** 0.5
 
 
+def test_tandem_repeats(tmp_path: Path) -> None:
+    unit, longest, beyond = random_dna(20, 4), random_dna(50, 5), random_dna(51, 6)
+    planted = {
+        "four copies of 4": "ACGG" * 4,
+        "two copies and a half of 20": unit * 2 + unit[:10],
+        "two copies of 50": longest * 2,
+        # None: a unit too long, one copy and most of another, 11 bases beyond the first copy, and what is simpler.
+        "two copies of 51": beyond * 2,
+        "less than two": "ACGTTGCATCGAATCC" + "ACGTTGCATCGAA",
+        "11 bases more": "CATG" + "CATGCATGCAT",
+        "a microsatellite": "AC" * 12,
+    }
+    text = "N" + "N".join(planted.values())  # N, so that none goes on by chance
+    axis = Axis([Interval("c", 0, len(text))])
+    codes = axis.codes(Genome.open(write_fasta(tmp_path / "g.fa", {"c": text})))
+    start = int(axis.offset[0]) - 1
+    found = [text[s - start : e - start] for s, e in tandem_repeats(axis, codes).tolist()]
+    assert found == list(planted.values())[:3]
+
+
 def test_repeats_words_and_logo(tmp_path: Path) -> None:
     text = "CGAAAAAAGTCTCTCTCTCTCTAAGACGACGACGACGACTTTTTTTTTTTTTTGCA"
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
@@ -334,6 +354,7 @@ def test_repeats_words_and_logo(tmp_path: Path) -> None:
 
     assert of(homopolymers(axis, codes)) == ["AAAAAA", "T" * 14]
     assert of(microsatellites(axis, codes)) == ["TCTCTCTCTCTCT", "GACGACGACGACGAC"]
+    assert of(tandem_repeats(axis, codes)) == []
     whole = Axis([Interval("c", 0, 3001)])
     text = random_dna(3001, 3)
     codes = whole.codes(Genome.open(write_fasta(tmp_path / "h.fa", {"c": text})))
