@@ -1,4 +1,4 @@
-"""`hnet-dna doctor`: what this machine has, which backend serves each scan, and whether each agrees with the loops."""
+"""`hnet-dna doctor`: what this machine has, which backend serves each op, and whether each agrees with plain loops."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from hnet_dna.errors import UsageError
 from . import options, show
 
 _PACKAGES = (
-    "torch", "triton", "mamba-ssm", "einops", "numpy", "safetensors", "huggingface_hub", "pysam", "pyBigWig", "pyarrow",
-    "scikit-learn",
+    "torch", "triton", "mamba-ssm", "einops", "causal-conv1d", "numpy", "safetensors", "huggingface_hub", "pysam",
+    "pyBigWig", "pyarrow", "scikit-learn",
 )  # fmt: skip
+_OPS = {"ssd_scan": "ssd_scan", "ema_scan": "ema_scan", "causal_conv_silu": "conv"}  # as printed
 
 
 def doctor(as_json: options.AsJson = False) -> None:
-    """Show what serves the model's scans on this machine, and check it against plain loops.
+    """Show what serves the model's scans and convolution on this machine, and check it against plain loops.
 
     Exits 0 if all is well, and 1 if the backend that HNET_DNA_BACKEND asks for cannot serve, or if one that is there
     differs from the plain loops in outputs, states or gradients.
@@ -151,7 +152,7 @@ def _print(report: dict[str, Any]) -> None:
     line("absent", ", ".join(name for name, found in report["packages"].items() if not found) or "none")
     say()
     for row in report["ops"]:
-        line(row["op"], f"{row['backend'] or 'nobody'} on {row['device']}: {row['why']}")
+        line(_OPS[row["op"]], f"{row['backend'] or 'nobody'} on {row['device']}: {row['why']}")
     for row in report["idle"]:
         line("idle", f"{row['backend']}: {row['why']}")
     say()
@@ -160,7 +161,7 @@ def _print(report: dict[str, Any]) -> None:
         errors = f"{_show(row['output'])} in outputs and states, {_show(row['gradient'])} in gradients"
         verdict = "FAILED" if row["trouble"] else "agrees"
         say(
-            f"  {row['backend']:<6} {row['device']:<5} {row['op']:<9} {row['precision']:<9} {errors}  {verdict}",
+            f"  {row['backend']:<6} {row['device']:<5} {_OPS[row['op']]:<9} {row['precision']:<9} {errors}  {verdict}",
             soft_wrap=True,
         )
     say()

@@ -1,13 +1,14 @@
 """What decides an H-Net's speed, behind a small interface.
 
-`ssd_scan` and `ema_scan` are served by a backend, chosen in `hnet_dna.ops.backend`; the convolution, norms, gates and
-cosines have one implementation each, with a backward pass written by hand, and a plain twin that tests compare it with.
+The scans and the convolution are served by a backend, chosen in `hnet_dna.ops.backend`; norms, gates and cosines have
+one implementation each, with a backward pass written by hand, and a plain twin that tests compare it with.
 """
 
 from hnet_dna.ops.backend import (
     BACKENDS,
     Backend,
     Choice,
+    causal_conv_silu,
     current_backend,
     current_choice,
     ema_scan,
@@ -15,7 +16,6 @@ from hnet_dna.ops.backend import (
     ssd_scan,
     use_backend,
 )
-from hnet_dna.ops.conv import causal_conv_silu
 from hnet_dna.ops.cosine import neighbour_cosine
 from hnet_dna.ops.norm import gated_rms_norm, rms_norm, swiglu
 

@@ -1,11 +1,11 @@
-"""Chooses who serves each scan.
+"""Chooses who serves each scan, and the convolution before one.
 
-A backend is a pair of functions with the signatures below. `reference` is the slow twin: plain loops that follow the
+A backend is a triple of functions with the signatures below. `reference` is the slow twin: plain loops that follow the
 paper's recurrences letter by letter. `torch` is the fast path on CPU and GPU. `mamba` runs the Mamba-2 scan by
-mamba-ssm's kernels on NVIDIA GPUs. Every backend must agree with `reference` in outputs, states and gradients
-(tests/parity, `hnet-dna doctor`).
+mamba-ssm's kernels on NVIDIA GPUs, and the convolution by causal-conv1d's where that is installed. Every backend must
+agree with `reference` in outputs, states and gradients (tests/parity, `hnet-dna doctor`).
 
-The choice is made once per kind of device, at the first scan: what `HNET_DNA_BACKEND` names, else `mamba` on a GPU
+The choice is made once per kind of device, at the first call: what `HNET_DNA_BACKEND` names, else `mamba` on a GPU
 where it is installed and passes its check, else `torch`. `use_backend` overrides it. A backend that is asked for is
 never replaced by another.
 
@@ -20,19 +20,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from hnet_dna.errors import UsageError, did_you_mean
-from hnet_dna.ops import mamba_ssm
+from hnet_dna.ops import causal_conv1d, mamba_ssm
 from hnet_dna.ops.check import Check, check_backend
+from hnet_dna.ops.conv import causal_conv_silu_reference, causal_conv_silu_shifted
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
 from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
 
 SsdScan: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 EmaScan: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+CausalConv: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, list[int]], tuple[Tensor, ...]]
 
 VARIABLE = "HNET_DNA_BACKEND"
 
@@ -44,7 +46,7 @@ def _none(device: str) -> str | None:
 
 @dataclass(frozen=True)
 class Backend:
-    """A named implementation of both scans; `obstacle` says what keeps it from serving a kind of device, if anything.
+    """A named implementation of all ops; `obstacle` says what keeps it from serving a kind of device, if anything.
 
     A backend that is `foreign`, somebody else's code, is compared with the reference before it serves.
     """
@@ -52,8 +54,13 @@ class Backend:
     name: str
     ssd_scan: SsdScan
     ema_scan: EmaScan
+    causal_conv_silu: CausalConv
     obstacle: Callable[[str], str | None] = _none
     foreign: bool = False
+
+
+def _obstacle_of_mamba(device: str) -> str | None:
+    return mamba_ssm.obstacle(device) or (causal_conv1d.obstacle() if causal_conv1d.installed() else None)
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,16 @@ class Choice:
 
 
 BACKENDS: dict[str, Backend] = {
-    "reference": Backend("reference", ssd_scan_reference, ema_scan_reference),
-    "torch": Backend("torch", ssd_scan_chunked, ema_scan_chunked),
-    # mamba-ssm has no moving average; the tiled one is a few matrix products on a GPU.
-    "mamba": Backend("mamba", mamba_ssm.ssd_scan_mamba, ema_scan_chunked, mamba_ssm.obstacle, foreign=True),
+    "reference": Backend("reference", ssd_scan_reference, ema_scan_reference, causal_conv_silu_reference),
+    "torch": Backend("torch", ssd_scan_chunked, ema_scan_chunked, causal_conv_silu_shifted),
+    "mamba": Backend(
+        "mamba",
+        mamba_ssm.ssd_scan_mamba,
+        ema_scan_chunked,  # mamba-ssm has no moving average; the tiled one is a few matrix products on a GPU
+        causal_conv1d.causal_conv_silu_cuda if causal_conv1d.installed() else causal_conv_silu_shifted,
+        _obstacle_of_mamba,
+        foreign=True,
+    ),
 }
 
 _asked: ContextVar[str | None] = ContextVar("hnet_dna_backend", default=None)
@@ -94,7 +107,7 @@ def current_choice(device: str = "cpu") -> Choice:
 
 @contextmanager
 def use_backend(name: str) -> Iterator[Backend]:
-    """Serve all scans inside the `with` block by the named backend.
+    """Serve all ops inside the `with` block by the named backend.
 
     Raises:
         UsageError: no such backend, or one that cannot serve this machine's GPU, or its CPU where it has none.
@@ -160,13 +173,12 @@ def checks_of(backend: Backend, device: str) -> tuple[Check, ...]:
     return _checks[key]
 
 
-def _scan(name: str, device: str, *arguments: Tensor | int) -> tuple[Tensor, Tensor]:
+def _serve(name: str, device: str, *arguments: Tensor | int | list[int]) -> Any:
     with torch.autocast(device, enabled=False):
-        result: tuple[Tensor, Tensor] = getattr(current_backend(device), name)(*arguments)
-        return result
+        return getattr(current_backend(device), name)(*arguments)
 
 
-_run = _scan
+_run = _serve
 
 
 def leave_uncompiled() -> None:
@@ -175,7 +187,7 @@ def leave_uncompiled() -> None:
     Called by whoever compiles, since it imports the compiler, which takes as long as the rest of PyTorch.
     """
     global _run
-    _run = torch.compiler.disable(_scan)  # type: ignore[no-untyped-call]
+    _run = torch.compiler.disable(_serve)  # type: ignore[no-untyped-call]
 
 
 def ssd_scan(
@@ -198,7 +210,8 @@ def ssd_scan(
     Returns:
         y (B, L, H, P) and the state (B, N, H, P) after the last position, in float32 or better.
     """
-    return _run("ssd_scan", x.device.type, x, dt, decay, b, c, state, tile)
+    found: tuple[Tensor, Tensor] = _run("ssd_scan", x.device.type, x, dt, decay, b, c, state, tile)
+    return found
 
 
 def ema_scan(z: Tensor, p: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,4 +229,22 @@ def ema_scan(z: Tensor, p: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         out (B, M, D) and the average (B, D) after the last chunk.
     """
-    return _run("ema_scan", z.device.type, z, p, state)
+    found: tuple[Tensor, Tensor] = _run("ema_scan", z.device.type, z, p, state)
+    return found
+
+
+def causal_conv_silu(past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]) -> tuple[Tensor, ...]:
+    """Compute silu(y) in groups of channels, y_t = bias + sum_k weight[:, k] x_(t+k-K+1).
+
+    Args:
+        past: (B, K-1, C), the positions before the piece.
+        x: (B, L, C), the piece.
+        weight: (C, K), the last tap being the current position.
+        bias: (C,).
+        widths: channels of each group, C in sum.
+
+    Returns:
+        One tensor (B, L, width) per group, in the dtype of x.
+    """
+    found: tuple[Tensor, ...] = _run("causal_conv_silu", x.device.type, past, x, weight, bias, widths)
+    return found

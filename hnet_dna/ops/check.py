@@ -1,29 +1,36 @@
 """Compares a backend with the plain loops: outputs, states and gradients, at odd lengths, with padding at the end.
 
-The Mamba-2 scan is compared twice: with inputs in float32, and in bfloat16, as it gets them under autocast. It takes
-well under a second on a CPU. The random numbers have their own generator, so that a check in the middle of a
-run changes nothing in it.
+The Mamba-2 scan and its convolution are compared twice: with inputs in float32, and in bfloat16, as they get them
+under autocast. It takes well under a second on a CPU. The random numbers have their own generator, so that a check in
+the middle of a run changes nothing in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hnet_dna.ops.conv import causal_conv_silu_reference
 from hnet_dna.ops.ema import ema_scan_reference
 from hnet_dna.ops.ssd import ssd_scan_reference
 
 if TYPE_CHECKING:
     from hnet_dna.ops.backend import Backend
 
-OPS = ("ssd_scan", "ema_scan")
+OPS = ("ssd_scan", "ema_scan", "causal_conv_silu")
 # The moving average is float32 or better everywhere.
-_CASES = (("ssd_scan", torch.float32), ("ssd_scan", torch.bfloat16), ("ema_scan", torch.float32))
+_CASES = (
+    ("ssd_scan", torch.float32),
+    ("ssd_scan", torch.bfloat16),
+    ("ema_scan", torch.float32),
+    ("causal_conv_silu", torch.float32),
+    ("causal_conv_silu", torch.bfloat16),
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Check:
     """How far one op of a backend is from the reference.
 
     Attributes:
-        op: `ssd_scan` or `ema_scan`.
+        op: one of `OPS`.
         precision: of its inputs, `float32` or `bfloat16`.
         output: largest error of outputs and final states, relative to the largest value.
         gradient: the same of the gradients of all inputs.
@@ -68,7 +75,7 @@ class Check:
 
 
 def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
-    """Compare both ops of `backend` with the reference on `device`; whatever it raises becomes `trouble`."""
+    """Compare all ops of `backend` with the reference on `device`; whatever it raises becomes `trouble`."""
     sizes = _GPU if device == "cuda" else _SMALL
     found = []
     for op, dtype in _CASES:
@@ -96,29 +103,22 @@ def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
 def _errors(
     op: str, dtype: torch.dtype, backend: Backend, length: int, sizes: _Sizes, device: str
 ) -> tuple[float, float]:
-    make = _ssd_inputs if op == "ssd_scan" else _ema_inputs
-    tile = (sizes.tile,) if op == "ssd_scan" else ()
-    plain: Callable[..., tuple[Tensor, Tensor]] = ssd_scan_reference if op == "ssd_scan" else ema_scan_reference
-    fast: Callable[..., tuple[Tensor, Tensor]] = getattr(backend, op)
+    plain, make, rounded = _PROBLEMS[op]
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
-        inputs = [tensor.to(device) for tensor in make(length, sizes)]
-        if dtype == torch.bfloat16:  # both get the rounded values; steps, rates and state are float32 always
-            inputs = [tensor.to(dtype) if index in _ROUNDED else tensor for index, tensor in enumerate(inputs)]
+        made, rest = make(length, sizes)
+        inputs = [tensor.to(device) for tensor in made]
+        if dtype == torch.bfloat16:  # both get the rounded values
+            inputs = [tensor.to(dtype) if index in rounded else tensor for index, tensor in enumerate(inputs)]
         inputs = [tensor.requires_grad_() for tensor in inputs]
-        return _compare(fast(*inputs, *tile), plain(*inputs, *tile), inputs)
+        return _compare(getattr(backend, op)(*inputs, *rest), plain(*inputs, *rest), inputs)
 
 
-_ROUNDED = (0, 3, 4)  # x, b, c
-
-
-def _compare(
-    found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], inputs: list[Tensor]
-) -> tuple[float, float]:
+def _compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: list[Tensor]) -> tuple[float, float]:
     outputs = [_relative(f, e) for f, e in zip(found, expected, strict=True)]
     weights = [torch.cos(torch.arange(e.numel(), device=e.device).reshape(e.shape)) for e in expected]
     both = []
     for results in (found, expected):
-        total = torch.stack([(r * w).sum() for r, w in zip(results, weights, strict=True)]).sum()
+        total = torch.stack([(r.float() * w).sum() for r, w in zip(results, weights, strict=True)]).sum()
         grads = torch.autograd.grad(total, inputs, allow_unused=True)
         both.append([torch.zeros_like(i) if g is None else g for g, i in zip(grads, inputs, strict=True)])
     return max(outputs), max(_relative(f, e) for f, e in zip(*both, strict=True))
@@ -135,12 +135,15 @@ def _relative(found: Tensor, expected: Tensor) -> float:
     return float(error) if torch.isfinite(error) else float("inf")
 
 
-def _ssd_inputs(length: int, sizes: _Sizes) -> tuple[Tensor, ...]:
+_Made: TypeAlias = "tuple[tuple[Tensor, ...], tuple[int | list[int], ...]]"  # tensors, then what else an op takes
+
+
+def _ssd_inputs(length: int, sizes: _Sizes) -> _Made:
     make, heads = torch.Generator().manual_seed(length), 2
     shape = (2, length)
     dt = F.softplus(torch.randn(*shape, heads, generator=make) - 2)
     dt[:, length - length // 8 :] = 0  # padding
-    return (
+    tensors = (
         torch.randn(*shape, heads, sizes.width, generator=make),
         dt,
         -0.1 - torch.rand(heads, generator=make),
@@ -148,10 +151,33 @@ def _ssd_inputs(length: int, sizes: _Sizes) -> tuple[Tensor, ...]:
         torch.randn(*shape, sizes.states, generator=make),
         torch.randn(2, sizes.states, heads, sizes.width, generator=make),
     )
+    return tensors, (sizes.tile,)
 
 
-def _ema_inputs(length: int, sizes: _Sizes) -> tuple[Tensor, ...]:
+def _ema_inputs(length: int, sizes: _Sizes) -> _Made:
     make = torch.Generator().manual_seed(length)
     p = torch.rand(2, length, generator=make).clamp(1e-4, 1 - 1e-2)
     p[:, length - length // 8 :] = 0
-    return torch.randn(2, length, sizes.width, generator=make), p, torch.randn(2, sizes.width, generator=make)
+    return (torch.randn(2, length, sizes.width, generator=make), p, torch.randn(2, sizes.width, generator=make)), ()
+
+
+def _conv_inputs(length: int, sizes: _Sizes) -> _Made:
+    make, taps = torch.Generator().manual_seed(length), 4
+    widths = [sizes.width, sizes.states, sizes.states]
+    channels = sum(widths)
+    tensors = (
+        torch.randn(2, taps - 1, channels, generator=make),
+        torch.randn(2, length, channels, generator=make),
+        torch.randn(channels, taps, generator=make) / 2,
+        torch.randn(channels, generator=make),
+    )
+    return tensors, (widths,)
+
+
+# Of each op: its plain form, what makes its inputs, and which of them are bfloat16 under autocast: of the scan x, b and
+# c, since steps, rates and states are float32 always; of the convolution all.
+_PROBLEMS: dict[str, tuple[Callable[..., tuple[Tensor, ...]], Callable[[int, _Sizes], _Made], tuple[int, ...]]] = {
+    "ssd_scan": (ssd_scan_reference, _ssd_inputs, (0, 3, 4)),
+    "ema_scan": (ema_scan_reference, _ema_inputs, ()),
+    "causal_conv_silu": (causal_conv_silu_reference, _conv_inputs, (0, 1, 2, 3)),
+}

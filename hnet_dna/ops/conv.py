@@ -1,8 +1,9 @@
 """Causal depthwise convolution with its gate, over channels-last sequences, with a backward pass written by hand.
 
-PyTorch's grouped convolution wants channels first and is slow on CPU; as K shifted multiply-adds the forward pass is
-K passes over the data, and so is backward, where autograd would keep K partial sums alive. The gate and the split into
-groups of channels are part of it, so that gradients of the groups are written to their places and never joined.
+The signature is documented at `hnet_dna.ops.backend.causal_conv_silu`. PyTorch's grouped convolution wants channels
+first and is slow on CPU; as K shifted multiply-adds the forward pass is K passes over the data, and so is backward,
+where autograd would keep K partial sums alive. The gate and the split into groups of channels are part of it, so that
+gradients of the groups are written to their places and never joined.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def causal_conv_silu(past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]) -> tuple[Tensor, ...]:
-    """Compute silu(y) in groups of channels, y_t = bias + sum_k weight[:, k] x_(t+k-K+1).
+def causal_conv_silu_reference(
+    past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]
+) -> tuple[Tensor, ...]:
+    """Follow the definition, in float32 or better, by PyTorch's own convolution."""
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    joined = torch.cat([past, x], dim=1).to(dtype).transpose(1, 2)
+    if not x.shape[1]:
+        return torch.split(x, widths, dim=-1)
+    y = F.conv1d(joined, weight[:, None].to(dtype), bias.to(dtype), groups=len(bias)).transpose(1, 2)
+    return torch.split(F.silu(y).to(x.dtype), widths, dim=-1)
 
-    Args:
-        past: (B, K-1, C), the positions before the piece.
-        x: (B, L, C), the piece.
-        weight: (C, K), the last tap being the current position.
-        bias: (C,).
-        widths: channels of each group, C in sum.
 
-    Returns:
-        One tensor (B, L, width) per group.
-    """
+def causal_conv_silu_shifted(
+    past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]
+) -> tuple[Tensor, ...]:
+    """Add K shifted products, in the dtype of x."""
     groups: tuple[Tensor, ...] = _CausalConvSilu.apply(past, x, weight, bias, widths)  # type: ignore[no-untyped-call]
     return groups
 

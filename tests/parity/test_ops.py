@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnet_dna.ops import causal_conv_silu, gated_rms_norm, neighbour_cosine, norm, rms_norm, swiglu
+from hnet_dna.ops import causal_conv1d, gated_rms_norm, neighbour_cosine, norm, rms_norm, swiglu
+from hnet_dna.ops.conv import causal_conv_silu_reference, causal_conv_silu_shifted
 from hnet_dna.ops.cosine import neighbour_cosine_reference
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
 from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
@@ -89,18 +90,60 @@ def test_ema_scan(dtype: torch.dtype, tolerance: float, length: int, kind: str) 
     compare(ema_scan_chunked(*inputs), ema_scan_reference(*inputs), inputs, max(tolerance, 1e-7))
 
 
+def conv_inputs(length: int, taps: int, channels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    torch.manual_seed(length)
+    past, x = torch.randn(2, taps - 1, channels, dtype=dtype), torch.randn(2, length, channels, dtype=dtype)
+    weight, bias = torch.randn(channels, taps, dtype=dtype), torch.randn(channels, dtype=dtype)
+    return past.requires_grad_(), x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_()
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 9])
 def test_causal_conv_equals_conv1d(length: int) -> None:
-    torch.manual_seed(length)
-    past = torch.randn(2, 3, 6, dtype=torch.float64, requires_grad=True)
-    x = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(6, dtype=torch.float64, requires_grad=True)
-    widths = [3, 1, 2]
-    groups = causal_conv_silu(past, x, weight, bias, widths)
-    joined = torch.cat([past, x], dim=1).transpose(1, 2)
-    plain = F.silu(F.conv1d(joined, weight[:, None], bias, groups=6).transpose(1, 2)) if length else x
-    compare(groups, torch.split(plain, widths, dim=-1), [past, x, weight, bias], 1e-12)
+    inputs, widths = conv_inputs(length, 4, 6, torch.float64), [3, 1, 2]
+    found, plain = (conv(*inputs, widths) for conv in (causal_conv_silu_shifted, causal_conv_silu_reference))
+    compare(found, plain, list(inputs), 1e-12)
+
+
+def test_the_reference_convolution_is_the_sum_of_its_definition() -> None:
+    past, x, weight, bias = conv_inputs(5, 3, 2, torch.float64)
+    joined = torch.cat([past, x], dim=1)
+    (found,) = causal_conv_silu_reference(past, x, weight, bias, [2])
+    for t in range(5):
+        y = bias + sum(weight[:, k] * joined[:, t + k] for k in range(3))
+        torch.testing.assert_close(found[:, t], y * torch.sigmoid(y))
+
+
+@pytest.mark.parametrize("taps", [2, 4, 5])
+@pytest.mark.parametrize("channels", [16, 12])
+@pytest.mark.parametrize("length", [0, 1, 2, 9])
+def test_causal_conv1d_gets_what_its_kernels_take(
+    length: int, channels: int, taps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in with the signature, layout rules and limits of causal-conv1d 1.7.0, whose kernels are CUDA's alone."""
+    called = []
+
+    def causal_conv1d_fn(x: Tensor, weight: Tensor, bias: Tensor, *, initial_states: Tensor, activation: str) -> Tensor:
+        batch, dim, seqlen = x.shape
+        width = weight.shape[1]
+        assert activation == "silu"
+        assert {t.dtype for t in (x, weight, bias, initial_states)} == {torch.float32}
+        assert seqlen > 0
+        assert 2 <= width <= 4
+        assert dim % 8 == 0
+        assert x.stride(1) == initial_states.stride(1) == bias.stride(0) == 1
+        assert x.stride(2) % 8 == x.stride(0) % 8 == 0
+        assert initial_states.shape == (batch, dim, width - 1)
+        called.append(seqlen)
+        return F.silu(F.conv1d(torch.cat([initial_states, x], dim=2), weight[:, None], bias, groups=dim))
+
+    monkeypatch.setattr(causal_conv1d, "_kernel", lambda: causal_conv1d_fn)
+    inputs, widths = conv_inputs(length, taps, channels, torch.float32), [channels // 2, channels // 2]
+    found = causal_conv1d.causal_conv_silu_cuda(*inputs, widths)
+    compare(found, causal_conv_silu_reference(*inputs, widths), list(inputs), 2e-6)
+    assert bool(called) == (length > 0 and taps <= 4 and channels == 16)
+    double = causal_conv1d.causal_conv_silu_cuda(*conv_inputs(length, taps, channels, torch.float64), widths)
+    assert double[0].dtype == torch.float64
+    assert len(called) <= 1
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)

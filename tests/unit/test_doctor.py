@@ -15,7 +15,16 @@ from torch import Tensor
 from typer.testing import Result
 
 from hnet_dna.errors import UsageError
-from hnet_dna.ops import BACKENDS, backend, current_backend, current_choice, ema_scan, mamba_ssm, use_backend
+from hnet_dna.ops import (
+    BACKENDS,
+    backend,
+    causal_conv1d,
+    current_backend,
+    current_choice,
+    ema_scan,
+    mamba_ssm,
+    use_backend,
+)
 from hnet_dna.ops.check import check_backend
 from hnet_dna.ops.ssd import ssd_scan_chunked
 
@@ -121,6 +130,20 @@ def test_a_package_that_does_not_import_is_an_obstacle_with_its_reason(
     mamba_ssm._kernel.cache_clear()
 
 
+def test_a_broken_causal_conv1d_is_named_and_its_absence_is_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "broken_conv1d.py").write_text("raise ImportError('undefined symbol: _ZN3c10')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(mamba_ssm, "obstacle", lambda device: None)
+    monkeypatch.setattr(causal_conv1d, "_PACKAGE", "broken_conv1d")
+    found = BACKENDS["mamba"].obstacle("cuda")
+    assert found is not None
+    assert "causal-conv1d does not import (ImportError: undefined symbol" in found
+    monkeypatch.setattr(causal_conv1d, "_PACKAGE", "a_package_that_is_not_there")
+    assert BACKENDS["mamba"].obstacle("cuda") is None
+
+
 @pytest.mark.parametrize(
     ("scan", "why"),
     [
@@ -176,16 +199,20 @@ def test_doctor_as_json(cli: Callable[..., Result]) -> None:
     result = cli("doctor", "--json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    assert [(row["op"], row["backend"]) for row in report["ops"]] == [("ssd_scan", "torch"), ("ema_scan", "torch")]
+    ops = ("ssd_scan", "ema_scan", "causal_conv_silu")
+    assert [(row["op"], row["backend"]) for row in report["ops"]] == [(op, "torch") for op in ops]
     assert report["packages"]["torch"]
     assert (report["packages"]["mamba-ssm"] is None) == (find_spec("mamba_ssm") is None)
     assert [(row["backend"], row["op"], row["precision"]) for row in report["checks"]] == [
         ("torch", "ssd_scan", "float32"),
         ("torch", "ssd_scan", "bfloat16"),
         ("torch", "ema_scan", "float32"),
+        ("torch", "causal_conv_silu", "float32"),
+        ("torch", "causal_conv_silu", "bfloat16"),
     ]
     for row in report["checks"]:
-        assert row["output"] < 1e-5
+        exact = row["op"] == "ssd_scan" or row["precision"] == "float32"  # the convolution adds in bfloat16
+        assert row["output"] < (1e-5 if exact else 2e-2)
         assert row["gradient"] < (1e-5 if row["precision"] == "float32" else 1e-2)  # gradients are bfloat16's, too
     assert report["problems"] == []
 
@@ -197,6 +224,8 @@ def test_doctor_names_the_owner_of_a_borrowed_op(monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 0, result.output
     assert "ssd_scan    mamba on cpu: HNET_DNA_BACKEND asks for it" in result.output
     assert "ema_scan    torch on cpu: mamba has none of its own" in result.output
+    if not causal_conv1d.installed():
+        assert "conv        torch on cpu: mamba has none of its own" in result.output
 
 
 @pytest.mark.parametrize(("asked", "why"), [("mamba", "cannot serve tensors on cpu"), ("none", "no such backend")])
