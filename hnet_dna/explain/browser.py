@@ -71,7 +71,7 @@ def options(shown: Sequence[Shown], genome: str) -> dict[str, Any]:
         _track("other features", "bed", _others(loci), color=GREY, displayMode="EXPANDED", height=50),
     ]
     tracks += [
-        _track(f"chunks, stage {s}", "bed", _chunks(loci, s), displayMode="COLLAPSED", height=32) for s in stages
+        _track(f"chunks, stage {s}", "bed", _chunks(loci, s), displayMode="COLLAPSED", height=45) for s in stages
     ]
     tracks += [
         _track(

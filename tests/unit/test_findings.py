@@ -84,19 +84,32 @@ def test_page_of_what_there_is(folder: Path) -> None:
             "difference_high", "untrained", "untrained_difference")  # fmt: skip
     whole = ("all", "all", 9999, 1.9, 1.8, 2.0, 0.0, 0.0, 0.0, 2.0, 0.0)
     hostile = "</script><b>CDS"
-    write_table(folder, "bits", bits, [whole, ("x", hostile, 9, 1.7, 1.6, 1.8, -0.2, -0.3, -0.1, 2.0, 0.01)])
+    of_codons = ("codon position", "-1", 99, 1.8, 1.7, 1.9, -0.1, -0.2, -0.05, 2.0, 0.0)
+    odd = ("x", hostile, 9, 1.7, 1.6, 1.8, -0.2, -0.3, -0.1, 2.0, 0.01)
+    write_table(folder, "bits", bits, [whole, odd, of_codons])
     profile = ("site", "strand", "offset", "bases", "bits_per_base", "difference", "untrained_difference")
     rows: list[tuple[object, ...]] = [("TSS", s, o, 30, 1.9, 0.1, 0.0) for s in "+-" for o in range(-50, 51)]
     write_table(folder, "bits_profiles", profile, [*rows, *rows])
-    write_table(folder, "robustness", ("edit", "kept"), [("deletion", 0.5), ("insertion", math.nan)])
+    edited = ("stage", "segmentation", "edit", "rate", "within", "kept", "low", "high", "kept_by_chance", "bits_added",
+              "bits_added_low", "bits_added_high")  # fmt: skip
+    kept = (0.5, 0.4, 0.6, 0.3)
+    rows = [
+        (0, "model", "deletion", 0.01, math.nan, *kept, 0.1, 0.05, 0.2),
+        (0, "k-mers", "deletion", 0.01, math.nan, *kept, math.nan, math.nan, math.nan),
+        (0, "model", "deletion", "single", 16, *kept, 0.1, 0.05, 0.2),
+    ]
+    write_table(folder, "robustness", edited, rows)
+    write_table(folder, "unheard of", ("edit", "kept"), [("deletion", 0.5), ("insertion", math.nan)])
     drawn = list(figures(read_tables(folder)))
-    assert [figure.table for figure in drawn] == ["classes", "bits", "bits_profiles"]
+    assert [figure.table for figure in drawn] == ["classes", "bits", "bits_profiles", "robustness"]
     assert "bits per base - overall" in drawn[1].svg
+    assert "codon 1, -  (99)" in drawn[1].svg
+    assert "bits per base added" in drawn[3].svg
     page = write_page(folder).read_text()
     assert "Stands out against all three controls" in page
     assert "&lt;/script&gt;&lt;b&gt;CDS" in page
     assert hostile not in page
-    assert page.count('<table class="sortable">') == 3
+    assert page.count('<table class="sortable">') == 4
     assert "404 rows, too many to show here" in page
     assert '<td class="text">insertion</td><td data-value=""></td>' in page
     assert "Genome browser" not in page
