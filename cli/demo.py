@@ -26,7 +26,7 @@ def demo(
 
     from hnet_dna.data.bundled import bundled_genome
     from hnet_dna.data.split import split_genome
-    from hnet_dna.files import write_beside
+    from hnet_dna.files import refuse_filled, write_beside
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet
     from hnet_dna.sequence.codes import to_text
@@ -35,6 +35,7 @@ def demo(
     from hnet_dna.train.settings import resolve
     from hnet_dna.train.trainer import Budget
 
+    refuse_filled(out)
     run = RunFolder(out / "run")
     settings = resolve("tiny")
     genome = pretrain_command.open_genome(str(bundled_genome().fasta), alphabet(settings.model.alphabet))

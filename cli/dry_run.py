@@ -62,7 +62,8 @@ def step_lines(settings: Settings, ranks: int) -> list[str]:
         + (f", in {recipe.accumulate} parts" if recipe.accumulate > 1 else "")
         + (f", over {ranks} ranks" if ranks > 1 else ""),
         f"memory per process, estimated in float32: {memory:.2f} GiB"
-        + (f"; at most {worst:.2f} GiB, however the routers decide" if targets else ""),
+        + (f"; at most {worst:.2f} GiB, however the routers decide" if targets else "")
+        + ("; bfloat16 on a GPU, train.accumulate and train.recompute need less" if memory > 16 else ""),
     ]
 
 
@@ -75,8 +76,6 @@ def run_lines(settings: Settings, genome: Genome, split: Split, budget: Budget) 
     per_epoch = predicted / (recipe.batch * recipe.window)
     lines = show.split_lines(split)
     lines.append(f"epoch: {predicted:,} bases predicted, about {per_epoch:,.0f} steps")
-    if budget.steps is not None:
-        lines.append(f"budget: {budget.steps:,} steps, {budget.steps / per_epoch:.2f} epochs")
-    elif budget.seconds is not None:
-        lines.append(f"budget: {budget.seconds / 60:g} minutes; how many steps, the machine decides")
+    of_epochs = f", {budget.steps / per_epoch:.2f} epochs" if budget.steps is not None else ""
+    lines.append(f"budget: {show.budget_text(budget)}{of_epochs or '; how many steps, the machine decides'}")
     return lines

@@ -13,6 +13,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .outputs import check_outputs
 
 if TYPE_CHECKING:
     from hnet_dna.embedding.embedder import Embedder
@@ -51,6 +52,7 @@ def embed(
     """
     if per_chunk and not level.startswith("chunk"):
         raise UsageError(f"--per-chunk needs a chunk level, got --level {level}")
+    check_outputs({"--out": out}, [sequences, regions])
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
     from hnet_dna.embedding.table import TableWriter

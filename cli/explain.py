@@ -73,6 +73,7 @@ def explain(
 
         need_matplotlib(", or give --no-page for tables alone")
     from hnet_dna.data.annotation import read_features
+    from hnet_dna.data.feature import GENES
     from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.regions import read_regions
     from hnet_dna.explain.reading import choose
@@ -82,6 +83,10 @@ def explain(
     refuse_filled(out)
     opened = open_genome(genome)
     features = read_features(annotation, opened)
+    if not any(feature.kind in (*GENES, "CDS", "exon", "transcript") for feature in features):
+        show.notes.print(
+            f"{annotation.name}: classes of bases alone; without genes, tables of codons, sites and edges are empty"
+        )
     regions = read_regions(repeats, opened) if repeats else []
     loaded = show.load_model(model)
     show.say_if_windowed(loaded)
@@ -120,7 +125,8 @@ def explain(
         show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
     left_out = sum(report.summary["coding_sequences"]["left_out"].values())
     show.results.print(
-        f"{report.summary['coding_sequences']['complete']:,} complete coding sequences, {left_out:,} others left out\n"
+        f"{report.summary['coding_sequences']['complete']:,} complete coding sequences in the annotation, "
+        f"{left_out:,} others left out\n"
         f"Tables and summary: {out}" + (f"; to read: {out / 'index.html'}" if page else ""),
         soft_wrap=True,
     )

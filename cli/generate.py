@@ -12,7 +12,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
-from .segment import output
+from .outputs import check_outputs, output, shares_terminal
 
 if TYPE_CHECKING:
     from hnet_dna.evaluate.generate import Sampling
@@ -44,6 +44,7 @@ def generate(
     """
     if not 0 < top_p <= 1:
         raise UsageError(f"--top-p {top_p}: expected above 0 and up to 1")
+    check_outputs({"--out": out}, [prompt])
     from hnet_dna.data.fasta import read_records
     from hnet_dna.evaluate.generate import Sampling
 
@@ -52,11 +53,18 @@ def generate(
     with output(out) as stream:
         for name, codes in prompts:
             sampling = Sampling(temperature, top_p, seed)
-            _write(loaded, name, codes, length, count, sampling, stream)
+            _write(loaded, name, codes, length, count, sampling, stream, quiet=shares_terminal(out))
 
 
 def _write(
-    model: HNetLM, name: str, prompt: Codes | None, length: int, count: int, sampling: Sampling, stream: TextIO
+    model: HNetLM,
+    name: str,
+    prompt: Codes | None,
+    length: int,
+    count: int,
+    sampling: Sampling,
+    stream: TextIO,
+    quiet: bool,
 ) -> None:
     """Sample into temporary files, since the header that comes first is known last."""
     from hnet_dna.evaluate.generate import generate as sample
@@ -66,7 +74,7 @@ def _write(
     with ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(count)]
         written = 0
-        bar = stack.enter_context(show.bar())
+        bar = stack.enter_context(show.bar(quiet=quiet))
         task = bar.add_task("sampling", total=length)
         for codes, scores in sample(model, length, count=count, prompt=prompt, sampling=sampling):
             for row, file in enumerate(files):

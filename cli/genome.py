@@ -11,7 +11,7 @@ from rich.table import Table
 from hnet_dna.errors import UsageError
 
 from . import options, show
-from .segment import output
+from .outputs import check_outputs, output
 
 if TYPE_CHECKING:
     from hnet_dna.data.store import Contig
@@ -85,8 +85,11 @@ def fetch(
     Example: hnet-dna genome fetch hg38
     """
     from hnet_dna.data.assemblies import find_assembly
+    from hnet_dna.data.bundled import BUNDLED_NAME
     from hnet_dna.data.fetch import fetch as run_fetch
 
+    if name == BUNDLED_NAME:
+        raise UsageError(f"{name} is in the package: there is nothing to fetch, use it as --genome {name}")
     assembly = find_assembly(name)
     show.notes.print(f"{assembly.assembly}, {assembly.organism}: {assembly.url}")
     show.notes.print(assembly.licence or "terms of use: not on record here, see the source")
@@ -114,6 +117,7 @@ def extract(
 
     Example: hnet-dna genome extract yeast chrXV:1-50000 > sample.fa
     """
+    check_outputs({"--out": out}, [fasta])
     from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.genome import whole
     from hnet_dna.data.regions import parse_region
@@ -152,6 +156,7 @@ def annotation(
 
     if name != BUNDLED_NAME:
         raise UsageError(f"{name}: the package has the annotation of {BUNDLED_NAME} alone")
+    check_outputs({"--out": out})
     with gzip.open(bundled_genome().annotation, "rt") as lines, output(out) as stream:
         stream.writelines(lines)
 

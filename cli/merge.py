@@ -10,6 +10,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import show
+from .outputs import check_outputs, output
 
 _TEXT = (".bed", ".bedgraph", ".bg")
 
@@ -36,12 +37,9 @@ def merge(
     kind = (Path(out.stem) if compressed else out).suffix.lower()
     if kind not in _TEXT and (compressed or kind not in (".bw", ".bigwig")):
         raise UsageError(f"--out {out}: expected a name that ends in .bed, .bed.gz, .bedgraph, .bedgraph.gz or .bw")
-    if out in tracks:
-        raise UsageError(f"--out {out} is one of the files to join")
+    check_outputs({"--out": out}, tracks)
     from hnet_dna.tracks.bgzip import indexed
     from hnet_dna.tracks.merge import merge_bed, merge_bigwig
-
-    from .segment import output
 
     if kind in _TEXT:
         with indexed(out, "bed") if compressed else output(out) as stream:

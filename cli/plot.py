@@ -10,6 +10,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .outputs import check_outputs
 
 
 def plot(
@@ -39,6 +40,7 @@ def plot(
     from hnet_dna.explain.drawing import check_format, need_matplotlib, save
 
     check_format(out)
+    check_outputs({"--out": out}, [genome, annotation])
     need_matplotlib()
     from hnet_dna.data.annotation import read_features
     from hnet_dna.data.fetch import open_genome
@@ -54,3 +56,4 @@ def plot(
     locus = read_locus(loaded, opened, interval, features)
     title = f"{interval}  ({opened.source.name}, model {model.name or model})"
     save(draw_locus(locus, title), out)
+    show.notes.print(f"wrote {out}")

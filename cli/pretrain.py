@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hnet_dna.train.trainer import Budget
 
 DEFAULT_MINUTES = 10.0
+_NO_GENOME = "--genome is missing: give a FASTA file, or 'yeast' for the genome in the package"
 # What a run that goes on may change: how fast, how often, how far a step goes, and what to do in trouble; not what it
 # learns from.
 _CHANGEABLE = {
@@ -54,7 +55,10 @@ def pretrain(
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(metavar="X", help="Train this long; evaluation follows.", min=0.0)
+        float | None,
+        typer.Option(
+            metavar="X", help="Train this long; evaluation follows. Default: 10, where no --steps are given.", min=0.0
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", help="Train this many steps instead.", min=0)] = None,
     held_out: options.HeldOut = None,
@@ -116,6 +120,8 @@ def pretrain(
         return
     if out is None:
         raise UsageError("--out is missing: the folder to create for this run")
+    if genome is None and not resume:
+        raise UsageError(_NO_GENOME)
     if genome is not None:
         from hnet_dna.data.fetch import find_genome
 
@@ -133,7 +139,7 @@ def pretrain(
             _go_on(run, genome, settings, _changes(settings, began), budget, ranks, workers)
         else:
             if genome is None:
-                raise UsageError("--genome is missing: give a FASTA file, or 'yeast' for the genome in the package")
+                raise UsageError(_NO_GENOME)
             settings = resolve_settings(preset, config, setting, options, alphabet)
             if resume and ranks.first:
                 show.notes.print(f"begins: no run in {out} yet")
@@ -176,13 +182,17 @@ def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, floa
         recipe = settings.recipe
         opened = open_genome(genome, find_alphabet(settings.model.alphabet))
         parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
-        from hnet_dna.train.trainer import Budget
-
-        lines = dry_run.run_lines(settings, opened, parts, Budget(*budget))
+        lines = dry_run.run_lines(settings, opened, parts, _begun_with(budget))
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     show.results.print(dry_run.cost_table(settings))
     lines = dry_run.step_lines(settings, ranks) + lines
     show.results.print("\n".join(lines), soft_wrap=True)
+
+
+def _begun_with(budget: tuple[int | None, float | None]) -> Budget:
+    from hnet_dna.train.trainer import Budget
+
+    return Budget(None, DEFAULT_MINUTES * 60) if budget == (None, None) else Budget(*budget)
 
 
 def _begin(
@@ -198,7 +208,6 @@ def _begin(
     from hnet_dna.data.split import split_genome, training_segments
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
-    from hnet_dna.train.trainer import Budget
 
     recipe = settings.recipe
     opened = open_genome(genome, find_alphabet(settings.model.alphabet))
@@ -206,8 +215,7 @@ def _begin(
     training_segments(opened, parts)  # before anything is written
     torch.manual_seed(recipe.seed)
     model = HNetLM(settings.model).to(ranks.device)
-    steps, seconds = budget
-    until = Budget(steps, DEFAULT_MINUTES * 60 if steps is None and seconds is None else seconds)
+    until = _begun_with(budget)
     begin(run, model, settings, opened, parts, until, ranks)
     comparison = train_and_compare(model, opened, parts, recipe, until, run, ranks=ranks, workers=workers)
     _conclude(run, settings.preset or "model", model, comparison, ranks)
@@ -309,6 +317,7 @@ def begin(
             show.notes.print(f"  {what}: {bases:,} bases")
     threads = f"{told['machine']['threads']} threads" + (f", {ranks.size} ranks" if ranks.size > 1 else "")
     show.notes.print(f"model: {model.config}, {parameters:,} parameters, {told['machine']['device']}, {threads}")
+    show.notes.print(f"budget: {show.budget_text(budget)}")
 
 
 def train_and_compare(
@@ -366,7 +375,7 @@ def train_and_compare(
         comparison = compare(model, genome, split, on_progress=on_progress)
     if comparison is None:
         run.write_card(model, None)
-        show.notes.print("nothing is held out (the genome is too small): no evaluation")
+        show.notes.print("nothing is held out: no evaluation")
         return None
     run.write_results(comparison.to_dict())
     run.write_card(model, comparison.to_dict())

@@ -12,7 +12,7 @@ from rich.table import Table
 from hnet_dna.errors import UsageError
 
 from . import options, show
-from .segment import output
+from .outputs import check_outputs, output
 
 if TYPE_CHECKING:
     from hnet_dna.embedding.embedder import Embedder
@@ -207,6 +207,7 @@ def predict(
 
     Example: hnet-dna predict new.fa --head probe
     """
+    check_outputs({"--out": out}, [sequences])
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
     from hnet_dna.model.lm import HNetLM

@@ -12,7 +12,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
-from .segment import output
+from .outputs import check_outputs, output, shares_terminal
 
 if TYPE_CHECKING:
     from hnet_dna.data.genome import Genome
@@ -70,7 +70,11 @@ def score(
     if vcf is None and fasta is None:
         raise UsageError("give a FASTA file, or --vcf with --genome")
     if vcf is not None and (fasta is not None or genome is None):
+        if fasta is not None and genome is None:
+            raise UsageError(f"--vcf takes its reference by --genome: write --genome {fasta}")
         raise UsageError("--vcf takes its reference by --genome, and no other FASTA")
+    if vcf is None and fasta is not None and fasta.lower().endswith((".vcf", ".vcf.gz", ".vcf.bgz")):
+        raise UsageError(f"{fasta} looks like variants: write --vcf {fasta}, and the reference as --genome")
     if vcf is None and (genome is not None or strict or window != _WINDOW):
         raise UsageError("--genome, --window and --strict belong to --vcf")
     if regions is None and context != _CONTEXT:
@@ -82,6 +86,7 @@ def score(
         raise UsageError("--shard is for tracks; leave out --vcf and --regions")
     if vcf is None and regions is None and not any(tracks.values()):
         raise UsageError("say what to write: --bigwig, --bedgraph, --parquet or --regions")
+    check_outputs({"--out": out, **{f"--{kind}": path for kind, path in tracks.items()}}, [fasta, genome, vcf, regions])
     from hnet_dna.data.fetch import open_genome
 
     opened = open_genome((fasta if vcf is None else genome) or "")
@@ -105,7 +110,7 @@ def _variants(
     compressed = out is not None and out.suffix == ".gz"
     with ExitStack() as stack:
         stream = stack.enter_context(indexed(out, "vcf") if compressed and out is not None else output(out))
-        bar = stack.enter_context(show.bar())
+        bar = stack.enter_context(show.bar(quiet=shares_terminal(out)))
         task = bar.add_task("scoring variants", total=None)
         scorer = VcfScorer(
             genome,

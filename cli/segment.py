@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -13,6 +12,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .outputs import check_outputs, output, shares_terminal
 
 if TYPE_CHECKING:
     from hnet_dna.data.fasta import Piece
@@ -40,7 +40,9 @@ def segment(
         Path | None, typer.Option(metavar="PATH", help="Write boundary probability per base here.")
     ] = None,
     bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
-    bgzip: Annotated[bool, typer.Option("--bgzip", help="Compress --out by bgzip and index it by tabix.")] = False,
+    bgzip: Annotated[
+        bool, typer.Option("--bgzip", help="Compress --out by bgzip and index it by tabix, as a name in .gz does.")
+    ] = False,
     out: options.OutFile = None,
 ) -> None:
     """Write the chunks of every contig as BED6, tiling it except for runs of N.
@@ -58,6 +60,9 @@ def segment(
         raise UsageError("give --points or --nested, not both")
     if bgzip and out is None:
         raise UsageError("--bgzip needs --out, since the index is a file beside it")
+    if bgzip and out is not None and out.suffix != ".gz":
+        raise UsageError(f"--out {out}: a file compressed by bgzip should end in .gz")
+    check_outputs({"--out": out, "--bigwig": bigwig, "--bedgraph": bedgraph}, [fasta, regions])
     from hnet_dna.data.fetch import find_genome
 
     source = fasta if fasta == "-" else find_genome(fasta)  # a mistake is told before what takes seconds
@@ -69,9 +74,9 @@ def segment(
     with ExitStack() as stack:
         wanted = {"+": ["plus"], "-": ["minus"], "both": ["plus", "minus"]}[strand]
         values = {name: stack.enter_context(Values()) for name in wanted if bigwig or bedgraph}
-        target = indexed(out, "bed") if bgzip and out is not None else output(out)
+        target = indexed(out, "bed") if out is not None and out.suffix == ".gz" else output(out)
         with target as bed:
-            bar = stack.enter_context(show.bar())
+            bar = stack.enter_context(show.bar(quiet=shares_terminal(out)))
             task = bar.add_task("segmenting", total=None)
             segmenter = Segmenter(
                 loaded,
@@ -149,16 +154,3 @@ def _counted(pieces: Iterator[Piece], seen: dict[str, int]) -> Iterator[Piece]:
 
 def _of_strand(path: Path, name: str) -> Path:
     return path.with_name(f"{path.stem}.{name}{path.suffix}")
-
-
-@contextmanager
-def output(out: Path | None) -> Iterator[TextIO]:
-    """Yield stdout, or a stream that becomes the file `out` if all goes well."""
-    if out is None:
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    from hnet_dna.files import write_beside
-
-    with write_beside(out) as temporary, temporary.open("w") as stream:
-        yield stream

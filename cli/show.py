@@ -74,9 +74,9 @@ def say_if_windowed(model: HNetLM) -> None:
         )
 
 
-def bar() -> Progress:
-    """Return a progress bar with free text and ETA; quiet where stderr is no terminal."""
-    return _progress(TextColumn("{task.percentage:3.0f} %"))
+def bar(quiet: bool = False) -> Progress:
+    """Return a progress bar with free text and ETA; quiet if asked to be, and where stderr is no terminal."""
+    return _progress(TextColumn("{task.percentage:3.0f} %"), quiet=quiet)
 
 
 def bytes_bar() -> Progress:
@@ -84,7 +84,7 @@ def bytes_bar() -> Progress:
     return _progress(DownloadColumn(), TransferSpeedColumn())
 
 
-def _progress(*columns: ProgressColumn) -> Progress:
+def _progress(*columns: ProgressColumn, quiet: bool = False) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -92,7 +92,7 @@ def _progress(*columns: ProgressColumn) -> Progress:
         TimeRemainingColumn(),
         console=notes,
         transient=True,
-        disable=not notes.is_terminal,
+        disable=quiet or not notes.is_terminal,
     )
 
 
@@ -105,6 +105,11 @@ def resumption_line(progress: RunProgress, budget: Budget) -> str:
     if asked is not None:
         return f"goes on from {reached} of {asked:,}"
     return f"goes on from {reached}, after {progress.seconds / 60:.1f} of {(budget.seconds or 0) / 60:g} minutes"
+
+
+def budget_text(budget: Budget) -> str:
+    """Say how long a run trains."""
+    return f"{budget.steps:,} steps" if budget.steps is not None else f"{(budget.seconds or 0) / 60:g} minutes"
 
 
 def training_line(report: StepReport) -> str:
@@ -120,10 +125,13 @@ def training_line(report: StepReport) -> str:
 def split_lines(split: Split) -> list[str]:
     """Say what each part of a split is."""
     lines = [f"split: {split.rule}"]
+    total = sum(len(interval) for part in (split.train, split.valid, split.test) for interval in part)
     for part in ("train", "valid", "test"):
         intervals = getattr(split, part)
         places = ", ".join(map(str, intervals[:3])) + (" ..." if len(intervals) > 3 else "")
-        lines.append(f"  {part}: {sum(map(len, intervals)):,} bases ({places or 'nothing'})")
+        bases = sum(map(len, intervals))
+        share = f" ({bases / total:.1%})" if bases else ""
+        lines.append(f"  {part}: {bases:,} bases{share}: {places or 'nothing'}")
     if not split.valid:
         lines.append("  no best model is kept, since nothing validates; a BED file for --split can mark regions valid")
     return lines

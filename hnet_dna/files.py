@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -21,6 +22,8 @@ HOME_VARIABLE = "HNET_DNA_HOME"
 @contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it there on success, remove it on any failure."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file to write", str(path))
     with _workplace(path) as folder:
         temporary = folder / path.name
         temporary.touch()

@@ -44,13 +44,14 @@ def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: 
         asked: all names on the other side, shown beside the genome's.
     """
     known = [contig.name for contig in contigs]
+    others = list(dict.fromkeys(asked))
     alias = same_contig(name, contigs)
     if alias is not None:
         advice = f"It is called {alias} there: use that name."
     else:
-        near = get_close_matches(name, known, n=1, cutoff=0.75)  # chr1 is not near chrXV
+        # chr1 is not near chrXV. What the other side has as well is a contig of its own, not a slip.
+        near = [one for one in get_close_matches(name, known, cutoff=0.75) if one not in others][:1]
         advice = f"Did you mean {near[0]}?" if near else "Is it the same assembly?"
-    others = list(dict.fromkeys(asked))
     given = f"; given: {_few(others)}" if len(others) > 1 else ""
     return SequenceError(f"{source} has no contig {name}. Its contigs: {_few(known)}{given}. {advice}")
 

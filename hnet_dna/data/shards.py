@@ -23,7 +23,7 @@ def shard(contigs: Sequence[Contig], which: str) -> list[Contig]:
     if not 1 <= index <= count:
         raise UsageError(f"--shard {which}: expected I/N with I from 1 to N, such as 2/8")
     if count > len(contigs):
-        raise UsageError(f"--shard {which}: there are only {len(contigs):,} contigs; ask for as many shards or fewer")
+        raise UsageError(f"--shard {which}: no more shards than contigs, of which there are {len(contigs):,}")
     lengths = [contig.length for contig in contigs]
     low, high = max(lengths), sum(lengths)
     while low < high:  # the shortest limit that `count` shards can keep

@@ -17,6 +17,7 @@ from hnet_dna.sequence.codes import n_ambiguous
 from hnet_dna.sequence.interval import Interval, intersection, union
 
 HELD_OUT_SHARE = 0.1
+_MOST_HELD_OUT = 0.25  # of a genome, by a manifest: worms have six chromosomes
 _VALID_FROM = 1_000_000  # bases of a genome that can spare a validation part
 _VALID_BASES = 100_000
 PARTS = ("train", "valid", "test")
@@ -56,35 +57,40 @@ def split_genome(
         held_out: contigs to test on.
         split: a BED file whose fourth column is train, valid or test; or a share, such as 0.1, to hold out at the end
             of each contig.
-        regions: a BED file; nothing outside it is used at all.
+        regions: a BED file; nothing outside it is used at all. A share of each contig is one of what lies inside.
         default: the split where neither contigs nor a split are asked for, in place of the following.
 
-    The default holds out about a tenth: the contigs that the manifest of a recognised assembly recommends; else the
-    one contig closest to a tenth if its share lies between 5 and 15 %; else, in genomes of 20 contigs or more, contigs
-    from the shortest up until a tenth is reached; else the last tenth of each contig. Where no validation part is
-    chosen, genomes of a megabase or more give the end of their longest training stretch for it: a fiftieth, but at
-    most 100,000 bases.
+    The default holds out about a tenth: the contigs that the manifest of a recognised assembly recommends, unless they
+    are over a quarter of this genome, which may be a part of that assembly; else the one contig closest to a tenth if
+    its share lies between 5 and 15 %; else, in genomes of 20 contigs or more, contigs from the shortest up until a
+    tenth is reached; else the last tenth of each contig. Where no validation part is chosen, genomes of a megabase or
+    more give the end of their longest training stretch for it: a fiftieth, but at most 100,000 bases.
     """
     if held_out and split:
         raise UsageError("give --held-out or --split, not both")
     may_add_valid = True  # a BED file says all there is to say
+    kept = [region.interval for region in read_regions(Path(regions), genome)] if regions else None
     if held_out:
         chosen = _by_contig(genome, [], [genome[name].name for name in held_out], "as asked")
     elif split:
         share = _share(split)
         may_add_valid = share is not None
-        chosen = _by_bed(genome, Path(split)) if share is None else _tails(genome, share)
+        chosen = _by_bed(genome, Path(split)) if share is None else _tails(genome, share, kept)
     elif default:
         chosen, may_add_valid = default, False
     else:
-        chosen = _default(genome)
+        chosen = _default(genome, kept)
     if may_add_valid and not chosen.valid:
         chosen = _with_valid(genome, chosen)
-    if regions:
-        kept = [region.interval for region in read_regions(Path(regions), genome)]
-        train, valid, test = (tuple(intersection(part, kept)) for part in (chosen.train, chosen.valid, chosen.test))
-        chosen = Split(train, valid, test, f"{chosen.rule}, inside {Path(regions).name}")
-    return chosen
+    if kept is None:
+        return chosen
+    train, valid, test = (tuple(intersection(part, kept)) for part in (chosen.train, chosen.valid, chosen.test))
+    if chosen.held_out and not (valid or test):
+        raise SequenceError(
+            f"{regions}: nothing of what is held out ({chosen.rule}) lies in these regions; --split 0.1 holds out a "
+            "tenth of them"
+        )
+    return Split(train, valid, test, f"{chosen.rule}, inside {Path(regions).name}")
 
 
 def split_of_run(genome: Genome, model: Path) -> Split | None:
@@ -158,13 +164,14 @@ def _share(text: str) -> float | None:
     return share
 
 
-def _default(genome: Genome) -> Split:
+def _default(genome: Genome, kept: Sequence[Interval] | None) -> Split:
     recognised = recognise(genome.contigs)
     if recognised is not None and recognised.by_m5:
         assembly = recognised.assembly
         valid = [same_contig(name, genome.contigs) for name in assembly.valid]
         test = [same_contig(name, genome.contigs) for name in assembly.test]
-        if test and None not in (*valid, *test):
+        bases = sum(genome[name].length for name in test if name)
+        if test and None not in (*valid, *test) and bases <= _MOST_HELD_OUT * genome.length:
             rule = f"as the manifest of {assembly.name} recommends"
             return _by_contig(genome, [v for v in valid if v], [t for t in test if t], rule)
     share = {contig.name: contig.length / genome.length for contig in genome.contigs}
@@ -180,7 +187,7 @@ def _default(genome: Genome) -> Split:
             total += share[name]
         if total <= 0.15:
             return _by_contig(genome, [], names, "the shortest contigs, up to a tenth of the genome")
-    return _tails(genome, HELD_OUT_SHARE)
+    return _tails(genome, HELD_OUT_SHARE, kept)
 
 
 def _with_valid(genome: Genome, split: Split) -> Split:
@@ -193,12 +200,22 @@ def _with_valid(genome: Genome, split: Split) -> Split:
     return Split(tuple(kept), (cut,), split.test, split.rule)
 
 
-def _tails(genome: Genome, share: float) -> Split:
-    cuts = [(contig, contig.length - round(contig.length * share)) for contig in genome.contigs]
+def _tails(genome: Genome, share: float, kept: Sequence[Interval] | None) -> Split:
+    """Hold out a share at the end of each contig, of what is kept of it."""
+    train, test = [], []
+    for contig in genome.contigs:
+        inside = [whole(contig)] if kept is None else intersection([whole(contig)], kept)
+        bases = sum(map(len, inside))
+        left = bases - round(bases * share)  # to train on
+        for interval in inside:
+            cut = interval.start + min(left, len(interval))
+            left -= cut - interval.start
+            train.append(Interval(contig.name, interval.start, cut))
+            test.append(Interval(contig.name, cut, interval.end))
     return Split(
-        tuple(Interval(contig.name, 0, cut) for contig, cut in cuts if cut > 0),
+        tuple(filter(len, train)),
         (),
-        tuple(Interval(contig.name, cut, contig.length) for contig, cut in cuts if cut < contig.length),
+        tuple(filter(len, test)),
         "the last tenth of each contig" if share == HELD_OUT_SHARE else f"the last {share:.4g} of each contig",
     )
 

@@ -1,4 +1,4 @@
-"""Text that ends up compressed by bgzip and indexed by tabix, both files whole or absent."""
+"""Text files, whole or absent: compressed by bgzip where their names ask for it, and indexed by tabix."""
 
 from __future__ import annotations
 
@@ -9,8 +9,25 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.files import write_beside
 
 _MAX_TBI = 1 << 29  # positions that a .tbi index can hold; .csi has no such limit
+
+
+@contextmanager
+def text_file(path: Path) -> Iterator[TextIO]:
+    """Yield a stream that becomes the file `path` if all goes well: by bgzip if its name ends in .gz, else as it is."""
+    with write_beside(path) as temporary:
+        if path.suffix != ".gz":
+            with temporary.open("w") as stream:
+                yield stream
+            return
+        import pysam
+
+        plain = temporary.with_suffix(".plain")
+        with plain.open("w") as stream:
+            yield stream
+        pysam.tabix_compress(str(plain), str(temporary), force=True)
 
 
 @contextmanager

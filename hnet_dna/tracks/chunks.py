@@ -44,9 +44,10 @@ class Chunks:
 def check_stage(model: HNetLM, stage: int) -> None:
     """Refuse a chunking stage that a model does not have."""
     if not 0 <= stage < model.n_chunking_stages:
-        wanted = f"0 to {model.n_chunking_stages - 1}" if model.n_chunking_stages else "a model that has a router"
+        last = model.n_chunking_stages - 1
+        wanted = "a model that has a router" if last < 0 else f"0 to {last}" if last else "0"
         raise UsageError(
-            f"--stage {stage}: this model has {model.n_chunking_stages} chunking stages; expected {wanted}"
+            f"--stage {stage}: chunking stages of this model: {model.n_chunking_stages}; expected {wanted}"
         )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.files import write_beside
+from hnet_dna.tracks.bgzip import text_file
 
 _BLOCK = 1 << 18  # values handed to a writer at once
 _FLOAT = np.dtype(np.float32)
@@ -94,7 +95,7 @@ class Values:
 
     def write_bedgraph(self, path: Path) -> None:
         """Write a bedGraph: neighbours of the same value share a line, values with 6 significant digits."""
-        with write_beside(path) as temporary, temporary.open("w") as file:
+        with text_file(path) as file:
             for name in self._contigs:
                 for start, end, offset in self.blocks(name):
                     values = self.read(offset, end - start)

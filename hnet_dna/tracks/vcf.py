@@ -12,7 +12,7 @@ import sys
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +69,14 @@ class VcfScorer:
         """Read a VCF (plain, bgzip or `-` for stdin) and write it with scores."""
         report = VcfReport(0, 0, Counter())
         with _open(source) as file:
+            given = list(file.header.contigs)  # before ours are added
             # With the first records, so that a file that cannot be scored leaves nothing that looks like a VCF.
             header = str(self._extend(file.header))
             for records in _groups(file, source):
-                self._score(records, report)
+                try:
+                    self._score(records, report, given)
+                except SequenceError as error:
+                    raise SequenceError(f"{source}: {error}") from None
                 out.write(header)
                 header = ""
                 out.writelines(str(record) for record in records)
@@ -96,12 +100,12 @@ class VcfScorer:
         header.add_line("##hnet_dna_command=" + " ".join(sys.argv))
         return header
 
-    def _score(self, records: list[Any], report: VcfReport) -> None:
+    def _score(self, records: list[Any], report: VcfReport, given: Sequence[str]) -> None:
         variants, places = [], []
         answers: list[list[float | None]] = []
         for record in records:
             report.records += 1
-            reasons = self._reasons(record)
+            reasons = self._reasons(record, given)
             answers.append([None] * len(reasons))
             good = [i for i, reason in enumerate(reasons) if reason is None]
             report.skipped.update(reason for reason in reasons if reason is not None)
@@ -120,14 +124,12 @@ class VcfScorer:
             if any(score is not None for score in answer):
                 record.info[SCORE_FIELD] = tuple(answer)
 
-    def _reasons(self, record: Any) -> list[str | None]:
+    def _reasons(self, record: Any, given: Sequence[str]) -> list[str | None]:
         """Tell for each alternative allele why it cannot be scored; None where it can."""
         alts = record.alts or (None,)
         where = f"{record.chrom}:{record.pos} {record.ref}"
         if record.chrom not in self.genome:
-            error = unknown_contig(
-                record.chrom, self.genome.contigs, self.genome.source.name, asked=list(record.header.contigs)
-            )
+            error = unknown_contig(record.chrom, self.genome.contigs, self.genome.source.name, asked=given)
             raise SequenceError(f"record {where}: {error}")
         interval = Interval(record.chrom, record.start, record.start + len(record.ref))
         if interval.end > self.genome[record.chrom].length:
@@ -156,7 +158,9 @@ def _open(source: str) -> Iterator[Any]:
         if isinstance(error, HNetError):
             raise
         why = "" if "invalid file" in str(error) else f" ({error})"  # pysam's own words for it say no more
-        raise SequenceError(f"{source} is not a readable VCF file{why}; expected VCF, plain, gzip or bgzip") from None
+        raise SequenceError(
+            f"{source} is not a readable VCF file{why}; expected VCF with tabs between columns, plain, gzip or bgzip"
+        ) from None
     finally:
         pysam.set_verbosity(verbosity)
 

@@ -268,6 +268,15 @@ def test_demo_end_to_end(cli: Cli, tmp_path: Path) -> None:
         assert name.split("/")[0] in result.stdout
 
 
+def test_demo_does_not_write_into_a_folder_that_holds_something(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "x").touch()
+    result = cli("demo", "--out", tmp_path / "demo")
+    assert result.exit_code == 2
+    assert "demo exists already; choose another folder" in one_line_error(result)
+    assert "--resume" not in result.output
+
+
 def test_segment_into_head_leaves_no_traceback(tmp_path: Path, model: Path) -> None:
     fasta = write_fasta(tmp_path / "x.fa", {"a": random_dna(60_000)})
     script = f"hnet-dna segment {fasta} --model {model} | head -n 1"

@@ -58,6 +58,26 @@ def test_bed_counts_from_zero(genome: Genome, tmp_path: Path) -> None:
     assert read_annotation(path, genome) == {"LINE": [Interval("chr1", 0, 9)], "annotated": [Interval("chr2", 1, 2)]}
 
 
+def test_lines_of_the_rest_of_an_assembly_are_left_out(
+    genome: Genome, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.gff3"
+    rest = "".join(f"chr1{i}\tx\tgene\t1\t9999\t.\t+\t.\tI\n" * i for i in range(5))
+    path.write_text(rest + "chr2\tx\tgene\t1\t50\t.\t+\t.\tI\n" + rest)
+    with caplog.at_level("INFO", "hnet_dna"):
+        assert read_annotation(path, genome)["gene"] == [Interval("chr2", 0, 50)]
+    assert "a.gff3: 20 lines left out, on contigs that g.fa lacks: chr11, chr12, chr13 ..." in caplog.text
+    # Of another assembly altogether, and one whose contigs have other names here.
+    path.write_text(rest)
+    with pytest.raises(
+        SequenceError, match=r"a.gff3: line 1: g.fa has no contig chr11.*given: chr11, chr12"
+    ):
+        read_annotation(path, genome)
+    path.write_text("chr2\tx\tgene\t1\t50\t.\t+\t.\tI\n1\tx\tgene\t1\t50\t.\t+\t.\tI\n")
+    with pytest.raises(SequenceError, match=r"line 2: g.fa has no contig 1.*It is called chr1 there"):
+        read_annotation(path, genome)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

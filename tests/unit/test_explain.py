@@ -463,7 +463,7 @@ def test_command(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest
     command += ["--repeats", tmp_path / "repeats.bed", "--shifts", 5, "--no-page", "--out", tmp_path / "report"]
     result = cli(*command)
     assert result.exit_code == 0, result.output
-    assert "2 complete coding sequences, 0 others left out" in result.stdout
+    assert "2 complete coding sequences in the annotation, 0 others left out" in result.stdout
     kept = next(line for line in result.stdout.splitlines() if "k-mers" in line)
     assert [cell.strip() for cell in kept.split("│")[2:8]][3:] == ["100.00", "0.00", "0.00"]
     tables = {}

@@ -173,7 +173,7 @@ def test_evaluation_generation_and_variants_are_the_model_itself(tmp_path: Path)
 def test_what_has_no_meaning_is_refused() -> None:
     model = lively_model(kmer_config(3))
     assert model(torch.zeros(1, 5, dtype=torch.long)).stages == ()
-    with pytest.raises(UsageError, match="0 chunking stages; expected a model that has a router"):
+    with pytest.raises(UsageError, match="chunking stages of this model: 0; expected a model that has a router"):
         check_stage(model, 0)
     with pytest.raises(UsageError, match="this model reads 3-mers: it has no vectors"):
         hnet_dna.embed(model, ["ACGT"], level="decoder")

@@ -218,6 +218,15 @@ def test_vcf_that_cannot_be_read(genome: Genome, model: HNetLM, tmp_path: Path, 
         VcfScorer(genome, model, "m").run(str(source), io.StringIO())
 
 
+def test_an_unknown_contig_is_named_with_those_of_the_file(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
+    """Not with those of the genome, which are added to a header that has none."""
+    source = tmp_path / "in.vcf"
+    source.write_text("##fileformat=VCFv4.2\n" + COLUMNS + "scaffold_7\t5\t.\tA\tC\t.\t.\t.\n")
+    with pytest.raises(SequenceError, match=r"in.vcf: record scaffold_7:5 A: .*no contig scaffold_7") as caught:
+        VcfScorer(genome, model, "m").run(str(source), io.StringIO())
+    assert "given" not in str(caught.value)
+
+
 def test_strict_stops_at_a_mismatch(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
     source, _ = write_vcf(tmp_path / "in.vcf")
     with pytest.raises(SequenceError, match=r"record chr1:60 .*the genome has other bases there"):

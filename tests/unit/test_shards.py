@@ -40,7 +40,7 @@ def test_shards_are_the_genome_in_order_and_none_longer_than_needed(seed: int) -
 
 @pytest.mark.parametrize("which", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/4"])
 def test_wrong_shards_are_refused(which: str) -> None:
-    with pytest.raises(UsageError, match="expected I/N" if which != "1/4" else "only 3 contigs"):
+    with pytest.raises(UsageError, match="expected I/N" if which != "1/4" else "of which there are 3"):
         shard(contigs([5, 5, 5]), which)
 
 
@@ -105,7 +105,7 @@ def test_merge_refuses_what_would_be_wrong(cli: Cli, tmp_path: Path) -> None:
     assert "expected BED" in refused("x.bw", "o.bed")
     assert "no such file" in refused("none.bed", "o.bed")
     assert "expected a name that ends in" in refused("x.bw", "o.bw.gz", code=2)
-    assert "one of the files to join" in refused("x.bw", "x.bw", code=2)
+    assert "is a file that is read" in refused("x.bw", "x.bw", code=2)
 
 
 @pytest.mark.parametrize(

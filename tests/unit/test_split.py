@@ -57,6 +57,27 @@ def test_recognised_assembly_gets_its_recommended_split() -> None:
     assert [interval.contig for interval in split.test] == ["chrXV"]
 
 
+def test_part_of_an_assembly_does_not_lose_most_of_itself(tmp_path: Path) -> None:
+    """The manifest holds out chromosome XV, which is over half of this genome."""
+    from hnet_dna.data.bundled import bundled_genome
+    from hnet_dna.data.genome import whole
+    from hnet_dna.sequence.codes import to_text
+
+    yeast = Genome.open(bundled_genome().fasta)
+    few = {name: to_text(yeast.codes(whole(yeast[name]))) for name in ("chrI", "chrIII", "chrXV")}
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", few))
+    split = split_genome(genome)
+    assert "manifest" not in split.rule
+    assert 0.05 <= sum(map(len, split.test)) / genome.length <= 0.15
+
+
+def test_regions_without_any_of_the_held_out_part_are_refused(genome: Genome, tmp_path: Path) -> None:
+    bed = tmp_path / "regions.bed"
+    bed.write_text("chr1\t0\t100\n")
+    with pytest.raises(SequenceError, match=r"regions.bed: nothing of what is held out .* lies in these regions"):
+        split_genome(genome, held_out=["chr2"], regions=str(bed))
+
+
 def test_named_contigs(genome: Genome) -> None:
     assert split_genome(genome, ["chr2"]).held_out == (Interval("chr2", 0, 400),)
     with pytest.raises(SequenceError, match="every contig is held out"):
@@ -130,9 +151,10 @@ def test_regions_restrict_every_part(genome: Genome, tmp_path: Path) -> None:
     bed = tmp_path / "regions.bed"
     bed.write_text("chr1\t290\t360\nchr1\t340\t400\nchr2\t350\t400\n")
     split = split_genome(genome, split="0.25", regions=str(bed))
-    assert split.train == (Interval("chr1", 290, 375),)
-    assert split.test == (Interval("chr1", 375, 400), Interval("chr2", 350, 400))
-    assert training_segments(genome, split) == [Interval("chr1", 290, 300), Interval("chr1", 350, 375)]
+    # A quarter of what the regions have of each contig: of 110 bases, and of 50.
+    assert split.train == (Interval("chr1", 290, 372), Interval("chr2", 350, 388))
+    assert split.test == (Interval("chr1", 372, 400), Interval("chr2", 388, 400))
+    assert training_segments(genome, split)[:2] == [Interval("chr1", 290, 300), Interval("chr1", 350, 372)]
     counts = base_counts(genome, split)
     assert counts["runs of N"] == 50
     assert sum(counts.values()) == genome.length

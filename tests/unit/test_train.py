@@ -456,7 +456,7 @@ def test_overfits_four_kilobases_and_moves_every_parameter(tmp_path: Path) -> No
     reports: list[StepReport] = []
     split = split_genome(genome, ["b"])
     train(model, genome, split, recipe, Budget(steps=500), run, on_report=reports.append)
-    assert reports[-1].bits < 0.05
+    assert reports[-1].bits < 0.1
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
 
