@@ -40,10 +40,15 @@ def segment(
         Path | None, typer.Option(metavar="PATH", help="Write boundary probability per base here.")
     ] = None,
     bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
-    bgzip: Annotated[
-        bool, typer.Option("--bgzip", help="Compress --out by bgzip and index it by tabix, as a name in .gz does.")
-    ] = False,
-    out: options.OutFile = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="Write this file instead of to stdout; .bed.gz is compressed and indexed.",
+        ),
+    ] = None,
 ) -> None:
     """Write the chunks of every contig as BED6, tiling it except for runs of N.
 
@@ -58,10 +63,6 @@ def segment(
         raise UsageError("give --shard or --regions, not both")
     if points and nested:
         raise UsageError("give --points or --nested, not both")
-    if bgzip and out is None:
-        raise UsageError("--bgzip needs --out, since the index is a file beside it")
-    if bgzip and out is not None and out.suffix != ".gz":
-        raise UsageError(f"--out {out}: a file compressed by bgzip should end in .gz")
     check_outputs({"--out": out, "--bigwig": bigwig, "--bedgraph": bedgraph}, [fasta, regions])
     from hnet_dna.data.fetch import find_genome
 

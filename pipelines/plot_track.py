@@ -1,6 +1,6 @@
 """Draws boundary probability, chunks and genes of a locus on the demo's held-out chromosome.
 
-hnet-dna demo && python pipelines/plot_track.py hnet-dna-demo docs/boundary_track.png
+hnet-dna demo && python pipelines/plot_track.py hnet-dna-demo track.png
 """
 
 from __future__ import annotations

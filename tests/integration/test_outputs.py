@@ -58,7 +58,6 @@ def test_what_is_read_is_not_written(cli: Cli, folder: Path, command: list[str])
         (["--out", "deep"], "--out deep is a folder; give the name of a file in it"),
         (["--out", "none/c.bed"], "--out none/c.bed: there is no folder none; make it first"),
         (["--out", "c", "--bigwig", "deep/../c"], "--bigwig deep/../c is the file of --out too"),
-        (["--out", "c.bed", "--bgzip"], "--out c.bed: a file compressed by bgzip should end in .gz"),
     ],
 )
 def test_places_that_cannot_be_written(cli: Cli, folder: Path, out: list[str], message: str) -> None:

@@ -43,7 +43,7 @@ def leftovers(folder: Path) -> set[str]:
 def test_segment_writes_bigwig_bedgraph_and_indexed_bed(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -> None:
     bbi = pytest.importorskip("bbi")
     out = tmp_path / "c.bed.gz"
-    options = ["--bigwig", tmp_path / "p.bw", "--bedgraph", tmp_path / "p.bedgraph", "--bgzip", "--out", out]
+    options = ["--bigwig", tmp_path / "p.bw", "--bedgraph", tmp_path / "p.bedgraph", "--out", out]
     result = cli("segment", fasta, "--model", model, *options)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "c.bed.gz.tbi").exists()
@@ -205,7 +205,6 @@ def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> 
     [
         (["segment", "X", "--model", "M", "--strand", "x"], "expected +, - or both"),
         (["segment", "X", "--model", "M", "--points", "--nested"], "not both"),
-        (["segment", "X", "--model", "M", "--bgzip"], "--bgzip needs --out"),
         (["segment", "-", "--model", "M", "--strand", "-"], "need a file"),
         (["segment", "X", "--model", "M", "--nested"], "nested chunks need an inner stage"),
         (["segment", "X", "--model", "M", "--stage", "2"], "chunking stages of this model: 2; expected 0 to 1"),
@@ -262,7 +261,7 @@ def _small_files_only() -> None:
     "arguments",
     [
         ["segment", "X", "--out", "c.bed"],
-        ["segment", "X", "--out", "c.bed.gz", "--bgzip"],
+        ["segment", "X", "--out", "c.bed.gz"],
         ["segment", "X", "--strand", "-", "--out", "c.bed"],
         ["segment", "X", "--bigwig", "p.bw", "--out", "c.bed"],
         ["score", "X", "--bigwig", "p.bw"],

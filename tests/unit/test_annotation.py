@@ -69,9 +69,7 @@ def test_lines_of_the_rest_of_an_assembly_are_left_out(
     assert "a.gff3: 20 lines left out, on contigs that g.fa lacks: chr11, chr12, chr13 ..." in caplog.text
     # Of another assembly altogether, and one whose contigs have other names here.
     path.write_text(rest)
-    with pytest.raises(
-        SequenceError, match=r"a.gff3: line 1: g.fa has no contig chr11.*given: chr11, chr12"
-    ):
+    with pytest.raises(SequenceError, match=r"a.gff3: line 1: g.fa has no contig chr11.*given: chr11, chr12"):
         read_annotation(path, genome)
     path.write_text("chr2\tx\tgene\t1\t50\t.\t+\t.\tI\n1\tx\tgene\t1\t50\t.\t+\t.\tI\n")
     with pytest.raises(SequenceError, match=r"line 2: g.fa has no contig 1.*It is called chr1 there"):
