@@ -79,7 +79,8 @@ def parse_region(text: str, genome: Genome) -> Interval:
     found = re.fullmatch(r"(.+):([\d,]*\d)-([\d,]*\d)", text)
     wanted = "expected contig:start-end, counted from 1, both ends included, such as chr2:1,001-2,000"
     if found is None:
-        raise UsageError(f"region {text!r}: {wanted}")
+        whole = f"; {text} is a contig of {genome[text].length:,} bases" if text in genome else ""
+        raise UsageError(f"region {text!r}: {wanted}{whole}. Names of genes are not looked up")
     name, start, end = found[1], *(int(number.replace(",", "")) for number in found.groups()[1:])
     if not 1 <= start <= end:
         raise UsageError(f"region {text!r}: start {start:,}, end {end:,}; {wanted}")
