@@ -19,7 +19,9 @@ from hnet_dna.train.ranks import Ranks
 from hnet_dna.train.settings import resolve
 from hnet_dna.train.step import Step
 
-SETTLE = 60  # steps before timing: a fresh router sets more boundaries than it is to set
+# Steps before timing, so that it is of what most of a run is: a fresh router sets too many boundaries, unevenly among
+# rows, and rates of decay, which decide how the scan divides its tiles, grow at first.
+SETTLE = 200
 ROUNDS, STEPS = 9, 5
 
 
