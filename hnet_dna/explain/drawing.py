@@ -85,3 +85,16 @@ def svg(figure: Any) -> str:
 
 
 _UNDATED: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+def letter_patch(letter: str, left: float, bottom: float, width: float, height: float) -> Any:
+    """Return a base's letter, in its colour, stretched to fill a box."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.patches import PathPatch
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+
+    path = TextPath((0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
+    box = path.get_extents()
+    fit = Affine2D().translate(-box.x0, -box.y0).scale(width / box.width, height / box.height).translate(left, bottom)
+    return PathPatch(fit.transform_path(path), color=LETTERS[letter], lw=0)

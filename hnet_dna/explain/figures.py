@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hnet_dna.explain.drawing import BLUE, GREEN, GREY, LETTERS, ORANGE, new_figure, style, svg
+from hnet_dna.explain.drawing import BLUE, GREEN, GREY, ORANGE, letter_patch, new_figure, style, svg
+from hnet_dna.explain.edits_figure import EDITS, draw_edits
 from hnet_dna.explain.table import Table
 
 _MOST = 40  # rows that a figure shows
@@ -332,7 +333,7 @@ def _logo(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
             for row in rows:
                 height = 0.0
                 for letter in sorted("ACGT", key=lambda one: float(row[one])):
-                    axis.add_patch(_letter(letter, row["offset"] - 0.46, height, 0.92, row[letter] * row["bits"]))
+                    axis.add_patch(letter_patch(letter, row["offset"] - 0.46, height, 0.92, row[letter] * row["bits"]))
                     height += row[letter] * row["bits"]
             edges = [row["offset"] - 0.5 for row in rows] + [rows[-1]["offset"] + 0.5]
             axis.stairs([row["untrained"] for row in rows], edges, baseline=None, color=ORANGE, lw=1)
@@ -350,19 +351,6 @@ def _logo(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
             "the columns at the untrained model's boundaries.",
             figure,
         )
-
-
-def _letter(letter: str, left: float, bottom: float, width: float, height: float) -> Any:
-    """Return a letter stretched to fill a box."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.patches import PathPatch
-    from matplotlib.textpath import TextPath
-    from matplotlib.transforms import Affine2D
-
-    path = TextPath((0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
-    box = path.get_extents()
-    fit = Affine2D().translate(-box.x0, -box.y0).scale(width / box.width, height / box.height).translate(left, bottom)
-    return PathPatch(fit.transform_path(path), color=LETTERS[letter], lw=0)
 
 
 # Bits per base.
@@ -433,74 +421,9 @@ def _bits_profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure
     )
 
 
-# What edits do to boundaries and bits.
-
-_SEGMENTATIONS = (("model", "this model, 95 %", BLUE, "-", "o"), ("untrained", "untrained", ORANGE, "--", "D"),
-                  ("k-mers", "k-mers", GREEN, "-.", "s"))  # fmt: skip
-
-
 def _robustness(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
-    edits = table.values("edit")
     for stage in table.values("stage"):
-        rows = table.where(stage=stage)
-        many, single = ([r for r in rows if (r["rate"] == "single") is alone] for alone in (False, True))
-        kept, cost = ("kept", "low", "high"), ("bits_added", "bits_added_low", "bits_added_high")
-        panels = [
-            (many, "rate", kept, "boundaries kept", "bases edited (%)"),
-            (single, "within", kept, "boundaries kept", "at most so many bases after a single edit"),
-            (many, "rate", cost, "bits per base added", "bases edited (%)"),
-        ]
-        panels = [panel for panel in panels if panel[0]]
-        with style():
-            figure = new_figure(0.6 + 1.35 * len(panels))
-            grid = figure.subplots(len(panels), len(edits), sharey="row", squeeze=False)
-            for axes, (shown, x, columns, what, along) in zip(grid, panels, strict=True):
-                places = list(dict.fromkeys(row[x] for row in shown))
-                for axis, edit in zip(axes, edits, strict=True):
-                    _edited(axis, [row for row in shown if row["edit"] == edit], x, places, columns)
-                    axis.set_xticks(
-                        range(len(places)), [f"{100 * at:g}" if x == "rate" else f"{at:g}" for at in places]
-                    )
-                    if columns is kept:
-                        axis.set_ylim(-0.03, 1.05)
-                axes[0].set_ylabel(what)
-                axes[len(edits) // 2].set_xlabel(along)
-            for axis, edit in zip(grid[0], edits, strict=True):
-                axis.set_title(f"{edit}s")
-            figure.legend(handles=_edited_key(), ncols=4, loc="outside upper left")
-        yield _figure(
-            table,
-            f"What edits do to boundaries and bits, stage {stage}",
-            "Boundaries kept: share of boundaries at untouched places that are boundaries after the edits too, with "
-            "edits all over (above) and after one edit (middle). Blue: this model with its 95 % interval (windows "
-            "resampled). Orange: the untrained model. Green: k-mers side by side. Dotted: what would be kept if this "
-            "model's boundaries lay anywhere. Bits per base added: on unedited bases, read among edited ones.",
-            figure,
-        )
-
-
-def _edited(
-    axis: Any, rows: Sequence[dict[str, Any]], x: str, places: Sequence[float], columns: tuple[str, str, str]
-) -> None:
-    value, low, high = columns
-    for name, _, colour, line, mark in _SEGMENTATIONS:
-        here = [row for row in rows if row["segmentation"] == name and not math.isnan(row[value])]
-        at = [places.index(row[x]) for row in here]
-        if name == "model":
-            axis.fill_between(at, [r[low] for r in here], [r[high] for r in here], color=BLUE, alpha=0.25, lw=0)
-            if value == "kept":
-                axis.plot(at, [row["kept_by_chance"] for row in here], color=GREY, lw=0.8, ls=":")
-        axis.plot(at, [row[value] for row in here], color=colour, lw=1.0, ls=line, marker=mark, ms=3)
-
-
-def _edited_key() -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    lines = [
-        Line2D([], [], color=colour, lw=1.0, ls=line, marker=mark, ms=3, label=label)
-        for _, label, colour, line, mark in _SEGMENTATIONS
-    ]
-    return [*lines, Line2D([], [], color=GREY, lw=0.8, ls=":", label="by chance")]
+        yield _figure(table, f"What edits do to boundaries and bits, stage {stage}", EDITS, draw_edits(table, stage))
 
 
 _DRAWN: dict[str, Callable[[Table, Mapping[str, Table]], Iterator[Figure]]] = {

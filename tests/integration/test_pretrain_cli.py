@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -126,7 +127,7 @@ def test_dry_run_counts_steps_and_leaves_a_store_alone(cli: Cli, genome: Path, t
     assert "step: 3 windows of 100 bases = 300 bases" in result.stdout
     assert "epoch: 2,999 bases predicted, about 10 steps" in result.stdout
     assert "budget: 10 steps, 1.00 epochs" in result.stdout
-    assert "test: 400 bases (b:1-400)" in result.stdout
+    assert re.search(r"test: 400 bases \([\d.]+%\): b:1-400\n", result.stdout)
     assert "no best model is kept" in result.stdout
     store = tmp_path / "g.fa.hnetdna"
     assert f"{store}: the genome's store, made once ({store.stat().st_size:,} bytes)" in result.stderr
