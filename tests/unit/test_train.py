@@ -455,8 +455,8 @@ def test_overfits_four_kilobases_and_moves_every_parameter(tmp_path: Path) -> No
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     reports: list[StepReport] = []
     split = split_genome(genome, ["b"])
-    train(model, genome, split, recipe, Budget(steps=500), run, on_report=reports.append)
-    assert reports[-1].bits < 0.1
+    train(model, genome, split, recipe, Budget(steps=600), run, on_report=reports.append)
+    assert reports[-1].bits < 0.05
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
 
