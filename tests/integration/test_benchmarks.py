@@ -22,5 +22,5 @@ def test_the_gpu_table_on_a_cpu() -> None:
     for chunks, *speeds, share, _ in measured.values():
         assert 0 < float(chunks) <= 1
         assert all(float(speed.replace(",", "")) > 0 for speed in speeds)
-        assert 0 < float(share.rstrip("%")) < 100
+        assert float(share.rstrip("%")) > 0  # of a rate that one small product had, while other tests ran
     assert "tiny              mamba       does not serve: " in found.stdout
