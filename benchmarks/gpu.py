@@ -6,8 +6,8 @@
 Weights are fresh and bases random. Each row is one preset on one backend: `chunks` are per base at the outermost stage,
 as the untrained router chose them; operations are counted at that rate; `of peak` is their rate in a training step over
 that of the largest square matrix product measured in the same run and precision; `x twin` is the training speed over
-that of the first isotropic preset of the group on the same backend. The `reference` backend, a loop over positions,
-runs with `tiny` alone.
+that of the first isotropic preset of the group on the same backend; `GiB` is the most memory of a training step. The
+`reference` backend, a loop over positions, runs with `tiny` alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -62,8 +63,19 @@ def peak_rate(device: torch.device, dtype: torch.dtype, quick: bool) -> float:
     return max(rates)
 
 
-def measure(name: str, device: torch.device, batch: int | None, quick: bool) -> tuple[float, float, float, float]:
-    """Return bases per second of training and of segment, chunks per base, and operations per base of training."""
+@dataclass(frozen=True)
+class Measured:
+    """Bases per second of training and of segment, chunks per base; operations per base and memory of training."""
+
+    training: float
+    segment: float
+    chunks: float
+    operations: float
+    memory: int
+
+
+def measure(name: str, device: torch.device, batch: int | None, quick: bool) -> Measured:
+    """Time a preset on the backend that serves."""
     changes = {"batch": 2, "window": 128, "window_warmup": ()} if quick else {"batch": batch} if batch else {}
     settings = resolve(name, None, (), changes)
     recipe = settings.recipe
@@ -80,7 +92,10 @@ def measure(name: str, device: torch.device, batch: int | None, quick: bool) -> 
         optimizer.step()
 
     repeats = 1 if quick else 5
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     training = recipe.batch * recipe.window / seconds(train, device, repeats)
+    memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
     stages = range(model.n_chunking_stages)
     positions, chunks = sums[-1][2:].reshape(2, len(stages)).tolist()
     ratios = [p / max(c, 1) for p, c in zip(positions, chunks, strict=True)]
@@ -94,7 +109,7 @@ def measure(name: str, device: torch.device, batch: int | None, quick: bool) -> 
             model.boundaries(ids, stage=0) if stages else model(ids)
 
     segment = bases / seconds(run, device, repeats)
-    return training, segment, 1 / ratios[0] if ratios else 1.0, operations
+    return Measured(training, segment, 1 / ratios[0] if ratios else 1.0, operations, memory)
 
 
 def main() -> int:
@@ -103,6 +118,8 @@ def main() -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--quick", action="store_true", help="two small presets, short windows, no repeats")
     parser.add_argument("--batch", type=int, help="windows per step, in place of each preset's own")
+    parser.add_argument("--backends", nargs="+", choices=list(BACKENDS), default=list(BACKENDS))
+    parser.add_argument("--presets", nargs="+", help="these alone; a group's twin is named first")
     options = parser.parse_args()
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -112,11 +129,13 @@ def main() -> int:
     peak = peak_rate(device, dtype, options.quick)
     print(f"{where}, torch {torch.__version__}, products in {str(dtype).removeprefix('torch.')}")
     print(f"largest matrix product: {peak / 1e12:.3f} TFLOP/s")
-    print(f"{'preset':<18}{'backend':<11}{'chunks':>7}{'train b/s':>13}{'segment b/s':>13}{'of peak':>9}{'x twin':>8}")
-    for group in QUICK if options.quick else GROUPS:
+    groups = (options.presets,) if options.presets else QUICK if options.quick else GROUPS
+    columns = f"{'chunks':>7}{'train b/s':>13}{'segment b/s':>13}{'of peak':>9}{'x twin':>8}{'GiB':>7}"
+    print(f"{'preset':<18}{'backend':<11}{columns}")
+    for group in groups:
         twins: dict[str, float] = {}
         for name in group:
-            for backend in BACKENDS.values():
+            for backend in (BACKENDS[chosen] for chosen in options.backends):
                 if backend.name == "reference" and name != "tiny":
                     continue
                 if trouble := trouble_with(backend, device.type):
@@ -124,20 +143,20 @@ def main() -> int:
                     continue
                 try:
                     with use_backend(backend.name):
-                        training, segment, chunks, operations = measure(name, device, options.batch, options.quick)
+                        found = measure(name, device, options.batch, options.quick)
                 except torch.OutOfMemoryError:
                     print(f"{name:<18}{backend.name:<11} out of memory; try --batch")
                     torch.cuda.empty_cache()
                     continue
-                twin = training / twins.setdefault(backend.name, training)
+                twin = found.training / twins.setdefault(backend.name, found.training)
                 print(
-                    f"{name:<18}{backend.name:<11}{chunks:>7.2f}{training:>13,.0f}{segment:>13,.0f}"
-                    f"{training * operations / peak:>9.1%}{twin:>8.2f}",
+                    f"{name:<18}{backend.name:<11}{found.chunks:>7.2f}{found.training:>13,.0f}{found.segment:>13,.0f}"
+                    f"{found.training * found.operations / peak:>9.1%}{twin:>8.2f}{found.memory / 2**30:>7.1f}",
                     flush=True,
                 )
     if device.type == "cpu":
         return 0
-    return subprocess.call([sys.executable, "-m", "pytest", "-m", "gpu"])
+    return subprocess.call([sys.executable, "-m", "pytest", "-m", "gpu", "tests/parity/test_gpu.py"])
 
 
 if __name__ == "__main__":

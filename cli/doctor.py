@@ -20,11 +20,14 @@ _PACKAGES = (
     "torch", "triton", "mamba-ssm", "einops", "causal-conv1d", "numpy", "safetensors", "huggingface_hub", "pysam",
     "pyBigWig", "pyarrow", "scikit-learn",
 )  # fmt: skip
-_OPS = {"ssd_scan": "ssd_scan", "ema_scan": "ema_scan", "causal_conv_silu": "conv"}  # as printed
+_OPS = {  # as printed
+    "ssd_scan": "ssd_scan", "ema_scan": "ema_scan", "causal_conv_silu": "conv", "rms_norm": "norm",
+    "gated_rms_norm": "gated norm",
+}  # fmt: skip
 
 
 def doctor(as_json: options.AsJson = False) -> None:
-    """Show what serves the model's scans and convolution on this machine, and check it against plain loops.
+    """Show what serves the model's scans, convolution and norms on this machine, and check it against plain loops.
 
     Exits 0 if all is well, and 1 if the backend that HNET_DNA_BACKEND asks for cannot serve, or if one that is there
     differs from the plain loops in outputs, states or gradients.
@@ -161,7 +164,7 @@ def _print(report: dict[str, Any]) -> None:
         errors = f"{_show(row['output'])} in outputs and states, {_show(row['gradient'])} in gradients"
         verdict = "FAILED" if row["trouble"] else "agrees"
         say(
-            f"  {row['backend']:<6} {row['device']:<5} {_OPS[row['op']]:<9} {row['precision']:<9} {errors}  {verdict}",
+            f"  {row['backend']:<6} {row['device']:<5} {_OPS[row['op']]:<11} {row['precision']:<9} {errors}  {verdict}",
             soft_wrap=True,
         )
     say()

@@ -27,15 +27,27 @@ def query_block(window: int) -> int:
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) * weight, the statistics in float32 or better; the output has the weight's dtype."""
+    """x / rms(x) * weight, the statistics in float32 or better.
 
-    def __init__(self, width: int) -> None:
+    The output has the weight's dtype; under autocast, where it is `for_products` alone, the one they would cast it to.
+    """
+
+    def __init__(self, width: int, *, for_products: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
+        self.for_products = for_products
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last dimension of x."""
-        return rms_norm(x, self.weight)
+        return rms_norm(x, self.weight, self.dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the output."""
+        device = self.weight.device.type
+        if self.for_products and torch.is_autocast_enabled(device):
+            return torch.get_autocast_dtype(device)
+        return self.weight.dtype
 
 
 class MambaState(NamedTuple):
@@ -60,7 +72,7 @@ class Mamba2(nn.Module):
         self.dt_bias = nn.Parameter(torch.zeros(self.n_heads))
         self.A_log = nn.Parameter(torch.zeros(self.n_heads))
         self.D = nn.Parameter(torch.ones(self.n_heads))
-        self.norm = RMSNorm(self.d_inner)
+        self.norm = RMSNorm(self.d_inner, for_products=True)
         self.out_proj = nn.Linear(self.d_inner, config.d_model, bias=False)
 
     def forward(self, u: Tensor, rows: Rows, state: MambaState | None) -> tuple[Tensor, MambaState]:
@@ -86,8 +98,8 @@ class Mamba2(nn.Module):
         decay = -torch.exp(self.A_log.float()).to(scan_dtype)
         dt = rows.zero_padding(F.softplus(dt.to(scan_dtype) + self.dt_bias))
         y, ssm = ssd_scan(x, dt, decay, b, c, state.ssm, self.tile)
-        y = torch.addcmul(y, x, self.D[:, None]).flatten(-2)
-        return self.out_proj(gated_rms_norm(y, z, self.norm.weight)), MambaState(conv_state, ssm)
+        out = gated_rms_norm(y, x, self.D, z, self.norm.weight, self.norm.dtype)
+        return self.out_proj(out), MambaState(conv_state, ssm)
 
 
 class AttentionState(NamedTuple):
@@ -122,7 +134,7 @@ class Attention(nn.Module):
         position = state.seen[:, None] + torch.arange(length, device=x.device)
         query, key = self._rotate(both, position).unbind(2)
         seen = state.seen + rows.length
-        keep = int(seen.max())
+        keep = int(seen.max()) if state.key.shape[1] else rows.longest
         if self.window >= 0:
             keep = min(keep, self.window)
         after = AttentionState(

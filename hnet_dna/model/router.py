@@ -134,10 +134,9 @@ def chunk(u: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Rows]:
     """
     count = boundary.sum(dim=1)
     multiple = PAD_TO.get(u.device.type, 1)
-    padded = min(-(-int(count.max()) // multiple) * multiple, u.shape[1])
-    rows = Rows.of(count, padded)
+    rows = Rows.rounded(count, multiple, u.shape[1])
     # A stable sort of "not a boundary" brings each row's boundaries to its front, in order.
-    position = torch.argsort(~boundary, dim=1, stable=True)[:, :padded]
+    position = torch.argsort(~boundary, dim=1, stable=True)[:, : rows.padded]
     return gather_positions(u, position), position, rows
 
 

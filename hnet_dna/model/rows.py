@@ -19,22 +19,39 @@ class Rows:
     Attributes:
         length: (B,) int64, valid positions of each row.
         mask: (B, L) bool, True where valid; None when every row is full, which saves the masking.
+        longest: the largest of the lengths, so that no layer has to wait for the device to know it.
     """
 
     length: Tensor
     mask: Tensor | None
+    longest: int
 
     @classmethod
     def of(cls, length: Tensor, padded: int) -> Rows:
         """Describe rows of the given lengths, padded to `padded` positions."""
-        if bool((length == padded).all()):
-            return cls(length, None)
-        return cls(length, torch.arange(padded, device=length.device) < length[:, None])
+        shortest, longest = _extremes(length)
+        return cls._of(length, shortest, longest, padded)
+
+    @classmethod
+    def rounded(cls, length: Tensor, multiple: int, most: int) -> Rows:
+        """Describe rows of the given lengths, the longest padded to the next multiple, but to no more than `most`."""
+        shortest, longest = _extremes(length)
+        return cls._of(length, shortest, longest, min(-(-longest // multiple) * multiple, most))
+
+    @classmethod
+    def _of(cls, length: Tensor, shortest: int, longest: int, padded: int) -> Rows:
+        mask = None if shortest == padded else torch.arange(padded, device=length.device) < length[:, None]
+        return cls(length, mask, longest)
 
     @classmethod
     def full(cls, x: Tensor) -> Rows:
         """Describe a batch without padding, x being (B, L, ...)."""
-        return cls(torch.full((x.shape[0],), x.shape[1], device=x.device), None)
+        return cls(torch.full((x.shape[0],), x.shape[1], device=x.device), None, x.shape[1])
+
+    @property
+    def padded(self) -> int:
+        """Positions of each row, padding included."""
+        return self.longest if self.mask is None else self.mask.shape[1]
 
     def valid(self, padded: int) -> Tensor:
         """Return the (B, L) mask, also where all rows are full."""
@@ -47,6 +64,11 @@ class Rows:
         if self.mask is None:
             return x
         return x * self.mask.reshape(self.mask.shape + (1,) * (x.ndim - 2))
+
+
+def _extremes(length: Tensor) -> tuple[int, int]:
+    shortest, longest = torch.stack(torch.aminmax(length)).tolist()  # one wait for the device, not two
+    return shortest, longest
 
 
 def gather_positions(x: Tensor, index: Tensor) -> Tensor:

@@ -21,10 +21,10 @@ class Layer(nn.Module):
 
     def __init__(self, spec: LayerSpec, config: StageConfig, tile: int) -> None:
         super().__init__()
-        self.norm1 = RMSNorm(config.d_model)
+        self.norm1 = RMSNorm(config.d_model, for_products=True)
         self.mixer = Mamba2(config, tile) if spec.mixer == "mamba" else Attention(config)
         if spec.has_mlp:
-            self.norm2 = RMSNorm(config.d_model)
+            self.norm2 = RMSNorm(config.d_model, for_products=True)
             self.mlp = SwiGLU(config)
         self.has_mlp = spec.has_mlp
 

@@ -1,7 +1,8 @@
 """What decides an H-Net's speed, behind a small interface.
 
-The scans and the convolution are served by a backend, chosen in `hnet_dna.ops.backend`; norms, gates and cosines have
-one implementation each, with a backward pass written by hand, and a plain twin that tests compare it with.
+Scans, the convolution and norms are served by a backend, chosen in `hnet_dna.ops.backend`; the MLP's gate and the
+router's cosines have one implementation each, with a backward pass written by hand, and a plain twin that tests compare
+it with.
 """
 
 from hnet_dna.ops.backend import (
@@ -12,12 +13,14 @@ from hnet_dna.ops.backend import (
     current_backend,
     current_choice,
     ema_scan,
+    gated_rms_norm,
     leave_uncompiled,
+    rms_norm,
     ssd_scan,
     use_backend,
 )
 from hnet_dna.ops.cosine import neighbour_cosine
-from hnet_dna.ops.norm import gated_rms_norm, rms_norm, swiglu
+from hnet_dna.ops.norm import swiglu
 
 __all__ = [
     "BACKENDS",

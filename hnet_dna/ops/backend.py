@@ -1,13 +1,14 @@
-"""Chooses who serves each scan, and the convolution before one.
+"""Chooses who serves the scans, and the convolution and norms around them.
 
-A backend is a triple of functions with the signatures below. `reference` is the slow twin: plain loops that follow the
-paper's recurrences letter by letter. `torch` is the fast path on CPU and GPU. `mamba` runs the Mamba-2 scan by
-mamba-ssm's kernels on NVIDIA GPUs, and the convolution by causal-conv1d's where that is installed. Every backend must
-agree with `reference` in outputs, states and gradients (tests/parity, `hnet-dna doctor`).
+A backend is a set of functions with the signatures below. `reference` is the slow twin: plain loops that follow the
+paper's recurrences letter by letter. `torch` is the fast path in plain PyTorch, on CPU and GPU. `triton` has kernels of
+our own for NVIDIA GPUs, and needs nothing but PyTorch. `mamba` takes the Mamba-2 scan from mamba-ssm instead, and the
+convolution from causal-conv1d where that is installed. Every backend must agree with `reference` in outputs, states and
+gradients (tests/parity, `hnet-dna doctor`).
 
-The choice is made once per kind of device, at the first call: what `HNET_DNA_BACKEND` names, else `mamba` on a GPU
-where it is installed and passes its check, else `torch`. `use_backend` overrides it. A backend that is asked for is
-never replaced by another.
+The choice is made once per kind of device, at the first call: what `HNET_DNA_BACKEND` names, else the first of
+`PREFERRED` that can serve and passes its check. `use_backend` overrides it. A backend that is asked for is never
+replaced by another.
 
 Shapes: B batch, L positions, H heads, P head width, N state size, M chunks, D width.
 """
@@ -20,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import torch
@@ -30,11 +33,16 @@ from hnet_dna.ops import causal_conv1d, mamba_ssm
 from hnet_dna.ops.check import Check, check_backend
 from hnet_dna.ops.conv import causal_conv_silu_reference, causal_conv_silu_shifted
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
+from hnet_dna.ops.norm import gated_rms_norm as gated_rms_norm_torch
+from hnet_dna.ops.norm import gated_rms_norm_reference, rms_norm_reference
+from hnet_dna.ops.norm import rms_norm as rms_norm_torch
 from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
 
 SsdScan: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 EmaScan: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 CausalConv: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, list[int]], tuple[Tensor, ...]]
+RmsNorm: TypeAlias = Callable[[Tensor, Tensor, torch.dtype], Tensor]
+GatedRmsNorm: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, torch.dtype], Tensor]
 
 VARIABLE = "HNET_DNA_BACKEND"
 
@@ -48,15 +56,33 @@ def _none(device: str) -> str | None:
 class Backend:
     """A named implementation of all ops; `obstacle` says what keeps it from serving a kind of device, if anything.
 
-    A backend that is `foreign`, somebody else's code, is compared with the reference before it serves.
+    A backend whose kernels come from a `package`, or are compiled by it where they run, is compared with the reference
+    before it serves.
     """
 
     name: str
     ssd_scan: SsdScan
     ema_scan: EmaScan
     causal_conv_silu: CausalConv
+    rms_norm: RmsNorm
+    gated_rms_norm: GatedRmsNorm
     obstacle: Callable[[str], str | None] = _none
-    foreign: bool = False
+    package: str | None = None
+
+
+def _kernels(module: str, name: str) -> Callable[..., Any]:
+    """Return a function of a module that imports triton, which not every machine has, when it is first called."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"hnet_dna.ops.{module}"), name)(*arguments)
+
+    return call
+
+
+def _obstacle_of_triton(device: str) -> str | None:
+    if find_spec("triton") is None:
+        return "triton is not installed"
+    return None if device == "cuda" else f"triton's kernels run on an NVIDIA GPU, not on {device}"
 
 
 def _obstacle_of_mamba(device: str) -> str | None:
@@ -71,18 +97,45 @@ class Choice:
     why: str
 
 
+_ema_triton = _kernels("triton_ema", "ema_scan_triton")
+_conv_triton = _kernels("triton_conv", "causal_conv_silu_triton")
+_norms_triton = (
+    _kernels("triton_norm", "rms_norm_triton"),
+    _kernels("triton_norm", "gated_rms_norm_triton"),
+)
+
 BACKENDS: dict[str, Backend] = {
-    "reference": Backend("reference", ssd_scan_reference, ema_scan_reference, causal_conv_silu_reference),
-    "torch": Backend("torch", ssd_scan_chunked, ema_scan_chunked, causal_conv_silu_shifted),
+    "reference": Backend(
+        "reference",
+        ssd_scan_reference,
+        ema_scan_reference,
+        causal_conv_silu_reference,
+        rms_norm_reference,
+        gated_rms_norm_reference,
+    ),
+    "torch": Backend(
+        "torch", ssd_scan_chunked, ema_scan_chunked, causal_conv_silu_shifted, rms_norm_torch, gated_rms_norm_torch
+    ),
+    "triton": Backend(
+        "triton",
+        _kernels("triton_ssd", "ssd_scan_triton"),
+        _ema_triton,
+        _conv_triton,
+        *_norms_triton,
+        _obstacle_of_triton,
+        package="triton",
+    ),
     "mamba": Backend(
         "mamba",
         mamba_ssm.ssd_scan_mamba,
-        ema_scan_chunked,  # mamba-ssm has no moving average; the tiled one is a few matrix products on a GPU
-        causal_conv1d.causal_conv_silu_cuda if causal_conv1d.installed() else causal_conv_silu_shifted,
+        _ema_triton,  # mamba-ssm has no moving average, and its kernels need triton in any case
+        causal_conv1d.causal_conv_silu_cuda if causal_conv1d.installed() else _conv_triton,
+        *_norms_triton,
         _obstacle_of_mamba,
-        foreign=True,
+        package="mamba_ssm",
     ),
 }
+PREFERRED = {"cuda": ("triton", "mamba", "torch")}
 
 _asked: ContextVar[str | None] = ContextVar("hnet_dna_backend", default=None)
 _choices: dict[tuple[str | None, str], Choice] = {}
@@ -145,22 +198,22 @@ def _usable(name: str, device: str, who: str) -> Backend:
 
 
 def _default(device: str) -> Choice:
-    torch_backend, mamba = BACKENDS["torch"], BACKENDS["mamba"]
-    if device != "cuda":
-        return Choice(torch_backend, f"the fast one on {device}")
-    trouble = trouble_with(mamba, device)
-    if trouble is None:
-        return Choice(mamba, "mamba-ssm is installed and agrees with the reference")
-    if mamba_ssm.installed():
-        warnings.warn(f"backend torch serves instead of mamba: {trouble}", stacklevel=2)
-    return Choice(torch_backend, f"mamba cannot serve: {trouble}")
+    passed_over: list[str] = []
+    for backend in (BACKENDS[name] for name in PREFERRED.get(device, ("torch",))):
+        trouble = trouble_with(backend, device)
+        if trouble is None:
+            return Choice(backend, "; ".join(passed_over) or f"the fastest on {device}")
+        passed_over.append(f"{backend.name} cannot serve: {trouble}")
+        if backend.package and find_spec(backend.package):  # what is there should serve; what is not is no fault
+            warnings.warn(f"backend {backend.name} is passed over: {trouble}", stacklevel=2)
+    raise AssertionError("torch serves every device")
 
 
 def trouble_with(backend: Backend, device: str) -> str | None:
-    """Return why `backend` may not serve tensors on `device`: an obstacle, or a failed check if it is foreign."""
+    """Return why `backend` may not serve tensors on `device`: an obstacle, or a failed check."""
     if obstacle := backend.obstacle(device):
         return obstacle
-    if not backend.foreign:
+    if backend.package is None:
         return None
     return next((check.trouble for check in checks_of(backend, device) if check.trouble), None)
 
@@ -173,7 +226,7 @@ def checks_of(backend: Backend, device: str) -> tuple[Check, ...]:
     return _checks[key]
 
 
-def _serve(name: str, device: str, *arguments: Tensor | int | list[int]) -> Any:
+def _serve(name: str, device: str, *arguments: Tensor | int | list[int] | torch.dtype) -> Any:
     with torch.autocast(device, enabled=False):
         return getattr(current_backend(device), name)(*arguments)
 
@@ -182,7 +235,7 @@ _run = _serve
 
 
 def leave_uncompiled() -> None:
-    """Keep torch.compile out of the scans: they branch on data, and their loops, unrolled, take minutes to compile.
+    """Keep torch.compile out of the ops: scans branch on data, and their loops, unrolled, take minutes to compile.
 
     Called by whoever compiles, since it imports the compiler, which takes as long as the rest of PyTorch.
     """
@@ -208,7 +261,8 @@ def ssd_scan(
         tile: positions handled by one matrix product; it changes speed, never the result.
 
     Returns:
-        y (B, L, H, P) and the state (B, N, H, P) after the last position, in float32 or better.
+        y (B, L, H, P) in the dtype of x or better, and the state (B, N, H, P) after the last position, in float32 or
+        better.
     """
     found: tuple[Tensor, Tensor] = _run("ssd_scan", x.device.type, x, dt, decay, b, c, state, tile)
     return found
@@ -247,4 +301,28 @@ def causal_conv_silu(past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widt
         One tensor (B, L, width) per group, in the dtype of x.
     """
     found: tuple[Tensor, ...] = _run("causal_conv_silu", x.device.type, past, x, weight, bias, widths)
+    return found
+
+
+def rms_norm(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return x / rms(x) * weight in `dtype`, for x (..., D) and weight (D,); statistics are float32 or better."""
+    found: Tensor = _run("rms_norm", x.device.type, x, weight, dtype)
+    return found
+
+
+def gated_rms_norm(y: Tensor, x: Tensor, skip: Tensor, gate: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Compute what follows a scan: v / rms(v) * weight, v = (y + skip x) silu(gate), statistics in float32 or better.
+
+    Args:
+        y: (B, L, H, P), what the scan gave.
+        x: (B, L, H, P), what it read.
+        skip: (H,), how much of x is added to y (the model's D).
+        gate: (B, L, H P).
+        weight: (H P,).
+        dtype: of the result.
+
+    Returns:
+        (B, L, H P).
+    """
+    found: Tensor = _run("gated_rms_norm", y.device.type, y, x, skip, gate, weight, dtype)
     return found

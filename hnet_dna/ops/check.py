@@ -17,12 +17,13 @@ from torch import Tensor
 
 from hnet_dna.ops.conv import causal_conv_silu_reference
 from hnet_dna.ops.ema import ema_scan_reference
+from hnet_dna.ops.norm import gated_rms_norm_reference, rms_norm_reference
 from hnet_dna.ops.ssd import ssd_scan_reference
 
 if TYPE_CHECKING:
     from hnet_dna.ops.backend import Backend
 
-OPS = ("ssd_scan", "ema_scan", "causal_conv_silu")
+OPS = ("ssd_scan", "ema_scan", "causal_conv_silu", "rms_norm", "gated_rms_norm")
 # The moving average is float32 or better everywhere.
 _CASES = (
     ("ssd_scan", torch.float32),
@@ -30,6 +31,9 @@ _CASES = (
     ("ema_scan", torch.float32),
     ("causal_conv_silu", torch.float32),
     ("causal_conv_silu", torch.bfloat16),
+    ("rms_norm", torch.float32),
+    ("gated_rms_norm", torch.float32),
+    ("gated_rms_norm", torch.bfloat16),
 )
 
 
@@ -110,7 +114,12 @@ def _errors(
         if dtype == torch.bfloat16:  # both get the rounded values
             inputs = [tensor.to(dtype) if index in rounded else tensor for index, tensor in enumerate(inputs)]
         inputs = [tensor.requires_grad_() for tensor in inputs]
-        return _compare(getattr(backend, op)(*inputs, *rest), plain(*inputs, *rest), inputs)
+        found, expected = (_as_tuple(function(*inputs, *rest)) for function in (getattr(backend, op), plain))
+        return _compare(found, expected, inputs)
+
+
+def _as_tuple(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (results,) if isinstance(results, Tensor) else results
 
 
 def _compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: list[Tensor]) -> tuple[float, float]:
@@ -135,7 +144,8 @@ def _relative(found: Tensor, expected: Tensor) -> float:
     return float(error) if torch.isfinite(error) else float("inf")
 
 
-_Made: TypeAlias = "tuple[tuple[Tensor, ...], tuple[int | list[int], ...]]"  # tensors, then what else an op takes
+# Tensors, then what else an op takes.
+_Made: TypeAlias = "tuple[tuple[Tensor, ...], tuple[int | list[int] | torch.dtype, ...]]"
 
 
 def _ssd_inputs(length: int, sizes: _Sizes) -> _Made:
@@ -174,10 +184,33 @@ def _conv_inputs(length: int, sizes: _Sizes) -> _Made:
     return tensors, (widths,)
 
 
+def _norm_inputs(length: int, sizes: _Sizes) -> _Made:
+    make = torch.Generator().manual_seed(length)
+    return (3 * torch.randn(2, length, sizes.width, generator=make), torch.rand(sizes.width, generator=make)), (
+        torch.float32,
+    )
+
+
+def _gated_inputs(length: int, sizes: _Sizes) -> _Made:
+    make, heads = torch.Generator().manual_seed(length), 3
+    shape, width = (2, length, heads, sizes.width), heads * sizes.width
+    tensors = (
+        torch.randn(shape, generator=make),
+        torch.randn(shape, generator=make),
+        torch.randn(heads, generator=make),
+        torch.randn(2, length, width, generator=make),
+        torch.rand(width, generator=make),
+    )
+    return tensors, (torch.float32,)
+
+
+_Results: TypeAlias = "Tensor | tuple[Tensor, ...]"
 # Of each op: its plain form, what makes its inputs, and which of them are bfloat16 under autocast: of the scan x, b and
-# c, since steps, rates and states are float32 always; of the convolution all.
-_PROBLEMS: dict[str, tuple[Callable[..., tuple[Tensor, ...]], Callable[[int, _Sizes], _Made], tuple[int, ...]]] = {
+# c, since steps, rates and states are float32 always; of the convolution all; of the gated norm what comes from both.
+_PROBLEMS: dict[str, tuple[Callable[..., _Results], Callable[[int, _Sizes], _Made], tuple[int, ...]]] = {
     "ssd_scan": (ssd_scan_reference, _ssd_inputs, (0, 3, 4)),
     "ema_scan": (ema_scan_reference, _ema_inputs, ()),
     "causal_conv_silu": (causal_conv_silu_reference, _conv_inputs, (0, 1, 2, 3)),
+    "rms_norm": (rms_norm_reference, _norm_inputs, ()),
+    "gated_rms_norm": (gated_rms_norm_reference, _gated_inputs, (0, 1, 3)),
 }

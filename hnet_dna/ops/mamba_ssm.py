@@ -3,11 +3,15 @@
 The signature is documented at `hnet_dna.ops.backend.ssd_scan`. mamba-ssm needs no compiled extension for this: its
 package imports `selective_scan_cuda`, transformers and more on the way in, but the SSD kernels themselves need only
 triton, einops and packaging, so that they are imported past the package's `__init__`.
+
+They come with some ten block sizes each, over a hundred in all. Triton would compile every one and time it on the GPU,
+anew in each process: minutes before the first base. Here each kernel has one (`_BLOCKS`).
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +27,12 @@ from torch import Tensor
 from hnet_dna.ops.ssd import ssd_scan_chunked
 
 _PACKAGE = "mamba_ssm"
+# Of the block sizes that a kernel offers, those nearest to these, and among equals the one with most warps.
+_BLOCKS = {
+    "BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 32, "BLOCK_SIZE_CS": 32,  # sides of matrix products
+    "BLOCK_SIZE_H": 16,  # heads
+    "BLOCK_SIZE": 512,  # values of a state
+}  # fmt: skip
 
 
 def installed() -> bool:
@@ -63,7 +73,7 @@ def ssd_scan_mamba(
         initial_states=state.float().permute(0, 2, 3, 1),  # theirs is (B, H, P, N)
         return_final_states=True,
     )
-    return y.float(), last.permute(0, 3, 1, 2)
+    return y, last.permute(0, 3, 1, 2)
 
 
 @cache
@@ -73,6 +83,7 @@ def _kernel() -> Callable[..., Any]:
     else:
         with _without_init():
             module = importlib.import_module(f"{_PACKAGE}.ops.triton.ssd_combined")
+            _fix_blocks()  # of this copy, which nobody else has
     kernel: Callable[..., Any] = module.mamba_chunk_scan_combined
     return kernel
 
@@ -94,6 +105,19 @@ def _without_init() -> Iterator[None]:
     finally:
         for name in [name for name in sys.modules if name == _PACKAGE or name.startswith(f"{_PACKAGE}.")]:
             del sys.modules[name]
+
+
+def _fix_blocks() -> None:
+    """Leave one choice of block sizes to each kernel that has been imported, so that none is timed."""
+    for name in [name for name in sys.modules if name.startswith(f"{_PACKAGE}.ops.triton.")]:
+        for kernel in vars(sys.modules[name]).values():
+            if configs := getattr(kernel, "configs", None):
+                kernel.configs = [min(configs, key=_distance)]
+
+
+def _distance(config: Any) -> tuple[float, int]:
+    sizes = [(size, _BLOCKS[name]) for name, size in config.kwargs.items() if name in _BLOCKS]
+    return sum(abs(math.log2(size / wanted)) for size, wanted in sizes), -config.num_warps
 
 
 def _version() -> str:

@@ -2,9 +2,7 @@
 
 These touch every value of the widest tensors, so that on a CPU they cost as much as the matrix products. Autograd keeps
 and re-reads each intermediate; by hand, the backward pass recomputes the cheap ones in place. The plain form serves
-where dtypes are mixed, as in a model cast to bfloat16.
-
-Shapes: D width, any leading dimensions.
+where dtypes are mixed, as under autocast. Signatures of both norms are documented at `hnet_dna.ops.backend`.
 """
 
 from __future__ import annotations
@@ -18,32 +16,35 @@ from torch import Tensor
 EPS = 1e-5
 
 
-def rms_norm_reference(x: Tensor, weight: Tensor) -> Tensor:
-    """Follow the definition: x / rms(x) * weight, with statistics in float32 or better."""
-    if x.dtype not in (torch.float32, torch.float64):
-        x = x.float()
+def rms_norm_reference(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Follow the definition, with statistics in float32 or better."""
+    x = _at_least_float32(x)
     scale = torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + EPS)
-    return (x * scale).to(weight.dtype) * weight
+    return ((x * scale).to(weight.dtype) * weight).to(dtype)
 
 
-def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
-    """Return x / rms(x) * weight for x (..., D) and weight (D,), in the weight's dtype."""
-    if x.dtype != weight.dtype or x.dtype not in (torch.float32, torch.float64):
-        return rms_norm_reference(x, weight)
+def rms_norm(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Run the backward pass by hand where all is of one dtype."""
+    if not x.dtype == weight.dtype == dtype or x.dtype not in (torch.float32, torch.float64):
+        return rms_norm_reference(x, weight, dtype)
     y: Tensor = _RMSNorm.apply(x, weight)  # type: ignore[no-untyped-call]
     return y
 
 
-def gated_rms_norm_reference(y: Tensor, gate: Tensor, weight: Tensor) -> Tensor:
-    """Follow the definition: rms_norm(y * silu(gate), weight)."""
-    return rms_norm_reference(y * F.silu(gate), weight)
+def gated_rms_norm_reference(
+    y: Tensor, x: Tensor, skip: Tensor, gate: Tensor, weight: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """Follow the definition, in float32 or better."""
+    summed = torch.addcmul(_at_least_float32(y), x, skip[:, None]).flatten(-2)
+    return rms_norm_reference(summed * F.silu(gate), weight, dtype)
 
 
-def gated_rms_norm(y: Tensor, gate: Tensor, weight: Tensor) -> Tensor:
-    """Return rms_norm(y * silu(gate), weight), all of y and gate (..., D)."""
-    if not y.dtype == gate.dtype == weight.dtype or y.dtype not in (torch.float32, torch.float64):
-        return gated_rms_norm_reference(y, gate, weight)
-    out: Tensor = _GatedRMSNorm.apply(y, gate, weight)  # type: ignore[no-untyped-call]
+def gated_rms_norm(y: Tensor, x: Tensor, skip: Tensor, gate: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Run the backward pass by hand where all is of one dtype."""
+    if not y.dtype == gate.dtype == weight.dtype == dtype or y.dtype not in (torch.float32, torch.float64):
+        return gated_rms_norm_reference(y, x, skip, gate, weight, dtype)
+    summed = torch.addcmul(y, x, skip[:, None]).flatten(-2)
+    out: Tensor = _GatedRMSNorm.apply(summed, gate, weight)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -56,6 +57,10 @@ def swiglu(value: Tensor, gate: Tensor) -> Tensor:
     """Return value * silu(gate), both (..., D) of one dtype."""
     y: Tensor = _SwiGLU.apply(value, gate)  # type: ignore[no-untyped-call]
     return y
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def _inverse_rms(x: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ def test_a_model_is_the_same_on_a_cpu(config: object, backend: str) -> None:
         model.to(device).zero_grad(set_to_none=True)
         loss = loss_of(model, ids.to(device))
         loss.backward()  # type: ignore[no-untyped-call]
-        results.append([loss.detach().cpu(), *(p.grad.cpu() for p in model.parameters() if p.grad is not None)])
+        # Copies, since a gradient goes with its parameter to the next device.
+        results.append([loss.detach().cpu(), *(p.grad.cpu().clone() for p in model.parameters() if p.grad is not None)])
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
 

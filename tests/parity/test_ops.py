@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnet_dna.ops import causal_conv1d, gated_rms_norm, neighbour_cosine, norm, rms_norm, swiglu
+from hnet_dna.model.mixer import RMSNorm
+from hnet_dna.ops import causal_conv1d, neighbour_cosine, norm, swiglu
 from hnet_dna.ops.conv import causal_conv_silu_reference, causal_conv_silu_shifted
 from hnet_dna.ops.cosine import neighbour_cosine_reference
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
@@ -152,10 +153,22 @@ def test_norms_and_gates_equal_their_definitions(shape: tuple[int, ...], dtype: 
     torch.manual_seed(0)
     x, gate = (3 * torch.randn(shape, dtype=dtype)).requires_grad_(), torch.randn(shape, dtype=dtype).requires_grad_()
     weight = torch.randn(shape[-1], dtype=dtype).requires_grad_()
-    compare((rms_norm(x, weight),), (norm.rms_norm_reference(x, weight),), [x, weight], tolerance)
-    plain = norm.gated_rms_norm_reference(x, gate, weight)
-    compare((gated_rms_norm(x, gate, weight),), (plain,), [x, gate, weight], tolerance)
+    plain = norm.rms_norm_reference(x, weight, dtype)
+    compare((norm.rms_norm(x, weight, dtype),), (plain,), [x, weight], tolerance)
     compare((swiglu(x, gate),), (norm.swiglu_reference(x, gate),), [x, gate], tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("shape", [(2, 0, 3, 7), (2, 5, 1, 7), (3, 4, 3, 11)])
+def test_the_gated_norm_equals_its_definition(shape: tuple[int, ...], dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(0)
+    y, x = torch.randn(2, *shape, dtype=dtype).unbind(0)
+    gate, skip = torch.randn(*shape[:2], shape[2] * shape[3], dtype=dtype), torch.randn(shape[2], dtype=dtype)
+    weight = torch.randn(gate.shape[-1], dtype=dtype)
+    inputs = [part.requires_grad_() for part in (y, x, skip, gate, weight)]
+    y, x, skip, gate, weight = inputs
+    found = norm.gated_rms_norm(y, x, skip, gate, weight, dtype)
+    compare((found,), (norm.gated_rms_norm_reference(y, x, skip, gate, weight, dtype),), inputs, tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
@@ -183,8 +196,24 @@ def test_neighbour_cosine(dtype: torch.dtype, tolerance: float, length: int) -> 
 
 def test_norms_of_mixed_precision_follow_the_definition() -> None:
     """Under autocast the gate is bfloat16; a model cast to bfloat16 has such weights. Statistics stay in float32."""
-    x, gate, weight = torch.randn(2, 5, 8), torch.randn(2, 5, 8).bfloat16(), torch.randn(8)
-    assert torch.equal(gated_rms_norm(x, gate, weight), norm.gated_rms_norm_reference(x, gate, weight))
-    low = weight.bfloat16()
-    assert torch.equal(rms_norm(x, low), norm.rms_norm_reference(x, low))
-    assert rms_norm(x.bfloat16(), low).dtype == torch.bfloat16
+    low, full = torch.bfloat16, torch.float32
+    x, weight = torch.randn(2, 5, 2, 4), torch.randn(8)
+    inputs = (x, x.to(low), torch.randn(2), torch.randn(2, 5, 8).to(low), weight)
+    for dtype in (low, full):
+        found = norm.gated_rms_norm(*inputs, dtype)
+        assert found.dtype == dtype
+        assert torch.equal(found, norm.gated_rms_norm_reference(*inputs, dtype))
+    flat = x.flatten(-2)
+    assert torch.equal(norm.rms_norm(flat, weight.to(low), low), norm.rms_norm_reference(flat, weight.to(low), low))
+    assert norm.rms_norm(flat.to(low), weight, full).dtype == full
+
+
+def test_norms_feed_products_what_autocast_would_make_of_it() -> None:
+    """A cast less; what reads a stack's last norm stays in float32, since boundaries are decided on it."""
+    x = torch.randn(2, 5, 8)
+    for for_products, wanted in ((True, torch.bfloat16), (False, torch.float32)):
+        layer = RMSNorm(8, for_products=for_products)
+        plain = layer(x)
+        assert plain.dtype == torch.float32
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(layer(x), plain.to(wanted))

@@ -40,11 +40,12 @@ def _nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
-def use_fake(monkeypatch: pytest.MonkeyPatch, scan: Callable[..., Scan]) -> None:
-    """Let `scan` stand in for mamba-ssm, installed and able to serve any device."""
-    fake = replace(BACKENDS["mamba"], ssd_scan=scan, obstacle=lambda device: None)
-    monkeypatch.setitem(BACKENDS, "mamba", fake)
-    monkeypatch.setattr(mamba_ssm, "installed", lambda: True)
+def use_fake(monkeypatch: pytest.MonkeyPatch, scan: Callable[..., Scan], name: str = "mamba") -> None:
+    """Let `scan` stand in for the kernels of a backend, installed and able to serve any device; others are away."""
+    for other in ("triton", "mamba"):
+        away = replace(BACKENDS[other], obstacle=lambda device: "not installed", package="a_package_that_is_not_there")
+        monkeypatch.setitem(BACKENDS, other, away)
+    monkeypatch.setitem(BACKENDS, name, replace(BACKENDS["torch"], name=name, ssd_scan=scan, package="torch"))
 
 
 def wrong_state(*arguments: *Arguments) -> Scan:
@@ -167,17 +168,28 @@ def test_a_backend_that_disagrees_is_refused(
     assert why in result.output
     # By default it is passed over on a GPU, with a warning.
     monkeypatch.setitem(backend._checks, ("mamba", "cuda"), backend._checks["mamba", "cpu"])
-    with pytest.warns(UserWarning, match=f"torch serves instead of mamba: .*{why}"):
-        assert current_backend("cuda").name == "torch"
+    with pytest.warns(UserWarning, match=f"backend mamba is passed over: .*{why}"):
+        choice = current_choice("cuda")
+    assert choice.backend.name == "torch"
+    assert "mamba cannot serve" in choice.why
 
 
-def test_a_backend_that_agrees_serves_a_gpu_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_fake(monkeypatch, lambda *arguments: ssd_scan_chunked(*arguments))
-    monkeypatch.setitem(backend._checks, ("mamba", "cuda"), check_backend(BACKENDS["mamba"], "cpu"))
-    assert current_backend("cuda").name == "mamba"
+@pytest.mark.parametrize("name", ["triton", "mamba"])
+def test_a_backend_that_agrees_serves_a_gpu_by_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_fake(monkeypatch, lambda *arguments: ssd_scan_chunked(*arguments), name)
+    monkeypatch.setitem(backend._checks, (name, "cuda"), check_backend(BACKENDS[name], "cpu"))
+    assert current_backend("cuda").name == name
     assert current_backend("cpu").name == "torch"
-    with use_backend("mamba"):
-        assert current_backend("cpu").name == "mamba"
+    with use_backend(name):
+        assert current_backend("cpu").name == name
+
+
+def test_our_kernels_need_triton_and_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hnet_dna.ops.backend.find_spec", lambda package: None)
+    assert BACKENDS["triton"].obstacle("cuda") == "triton is not installed"
+    monkeypatch.setattr("hnet_dna.ops.backend.find_spec", lambda package: package)
+    assert BACKENDS["triton"].obstacle("cuda") is None
+    assert "not on cpu" in str(BACKENDS["triton"].obstacle("cpu"))
 
 
 def test_the_check_leaves_a_run_as_it_was() -> None:
@@ -199,7 +211,7 @@ def test_doctor_as_json(cli: Callable[..., Result]) -> None:
     result = cli("doctor", "--json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    ops = ("ssd_scan", "ema_scan", "causal_conv_silu")
+    ops = ("ssd_scan", "ema_scan", "causal_conv_silu", "rms_norm", "gated_rms_norm")
     assert [(row["op"], row["backend"]) for row in report["ops"]] == [(op, "torch") for op in ops]
     assert report["packages"]["torch"]
     assert (report["packages"]["mamba-ssm"] is None) == (find_spec("mamba_ssm") is None)
@@ -209,9 +221,12 @@ def test_doctor_as_json(cli: Callable[..., Result]) -> None:
         ("torch", "ema_scan", "float32"),
         ("torch", "causal_conv_silu", "float32"),
         ("torch", "causal_conv_silu", "bfloat16"),
+        ("torch", "rms_norm", "float32"),
+        ("torch", "gated_rms_norm", "float32"),
+        ("torch", "gated_rms_norm", "bfloat16"),
     ]
     for row in report["checks"]:
-        exact = row["op"] == "ssd_scan" or row["precision"] == "float32"  # the convolution adds in bfloat16
+        exact = row["op"] != "causal_conv_silu" or row["precision"] == "float32"  # the convolution adds in bfloat16
         assert row["output"] < (1e-5 if exact else 2e-2)
         assert row["gradient"] < (1e-5 if row["precision"] == "float32" else 1e-2)  # gradients are bfloat16's, too
     assert report["problems"] == []
@@ -224,8 +239,7 @@ def test_doctor_names_the_owner_of_a_borrowed_op(monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 0, result.output
     assert "ssd_scan    mamba on cpu: HNET_DNA_BACKEND asks for it" in result.output
     assert "ema_scan    torch on cpu: mamba has none of its own" in result.output
-    if not causal_conv1d.installed():
-        assert "conv        torch on cpu: mamba has none of its own" in result.output
+    assert "conv        torch on cpu: mamba has none of its own" in result.output
 
 
 @pytest.mark.parametrize(("asked", "why"), [("mamba", "cannot serve tensors on cpu"), ("none", "no such backend")])

@@ -1,0 +1,171 @@
+"""The causal convolution and its gate as one Triton kernel each way, for NVIDIA GPUs.
+
+The signature is documented at `hnet_dna.ops.backend.causal_conv_silu`. Like causal-conv1d's kernels, but compiled by
+Triton where PyTorch runs, over channels-last tensors, with the groups of channels written where they are wanted.
+
+Shapes in comments: T positions and C channels of a program.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from hnet_dna.ops.conv import causal_conv_silu_shifted
+
+_TAPS = 4  # that the kernels are written out for
+_GROUPS = 3
+_T = 64
+
+
+def causal_conv_silu_triton(
+    past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]
+) -> tuple[Tensor, ...]:
+    """Run the kernels; float64, empty input, other taps than four and other groups than three take shifted products."""
+    if x.dtype == torch.float64 or not x.numel() or weight.shape[1] != _TAPS or len(widths) != _GROUPS:
+        return causal_conv_silu_shifted(past, x, weight, bias, widths)
+    parts = (part.contiguous() for part in (past, x, weight, bias))
+    groups: tuple[Tensor, ...] = _Conv.apply(*parts, widths)  # type: ignore[no-untyped-call]
+    return groups
+
+
+class _Conv(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]
+    ) -> tuple[Tensor, ...]:
+        batch, length, channels = x.shape
+        groups = tuple(x.new_empty(batch, length, width) for width in widths)
+        sizes = _sizes(x, widths)
+        grid = (batch * triton.cdiv(length, _T), channels // sizes["C"])
+        _conv[grid](past, x, weight, bias, *groups, length, **sizes, num_warps=4)
+        ctx.save_for_backward(past, x, weight, bias)
+        ctx.widths = widths
+        return groups
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        past, x, weight, bias = ctx.saved_tensors
+        batch, length, channels = x.shape
+        grad_past, grad_x = torch.empty_like(past), torch.empty_like(x)
+        sizes = _sizes(x, ctx.widths)
+        # Positions of the past have gradients, too: they come first among those that programs share.
+        blocks = triton.cdiv(length + _TAPS - 1, _T)
+        sums = torch.empty(batch * blocks, _TAPS + 1, channels, dtype=torch.float32, device=x.device)
+        given = (grad.contiguous() for grad in grads)
+        _conv_back[batch * blocks, channels // sizes["C"]](
+            past, x, weight, bias, *given, grad_past, grad_x, sums, length, **sizes, num_warps=8
+        )
+        total = sums.sum(dim=0)
+        return grad_past, grad_x, total[:_TAPS].t().to(weight.dtype), total[_TAPS].to(bias.dtype), None
+
+
+def _sizes(x: Tensor, widths: list[int]) -> dict[str, Any]:
+    """Return what both kernels are told: blocks of channels that lie in one group each, and that registers hold."""
+    common = math.gcd(*widths)
+    block = min(32 if x.dtype == torch.float32 else 64, common & -common)  # the largest power of two in it
+    return {"CHANNELS": x.shape[-1], "W0": widths[0], "W1": widths[1], "W2": widths[2], "T": _T, "C": block}
+
+
+@triton.jit
+def _inputs(past, x, sequence, position, channel, L, CHANNELS: tl.constexpr):
+    """Load inputs at positions (T), of which the last three before 0 are in `past`, for channels (C)."""
+    row = sequence * L + position
+    found = tl.load(
+        x + row[:, None] * CHANNELS + channel[None, :], mask=((position >= 0) & (position < L))[:, None], other=0.0
+    ).to(tl.float32)
+    before = tl.load(
+        past + (sequence * 3 + position + 3)[:, None] * CHANNELS + channel[None, :],
+        mask=((position >= -3) & (position < 0))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    return found + before
+
+
+@triton.jit
+def _conv(
+    past, x, weight, bias, first, second, third, L, CHANNELS: tl.constexpr,
+    W0: tl.constexpr, W1: tl.constexpr, W2: tl.constexpr, T: tl.constexpr, C: tl.constexpr,
+):  # fmt: skip
+    blocks = tl.cdiv(L, T)
+    sequence = (tl.program_id(0) // blocks).to(tl.int64)
+    position = (tl.program_id(0) % blocks) * T + tl.arange(0, T)
+    start = tl.program_id(1) * C
+    channel = start + tl.arange(0, C)
+    y = tl.zeros([T, C], dtype=tl.float32) + tl.load(bias + channel).to(tl.float32)[None, :]
+    for k in tl.static_range(4):
+        tap = tl.load(weight + channel * 4 + k).to(tl.float32)
+        y += tap[None, :] * _inputs(past, x, sequence, position + (k - 3), channel, L, CHANNELS)
+    y = (y * tl.sigmoid(y)).to(x.dtype.element_ty)
+    inside, row, own = (position < L)[:, None], (sequence * L + position)[:, None], tl.arange(0, C)[None, :]
+    if start < W0:
+        tl.store(first + row * W0 + start + own, y, mask=inside)
+    elif start < W0 + W1:
+        tl.store(second + row * W1 + (start - W0) + own, y, mask=inside)
+    else:
+        tl.store(third + row * W2 + (start - W0 - W1) + own, y, mask=inside)
+
+
+@triton.jit
+def _given(
+    first, second, third, sequence, position, start, L,
+    W0: tl.constexpr, W1: tl.constexpr, W2: tl.constexpr, C: tl.constexpr,
+):  # fmt: skip
+    """Load the gradients of the outputs at positions (T) for the channels from `start` (C), 0 outside."""
+    inside = ((position >= 0) & (position < L))[:, None]
+    row, own = (sequence * L + position)[:, None], tl.arange(0, C)[None, :]
+    if start < W0:
+        found = tl.load(first + row * W0 + start + own, mask=inside, other=0.0).to(tl.float32)
+    elif start < W0 + W1:
+        found = tl.load(second + row * W1 + (start - W0) + own, mask=inside, other=0.0).to(tl.float32)
+    else:
+        found = tl.load(third + row * W2 + (start - W0 - W1) + own, mask=inside, other=0.0).to(tl.float32)
+    return found
+
+
+@triton.jit
+def _conv_back(
+    past, x, weight, bias, first, second, third, grad_past, grad_x, sums, L, CHANNELS: tl.constexpr,
+    W0: tl.constexpr, W1: tl.constexpr, W2: tl.constexpr, T: tl.constexpr, C: tl.constexpr,
+):  # fmt: skip
+    """Give inputs at T positions, of which the first may be the past's, the gradients of the four that read them.
+
+    The outputs before the gate are computed again from inputs that are in the cache. What positions add to the weights'
+    gradients is summed by their own program.
+    """
+    blocks = tl.cdiv(L + 3, T)
+    sequence = (tl.program_id(0) // blocks).to(tl.int64)
+    position = (tl.program_id(0) % blocks) * T + tl.arange(0, T) - 3
+    start = tl.program_id(1) * C
+    channel = start + tl.arange(0, C)
+    offset = tl.load(bias + channel).to(tl.float32)[None, :]
+    total = tl.zeros([T, C], dtype=tl.float32)
+    for ahead in tl.static_range(4):
+        reader = position + ahead
+        y = tl.zeros([T, C], dtype=tl.float32) + offset
+        for k in tl.static_range(4):
+            tap = tl.load(weight + channel * 4 + k).to(tl.float32)
+            y += tap[None, :] * _inputs(past, x, sequence, reader + (k - 3), channel, L, CHANNELS)
+        open_ = tl.sigmoid(y)
+        given = _given(first, second, third, sequence, reader, start, L, W0, W1, W2, C)
+        given *= open_ * (1.0 + y * (1.0 - open_))
+        total += given * tl.load(weight + channel * 4 + (3 - ahead)).to(tl.float32)[None, :]
+        if ahead == 0:
+            at = tl.program_id(0) * 5 * CHANNELS + channel
+            for k in tl.static_range(4):
+                seen = _inputs(past, x, sequence, reader + (k - 3), channel, L, CHANNELS)
+                tl.store(sums + at + k * CHANNELS, tl.sum(given * seen, axis=0))
+            tl.store(sums + at + 4 * CHANNELS, tl.sum(given, axis=0))
+    low = total.to(x.dtype.element_ty)
+    row = sequence * L + position
+    tl.store(grad_x + row[:, None] * CHANNELS + channel[None, :], low, mask=((position >= 0) & (position < L))[:, None])
+    tl.store(
+        grad_past + (sequence * 3 + position + 3)[:, None] * CHANNELS + channel[None, :],
+        low,
+        mask=(position < 0)[:, None],
+    )

@@ -1,0 +1,243 @@
+"""The Mamba-2 scan as Triton kernels of our own, for NVIDIA GPUs with nothing but PyTorch installed.
+
+The signature is documented at `hnet_dna.ops.backend.ssd_scan`. First one program for each head of each sequence walks
+over its tiles with the state in registers and writes down the state before each (`_carry`); then all tiles are computed
+at once from these (`_tiles`). The backward pass does the same from the end (`_carry` again, `_tiles_back`): states are
+computed anew rather than kept, and five launches are all that a training step needs.
+
+Within a tile the decay from j to i is the exponential of a difference that is never positive; nothing can overflow, and
+no choice depends on data.
+
+Shapes in comments: K tiles of T positions, N state size, P head width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from hnet_dna.ops.ssd import ssd_scan_chunked
+
+_LARGEST = 128 * 64  # N x P that the registers of one program hold
+
+
+def ssd_scan_triton(
+    x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor, tile: int
+) -> tuple[Tensor, Tensor]:
+    """Run the kernels; float64, empty input and states too large for them take the tiled form.
+
+    Products of bfloat16 or float16 inputs are of that dtype, and so is y; those of float32 are split into three of
+    tf32, which keep all but its last bits. Steps, rates, sums and states are float32.
+    """
+    n, p = (max(16, triton.next_power_of_2(size)) for size in (b.shape[-1], x.shape[-1]))
+    if x.numel() == 0 or torch.float64 in (x.dtype, state.dtype) or n * p > _LARGEST:
+        return ssd_scan_chunked(x, dt, decay, b, c, state, tile)
+    dtype = torch.promote_types(torch.promote_types(x.dtype, b.dtype), c.dtype)
+    parts = (x.to(dtype), dt.float(), decay.float(), b.to(dtype), c.to(dtype), state.float())
+    y, last = _Scan.apply(*(part.contiguous() for part in parts), tile)  # type: ignore[no-untyped-call]
+    return y, last
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor, tile: int
+    ) -> tuple[Tensor, Tensor]:
+        sizes, grid = _sizes(x, b, tile)
+        states, last = _states(x, dt, decay, b, state, tile, back=False)
+        y = torch.empty_like(x)
+        _tiles[grid](x, dt, decay, b, c, states, y, **sizes, num_warps=4)
+        ctx.save_for_backward(x, dt, decay, b, c, state)
+        ctx.tile = tile
+        return y, last
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, dt, decay, b, c, state = ctx.saved_tensors
+        grad_y, grad_last = (grad.contiguous() for grad in grads)
+        grad_y = grad_y.to(x.dtype)
+        sizes, grid = _sizes(x, b, ctx.tile)
+        states, _ = _states(x, dt, decay, b, state, ctx.tile, back=False)
+        after, grad_state = _states(grad_y, dt, decay, c, grad_last, ctx.tile, back=True)
+        grad_x, grad_dt = torch.empty_like(x), torch.empty_like(dt)
+        # b and c are shared by the heads: each writes its part, and the sum does not depend on who came first.
+        grad_b, grad_c = x.new_empty(2, *b.shape[:2], x.shape[2], b.shape[2]).unbind(0)
+        grad_decay = dt.new_empty(states.shape[:3])
+        _tiles_back[grid](
+            x, dt, decay, b, c, states, after, grad_y, grad_x, grad_dt, grad_decay, grad_b, grad_c,
+            **sizes, num_warps=8 if x.dtype == torch.float32 else 4,
+        )  # fmt: skip
+        total_b, total_c = (part.sum(dim=2, dtype=torch.float32).to(b.dtype) for part in (grad_b, grad_c))
+        return grad_x, grad_dt, grad_decay.sum(dim=(0, 1)), total_b, total_c, grad_state, None
+
+
+def _states(
+    x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, state: Tensor, tile: int, *, back: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the state before each tile (B, K, H, N, P) in the precision of x, and that after the last.
+
+    With `back`: the gradient of the state after each tile, x being the gradient of y, b being c, and `state` the
+    gradient of the last state; and the gradient of the first.
+    """
+    batch, length, heads, width = x.shape
+    sizes, _ = _sizes(x, b, tile)
+    states = x.new_empty(batch, triton.cdiv(length, sizes["T"]), heads, b.shape[2], width)
+    last = torch.empty_like(state)
+    sizes["BP"] = min(32, sizes["BP"])  # columns of a state do not meet, and more programs hide more latency
+    grid = (batch * heads, triton.cdiv(width, sizes["BP"]))
+    _carry[grid](x, dt, decay, b, state, states, last, **sizes, BACK=back, num_warps=4)
+    return states, last
+
+
+def _sizes(x: Tensor, b: Tensor, tile: int) -> tuple[dict[str, Any], tuple[int]]:
+    """Return what all kernels are told, and how many programs there are that take one tile of one head each."""
+    batch, length, heads, width = x.shape
+    n = b.shape[-1]
+    # Operands of products lie in registers and shared memory, where those of float32 take twice the room and more.
+    most = 16 if x.dtype == torch.float32 else 64
+    positions = max(16, min(most, triton.next_power_of_2(tile)))
+    sizes = {
+        "L": length, "H": heads, "N": n, "P": width, "T": positions,
+        "BN": max(16, triton.next_power_of_2(n)), "BP": max(16, triton.next_power_of_2(width)),
+        "PRECISION": "tf32x3" if x.dtype == torch.float32 else "tf32",
+    }  # fmt: skip
+    return sizes, (batch * heads * triton.cdiv(length, positions),)
+
+
+@triton.jit
+def _rates(dt, decay, row, inside, head, H: tl.constexpr):
+    """Return dt (T), and the logarithm of the decay up to each position, from there to the end, and of all the tile.
+
+    Of the two sums each is exact where its exponential counts, which their difference from the total would not be.
+    """
+    step = tl.load(dt + row * H + head, mask=inside, other=0.0)
+    rate = step * tl.load(decay + head)
+    return step, tl.cumsum(rate, axis=0), tl.cumsum(rate, axis=0, reverse=True) - rate, tl.sum(rate, axis=0)
+
+
+@triton.jit
+def decay_between(a, i):
+    """Return exp(a_i - a_j) where j <= i, 0 elsewhere, (T, T)."""
+    return tl.exp(tl.where(i[:, None] >= i[None, :], a[:, None] - a[None, :], float("-inf")))
+
+
+@triton.jit
+def _carry(
+    x, dt, decay, b, state, states, last, L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
+    T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr, BACK: tl.constexpr,
+):  # fmt: skip
+    """Walk over the tiles of some columns of one head: S becomes exp(total) S + sum_j w_j b_j x_j^T.
+
+    Here w_j = dt_j exp(total - a_j); with BACK the walk is from the last tile to the first, and w_j = exp(a_j).
+    """
+    sequence, head = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
+    i, n, p = tl.arange(0, T), tl.arange(0, BN), tl.program_id(1) * BP + tl.arange(0, BP)
+    in_n, in_p = n < N, p < P
+    in_state = in_n[:, None] & in_p[None, :]
+    at_state = ((sequence * N + n[:, None]) * H + head) * P + p[None, :]
+    carried = tl.load(state + at_state, mask=in_state, other=0.0).to(tl.float32)
+    tiles = tl.cdiv(L, T)
+    for count in range(tiles):
+        k = tiles - 1 - count if BACK else count
+        position = k * T + i
+        inside = position < L
+        row = sequence * L + position
+        step, a, to_end, total = _rates(dt, decay, row, inside, head, H)
+        at_p, at_n = (row[:, None] * H + head) * P + p[None, :], row[:, None] * N + n[None, :]
+        xs = tl.load(x + at_p, mask=inside[:, None] & in_p[None, :], other=0.0)
+        bs = tl.load(b + at_n, mask=inside[:, None] & in_n[None, :], other=0.0)
+        here = ((sequence * tiles + k) * H + head) * N * P + n[:, None] * P + p[None, :]
+        tl.store(states + here, carried.to(xs.dtype), mask=in_state)
+        weight = tl.exp(a) if BACK else step * tl.exp(to_end)
+        weighted = (bs.to(tl.float32) * weight[:, None]).to(xs.dtype)
+        carried = carried * tl.exp(total) + tl.dot(tl.trans(weighted), xs, input_precision=PRECISION)
+    tl.store(last + at_state, carried, mask=in_state)
+
+
+@triton.jit
+def _tiles(
+    x, dt, decay, b, c, states, y, L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
+    T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Compute y of one head in one tile: y_i = sum_j (c_i . b_j) exp(a_i - a_j) dt_j x_j + exp(a_i) c_i S."""
+    tiles = tl.cdiv(L, T)
+    k, both = tl.program_id(0) % tiles, tl.program_id(0) // tiles
+    sequence, head = (both // H).to(tl.int64), both % H
+    i, n, p = tl.arange(0, T), tl.arange(0, BN), tl.arange(0, BP)
+    in_n, in_p = n < N, p < P
+    position = k * T + i
+    inside = position < L
+    row = sequence * L + position
+    step, a, _, _ = _rates(dt, decay, row, inside, head, H)
+    at_p, in_rows = (row[:, None] * H + head) * P + p[None, :], inside[:, None] & in_p[None, :]
+    at_n, in_row = row[:, None] * N + n[None, :], inside[:, None] & in_n[None, :]
+    xs = tl.load(x + at_p, mask=in_rows, other=0.0)
+    bs = tl.load(b + at_n, mask=in_row, other=0.0)
+    cs = tl.load(c + at_n, mask=in_row, other=0.0)
+    here = ((sequence * tiles + k) * H + head) * N * P + n[:, None] * P + p[None, :]
+    before = tl.load(states + here, mask=in_n[:, None] & in_p[None, :], other=0.0)
+    scores = tl.dot(cs, tl.trans(bs), input_precision=PRECISION) * decay_between(a, i) * step[None, :]
+    ys = tl.dot(cs, before, input_precision=PRECISION) * tl.exp(a)[:, None]
+    ys += tl.dot(scores.to(xs.dtype), xs, input_precision=PRECISION)
+    tl.store(y + at_p, ys.to(xs.dtype), mask=in_rows)
+
+
+@triton.jit
+def _tiles_back(
+    x, dt, decay, b, c, states, afters, grad_y, grad_x, grad_dt, grad_decay, grad_b, grad_c,
+    L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
+    T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Compute the gradients of one head in one tile, from the state before it and the gradient of that after it.
+
+    With g_ij the gradient of the score s_ij = c_i . b_j, the gradient of a at i is what leaves i less what arrives
+    there, sum_j g_ij s_ij - sum_j g_ji s_ji, and the same for both states. Sums of both signs run over the same rounded
+    products, so that what should cancel does.
+    """
+    tiles = tl.cdiv(L, T)
+    k, both = tl.program_id(0) % tiles, tl.program_id(0) // tiles
+    sequence, head = (both // H).to(tl.int64), both % H
+    i, n, p = tl.arange(0, T), tl.arange(0, BN), tl.arange(0, BP)
+    in_n, in_p = n < N, p < P
+    in_state = in_n[:, None] & in_p[None, :]
+    position = k * T + i
+    inside = position < L
+    row = sequence * L + position
+    step, a, to_end, total = _rates(dt, decay, row, inside, head, H)
+    at_p, in_rows = (row[:, None] * H + head) * P + p[None, :], inside[:, None] & in_p[None, :]
+    at_n, in_row = row[:, None] * N + n[None, :], inside[:, None] & in_n[None, :]
+    xs = tl.load(x + at_p, mask=in_rows, other=0.0)
+    gys = tl.load(grad_y + at_p, mask=in_rows, other=0.0)
+    bs = tl.load(b + at_n, mask=in_row, other=0.0)
+    cs = tl.load(c + at_n, mask=in_row, other=0.0)
+    kept, left, right = decay_between(a, i), tl.exp(a), tl.exp(to_end)
+    scores = tl.dot(cs, tl.trans(bs), input_precision=PRECISION)
+    g = tl.dot(gys, tl.trans(xs), input_precision=PRECISION) * kept * step[None, :]
+    along = tl.sum(g * scores, axis=1) - tl.sum(g * scores, axis=0)
+    low, kept_scores = g.to(xs.dtype), (scores * kept).to(xs.dtype)
+
+    here = ((sequence * tiles + k) * H + head) * N * P + n[:, None] * P + p[None, :]
+    at_head = (row[:, None] * H + head) * N + n[None, :]
+    before = tl.load(states + here, mask=in_state, other=0.0)
+    after = tl.load(afters + here, mask=in_state, other=0.0)
+    through = tl.exp(total) * tl.sum(tl.sum(after.to(tl.float32) * before.to(tl.float32), axis=1), axis=0)
+    of_c = tl.dot(gys, tl.trans(before), input_precision=PRECISION) * left[:, None]
+    along += tl.sum(of_c * cs.to(tl.float32), axis=1)
+    of_c += tl.dot(low, bs, input_precision=PRECISION)
+    tl.store(grad_c + at_head, of_c.to(xs.dtype), mask=in_row)
+    of_b = tl.dot(xs, tl.trans(after), input_precision=PRECISION) * (step * right)[:, None]
+    future = tl.sum(of_b * bs.to(tl.float32), axis=1)
+    of_b += tl.dot(tl.trans(low), cs, input_precision=PRECISION)
+    tl.store(grad_b + at_head, of_b.to(xs.dtype), mask=in_row)
+    of_input = tl.dot(bs, after, input_precision=PRECISION) * right[:, None]
+    of_input += tl.dot(tl.trans(kept_scores), gys, input_precision=PRECISION)
+    tl.store(grad_x + at_p, (of_input * step[:, None]).to(xs.dtype), mask=in_rows)
+
+    of_rate = tl.cumsum(along - future, axis=0, reverse=True) + (through + tl.sum(future, axis=0))
+    of_step = tl.sum(of_input * xs.to(tl.float32), axis=1) + of_rate * tl.load(decay + head)
+    tl.store(grad_dt + row * H + head, of_step, mask=inside)
+    tl.store(grad_decay + (sequence * tiles + k) * H + head, tl.sum(of_rate * step, axis=0))

@@ -1,0 +1,180 @@
+"""Runs Triton kernels on a CPU, under Triton's interpreter, and compares them with the plain loops.
+
+    python tests/parity/interpreted_kernels.py triton    # ours; or mamba, for mamba-ssm's scan
+
+A script of its own, because triton reads TRITON_INTERPRET when it is imported. Prints the errors as JSON. What it
+replaces are the places where mamba-ssm asks for a GPU, and the interpreter's products of bfloat16. It keeps bfloat16 as
+uint16 bits, decodes them in casts alone, and multiplies the bits as whole numbers elsewhere. A GPU multiplies the
+values and adds in float32, and so do these.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+import torch.nn.functional as F
+import triton
+from torch import Tensor
+from triton.runtime import interpreter
+
+from hnet_dna.ops.backend import BACKENDS, Backend
+from hnet_dna.ops.check import check_backend
+
+REFERENCE = BACKENDS["reference"]
+SSD = ("x", "dt", "decay", "b", "c", "state")
+EMA = ("z", "p", "state")
+CONV = ("past", "x", "weight", "bias")
+NORM = ("x", "weight")
+GATED = ("y", "x", "skip", "gate", "weight")
+
+
+def stand_in_for_a_gpu() -> None:
+    torch.cuda.device = lambda index: nullcontext()  # type: ignore
+    torch.cuda.get_device_properties = lambda device=None: SimpleNamespace(multi_processor_count=1)  # type: ignore
+    multiply_bfloat16_by_value()
+
+
+def multiply_bfloat16_by_value() -> None:
+    builder, language = interpreter.InterpreterBuilder, triton.language
+    dot, binary_op = builder.create_dot, builder.binary_op
+
+    def value(self: Any, handle: Any) -> Any:
+        return self.cast_impl(handle, language.float32) if handle.dtype.scalar == language.bfloat16 else handle
+
+    def dot_of_values(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+        return dot(self, value(self, a), value(self, b), *rest)
+
+    def op_of_values(self: Any, a: Any, b: Any, op: Any) -> Any:
+        if a.dtype.scalar != language.bfloat16:
+            return binary_op(self, a, b, op)
+        return self.cast_impl(binary_op(self, value(self, a), value(self, b), op), language.bfloat16)
+
+    builder.create_dot, builder.binary_op = dot_of_values, op_of_values
+
+
+def ssd(
+    backend: Backend, length: int, padding: int, tile: int, dtype: torch.dtype = torch.float32,
+    heads: int = 2, width: int = 16, n: int = 16, fastest: float = 1.0,
+) -> dict[str, float]:  # fmt: skip
+    torch.manual_seed(length)
+    batch = 2
+    dt = F.softplus(torch.randn(batch, length, heads) - 1)
+    dt[:, length - padding :] = 0
+    inputs = [
+        torch.randn(batch, length, heads, width).to(dtype),
+        dt,
+        -torch.linspace(0.3, fastest, heads),
+        torch.randn(batch, length, n).to(dtype),
+        torch.randn(batch, length, n).to(dtype),
+        torch.randn(batch, n, heads, width),
+    ]
+    return compare(backend, "ssd_scan", inputs, (tile,), SSD)
+
+
+def ema(backend: Backend, length: int, padding: int, low: float, high: float, width: int = 6) -> dict[str, float]:
+    torch.manual_seed(length)
+    p = torch.empty(2, length).uniform_(low, high)
+    p[:, length - padding :] = 0
+    inputs = [torch.randn(2, length, width), p, torch.randn(2, width)]
+    return compare(backend, "ema_scan", inputs, (), EMA)
+
+
+def conv(backend: Backend, length: int, widths: list[int], dtype: torch.dtype = torch.float32) -> dict[str, float]:
+    torch.manual_seed(length)
+    channels = sum(widths)
+    shapes = ((2, 3, channels), (2, length, channels), (channels, 4), (channels,))
+    inputs = [torch.randn(shape).to(dtype) for shape in shapes]
+    return compare(backend, "causal_conv_silu", inputs, (widths,), CONV)
+
+
+def norm(backend: Backend, rows: int, width: int, dtype: torch.dtype = torch.float32) -> dict[str, float]:
+    torch.manual_seed(rows)
+    inputs = [3 * torch.randn(2, rows, width).to(dtype), torch.randn(width)]
+    return compare(backend, "rms_norm", inputs, (torch.float32,), NORM)
+
+
+def gated(backend: Backend, rows: int, heads: int, width: int, low: torch.dtype = torch.float32) -> dict[str, float]:
+    torch.manual_seed(rows)
+    y, x = torch.randn(2, 2, rows, heads, width).to(low).unbind(0)
+    gate, weight = torch.randn(2, rows, heads * width).to(low), torch.randn(heads * width)
+    return compare(backend, "gated_rms_norm", [y, x, torch.randn(heads), gate, weight], (torch.float32,), GATED)
+
+
+def compare(
+    backend: Backend, op: str, inputs: list[Tensor], rest: tuple[object, ...], names: tuple[str, ...]
+) -> dict[str, float]:
+    """Return the largest error of each output and gradient, relative to the largest value."""
+    results: list[list[Tensor]] = []
+    weights: list[Tensor] = []
+    for served in (backend, REFERENCE):
+        leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+        call: Callable[..., Any] = getattr(served, op)
+        found = call(*leaves, *rest)
+        outputs = [found] if isinstance(found, Tensor) else list(found)
+        weights = weights or [torch.randn(output.shape) for output in outputs]
+        total = torch.stack([(o.float() * w).sum() for o, w in zip(outputs, weights, strict=True)]).sum()
+        results.append([*outputs, *torch.autograd.grad(total, leaves)])
+    assert all(f.shape == e.shape for f, e in zip(*results, strict=True))
+    labels = [f"output {index}" for index in range(len(weights))] + [f"gradient of {name}" for name in names]
+    return {label: relative(f, e) for label, f, e in zip(labels, *results, strict=True)}
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    found, expected = found.detach().double(), expected.detach().double()
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def cases(name: str) -> dict[str, dict[str, float]]:
+    backend = BACKENDS[name]
+    found = {
+        "ssd: one tile": ssd(backend, length=77, padding=0, tile=128),
+        "ssd: odd tiles and padding": ssd(backend, length=77, padding=9, tile=30),
+        "ssd: one position": ssd(backend, length=1, padding=0, tile=64),
+        "ssd: float16": ssd(backend, length=37, padding=5, tile=32, dtype=torch.float16),
+        "ssd: bfloat16": ssd(backend, length=37, padding=5, tile=32, dtype=torch.bfloat16),
+    }
+    if name == "mamba":  # the rest of its ops are those of triton
+        return found
+    return found | {
+        "ssd: odd widths": ssd(backend, length=50, padding=3, tile=16, heads=3, width=40, n=12),
+        "ssd: tiles of 64": ssd(backend, length=150, padding=0, tile=64, dtype=torch.float16),
+        "ssd: a head that forgets at once": ssd(backend, length=40, padding=0, tile=16, fastest=900.0),
+        "ema: odd tiles and padding": ema(backend, length=77, padding=9, low=1e-4, high=1 - 1e-4),
+        "ema: towards 0": ema(backend, length=65, padding=0, low=1e-4, high=1e-3, width=40),
+        "ema: towards 1": ema(backend, length=64, padding=0, low=1 - 1e-3, high=1 - 1e-4),
+        "ema: one chunk": ema(backend, length=1, padding=0, low=0.2, high=0.8),
+        "conv: odd length": conv(backend, 77, [32, 16, 16]),
+        "conv: two blocks and a border": conv(backend, 126, [8, 4, 4]),
+        "conv: one position": conv(backend, 1, [16, 16, 16]),
+        "conv: two positions": conv(backend, 2, [48, 16, 16]),
+        "conv: odd widths": conv(backend, 5, [6, 1, 3]),
+        "conv: bfloat16": conv(backend, 9, [32, 16, 16], torch.bfloat16),
+        "norm": norm(backend, rows=5, width=48),
+        "norm: bfloat16": norm(backend, rows=3, width=33, dtype=torch.bfloat16),
+        "gated norm": gated(backend, rows=5, heads=3, width=16),
+        "gated norm: odd width": gated(backend, rows=1, heads=2, width=5),
+        "gated norm: bfloat16": gated(backend, rows=4, heads=2, width=32, low=torch.bfloat16),
+        # More rows than programs, so that these take several each.
+        "norm: many rows": norm(backend, rows=1100, width=8),
+        "gated norm: many rows": gated(backend, rows=1100, heads=2, width=4),
+    }
+
+
+def main(name: str) -> None:
+    stand_in_for_a_gpu()
+    torch.set_num_threads(1)
+    checks = {f"{check.op} in {check.precision}": check.trouble for check in check_backend(BACKENDS[name], "cpu")}
+    print(json.dumps({"cases": cases(name), "check": checks}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
