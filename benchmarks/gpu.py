@@ -3,11 +3,11 @@
     python benchmarks/gpu.py                       # on a machine with an NVIDIA GPU
     python benchmarks/gpu.py --device cpu --quick  # a few seconds, to see that it runs; figures mean nothing
 
-Weights are fresh and bases random. Each row is one preset on one backend: `chunks` are per base at the outermost stage,
-as the untrained router chose them; operations are counted at that rate; `of peak` is their rate in a training step over
-that of the largest square matrix product measured in the same run and precision; `x twin` is the training speed over
-that of the first isotropic preset of the group on the same backend; `GiB` is the most memory of a training step. The
-`reference` backend, a loop over positions, runs with `tiny` alone.
+Weights are fresh, bases random, and the learning rate 0, so that routers stay as they began. Each row is one preset on
+one backend: `chunks` are per base at the outermost stage; operations are counted at that rate; `of peak` is their rate
+in a training step over that of the largest square matrix product measured in the same run and precision; `x twin` is
+the training speed over that of the first isotropic preset of the group on the same backend; `GiB` is the most memory of
+a training step. The `reference` backend, a loop over positions, runs with `tiny` alone.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ def measure(name: str, device: torch.device, batch: int | None, quick: bool) -> 
     torch.manual_seed(0)
     model = HNetLM(settings.model).to(device)
     step, optimizer = Step(model, recipe, Ranks(device=device)), build_optimizer(model, model.config, recipe)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
     codes = torch.randint(0, 4, (recipe.batch, recipe.window + 1), dtype=torch.uint8)
     data = Batch(codes, torch.full((recipe.batch,), recipe.window), (), Position(0, 0))
     sums = []

@@ -8,6 +8,7 @@ Parameter names are the reference's, so that its checkpoints load as they are.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -277,11 +278,16 @@ def rotary_angles(position: Tensor, dim: int, period: int) -> Tensor:
     return torch.where(as_reference, angle, angle.remainder(2 * math.pi)).float()
 
 
+@cache
 def rotary_frequencies(dim: int, period: int, device: torch.device | None = None) -> Tensor:
-    """Return radians per position of each of dim / 2 rotations, in float64; the reference's are float32 values."""
-    exponent = torch.arange(0, dim, 2, dtype=torch.float32, device=device) / dim
-    frequency = (1.0 / 10000.0**exponent).double()
-    return frequency * (2 * math.pi / period) if period else frequency
+    """Return radians per position of each of dim / 2 rotations, in float64; the reference's are float32 values.
+
+    They are powers taken on the CPU: those of a GPU differ in the last digits, and far from the start so would angles.
+    """
+    with torch.inference_mode(False):  # kept for calls that want gradients
+        exponent = torch.arange(0, dim, 2, dtype=torch.float32, device="cpu") / dim
+        frequency = (1.0 / 10000.0**exponent).double()
+        return (frequency * (2 * math.pi / period) if period else frequency).to(device)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:

@@ -15,11 +15,11 @@ Shapes: B batch, L positions, H heads, P head width, N state size, M chunks, D w
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -137,7 +137,10 @@ BACKENDS: dict[str, Backend] = {
 }
 PREFERRED = {"cuda": ("triton", "mamba", "torch")}
 
-_asked: ContextVar[str | None] = ContextVar("hnet_dna_backend", default=None)
+_log = logging.getLogger(__name__)
+# Of the whole process: a backward pass on a GPU runs in threads of its own, and layers that are run again there have to
+# be served as in the forward pass.
+_asked: str | None = None
 _choices: dict[tuple[str | None, str], Choice] = {}
 _checks: dict[tuple[str, str], tuple[Check, ...]] = {}
 
@@ -153,24 +156,25 @@ def current_backend(device: str = "cpu") -> Backend:
 
 def current_choice(device: str = "cpu") -> Choice:
     """Return the backend that serves tensors on `device`, and why; raises as `current_backend` does."""
-    key = (_asked.get(), device)
+    key = (_asked, device)
     choice = _choices.get(key)
     return _choose(key) if choice is None else choice
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[Backend]:
-    """Serve all ops inside the `with` block by the named backend.
+    """Serve all ops inside the `with` block by the named backend, in all threads.
 
     Raises:
         UsageError: no such backend, or one that cannot serve this machine's GPU, or its CPU where it has none.
     """
+    global _asked
     backend = _choose((name, "cuda" if torch.cuda.is_available() else "cpu")).backend
-    token = _asked.set(name)
+    before, _asked = _asked, name
     try:
         yield backend
     finally:
-        _asked.reset(token)
+        _asked = before
 
 
 def _choose(key: tuple[str | None, str]) -> Choice:
@@ -222,6 +226,8 @@ def checks_of(backend: Backend, device: str) -> tuple[Check, ...]:
     """Compare `backend` with the reference on `device`, once per process."""
     key = (backend.name, device)
     if key not in _checks:
+        if device == "cuda" and backend.package:
+            _log.info(f"backend {backend.name}: its kernels, compiled when first used, are compared with plain loops")
         _checks[key] = check_backend(backend, device)
     return _checks[key]
 

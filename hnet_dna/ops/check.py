@@ -108,7 +108,9 @@ def _errors(
     op: str, dtype: torch.dtype, backend: Backend, length: int, sizes: _Sizes, device: str
 ) -> tuple[float, float]:
     plain, make, rounded = _PROBLEMS[op]
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+    # Whoever calls may be in inference, or inside a checkpoint that would take what is saved here for its own.
+    own = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False), own:
         made, rest = make(length, sizes)
         inputs = [tensor.to(device) for tensor in made]
         if dtype == torch.bfloat16:  # both get the rounded values

@@ -87,7 +87,7 @@ def _inputs(past, x, sequence, position, channel, L, CHANNELS: tl.constexpr):
     return found + before
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["L"])
 def _conv(
     past, x, weight, bias, first, second, third, L, CHANNELS: tl.constexpr,
     W0: tl.constexpr, W1: tl.constexpr, W2: tl.constexpr, T: tl.constexpr, C: tl.constexpr,
@@ -128,7 +128,7 @@ def _given(
     return found
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["L"])
 def _conv_back(
     past, x, weight, bias, first, second, third, grad_past, grad_x, sums, L, CHANNELS: tl.constexpr,
     W0: tl.constexpr, W1: tl.constexpr, W2: tl.constexpr, T: tl.constexpr, C: tl.constexpr,

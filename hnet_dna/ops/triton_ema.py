@@ -63,7 +63,7 @@ def _weights(p, row, inside):
     return weight, tl.cumsum(-tl.log(1.0 / (1.0 - weight)), axis=0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _average(z, p, state, out, last, M, D: tl.constexpr, T: tl.constexpr, C: tl.constexpr):
     sequence, i = tl.program_id(0).to(tl.int64), tl.arange(0, T)
     channel = tl.program_id(1) * C + tl.arange(0, C)
@@ -84,7 +84,7 @@ def _average(z, p, state, out, last, M, D: tl.constexpr, T: tl.constexpr, C: tl.
     tl.store(last + sequence * D + channel, carried, mask=in_c)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _average_back(
     z, p, state, out, grad_out, grad_last, grad_z, of_p, grad_state, M, D: tl.constexpr, T: tl.constexpr,
     C: tl.constexpr,

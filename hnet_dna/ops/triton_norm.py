@@ -107,7 +107,7 @@ def _norm(
     tl.store(out + at, scaled.to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _norm_back(
     grad, y, x, skip, gate, weight, inverse, grad_y, grad_x, grad_gate, of_weight, of_skip, rows,
     E: tl.constexpr, P: tl.constexpr, GATED: tl.constexpr, BLOCK: tl.constexpr,

@@ -8,6 +8,8 @@ computed anew rather than kept, and five launches are all that a training step n
 Within a tile the decay from j to i is the exponential of a difference that is never positive; nothing can overflow, and
 no choice depends on data.
 
+Lengths are not specialised: one compiled kernel serves all, that of the check before it too.
+
 Shapes in comments: K tiles of T positions, N state size, P head width.
 """
 
@@ -125,7 +127,7 @@ def decay_between(a, i):
     return tl.exp(tl.where(i[:, None] >= i[None, :], a[:, None] - a[None, :], float("-inf")))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["L"])
 def _carry(
     x, dt, decay, b, state, states, last, L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
     T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr, BACK: tl.constexpr,
@@ -158,7 +160,7 @@ def _carry(
     tl.store(last + at_state, carried, mask=in_state)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["L"])
 def _tiles(
     x, dt, decay, b, c, states, y, L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
     T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr,
@@ -186,7 +188,7 @@ def _tiles(
     tl.store(y + at_p, ys.to(xs.dtype), mask=in_rows)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["L"])
 def _tiles_back(
     x, dt, decay, b, c, states, afters, grad_y, grad_x, grad_dt, grad_decay, grad_b, grad_c,
     L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from typer.testing import Result
 
 from hnet_dna.errors import UsageError
@@ -198,6 +200,30 @@ def test_the_check_leaves_a_run_as_it_was() -> None:
         checks = check_backend(BACKENDS["torch"], "cpu")
     assert all(check.trouble is None for check in checks)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_check_runs_inside_a_checkpoint() -> None:
+    """As in the first step of a run that keeps no activations, or of a batch that chunks badly."""
+    verdicts = []
+
+    def layer(x: Tensor) -> Tensor:
+        verdicts.append([check.trouble for check in check_backend(BACKENDS["torch"], "cpu")])
+        return x.sin().exp()
+
+    x = torch.randn(3, requires_grad=True)
+    checkpoint(layer, x, use_reentrant=False).sum().backward()
+    assert len(verdicts) == 2
+    assert not any(any(verdict) for verdict in verdicts)
+
+
+def test_a_backward_pass_is_served_as_its_forward_pass() -> None:
+    """On a GPU it runs in another thread."""
+    found = []
+    with use_backend("reference"):
+        thread = Thread(target=lambda: found.append(current_backend("cpu").name))
+        thread.start()
+        thread.join()
+    assert found == ["reference"]
 
 
 def test_doctor_says_what_serves(cli: Callable[..., Result]) -> None:
