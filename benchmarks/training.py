@@ -28,17 +28,17 @@ ROUNDS, STEPS = 9, 5
 class Training:
     """A training of a preset that goes on by one step for each call, at a constant rate of learning."""
 
-    def __init__(self, preset: str, settings: Sequence[str], genome: str) -> None:
+    def __init__(self, preset: str, settings: Sequence[str], genome: str, device: str = "cpu") -> None:
         asked = resolve(preset, settings=settings)
         self.recipe = asked.recipe
         torch.manual_seed(0)
-        self.model = HNetLM(asked.model)
+        self.model = HNetLM(asked.model).to(device)
         self._optimizer = build_optimizer(self.model, asked.model, asked.recipe)
         set_learning_rate(self._optimizer, asked.recipe.learning_rate)
         data = open_genome(genome)
         sampler = WindowSampler(training_segments(data, split_genome(data)), asked.recipe.window, 0)
         self._batches = stream(data, sampler, Position(), asked.recipe.batch)
-        self._step = Step(self.model, asked.recipe, Ranks())
+        self._step = Step(self.model, asked.recipe, Ranks(device=torch.device(device)))
         self.sums: Tensor | None = None  # of the last step: nats, bases, then positions and chunks of each stage
 
     def __call__(self) -> None:

@@ -7,16 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+from hnet_dna.ops.check import OPS
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
-def test_the_gpu_table_on_a_cpu() -> None:
+def printed_by(script: str, *options: str) -> str:
     found = subprocess.run(
-        [sys.executable, SCRIPT, "--device", "cpu", "--quick"],
+        [sys.executable, FOLDER / script, "--device", "cpu", *options],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
-    rows = [line.split() for line in found.stdout.splitlines()]
+    return found.stdout
+
+
+def test_the_gpu_table_on_a_cpu() -> None:
+    table = printed_by("gpu.py", "--quick")
+    rows = [line.split() for line in table.splitlines()]
     measured = {(row[0], row[1]): row[2:] for row in rows if row[0].startswith("tiny") and "serve:" not in row}
     assert set(measured) == {("tiny-mamba2", "torch"), ("tiny", "torch"), ("tiny", "reference")}
     for chunks, *speeds, share, _, _ in measured.values():
@@ -24,4 +31,19 @@ def test_the_gpu_table_on_a_cpu() -> None:
         assert all(float(speed.replace(",", "")) > 0 for speed in speeds)
         assert float(share.rstrip("%")) > 0  # of a rate that one small product had, while other tests ran
     for backend in ("triton", "mamba"):
-        assert f"tiny              {backend:<11} does not serve: " in found.stdout
+        assert f"tiny              {backend:<11} does not serve: " in table
+
+
+def test_the_table_of_kernels_on_a_cpu() -> None:
+    table = printed_by("kernels.py", "--quick")
+    served = {line.split()[0] for line in table.splitlines() if " torch " in line and "serve" not in line}
+    assert served == {"CPU", *OPS}
+    assert table.count("does not serve: triton's kernels") == len(table.splitlines()[2:]) // 3
+
+
+def test_the_breakdown_of_a_step_and_of_segment() -> None:
+    table = printed_by("breakdown.py", "--threads", "1", "--settle", "1", "--rows", "3")
+    titles = [line for line in table.splitlines() if not line.startswith(" ")]
+    assert len(titles) == 2
+    assert len(table.splitlines()) == 8
+    assert "segment" in titles[1]
