@@ -3,7 +3,7 @@
     python pipelines/planning.py > table.md
 
 FLOPs per base, parameters, window and batch are those that `hnet-dna pretrain --preset NAME --dry-run` prints. All else
-is assumed, not measured: the accelerator's peak, and the share of it that training achieves. Chunks are counted at
+is assumed: the accelerator's peak, and the share of it that training achieves (docs/results.md has two). Chunks are counted at
 their target ratio. Evaluation, validation and waiting for data are not counted.
 """
 

@@ -19,7 +19,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -232,9 +232,11 @@ def checks_of(backend: Backend, device: str) -> tuple[Check, ...]:
     return _checks[key]
 
 
-def _serve(name: str, device: str, *arguments: Tensor | int | list[int] | torch.dtype) -> Any:
-    with torch.autocast(device, enabled=False):
-        return getattr(current_backend(device), name)(*arguments)
+def _serve(name: str, device: str, first: Tensor, *rest: Tensor | int | list[int] | torch.dtype) -> Any:
+    # Triton launches on the current GPU, whichever the tensors are on.
+    here = torch.cuda.device(first.device) if device == "cuda" else nullcontext()
+    with torch.autocast(device, enabled=False), here:
+        return getattr(current_backend(device), name)(first, *rest)
 
 
 _run = _serve

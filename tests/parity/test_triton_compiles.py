@@ -1,0 +1,69 @@
+"""Our Triton kernels compile for GPUs that this machine does not have, and fit into their shared memory."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if find_spec("triton") is None:
+    pytest.skip("triton is not installed", allow_module_level=True)
+
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+
+from hnet_dna.ops import triton_conv, triton_ema, triton_norm, triton_ssd
+
+# What a block gets on GPUs for desktops; those for servers have more.
+SHARED = 99 * 1024
+WIDTHS = {"W0": 1024, "W1": 128, "W2": 128}
+LENGTHS = {"L": "i32", "M": "i32", "rows": "i32", "eps": "fp32"}
+# Those that are float32 also where activations are bfloat16.
+FULL = {
+    *("dt", "decay", "state", "last", "grad_dt", "grad_decay"),
+    *("z", "p", "grad_out", "grad_last", "grad_z", "of_p", "grad_state"),
+    *("skip", "weight", "inverse", "of_weight", "of_skip", "sums"),
+}  # fmt: skip
+
+
+def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any], int]]:
+    """Return kernels with their constants and warps, at the sizes of the published models."""
+    full = activations == "fp32"
+    tile = 16 if full else 64 if capability == 90 else 32
+    scan = {"H": 16, "N": 128, "P": 64, "T": tile, "BN": 128, "BP": 64, "PRECISION": "tf32x3" if full else "tf32"}
+    conv = {"CHANNELS": 1280, **WIDTHS, "T": 64, "C": 32 if full else 64}
+    gated = {"E": 1024, "P": 64, "GATED": True, "BLOCK": 1024}
+    found: list[tuple[Any, dict[str, Any], int]] = [
+        (triton_ssd._carry, {**scan, "BP": 32, "BACK": False}, 4),
+        (triton_ssd._carry, {**scan, "BP": 32, "BACK": True}, 4),
+        (triton_ssd._tiles, scan, 4),
+        (triton_ssd._tiles_back, scan, 8 if full else 4),
+        (triton_conv._conv, conv, 4),
+        (triton_conv._conv_back, conv, 8),
+        (triton_norm._norm, gated, 4),
+        (triton_norm._norm_back, gated, 4),
+    ]
+    if full:
+        average = {"D": 512, "T": triton_ema._TILE, "C": triton_ema._CHANNELS}
+        found += [(triton_ema._average, average, 4), (triton_ema._average_back, average, 4)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("capability", "activations"), [(80, "bf16"), (90, "bf16"), (90, "fp32"), (100, "bf16"), (120, "bf16")]
+)
+def test_kernels_compile(capability: int, activations: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    for kernel, constants, warps in kernels(capability, activations):
+        signature = {
+            name: "constexpr"
+            if name in constants
+            else LENGTHS.get(name, "*fp32" if name in FULL else f"*{activations}")
+            for name in kernel.arg_names
+        }
+        aligned = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind[0] == "*"}
+        source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
+        compiled = compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
+        assert compiled.metadata.shared <= SHARED, kernel.arg_names
