@@ -3,8 +3,8 @@
     python pipelines/planning.py > table.md
 
 FLOPs per base, parameters, window and batch are those that `hnet-dna pretrain --preset NAME --dry-run` prints. All else
-is assumed: the accelerator's peak, and the share of it that training achieves (docs/results.md has two). Chunks are counted at
-their target ratio. Evaluation, validation and waiting for data are not counted.
+is assumed: the accelerator's peak, and the share of it that training achieves (docs/results.md has two). Chunks are
+counted at their target ratio. Evaluation, validation and waiting for data are not counted.
 """
 
 from __future__ import annotations
