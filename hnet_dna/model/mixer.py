@@ -45,10 +45,23 @@ class RMSNorm(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the output."""
-        device = self.weight.device.type
-        if self.for_products and torch.is_autocast_enabled(device):
-            return torch.get_autocast_dtype(device)
-        return self.weight.dtype
+        return _dtype_of_products(self.weight) if self.for_products else self.weight.dtype
+
+
+def _dtype_of_products(weight: Tensor) -> torch.dtype:
+    """Return what autocast would cast a weight to before a product, which is its own dtype without."""
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
+
+def _parted_linear(x: Tensor, weight: Tensor, widths: list[int]) -> list[Tensor]:
+    """Multiply x by the parts of a weight, each into a tensor of its own.
+
+    The parts of one product would lie in memory with gaps, which slows every pass over them, and their gradients would
+    have to be joined first. The weight is cast once, where autocast would cast each part.
+    """
+    parts = torch.split(weight.to(_dtype_of_products(weight)), widths)
+    return [F.linear(x, part) for part in parts]
 
 
 class MambaState(NamedTuple):
@@ -81,8 +94,7 @@ class Mamba2(nn.Module):
         batch, bias = u.shape[0], self.conv1d.bias
         assert bias is not None
         widths = [self.d_inner, self.d_inner + 2 * self.d_state, self.n_heads]
-        # Three products, since the gradients of one would have to be joined first, a pass as long as the product.
-        z, xbc, dt = (F.linear(u, weight) for weight in torch.split(self.in_proj.weight, widths))
+        z, xbc, dt = _parted_linear(u, self.in_proj.weight, widths)
         if state is None:
             conv = xbc.new_zeros(batch, self.d_conv - 1, xbc.shape[-1])
             scan_dtype = torch.float64 if xbc.dtype == torch.float64 else torch.float32
@@ -318,7 +330,6 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each position of x (B, L, D) by itself."""
-        # Two products, as in Mamba2: halves of one tensor lie in memory with gaps, which slows every pass over them.
-        value, gate = (F.linear(x, weight) for weight in self.fc1.weight.chunk(2))
+        value, gate = _parted_linear(x, self.fc1.weight, [self.fc2.in_features] * 2)
         out: Tensor = self.fc2(swiglu(value, gate))
         return out
