@@ -76,6 +76,10 @@ def run_lines(settings: Settings, genome: Genome, split: Split, budget: Budget) 
     per_epoch = predicted / (recipe.batch * recipe.window)
     lines = show.split_lines(split)
     lines.append(f"epoch: {predicted:,} bases predicted, about {per_epoch:,.0f} steps")
+    if (longest := max(map(len, split.train))) < recipe.window:
+        lines.append(
+            f"no training stretch is as long as a window: the longest has {longest:,} bases, the rest is empty"
+        )
     of_epochs = f", {budget.steps / per_epoch:.2f} epochs" if budget.steps is not None else ""
     lines.append(f"budget: {show.budget_text(budget)}{of_epochs or '; how many steps, the machine decides'}")
     return lines

@@ -52,6 +52,8 @@ def embed(
     """
     if per_chunk and not level.startswith("chunk"):
         raise UsageError(f"--per-chunk needs a chunk level, got --level {level}")
+    if per_chunk and strand == "-":
+        raise UsageError("--per-chunk gives the chunks of the forward reading; leave out --strand -")
     check_outputs({"--out": out}, [sequences, regions])
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences

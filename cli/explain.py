@@ -29,7 +29,7 @@ _SHOWN = ("all", "CDS", "exon", "intron", "five_prime_UTR", "three_prime_UTR", "
 
 def explain(
     report_folder: Annotated[
-        Path | None, typer.Argument(metavar="[REPORT]", help="With --open alone: a report to show.")
+        Path | None, typer.Argument(metavar="REPORT", help="With --open alone: a report to show.")
     ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
@@ -65,7 +65,9 @@ def explain(
         _show(report_folder)
         return
     if genome is None or annotation is None or out is None:
-        raise UsageError("explain needs --genome, --annotation and --out, the folder to create")
+        needed = {"--genome": genome, "--annotation": annotation, "--out, the folder to create": out}
+        missing = " and ".join(option for option, given in needed.items() if given is None)
+        raise UsageError(f"explain needs {missing}" + ("; or --open the folder of a report alone" if open_ else ""))
     if open_ and not page:
         raise UsageError("--open shows the page; leave out --no-page")
     if page:

@@ -11,6 +11,7 @@ from rich.table import Table
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .groups import Commands
 from .outputs import check_outputs, output
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _LINE = 60  # letters of a line of FASTA
 
 genome = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     help="Look at genomes, fetch known ones, cut out parts.\n\nExample: hnet-dna genome inspect yeast",
 )
@@ -54,7 +56,7 @@ def inspect(
         }
         typer.echo(json.dumps(told, indent=2))
         return
-    table = Table(title=f"{opened.source.name}: {len(rows):,} contigs, {opened.length:,} bases")
+    table = Table(title=f"{opened.source.name}: {show.counted(len(rows), 'contig')}, {opened.length:,} bases")
     table.add_column("contig")
     for name in ("bases", "GC %", "N", "N runs", "soft-masked %", "IUPAC"):
         table.add_column(name, justify="right")

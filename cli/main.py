@@ -11,7 +11,6 @@ from inspect import cleandoc
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from hnet_dna import __version__
 from hnet_dna.errors import HNetError, StoppedEarly
@@ -33,6 +32,7 @@ from . import (
     segment,
     show,
 )
+from .groups import Commands
 
 # What a disk or a folder can be at fault for.
 _NO_BUGS = {
@@ -42,7 +42,7 @@ _NO_BUGS = {
 }
 
 
-class ErrorBoundary(TyperGroup):
+class ErrorBoundary(Commands):
     """Prints a user's mistake on one line and exits with its code; a bug of ours keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -66,12 +66,22 @@ class ErrorBoundary(TyperGroup):
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
         except Exception as error:
-            # Some commands read a genome and nothing else, and take it as an argument.
-            if getattr(error, "option_name", None) != "--genome":
-                raise
+            # Some commands read a genome and nothing else, and take it as an argument; others by an option.
             name = ctx.invoked_subcommand
-            typer.echo(f"Error: {name} takes the genome without an option: hnet-dna {name} GENOME", err=True)
+            if getattr(error, "option_name", None) == "--genome":
+                advice = f"{name} takes the genome without an option: hnet-dna {name} GENOME"
+            elif "unexpected extra argument" in str(error) and _takes(error, "--genome"):
+                advice = f"{name} takes the genome by an option: hnet-dna {name} --genome GENOME"
+            else:
+                raise
+            typer.echo(f"Error: {advice}", err=True)
             raise typer.Exit(2) from None
+
+
+def _takes(error: Exception, option: str) -> bool:
+    """Say whether the command that raised a usage error has an option."""
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    return any(option in parameter.opts for parameter in getattr(command, "params", ()))
 
 
 def _forget_stdout() -> None:

@@ -23,6 +23,8 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Pat
     for option, path in outputs.items():
         if path is None:
             continue
+        if str(path) == "-":
+            raise UsageError(f"{option} -: expected the name of a file; text without --out goes to stdout")
         if path.is_dir():
             raise UsageError(f"{option} {path} is a folder; give the name of a file in it")
         if not path.parent.is_dir():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hnet_dna.errors import UsageError
+from hnet_dna.errors import SequenceError, UsageError
 
 from . import options, show
 from .outputs import check_outputs
@@ -42,14 +42,19 @@ def plot(
     check_format(out)
     check_outputs({"--out": out}, [genome, annotation])
     need_matplotlib()
+    import numpy as np
+
     from hnet_dna.data.annotation import read_features
     from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.regions import parse_region
     from hnet_dna.explain.locus import read_locus
     from hnet_dna.explain.locus_figure import draw_locus
+    from hnet_dna.sequence.codes import LETTER_BITS
 
     opened = open_genome(genome)
     interval = parse_region(region, opened)
+    if np.all((opened.codes(interval) & LETTER_BITS) >= 4):
+        raise SequenceError(f"{genome}: {region} has no A, C, G or T, so that there is nothing to draw")
     features = read_features(annotation, opened) if annotation else []
     loaded = show.load_model(model)
     show.say_if_windowed(loaded)

@@ -284,7 +284,8 @@ def open_genome(genome: str, letters: Alphabet) -> Genome:
         sum(getattr(contig, name) for contig in opened.contigs) for name in ("n_bases", "ambiguous", "uracils")
     )
     show.notes.print(
-        f"{opened.source.name}: {len(opened.contigs):,} contigs, {opened.length:,} bases; {n:,} N left out"
+        f"{opened.source.name}: {show.counted(len(opened.contigs), 'contig')}, {opened.length:,} bases; "
+        + f"{n:,} N left out"
         + (f"; {ambiguous:,} other IUPAC codes read as N" if ambiguous and not letters.keeps_ambiguity else "")
         + (f"; {uracils:,} U read as T" if uracils else "")
     )
@@ -315,7 +316,7 @@ def begin(
     for what, bases in told["data"]["bases"].items():
         if bases:
             show.notes.print(f"  {what}: {bases:,} bases")
-    threads = f"{told['machine']['threads']} threads" + (f", {ranks.size} ranks" if ranks.size > 1 else "")
+    threads = show.counted(told["machine"]["threads"], "thread") + (f", {ranks.size} ranks" if ranks.size > 1 else "")
     show.notes.print(f"model: {model.config}, {parameters:,} parameters, {told['machine']['device']}, {threads}")
     show.notes.print(f"budget: {show.budget_text(budget)}")
 

@@ -124,7 +124,8 @@ def _variants(
         report = scorer.run(vcf, stream)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.most_common())
     show.notes.print(
-        f"{report.records:,} records, {report.scored:,} alleles scored" + (f"; skipped: {reasons}" if reasons else "")
+        f"{show.counted(report.records, 'record')}, {show.counted(report.scored, 'allele')} scored"
+        + (f"; skipped: {reasons}" if reasons else "")
     )
 
 

@@ -39,6 +39,11 @@ class LogNotes(logging.Handler):
         notes.print(self.format(record), markup=False)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if there are not exactly one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def on_device(model: HNetLM) -> HNetLM:
     """Put a model where it runs fastest, ready to predict."""
     import torch
@@ -109,7 +114,10 @@ def resumption_line(progress: RunProgress, budget: Budget) -> str:
 
 def budget_text(budget: Budget) -> str:
     """Say how long a run trains."""
-    return f"{budget.steps:,} steps" if budget.steps is not None else f"{(budget.seconds or 0) / 60:g} minutes"
+    if budget.steps is not None:
+        return counted(budget.steps, "step")
+    minutes = (budget.seconds or 0) / 60
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
 def training_line(report: StepReport) -> str:

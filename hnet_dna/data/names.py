@@ -17,7 +17,7 @@ _SHOWN = 4
 
 
 def same_contig(name: str, contigs: Sequence[Contig]) -> str | None:
-    """Return the name that these contigs use for `name`, by a known assembly or by the chr prefix; None if unknown."""
+    """Return the name that these contigs use for `name`, by a known assembly, the chr prefix or Roman numerals."""
     lengths = {contig.name: contig.length for contig in contigs}
     for assembly in assemblies():
         for known in assembly.contigs.values():
@@ -25,13 +25,24 @@ def same_contig(name: str, contigs: Sequence[Contig]) -> str | None:
                 for other in known.names:
                     if lengths.get(other) == known.length:
                         return other
+    bares = {_bare(other): other for other in reversed(lengths)}
+    found = bares.get(_bare(name))
+    if found is None and "I" in bares and "II" in bares:  # yeasts and worms count their chromosomes so
+        found = bares.get(_roman(_bare(name)))
+    return found
+
+
+def _bare(name: str) -> str:
     bare = name.removeprefix("chr")
-    bare = {"M": "MT"}.get(bare, bare)
-    for other in lengths:
-        other_bare = other.removeprefix("chr")
-        if {"M": "MT"}.get(other_bare, other_bare) == bare:
-            return other
-    return None
+    return {"M": "MT"}.get(bare, bare)
+
+
+def _roman(number: str) -> str:
+    """Return 1 to 39 as a Roman numeral, and anything else as it is."""
+    if not number.isdecimal() or not 0 < int(number) < 40:
+        return number
+    tens, ones = divmod(int(number), 10)
+    return "X" * tens + ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")[ones]
 
 
 def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: Iterable[str] = ()) -> SequenceError:

@@ -158,7 +158,9 @@ def _share(text: str) -> float | None:
     try:
         share = float(text)
     except ValueError:
-        return None
+        if Path(text).exists():
+            return None
+        raise SequenceError(f"{text}: no such file; --split takes a BED file, or a share such as 0.1") from None
     if not 0 < share < 1:
         raise UsageError(f"--split {text}: expected a share between 0 and 1, or a BED file")
     return share

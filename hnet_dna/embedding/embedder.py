@@ -173,7 +173,10 @@ def embed(
 
     Raises:
         SequenceError: a sequence has no A, C, G or T, or holds another letter.
+        TypeError: one text in place of several.
     """
+    if isinstance(sequences, str):
+        raise TypeError("sequences: expected several texts, got one; write [sequence]")
     codes = [encode(text, f"sequence {index}") for index, text in enumerate(sequences)]
     embedder = Embedder(model.eval(), level, pooling, strand)
     found = embedder.embed(codes)

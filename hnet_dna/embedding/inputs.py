@@ -129,7 +129,7 @@ def find_column(
     for column in columns:
         if column.lower() in usual:
             return column
-    names = ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")
+    names = ", ".join(shown[:8]) + (", and more" if len(shown) > 8 else "")
     raise SequenceError(
         f"{path}: no column of {what} among {names}; name it by {option} COLUMN, or is the header line missing?"
     )

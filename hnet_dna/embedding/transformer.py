@@ -33,7 +33,7 @@ class SequenceEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Iterable[str]) -> NDArray[np.float32]:
         """Return vectors (N, D)."""
         options: dict[str, Any] = {"level": self.level, "pooling": self.pooling, "strand": self.strand}
-        return embed(_load(str(self.model)), list(X), **options)
+        return embed(_load(str(self.model)), X, **options)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

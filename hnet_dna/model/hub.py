@@ -50,4 +50,5 @@ def failures_told(what: str, revision: str | None = None) -> Iterator[None]:
     # The hub's errors have no common base, and change with its version and its HTTP library.
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise CheckpointError(f"{what}: {first.strip()}; is there a connection to the hub?") from None
+        first = first.strip().removeprefix("Got: ")
+        raise CheckpointError(f"{what}: {first}; is there a connection to the hub?") from None

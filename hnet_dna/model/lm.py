@@ -127,7 +127,9 @@ class HNetLM(nn.Module, ModelHubMixin):
             lengths: (B,) valid positions of each row, padding on the right; None where all rows are full.
         """
         if not 0 <= stage < self.n_chunking_stages:
-            raise ValueError(f"stage {stage}: this model has {self.n_chunking_stages} chunking stages")
+            raise ValueError(
+                f"stage {stage}: this model has {self.n_chunking_stages} chunking stages, the first being 0"
+            )
         rows = _rows(input_ids, lengths)
         outputs, after = cast(ChunkingStage, self.backbone).boundaries(
             self.embeddings(input_ids), rows, cast(Any, state), stage
@@ -236,6 +238,8 @@ class HNetLM(nn.Module, ModelHubMixin):
             raise CheckpointError(f"{folder} is a built-in model and a folder here; give the folder's whole path")
         folder = builtin or folder
         if not folder.is_dir():
+            if folder.is_file():
+                raise CheckpointError(f"{folder} is a file; give the folder that holds it, {folder.parent}")
             if not hub.is_hub_name(folder.as_posix()):
                 _require(folder)
             folder = hub.download(folder.as_posix(), (CONFIG_FILE, WEIGHTS_FILE), revision, **download)

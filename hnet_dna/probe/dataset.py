@@ -98,10 +98,10 @@ def match(labels: Labels, table: Table) -> NDArray[np.float32]:
     place = {name: row for row, name in enumerate(table.id)}
     missing = [name for name in labels.ids if name not in place]
     if missing:
-        shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        shown = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
         raise SequenceError(
-            f"{path}: {len(missing):,} of {len(labels.ids):,} labelled ids have no vector: {shown}. The table has "
-            f"{', '.join(table.id[:3])} ..."
+            f"{path}: {len(missing):,} of {len(labels.ids):,} labelled ids have no vector: {shown}; the table has "
+            f"{', '.join(table.id[:3])} and so on. Embed these too, or leave their rows out of the labels"
         )
     return table.vector[[place[name] for name in labels.ids]]
 

@@ -42,8 +42,8 @@ def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
                         current = contig
                     out.write(line if line.endswith("\n") else line + "\n")
                     count += 1
-            except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-                raise SequenceError(f"{path}: no text, or damaged ({error}); expected BED or bedGraph") from None
+            except (UnicodeDecodeError, EOFError, gzip.BadGzipFile):
+                raise SequenceError(f"{path}: no text, or damaged; expected BED or bedGraph") from None
     return count
 
 

@@ -157,7 +157,8 @@ def _open(source: str) -> Iterator[Any]:
     except (ValueError, OSError, EOFError, zlib.error) as error:
         if isinstance(error, HNetError):
             raise
-        why = "" if "invalid file" in str(error) else f" ({error})"  # pysam's own words for it say no more
+        said = str(error)  # of a file that is none, pysam's own words say no more, and quote bytes
+        why = "" if "invalid file" in said or "valid header" in said else f" ({said})"
         raise SequenceError(
             f"{source} is not a readable VCF file{why}; expected VCF with tabs between columns, plain, gzip or bgzip"
         ) from None

@@ -72,7 +72,10 @@ def _data(data: Mapping[str, Any]) -> str:
         "## Data",
         f"{_code(PurePath(data['genome']).name)}: {len(contigs):,} contigs, {total:,} bases. "
         f"Split: {_cell(data['split_rule'])}.",
-        _table(("bases", "count"), [(_cell(what), f"{count:,}") for what, count in data["bases"].items()]),
+        _table(
+            ("bases of the training part", "count"),
+            [(_cell(what), f"{count:,}") for what, count in data["bases"].items()],
+        ),
         "Checksums are of the upper-case sequence.",
         _table(("contig", "bases", "MD5"), lengths, "run.json"),
     ]

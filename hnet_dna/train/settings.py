@@ -130,7 +130,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"--config {path}: no such file; expected a TOML file with the tables model and train"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"--config {path} is not text; expected TOML with the tables model and train") from None
+    except OSError as error:
         raise ConfigError(f"--config {path}: cannot be read ({error})") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None

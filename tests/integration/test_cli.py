@@ -230,6 +230,10 @@ def test_model_folder_that_is_none(
         (["pretrain", "--out", "o"], "--genome is missing"),
         (["pretrain", "--genome", "x", "--out", "o", "--steps", "1", "--minutes", "1"], "not both"),
         (["pretrain", "--genome", "yeast", "--out", "o", "--preset", "huge"], "no such preset"),
+        (["pretrain", "yeast"], "takes the genome by an option: hnet-dna pretrain --genome GENOME"),
+        (["segment", "--genome", "yeast"], "takes the genome without an option: hnet-dna segment GENOME"),
+        (["explain", "--genome", "yeast", "--out", "o"], "explain needs --annotation"),
+        (["embed", "x.fa", "--out", "o", "--per-chunk", "--strand", "-"], "leave out --strand -"),
     ],
 )
 def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str], message: str) -> None:

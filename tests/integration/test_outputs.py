@@ -57,6 +57,7 @@ def test_what_is_read_is_not_written(cli: Cli, folder: Path, command: list[str])
     [
         (["--out", "deep"], "--out deep is a folder; give the name of a file in it"),
         (["--out", "none/c.bed"], "--out none/c.bed: there is no folder none; make it first"),
+        (["--bigwig", "-"], "--bigwig -: expected the name of a file"),
         (["--out", "c", "--bigwig", "deep/../c"], "--bigwig deep/../c is the file of --out too"),
     ],
 )

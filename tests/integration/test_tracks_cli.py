@@ -116,7 +116,7 @@ def test_score_vcf_to_indexed_vcf(cli: Cli, tmp_path: Path, model: Path, fasta: 
     )
     result = cli("score", "--vcf", vcf, "--genome", fasta, "--model", model, "--out", tmp_path / "out.vcf.gz")
     assert result.exit_code == 0, result.output
-    assert "1 records, 1 alleles scored" in result.stderr
+    assert "1 record, 1 allele scored" in result.stderr
     assert (tmp_path / "out.vcf.gz.tbi").exists()
     assert leftovers(tmp_path) == set()
     plain = cli("score", "--vcf", vcf, "--genome", fasta, "--model", model)

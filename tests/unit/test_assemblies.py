@@ -47,7 +47,9 @@ def test_bundled_yeast_is_recognised() -> None:
     assert recognised.assembly.name == "sacCer3"
     assert recognised.by_m5 == len(genome.contigs) == 16
     assert same_contig("IV", genome.contigs) == "chrIV"
-    assert same_contig("chr4", genome.contigs) is None
+    assert same_contig("chr4", genome.contigs) == "chrIV"
+    assert same_contig("15", genome.contigs) == "chrXV"
+    assert same_contig("chr40", genome.contigs) is None
 
 
 def test_other_bases_under_known_names_are_not_recognised() -> None:

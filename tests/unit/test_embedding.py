@@ -162,6 +162,11 @@ def test_scikit_learn_pipeline(folder: Path) -> None:
     assert search.best_score_ > 0.9
 
 
+def test_one_text_is_no_list_of_sequences(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"write \[sequence\]"):
+        hnet_dna.SequenceEmbedder(folder).transform("ACGT")
+
+
 def test_cli_tables(cli: Cli, tmp_path: Path, folder: Path) -> None:
     records = {"a": random_dna(100), "n": "NNNN", "b": random_dna(50, 1) + "N" + random_dna(20, 2)}
     fasta = write_fasta(tmp_path / "s.fa", records)

@@ -117,7 +117,7 @@ def test_hub_name_fetches_two_files(model: HNetLM, tmp_path: Path, monkeypatch: 
     [
         (hub_error(RepositoryNotFoundError), "no such model; check the spelling, and for a private or gated one"),
         (hub_error(RevisionNotFoundError), "it has no revision 'v1'"),
-        (LocalEntryNotFoundError("Got: ConnectError\nmore"), "Got: ConnectError; is there a connection"),
+        (LocalEntryNotFoundError("Got: ConnectError\nmore"), "hub: ConnectError; is there a connection"),
         (RuntimeError(""), "RuntimeError; is there"),
     ],
 )

@@ -154,6 +154,13 @@ def test_picture(cli: Callable[..., Result], tmp_path: Path, command: list[objec
     assert (tmp_path / "far.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_nothing_but_n_is_not_drawn(cli: Callable[..., Result], tmp_path: Path, command: list[object]) -> None:
+    result = cli(*command, tmp_path / "n.svg", "c:121-125")
+    assert result.exit_code == 1, result.output
+    assert not (tmp_path / "n.svg").exists()
+    assert "c:121-125 has no A, C, G or T" in one_line_error(result)
+
+
 def test_far_picture_gives_means(genome: Genome, tmp_path: Path, model: HNetLM) -> None:
     from hnet_dna.explain.drawing import svg
     from hnet_dna.explain.locus_figure import draw_locus
