@@ -99,7 +99,8 @@ def _sizes(x: Tensor, b: Tensor, tile: int) -> tuple[dict[str, Any], tuple[int]]
     """Return what all kernels are told, and how many programs there are that take one tile of one head each."""
     batch, length, heads, width = x.shape
     n = b.shape[-1]
-    positions = max(16, min(_largest_tile(x), triton.next_power_of_2(tile)))
+    capability = torch.cuda.get_device_capability(x.device)[0] if x.is_cuda else 9  # the interpreter takes any
+    positions = max(16, min(largest_tile(x.dtype, capability), triton.next_power_of_2(tile)))
     sizes = {
         "L": length, "H": heads, "N": n, "P": width, "T": positions,
         "BN": max(16, triton.next_power_of_2(n)), "BP": max(16, triton.next_power_of_2(width)),
@@ -108,15 +109,16 @@ def _sizes(x: Tensor, b: Tensor, tile: int) -> tuple[dict[str, Any], tuple[int]]
     return sizes, (batch * heads * triton.cdiv(length, positions),)
 
 
-def _largest_tile(x: Tensor) -> int:
-    """Return how many positions of states of 128 x 64 a program can take without spilling its registers.
+def largest_tile(dtype: torch.dtype, capability: int) -> int:
+    """Return how many positions of states of 128 x 64 a program takes on GPUs of a (major) compute capability.
 
-    Operands of float32 take twice the room and more. Products of 64 rows are a tenth faster on compute capability 9,
-    which reads their operands from shared memory; on 8 and 12 they spill, and on 10 they do not compile (triton 3.7.1).
+    Without spilling its registers, that is; operands of float32 take twice the room and more. Products of 64 rows are a
+    tenth faster on 9, which reads their operands from shared memory; on 8 and 12 they spill, and on 10 they do not
+    compile (triton 3.7.1).
     """
-    if x.dtype == torch.float32:
+    if dtype == torch.float32:
         return 16
-    return 64 if not x.is_cuda or torch.cuda.get_device_capability(x.device)[0] == 9 else 32
+    return 64 if capability == 9 else 32
 
 
 @triton.jit

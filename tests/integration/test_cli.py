@@ -242,6 +242,19 @@ def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str], message: str) 
     assert message in one_line_error(result)
 
 
+def test_flags_are_shown_without_a_type(cli: Cli) -> None:
+    for command in (["pretrain"], ["genome", "inspect"]):
+        shown = cli(*command, "--help").output
+        assert [line for line in shown.splitlines() if "<bool>" in line and "--help" not in line] == []
+
+
+def test_a_file_is_no_model(cli: Cli, tmp_path: Path) -> None:
+    fasta = write_fasta(tmp_path / "g.fa", {"a": random_dna(50)})
+    result = cli("segment", fasta, "--model", fasta)
+    assert result.exit_code == 1
+    assert f"g.fa is a file; give the folder that holds it, {tmp_path}" in one_line_error(result)
+
+
 def test_run_folder_is_never_overwritten(cli: Cli, tmp_path: Path) -> None:
     genome = write_fasta(tmp_path / "g.fa", {"a": random_dna(500)})
     (tmp_path / "run").mkdir()

@@ -121,6 +121,12 @@ def test_dry_run_prints_nothing_before_it_refuses(cli: Cli, genome: Path, option
     assert result.stdout == ""
 
 
+def test_dry_run_tells_of_windows_that_nothing_fills(cli: Cli, genome: Path) -> None:
+    for window, told in ((100, False), (10_000_000, True)):
+        result = cli("pretrain", "--genome", genome, "--dry-run", "--window", window)
+        assert ("no training stretch is as long as a window" in result.stdout) == told, result.output
+
+
 def test_dry_run_counts_steps_and_leaves_a_store_alone(cli: Cli, genome: Path, tmp_path: Path) -> None:
     result = cli("pretrain", "--genome", genome, "--dry-run", "--steps", 10, "--window", 100, "--batch", 3)
     assert result.exit_code == 0, result.output

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 if find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
@@ -31,7 +32,7 @@ FULL = {
 def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any], int]]:
     """Return kernels with their constants and warps, at the sizes of the published models."""
     full = activations == "fp32"
-    tile = 16 if full else 64 if capability == 90 else 32
+    tile = triton_ssd.largest_tile(torch.float32 if full else torch.bfloat16, capability // 10)
     scan = {"H": 16, "N": 128, "P": 64, "T": tile, "BN": 128, "BP": 64, "PRECISION": "tf32x3" if full else "tf32"}
     conv = {"CHANNELS": 1280, **WIDTHS, "T": 64, "C": 32 if full else 64}
     gated = {"E": 1024, "P": 64, "GATED": True, "BLOCK": 1024}
