@@ -1,0 +1,126 @@
+"""Opens the files that users give: plain or gzip, from a path, a pipe or stdin (`-`), and reads their lines.
+
+Every reader of text goes through here, so that all of them treat byte order marks, line ends, encodings and damaged
+compression in the same way.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from hnet_dna.errors import SequenceError
+
+BUFFER = 1 << 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+# Files that begin with these bytes are refused by name. UTF-16 without a mark shows by the zero in its first two bytes.
+_UNREADABLE = {
+    b"\xff\xfe": "is UTF-16 text; convert it with: iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "is UTF-16 text; convert it with: iconv -f UTF-16 -t UTF-8",
+    b"BZh": "is compressed by bzip2; decompress it, or compress it by gzip",
+    b"\xfd7zXZ\x00": "is compressed by xz; decompress it, or compress it by gzip",
+    b"\x28\xb5\x2f\xfd": "is compressed by zstd; decompress it, or compress it by gzip",
+    b"PK\x03\x04": "is a zip archive; unpack it first",
+}
+_LONGEST = max(map(len, _UNREADABLE))
+
+
+@contextmanager
+def open_bytes(source: str | Path, expected: str) -> Iterator[BinaryIO]:
+    """Yield the decompressed bytes of a file, without a byte order mark.
+
+    Args:
+        source: a path, which may be a pipe, or `-` for stdin. It is opened once and read from start to end.
+        expected: what the file should be, such as `a BED file`, for messages.
+
+    Raises:
+        SequenceError: no such file, a folder, UTF-16, or compressed in another way than gzip.
+    """
+    if str(source) == "-":
+        yield _decompressed(cast(BinaryIO, sys.stdin.buffer), "stdin", expected)
+        return
+    path = Path(source)
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        raise SequenceError(f"{path}: no such file; expected {expected}") from None
+    except IsADirectoryError:
+        raise SequenceError(f"{path} is a directory; expected {expected}") from None
+    except OSError as error:
+        raise SequenceError(f"{path}: cannot be opened ({error.strerror})") from None
+    with stream:
+        yield _decompressed(stream, str(path), expected)
+
+
+def read_chunk(stream: BinaryIO, size: int, source: str) -> bytes:
+    """Return up to `size` bytes of a stream from `open_bytes`; damaged compression is a `SequenceError`."""
+    try:
+        return stream.read(size)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SequenceError(
+            f"{source}: the compressed data is cut short or damaged ({error}); copy or download the file again"
+        ) from None
+
+
+def numbered_lines(source: str | Path, expected: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file with their numbers, from 1, without what ends them.
+
+    Lines end with LF, CRLF or CR, and with nothing else: U+2028 and its like are letters of a line.
+
+    Raises:
+        SequenceError: what `open_bytes` raises, damaged compression, or a line that is not UTF-8.
+    """
+    number = 0
+    for raw in _raw_lines(source, expected):
+        number += 1
+        try:
+            yield number, raw.decode()
+        except UnicodeDecodeError as error:
+            raise SequenceError(
+                f"{source}: line {number}: byte 0x{raw[error.start]:02x} is not UTF-8; expected {expected} in UTF-8. "
+                "If it is Latin-1, convert it with: iconv -f LATIN1 -t UTF-8"
+            ) from None
+
+
+def _raw_lines(source: str | Path, expected: str) -> Iterator[bytes]:
+    with open_bytes(source, expected) as stream:
+        rest = b""
+        while data := read_chunk(stream, BUFFER, str(source)):
+            data = rest + data
+            if b"\0" in data:
+                raise SequenceError(f"{source} is not text, since it holds zero bytes; expected {expected}")
+            held = data.endswith(b"\r")  # may be half of CRLF
+            *lines, rest = (data[:-1] if held else data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+            rest += b"\r" * held
+            yield from lines
+        if rest:
+            yield rest.rstrip(b"\r")
+
+
+def _decompressed(stream: BinaryIO, source: str, expected: str) -> BinaryIO:
+    buffered = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, stream), BUFFER))
+    if _peek(buffered, 2) == _GZIP:
+        buffered = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=buffered)), BUFFER))
+    try:
+        start = _peek(buffered, _LONGEST)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return buffered  # told where it is read
+    for magic, what in _UNREADABLE.items():
+        if start.startswith(magic):
+            raise SequenceError(f"{source} {what}. Expected {expected}")
+    if start[:1] == b"\0" or start[1:2] == b"\0":
+        raise SequenceError(f"{source} is UTF-16 text or not text at all; expected {expected} in UTF-8")
+    if start.startswith(BYTE_ORDER_MARK):
+        buffered.read(len(BYTE_ORDER_MARK))
+    return buffered
+
+
+def _peek(stream: BinaryIO, size: int) -> bytes:
+    return cast(io.BufferedReader, stream).peek(size)[:size]
