@@ -77,9 +77,7 @@ def numbered_lines(source: str | Path, expected: str) -> Iterator[tuple[int, str
     Raises:
         SequenceError: what `open_bytes` raises, damaged compression, or a line that is not UTF-8.
     """
-    number = 0
-    for raw in _raw_lines(source, expected):
-        number += 1
+    for number, raw in enumerate(_raw_lines(source, expected), start=1):
         try:
             yield number, raw.decode()
         except UnicodeDecodeError as error:
