@@ -65,8 +65,8 @@ def probe(
 ) -> None:
     """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
 
-    Folds keep groups together: those of --group or of a column such as contig, else sequences that share half of their
-    k-mers. The folder gets the fitted head, predictions with folds, and the report.
+    Folds keep groups together: those of --group or of a column such as contig, else families of
+    similar sequences. The folder gets the fitted head, predictions with folds, and the report.
 
     Example: hnet-dna probe labels.csv --model run --out probe
     """
@@ -143,8 +143,9 @@ def probe(
         about = About(task, head, show.model_name(model), loaded.digest(), level, pool, strand)
     show.notes.print(
         f"{len(found.ids):,} rows; {folds} folds {parts.rule}"
-        + (f"; {parts.copies:,} sequences are copies of others" if parts.copies else "")
-        + (", kept in one fold" if parts.copies and found.groups is None else "")
+        + (f"; {show.counted(parts.copies, 'row')} with a copy of an earlier sequence" if parts.copies else "")
+        + (", each in the fold of that one" if parts.copies and not parts.parted else "")
+        + (f", {parts.parted:,} of them in another fold than that one, as the groups have it" if parts.parted else "")
     )
     kinds = {MODEL: matrix}
     if codes is not None:

@@ -23,8 +23,9 @@ from hnet_dna.errors import CheckpointError, HNetError, SequenceError, UsageErro
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probe import metrics
 from hnet_dna.probe.dataset import Labels, read_labels
+from hnet_dna.probe.families import families
 from hnet_dna.probe.features import gc_content, kmer_frequencies, one_hot
-from hnet_dna.probe.folds import make_folds, similar_groups
+from hnet_dna.probe.folds import make_folds
 from hnet_dna.probe.head_file import About, load_head, save_head
 from hnet_dna.probe.heads import HEADS, make_head
 from hnet_dna.probe.run import cross_validate, fit_all, hold_out
@@ -44,11 +45,11 @@ def labels_of(target: list[Any], sequences: list[str] | None = None, groups: lis
     return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)
 
 
-def test_similar_sequences_form_groups() -> None:
+def test_similar_sequences_form_families() -> None:
     base, other = random_dna(80), random_dna(80, 1)
     mutated = base[:40] + ("A" if base[40] != "A" else "C") + base[41:]
     family = [base, base, base.translate(COMPLEMENT)[::-1], mutated, base[20:] + random_dna(20, 2)]
-    group = similar_groups([*family, other, random_dna(80, 3), "ACG", "ACG"]).tolist()
+    group = families([*family, other, random_dna(80, 3), "ACG", "ACG"]).tolist()
     assert len(set(group[:5])) == 1
     assert group[5] not in group[:5]
     assert len({group[0], group[5], group[6], group[7]}) == 4
@@ -74,6 +75,68 @@ def test_copies_are_found_and_kept_together() -> None:
     assert folds.fold[:30].tolist() == folds.fold[30:].tolist()
 
 
+def substituted(sequence: str, count: int, random: np.random.Generator) -> str:
+    letters = list(sequence)
+    for place in random.choice(len(letters), count, replace=False):
+        letters[place] = random.choice([base for base in "ACGT" if base != letters[place]])
+    return "".join(letters)
+
+
+def test_copies_are_kept_together_however_many_there_are() -> None:
+    """Copies used to be spread over the folds beyond 200 of them, since their k-mers counted as common ones."""
+    texts = [random_dna(60)] * 201 + [random_dna(60, seed) for seed in range(1, 21)]
+    folds = make_folds(labels_of((["a", "b"] * 111)[:221], texts), "classification", 3, 0)
+    assert len(set(folds.fold[:201].tolist())) == 1
+    assert (folds.copies, folds.parted) == (200, 0)
+    assert "21 families of 221 sequences, the largest of 201, which is more than a fold" in folds.rule
+
+
+def test_large_families_are_not_parted_and_labels_of_families_are_not_learned() -> None:
+    """Six families of 300, one substitution in each member, labels by family: nothing can be learned across them."""
+    random = np.random.default_rng(0)
+    texts = [substituted(random_dna(48, family), 1, random) for family in range(6) for _ in range(300)]
+    family = families(texts)
+    assert [len(set(family[start : start + 300].tolist())) for start in range(0, 1800, 300)] == [1] * 6
+    assert len(set(family.tolist())) == 6
+    labels = labels_of(np.repeat(["a", "b"] * 3, 300).tolist(), texts)
+    folds = make_folds(labels, "classification", 3, 0)
+    matrix = kmer_frequencies([from_text(text) for text in texts])
+    (result,) = cross_validate({"4-mers": matrix}, labels, folds, "classification", "logistic", 0)[1:]
+    assert result.metrics["MCC"].value < 0.1  # .999 where families were spread over the folds
+
+
+@pytest.mark.parametrize(
+    ("other", "related"),
+    [
+        (lambda base: base.translate(COMPLEMENT)[::-1].lower(), True),
+        (lambda base: base.replace("T", "U"), True),
+        (lambda base: base[:50] + "A" + base[50:], True),  # an insertion
+        (lambda base: base[:45] + base[55:], True),  # a deletion
+        (lambda base: "N" * 20 + base[20:], True),
+        (lambda base: base[:25] + random_dna(75, 9), False),
+    ],
+)
+def test_who_belongs_to_a_family(other: Callable[[str], str], related: bool) -> None:
+    base = random_dna(100)
+    family = families([base, other(base), random_dna(100, 5)]).tolist()
+    assert (family[0] == family[1]) == related
+    assert family[2] not in family[:2]
+
+
+def test_low_complexity_ties_no_family_together() -> None:
+    texts = ["A" * 60, *(random_dna(30, i) + "A" * 13 + random_dna(30, 100 + i) for i in range(30))]
+    texts += [random_dna(20, 200 + i) + "CA" * 10 + random_dna(30, 300 + i) for i in range(30)]
+    assert len(set(families(texts).tolist())) == len(texts)
+
+
+def test_copies_that_given_groups_part_are_counted() -> None:
+    texts = [random_dna(60, i) for i in range(6)]
+    labels = labels_of(["a", "b"] * 6, [*texts, *texts], [f"g{i}" for i in range(12)])
+    folds = make_folds(labels, "classification", 3, 0)
+    assert folds.copies == 6
+    assert folds.parted == (folds.fold[:6] != folds.fold[6:]).sum() > 0
+
+
 ALIKE = ["ACGTACGTACGTACGT"] * 20
 
 
@@ -94,7 +157,7 @@ ALIKE = ["ACGTACGTACGTACGT"] * 20
             labels_of(["a", "b"] * 10, ALIKE),
             "classification",
             SequenceError,
-            "share half of their 12-mers make 1 group",
+            "by the 5-mers that they share, the sequences make 1 family",
         ),
         (
             labels_of(["a", "b"] * 10, None, ["x", "y", "z", "z"] * 5),
