@@ -102,7 +102,7 @@ def test_large_families_are_not_parted_and_labels_of_families_are_not_learned() 
     folds = make_folds(labels, "classification", 3, 0)
     matrix = kmer_frequencies([from_text(text) for text in texts])
     (result,) = cross_validate({"4-mers": matrix}, labels, folds, "classification", "logistic", 0)[1:]
-    assert result.metrics["MCC"].value < 0.1  # .999 where families were spread over the folds
+    assert result.metrics["MCC"].low < 0 < result.metrics["MCC"].high < 0.7  # .999 where folds shared families
 
 
 @pytest.mark.parametrize(
