@@ -431,10 +431,6 @@ def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
     [
         (["probe", "L", "--model", "M", "--embeddings", "v.parquet", "--out", "o"], "exclude each other"),
         (["probe", "L", "--model", "M", "--genome", "yeast", "--out", "o"], "without them, LABELS has the sequences"),
-        (
-            ["probe", "b.bed", "--embeddings", "v.parquet", "--genome", "yeast", "--out", "o"],
-            "labels rows by their place",
-        ),
         (["probe", "b.bed", "--out", "o"], "labels from a BED need --embeddings"),
         (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "head 'forest' does not exist"),
         (["probe", "L", "--model", "M", "--out", "o", "--task", "x"], "expected classification or regression"),
