@@ -62,7 +62,7 @@ def recognise(source: str | Path) -> tuple[Kind | None, Source]:
     Returns:
         the kind, None where neither tells, and the source to read on from in place of the one given.
     """
-    if is_bed(source):
+    if is_bed(Path(source)):
         return "bed", source
     if is_table(source):
         return "table", source
