@@ -26,7 +26,8 @@ def embed(
     sequences: Annotated[
         str,
         typer.Argument(
-            metavar="SEQUENCES", help="FASTA, CSV or TSV with a column of sequences, a genome with --regions, or '-'."
+            metavar="SEQUENCES",
+            help="FASTA, CSV or TSV with a column of sequences ('-' for stdin), or a genome with --regions.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="X.parquet, X.npy or X.h5ad.")],
@@ -151,5 +152,6 @@ def _place(sequence: Sequence) -> dict[str, Any]:
         "contig": sequence.contig,
         "start": sequence.start,
         "end": sequence.end,
+        "contig_length": sequence.contig_length,
         "strand": sequence.strand,
     }

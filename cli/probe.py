@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,15 +18,20 @@ from .outputs import check_outputs, output
 if TYPE_CHECKING:
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.probe.dataset import Task
+    from hnet_dna.probe.dataset import Labels, Task
     from hnet_dna.probe.head_file import About
     from hnet_dna.probe.run import Result
+
+_CLASSES = 12  # shown before the rest are counted
 
 
 def probe(
     labels: Annotated[
         Path,
-        typer.Argument(metavar="LABELS", help="CSV or TSV with a header; a BED labels the rows of --embeddings."),
+        typer.Argument(
+            metavar="LABELS",
+            help="CSV or TSV with a header, '-' for stdin; a BED labels the rows of --embeddings by their place.",
+        ),
     ],
     out: options.NewFolder,
     embeddings: Annotated[
@@ -42,7 +48,8 @@ def probe(
     genome: Annotated[
         str | None,
         typer.Option(
-            metavar="GENOME", help="With --embeddings of its regions: the genome, so that baselines see the sequences."
+            metavar="GENOME",
+            help="With --embeddings: the genome they are from. Baselines see its sequences; a BED is checked by it.",
         ),
     ] = None,
     task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
@@ -78,12 +85,14 @@ def probe(
             "--model and --embeddings exclude each other: --model embeds the sequences in LABELS, --embeddings has the "
             "vectors already"
         )
-    by_place = labels.suffix == ".bed"
+    from hnet_dna.embedding.inputs import recognise
+
+    kind_of_labels, source = recognise(labels)
+    by_place = kind_of_labels == "bed"
     if by_place and embeddings is None:
         raise UsageError("labels from a BED need --embeddings, made with --per-chunk or --regions")
-    if genome is not None and (embeddings is None or by_place):
-        why = "a BED labels rows by their place" if by_place else "without them, LABELS has the sequences"
-        raise UsageError(f"--genome belongs to --embeddings with a CSV or TSV of labels by id; {why}")
+    if genome is not None and embeddings is None:
+        raise UsageError("--genome belongs to --embeddings; without them, LABELS has the sequences")
     if out.exists():
         raise UsageError(f"--out {out} exists already; choose another folder")
     from dataclasses import replace
@@ -101,23 +110,28 @@ def probe(
     from hnet_dna.probe.head_file import About, save_head
     from hnet_dna.probe.heads import make_head
     from hnet_dna.probe.run import MODEL, cross_validate, fit_all
-    from hnet_dna.sequence.codes import to_text
+    from hnet_dna.sequence.codes import from_text, to_text
 
     head = head or ("ridge" if kind == "regression" else "logistic")
     make_head(head, kind, seed)  # a wrong name is said before anything is computed
     columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group}
     table = read_table(embeddings) if embeddings else None
+    opened = open_genome(genome) if genome is not None else None
     if table is not None and by_place:
-        found = labels_of_chunks(labels, table)
+        if opened is None:
+            show.notes.print("contigs and their lengths are those of the table; --genome GENOME adds those it lacks")
+        found = labels_of_chunks(source, table, opened)
     else:
-        found = read_labels(labels, kind, **columns)
+        found = read_labels(source, kind, **columns)
         taken = ", ".join(f"{what} from {column}" for what, column in found.columns.items())
         numbered = "" if "ids" in found.columns else "; ids are row numbers from 0"
         show.notes.print(f"columns: {taken}{numbered}", markup=False)
+    if kind == "classification":
+        show.notes.print(f"classes: {_class_counts(found)}", markup=False)
     loaded: HNetLM | None = None
-    codes = baselines.encode_all(found.sequences) if found.sequences else None
-    if genome is not None and table is not None:
-        codes = sequences_of(found, table, open_genome(genome))
+    codes = [from_text(text) for text in found.sequences] if found.sequences else None
+    if opened is not None and table is not None and not by_place:
+        codes = sequences_of(found, table, opened)
         if found.groups is None and len(codes) == len(found.ids):
             found = replace(found, sequences=[to_text(bases) for bases in codes])  # folds by similarity
     parts = make_folds(found, kind, folds, seed)  # what cannot be split is said before anything is embedded
@@ -178,7 +192,7 @@ def probe(
     }  # fmt: skip
     with write_beside(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n")
-    with write_beside(out / "predictions.tsv") as temporary, temporary.open("w") as lines:
+    with write_beside(out / "predictions.tsv") as temporary, temporary.open("w", encoding="utf-8") as lines:
         lines.write("id\tfold\tlabel\tpredicted\n")
         for row, name in enumerate(found.ids):
             lines.write(f"{name}\t{parts.fold[row]}\t{found.target[row]}\t{by_model.predicted[row]}\n")
@@ -194,7 +208,7 @@ def probe(
 
 def predict(
     sequences: Annotated[
-        str, typer.Argument(metavar="SEQUENCES", help="FASTA, CSV or TSV with a column of sequences, or '-'.")
+        str, typer.Argument(metavar="SEQUENCES", help="FASTA, or CSV or TSV with a column of sequences; '-' for stdin.")
     ],
     head: Annotated[Path, typer.Option(metavar="PATH", help="Folder made by 'hnet-dna probe'.")],
     model: Annotated[
@@ -230,7 +244,9 @@ def predict(
         classes = "".join(f"\tp_{name}" for name in fitted.classes_) if scored else ""
         header = f"id\tpredicted{classes}\n"  # with the first line, so that a file that cannot be read leaves nothing
         left_out = 0
+        seen: Counter[str] = Counter()
         for item in read_sequences(sequences, column=sequence):
+            seen[item.id] += 1
             (vector,) = embedder.embed([item.codes])
             if vector is None:
                 left_out += 1
@@ -241,6 +257,16 @@ def predict(
         stream.write(header)
     if left_out:
         show.notes.print(f"{left_out:,} sequences have no A, C, G or T and were left out")
+    if twice := [name for name, count in seen.items() if count > 1]:
+        names = ", ".join(twice[:5]) + (" ..." if len(twice) > 5 else "")
+        show.notes.print(f"{len(twice):,} ids occur more than once: {names}", markup=False)
+
+
+def _class_counts(labels: Labels) -> str:
+    """Return the classes with their rows, the largest first: what is spelt in two ways is two of them."""
+    counts = Counter(map(str, labels.target)).most_common()
+    shown = ", ".join(f"{name} ({count:,})" for name, count in counts[:_CLASSES])
+    return shown + (f" ... ({len(counts):,} in all)" if len(counts) > _CLASSES else "")
 
 
 def _undecided(chosen: list[dict[str, Any]], last: dict[str, Any]) -> str | None:

@@ -29,8 +29,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cli() -> Callable[..., Result]:
-    """Run the installed application: cli("segment", "x.fa", ...)."""
+    """Run the installed application: cli("segment", "x.fa", ..., stdin=b"")."""
     (script,) = entry_points(group="console_scripts", name="hnet-dna")
     app = script.load()
     assert isinstance(app, Typer)
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return lambda *arguments, stdin=None: CliRunner().invoke(app, list(map(str, arguments)), input=stdin)

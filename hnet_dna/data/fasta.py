@@ -19,6 +19,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from hnet_dna.data.text import Opened, Source, open_bytes
 from hnet_dna.errors import SequenceError
 from hnet_dna.sequence.codes import BYTE_TO_CODE, INVALID, Codes
 
@@ -44,14 +45,14 @@ class Piece:
     uracils: int
 
 
-def read_fasta(path: str | Path) -> Iterator[Piece]:
+def read_fasta(path: Source) -> Iterator[Piece]:
     """Yield the bases of a FASTA file piece by piece, records in file order."""
     with _open(path) as stream:
         parser = _Parser(str(path))
         yield from parser.parse(stream)
 
 
-def read_records(path: str | Path) -> Iterator[tuple[str, Codes]]:
+def read_records(path: Source) -> Iterator[tuple[str, Codes]]:
     """Yield name and whole sequence of each record; for short records, since each is held in memory."""
     name: str | None = None
     held: list[Codes] = []
@@ -66,7 +67,11 @@ def read_records(path: str | Path) -> Iterator[tuple[str, Codes]]:
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[BinaryIO]:
+def _open(path: Source) -> Iterator[BinaryIO]:
+    if isinstance(path, Opened):
+        with open_bytes(path, "a FASTA file") as opened:
+            yield opened
+        return
     if str(path) == "-":
         yield _decompressed(cast(BinaryIO, sys.stdin.buffer))
         return

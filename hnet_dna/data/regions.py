@@ -10,11 +10,15 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.names import unknown_contig
+from hnet_dna.data.store import Contig
+from hnet_dna.data.text import Source, numbered_lines
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.sequence.interval import Interval
 
@@ -36,7 +40,23 @@ class Region:
     strand: str = "."
 
 
-def read_regions(path: Path, genome: Genome) -> list[Region]:
+class Contigs(Protocol):
+    """What regions lie on: a `Genome`, or whatever else knows contigs by name."""
+
+    @property
+    def source(self) -> Path: ...  # noqa: D102
+    @property
+    def contigs(self) -> Sequence[Contig]: ...  # noqa: D102
+    def __contains__(self, name: str) -> bool: ...
+    def __getitem__(self, name: str) -> Contig: ...
+
+
+def is_bed(path: str | Path) -> bool:
+    """Tell whether a file is BED by its name: .bed in any case, also compressed (.bed.gz, .bed.bgz)."""
+    return re.search(r"\.bed(\.b?gz)?$", str(path), re.IGNORECASE) is not None
+
+
+def read_regions(path: Source, genome: Contigs) -> list[Region]:
     """Return the regions of a BED file (plain or gzip), each inside a contig of the genome; empty ones are left out."""
     regions = []
     lines = _lines(path)
@@ -92,7 +112,7 @@ def parse_region(text: str, genome: Genome) -> Interval:
     return Interval(name, start - 1, end)
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
+def _lines(path: Source) -> list[tuple[int, list[str]]]:
     """Return numbered lines split into columns, without comments and browser settings."""
     found = []
     for number, line in read_lines(path, "a BED file"):
@@ -102,10 +122,9 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     return found
 
 
-def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
+def read_lines(path: Source, expected: str) -> list[tuple[int, str]]:
     """Return the numbered lines of a text file, plain or gzip, that are not blank."""
-    text = read_text(path, expected)
-    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    return [(number, line) for number, line in numbered_lines(path, expected) if line.strip()]
 
 
 def read_text(path: Path, expected: str) -> str:

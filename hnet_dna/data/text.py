@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 from hnet_dna.errors import SequenceError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 BUFFER = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -32,17 +37,43 @@ _UNREADABLE = {
 _LONGEST = max(map(len, _UNREADABLE))
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A source that `first_line` has opened. Readers take it in place of its name, and read it from its start.
+
+    Attributes:
+        name: of the source, for messages.
+        stream: its decompressed bytes.
+        closing: closes the stream.
+    """
+
+    name: str
+    stream: BinaryIO
+    closing: ExitStack
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source: TypeAlias = str | Path | Opened
+
+
 @contextmanager
-def open_bytes(source: str | Path, expected: str) -> Iterator[BinaryIO]:
+def open_bytes(source: Source, expected: str) -> Iterator[BinaryIO]:
     """Yield the decompressed bytes of a file, without a byte order mark.
 
     Args:
         source: a path, which may be a pipe, or `-` for stdin. It is opened once and read from start to end.
+            What `first_line` has opened is not opened again.
         expected: what the file should be, such as `a BED file`, for messages.
 
     Raises:
         SequenceError: no such file, a folder, UTF-16, or compressed in another way than gzip.
     """
+    if isinstance(source, Opened):
+        with source.closing:
+            yield source.stream
+        return
     if str(source) == "-":
         yield _decompressed(cast(BinaryIO, sys.stdin.buffer), "stdin", expected)
         return
@@ -61,15 +92,58 @@ def open_bytes(source: str | Path, expected: str) -> Iterator[BinaryIO]:
 
 def read_chunk(stream: BinaryIO, size: int, source: str) -> bytes:
     """Return up to `size` bytes of a stream from `open_bytes`; damaged compression is a `SequenceError`."""
-    try:
+    with _damage_of(source):
         return stream.read(size)
+
+
+def first_line(source: str | Path, expected: str) -> tuple[str, Opened]:
+    """Return the first line of a source that is not blank, and the source in a form that is read from its start.
+
+    A pipe can be opened only once, so that whoever has to see how it begins must hand on what was read.
+
+    Raises:
+        SequenceError: what `open_bytes` raises, or damaged compression.
+    """
+    name = "stdin" if str(source) == "-" else str(source)
+    with ExitStack() as stack:
+        stream = stack.enter_context(open_bytes(source, expected))
+        seen = b""
+        with _damage_of(name):
+            while not seen.strip() and (line := stream.readline(BUFFER)):
+                seen += line
+        joined = cast(BinaryIO, io.BufferedReader(_Joined(seen, stream), BUFFER))
+        text = seen.decode("utf-8", "replace").strip()
+        return re.split(r"[\r\n]", text, maxsplit=1)[0], Opened(name, joined, stack.pop_all())
+
+
+@contextmanager
+def _damage_of(source: str) -> Iterator[None]:
+    try:
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SequenceError(
             f"{source}: the compressed data is cut short or damaged ({error}); copy or download the file again"
         ) from None
 
 
-def numbered_lines(source: str | Path, expected: str) -> Iterator[tuple[int, str]]:
+class _Joined(io.RawIOBase):
+    """Bytes that were read from a stream already, then the rest of it."""
+
+    def __init__(self, seen: bytes, stream: BinaryIO) -> None:
+        self._seen, self._stream = seen, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer)
+        data, self._seen = self._seen[: len(view)], self._seen[len(view) :]
+        data = data or self._stream.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+def numbered_lines(source: Source, expected: str) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers, from 1, without what ends them.
 
     Lines end with LF, CRLF or CR, and with nothing else: U+2028 and its like are letters of a line.
@@ -87,7 +161,7 @@ def numbered_lines(source: str | Path, expected: str) -> Iterator[tuple[int, str
             ) from None
 
 
-def _raw_lines(source: str | Path, expected: str) -> Iterator[bytes]:
+def _raw_lines(source: Source, expected: str) -> Iterator[bytes]:
     with open_bytes(source, expected) as stream:
         rest = b""
         while data := read_chunk(stream, BUFFER, str(source)):

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hnet_dna.data.fasta import read_records
 from hnet_dna.data.fetch import open_genome
 from hnet_dna.data.genome import Genome
-from hnet_dna.data.regions import read_regions
+from hnet_dna.data.regions import is_bed, read_regions
+from hnet_dna.data.tables import is_missing, is_table, read_rows, require_one_line, to_name
+from hnet_dna.data.text import Source, first_line
 from hnet_dna.embedding.embedder import encode
-from hnet_dna.errors import SequenceError, UsageError, did_you_mean
+from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.sequence.codes import Codes, reverse_complement
 from hnet_dna.sequence.interval import Interval
 
-_TABLES = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
-_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 SEQUENCE_NAMES = ("sequence", "sequences", "seq", "seqs", "dna")
 ID_NAMES = ("id", "name", "seq_id", "sequence_id", "locus_tag", "orf")
-_SHOWN = 20  # letters of a column's name in messages
+Kind = Literal["bed", "fasta", "table"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Sequence:
         id: name of the record, region or row.
         codes: nucleotide codes, of a region on strand `-` as that strand reads.
         contig, start, end: its place in a genome; the record itself where it is a whole one.
+        contig_length: bases of the whole contig.
         strand: `+` or `-` for a region that says so, else `.`.
     """
 
@@ -40,6 +40,7 @@ class Sequence:
     contig: str
     start: int
     end: int
+    contig_length: int
     strand: str = "."
 
     def place(self, start: int, end: int) -> tuple[int, int]:
@@ -55,94 +56,73 @@ def region_codes(genome: Genome, interval: Interval, strand: str) -> Codes:
     return reverse_complement(codes) if strand == "-" else codes
 
 
+def recognise(source: str | Path) -> tuple[Kind | None, Source]:
+    """Tell what a file holds by its name, or by its first line where the name has no ending, as those of pipes.
+
+    Returns:
+        the kind, None where neither tells, and the source to read on from in place of the one given.
+    """
+    if is_bed(Path(source)):
+        return "bed", source
+    if is_table(source):
+        return "table", source
+    if Path(source).suffix:
+        return None, source
+    line, opened = first_line(source, "FASTA, or CSV or TSV with a header line")
+    cells = line.split("\t") if "\t" in line else line.split()
+    if line.startswith(">"):
+        return "fasta", opened
+    if cells[:1] in (["track"], ["browser"]) or [cell.isdecimal() for cell in cells[1:3]] == [True, True]:
+        return "bed", opened
+    if "\t" in line or "," in line or line.strip('"').lower() in SEQUENCE_NAMES:
+        return "table", opened
+    return None, opened
+
+
 def read_sequences(source: str, *, regions: Path | None = None, column: str | None = None) -> Iterator[Sequence]:
-    """Yield sequences in the order of their file; `-` reads FASTA from stdin."""
+    """Yield sequences in the order of their file; `-` is stdin, which may hold FASTA or a table."""
     if regions is not None:
         genome = open_genome(source)
         for region in read_regions(regions, genome):
             place = region.interval
+            where = f"{regions}: line {region.line}"
             if region.strand not in ("+", "-", "."):
-                raise SequenceError(
-                    f"{regions}: line {region.line}: expected +, - or . as strand (column 6), got {region.strand!r}"
-                )
-            name = region.name or f"{place.contig}:{place.start}-{place.end}"
+                raise SequenceError(f"{where}: expected +, - or . as strand (column 6), got {region.strand!r}")
+            named = region.name not in ("", ".")
+            name = (
+                require_one_line(region.name, "name", where) if named else f"{place.contig}:{place.start}-{place.end}"
+            )
             codes = region_codes(genome, place, region.strand)
-            yield Sequence(name, codes, place.contig, place.start, place.end, region.strand)
-    elif Path(source).suffix.lower() in _TABLES:
-        yield from _table(Path(source), column)
-    else:
-        if column is not None:
-            raise UsageError("--sequence belongs to CSV and TSV files")
-        for name, codes in read_records(source):
-            yield Sequence(name, codes, name, 0, len(codes))
+            length = genome[place.contig].length
+            yield Sequence(name, codes, place.contig, place.start, place.end, length, region.strand)
+        return
+    kind, opened = recognise(source)
+    if kind == "bed":
+        raise UsageError(f"{source}: BED has no sequences; give the genome that it lies on, and the BED as its regions")
+    if kind == "table":
+        yield from _table(opened, column)
+        return
+    if column is not None:
+        raise UsageError("--sequence belongs to CSV and TSV files")
+    for name, codes in read_records(opened):
+        yield Sequence(name, codes, name, 0, len(codes), len(codes))
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of a CSV or TSV file with a header, and their line numbers."""
-    try:
-        file = path.open(newline="", encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise SequenceError(f"{path}: no such file; expected CSV or TSV") from None
-    except IsADirectoryError:
-        raise SequenceError(f"{path} is a directory; expected CSV or TSV") from None
-    with file:
-        csv.field_size_limit(sys.maxsize)
-        delimiter = _TABLES.get(path.suffix.lower(), ",")
-        reader = csv.DictReader(file, delimiter=delimiter)
-        try:
-            if not reader.fieldnames:
-                raise SequenceError(f"{path} is empty; expected a header line and rows")
-            if reader.fieldnames[0].startswith(">"):
-                raise SequenceError(f"{path}: this looks like FASTA; expected CSV or TSV with a header line")
-            if len(reader.fieldnames) == 1:
-                for other, name in _SEPARATORS.items():
-                    if other in reader.fieldnames[0]:
-                        raise SequenceError(
-                            f"{path}: the columns are separated by {name}; expected {_SEPARATORS[delimiter]} (CSV has "
-                            "commas; TSV, named .tsv or .txt, has tabs)"
-                        )
-            for row in reader:
-                if None in row or None in row.values():
-                    raise SequenceError(
-                        f"{path}: line {reader.line_num}: expected {len(reader.fieldnames)} columns, as the header has"
-                    )
-                yield reader.line_num, row
-        except UnicodeDecodeError:
-            raise SequenceError(f"{path} is not text; expected CSV or TSV") from None
+def sequence_cell(text: str, where: str) -> Codes:
+    """Return the codes of a cell of a table, none where the cell says that there is no sequence."""
+    # NA and NaN are nucleotide letters too, but a table means what R and pandas mean by them.
+    return encode("" if is_missing(text) else text, where)
 
 
-def find_column(
-    path: Path, columns: list[str], wanted: str | None, usual: tuple[str, ...], what: str, option: str
-) -> str:
-    """Return the column that is asked for by `option`, or the first one with a usual name.
-
-    Raises:
-        UsageError: where the one asked for does not exist.
-        SequenceError: where none has a usual name.
-    """
-    if wanted in columns:
-        return wanted
-    # A file without a header has its first row here, with a whole sequence perhaps.
-    shown = [column if len(column) <= _SHOWN else column[:_SHOWN] + "..." for column in columns]
-    if wanted is not None:
-        raise UsageError(f"{path}: no column {wanted!r}. {did_you_mean(wanted, shown)}")
-    for column in columns:
-        if column.lower() in usual:
-            return column
-    names = ", ".join(shown[:8]) + (", and more" if len(shown) > 8 else "")
-    raise SequenceError(
-        f"{path}: no column of {what} among {names}; name it by {option} COLUMN, or is the header line missing?"
-    )
-
-
-def _table(path: Path, column: str | None) -> Iterator[Sequence]:
-    names: tuple[str, str | None] | None = None
-    for number, (line, row) in enumerate(read_rows(path)):
-        if names is None:
-            columns = list(row)
-            ids = [c for c in columns if c.lower() in ID_NAMES]
-            sequences = find_column(path, columns, column, SEQUENCE_NAMES, "sequences", "--sequence")
-            names = sequences, ids[0] if ids else None
-        name = row[names[1]] if names[1] else str(number)
-        codes = encode(row[names[0]], f"{path}: line {line}")
-        yield Sequence(name, codes, name, 0, len(codes))
+def _table(source: Source, column: str | None) -> Iterator[Sequence]:
+    rows = read_rows(source)
+    place = rows.find(column, SEQUENCE_NAMES, "sequences", "--sequence")
+    id_place = rows.find(None, ID_NAMES, "ids", "--id") if rows.has(ID_NAMES) else None
+    number = 0
+    for number, (line, cells) in enumerate(rows, start=1):
+        where = f"{source}: line {line}"
+        name = str(number - 1) if id_place is None else to_name(cells[id_place], "id", where)
+        codes = sequence_cell(cells[place], where)
+        yield Sequence(name, codes, name, 0, len(codes), len(codes))
+    if not number:
+        raise SequenceError(f"{source}: no row after the header")

@@ -1,8 +1,8 @@
 """Tables of vectors on disk.
 
-Parquet: columns id, contig, start, end, strand, (index, prob for chunks,) and `vector`, a list of float32 of fixed
-size; the model's digest and the settings are in the file's metadata. `.npy`: a matrix for random access, with the ids
-beside it in `<name>.ids.txt`. `.h5ad`: AnnData (extra `anndata`).
+Parquet: columns id, contig, start, end, contig_length, strand, (index, prob for chunks,) and `vector`, a list of
+float32 of fixed size; the model's digest and the settings are in the file's metadata. `.npy`: a matrix for random
+access, with the ids beside it in `<name>.ids.txt`, one a line. `.h5ad`: AnnData (extra `anndata`).
 
 Rows are written in parts as they come, so that memory does not grow with them, and the parts become the file at the
 end. A run that is cut short leaves its parts in a hidden folder, from which `resume` goes on.
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hnet_dna.data.tables import require_one_line
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.files import write_beside
 
@@ -36,6 +37,7 @@ class Table:
     Attributes:
         id, contig: (N,) text.
         start, end: (N,) places in the contig, 0-based half-open.
+        contig_length: (N,) bases of the whole contig; None in tables of before it was written.
         strand: (N,) `-` where the sequence is the reverse complement of its place, else `+` or `.`.
         vector: (N, D) float32.
         metadata: model digest and settings.
@@ -45,6 +47,7 @@ class Table:
     contig: list[str]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
+    contig_length: NDArray[np.int64] | None
     strand: list[str]
     vector: NDArray[np.float32]
     metadata: dict[str, Any]
@@ -80,10 +83,16 @@ class TableWriter:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, rows: Sequence[dict[str, Any]], inputs: int) -> None:
-        """Write rows, each with the columns and `vector`, that come from `inputs` further sequences."""
+        """Write rows, each with the columns and `vector`, that come from `inputs` further sequences.
+
+        Raises:
+            SequenceError: an id with a line break, which would be two of them in a list of ids.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        for row in rows:
+            require_one_line(row["id"], "id", str(self._path))
         columns = [name for name in (rows[0] if rows else {}) if name != "vector"]
         data = {name: [row[name] for row in rows] for name in columns}
         matrix = np.array([row["vector"] for row in rows], dtype=np.float32).reshape(len(rows), self._width)
@@ -146,7 +155,7 @@ class TableWriter:
             # The suffix of the temporary name is not .npy, which open_memmap does not mind.
             matrix = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
             row = 0
-            with names.open("w") as lines:
+            with names.open("w", encoding="utf-8", newline="\n") as lines:
                 for table in self._tables():
                     matrix[row : row + table.num_rows] = _matrix(table)
                     row += table.num_rows
@@ -187,6 +196,7 @@ def read_table(path: Path) -> Table:
         table["contig"].to_pylist(),
         np.array(table["start"].to_pylist(), dtype=np.int64),
         np.array(table["end"].to_pylist(), dtype=np.int64),
+        np.array(table["contig_length"].to_pylist(), dtype=np.int64) if "contig_length" in table.column_names else None,
         # Tables of before this column was written read every region forward.
         table["strand"].to_pylist() if "strand" in table.column_names else ["."] * table.num_rows,
         _matrix(table),

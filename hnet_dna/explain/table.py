@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hnet_dna.errors import SequenceError
+from hnet_dna.data.tables import read_rows
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,9 @@ def read_tables(folder: Path) -> dict[str, Table]:
 
 
 def _read(path: Path) -> Table:
-    header, *lines = path.read_text().splitlines() or [""]
-    columns = tuple(header.split("\t"))
-    rows = []
-    for number, line in enumerate(lines, start=2):
-        cells = line.split("\t")
-        if len(cells) != len(columns):
-            raise SequenceError(f"{path}: line {number}: expected {len(columns)} columns, got {len(cells)}")
-        rows.append({name: _cell(name, cell) for name, cell in zip(columns, cells, strict=True)})
-    return Table(path.stem, columns, tuple(rows))
+    table = read_rows(path)
+    rows = [{name: _cell(name, cell) for name, cell in zip(table.columns, cells, strict=True)} for _, cells in table]
+    return Table(path.stem, table.columns, tuple(rows))
 
 
 # Columns of names, which may look like numbers: a repeat may be called 7SK, a class 1.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,16 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.data.genome import Genome
-from hnet_dna.data.regions import read_lines
-from hnet_dna.embedding.inputs import ID_NAMES, SEQUENCE_NAMES, find_column, read_rows, region_codes
+from hnet_dna.data.names import unknown_contig
+from hnet_dna.data.regions import read_regions
+from hnet_dna.data.store import Contig
+from hnet_dna.data.tables import (
+    Rows,
+    differing_in_case,
+    is_number,
+    read_rows,
+    require_one_line,
+    spelt_differently,
+    to_name,
+)
+from hnet_dna.data.text import Source
+from hnet_dna.embedding.inputs import ID_NAMES, SEQUENCE_NAMES, region_codes, sequence_cell
 from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.sequence.codes import Codes
-from hnet_dna.sequence.interval import Interval
+from hnet_dna.sequence.codes import Codes, to_text
+from hnet_dna.sequence.interval import Interval, union
 
 Task = Literal["classification", "regression"]
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "essential", "value")
 _GROUP_NAMES = ("group", "contig", "chrom", "chromosome", "chr")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,7 @@ class Labels:
 
 
 def read_labels(
-    path: Path,
+    source: Source,
     task: Task,
     *,
     label: str | None = None,
@@ -54,35 +69,53 @@ def read_labels(
     sequence: str | None = None,
     group: str | None = None,
 ) -> Labels:
-    """Read a CSV or TSV file with a header; columns are found by their usual names where they are not named."""
-    rows = list(read_rows(path))
-    if not rows:
-        raise SequenceError(f"{path}: no row after the header")
-    columns = list(rows[0][1])
-    label = find_column(path, columns, label, _LABEL_NAMES, "labels", "--label")
-    id_column = _optional(path, columns, id_column, ID_NAMES, "ids", "--id")
-    sequence = _optional(path, columns, sequence, SEQUENCE_NAMES, "sequences", "--sequence")
-    group = _optional(path, columns, group, _GROUP_NAMES, "groups", "--group")
-    target: list[str | float] = []
-    for line, row in rows:
-        text = row[label].strip()
-        if not text or text.lower() in ("nan", "na", "null", "none"):
-            raise SequenceError(
-                f"{path}: line {line}: the label is missing ({row[label]!r}); remove the row or fill it in"
-            )
-        target.append(text if task == "classification" else _number(path, line, text))
-    ids = [row[id_column] for _, row in rows] if id_column else [str(index) for index in range(len(rows))]
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise SequenceError(f"{path}: id {twice[0]} occurs {Counter(ids)[twice[0]]} times; ids must be unique")
-    taken = {"labels": label, "ids": id_column, "sequences": sequence, "groups": group}
+    """Read a CSV or TSV file with a header; columns are found by their usual names where they are not named.
+
+    Raises:
+        SequenceError: a label, id or group that is missing, an id that occurs twice, a class that is one number with
+            another one (1 and 1.0), a sequence with a letter that is no nucleotide's, or what `read_rows` raises.
+        UsageError: a column that does not exist.
+    """
+    rows = read_rows(source)
+    columns = {
+        "labels": rows.find(label, _LABEL_NAMES, "labels", "--label"),
+        "ids": _optional(rows, id_column, ID_NAMES, "ids", "--id"),
+        "sequences": _optional(rows, sequence, SEQUENCE_NAMES, "sequences", "--sequence"),
+        "groups": _optional(rows, group, _GROUP_NAMES, "groups", "--group"),
+    }
+    taken = {what: place for what, place in columns.items() if place is not None}
+    found: dict[str, list[str]] = {what: [] for what in taken}
+    numbers: list[float] = []
+    lines: list[int] = []
+    for line, cells in rows:
+        where = f"{source}: line {line}"
+        for what, place in taken.items():
+            text = cells[place]
+            if what == "sequences":
+                text = to_text(sequence_cell(text, where))
+            else:
+                text = to_name(text, what.removesuffix("s"), where)
+            found[what].append(text)
+        if task == "regression":
+            numbers.append(_number(found["labels"][-1], where))
+        lines.append(line)
+    if not lines:
+        raise SequenceError(f"{source}: no row after the header")
+    if task == "classification":
+        _refuse_one_number(found["labels"], lines, "labels", str(source))
+    _refuse_one_number(found.get("groups", []), lines, "groups", str(source))
+    ids = found.get("ids", [str(index) for index in range(len(lines))])
+    for name, count in Counter(ids).most_common(1):
+        if count > 1:
+            of = ", ".join(str(line) for line, other in zip(lines, ids, strict=True) if other == name)
+            raise SequenceError(f"{source}: id {name} occurs {count} times (lines {of}); ids must be unique")
     return Labels(
-        path,
+        Path(str(source)),
         ids,
-        np.array(target),
-        [row[sequence] for _, row in rows] if sequence else None,
-        [row[group] for _, row in rows] if group else None,
-        {what: column for what, column in taken.items() if column},
+        np.array(numbers if task == "regression" else found["labels"]),
+        found.get("sequences"),
+        found.get("groups"),
+        {what: rows.columns[place] for what, place in taken.items()},
     )
 
 
@@ -97,6 +130,11 @@ def match(labels: Labels, table: Table) -> NDArray[np.float32]:
         raise SequenceError(f"{path}: id {twice[0]} has several rows in the table; labels by id need one each")
     place = {name: row for row, name in enumerate(table.id)}
     missing = [name for name in labels.ids if name not in place]
+    if "ids" not in labels.columns and not missing and len(place) > len(wanted):
+        raise SequenceError(
+            f"{path}: there is no column of ids, so rows are matched by their number, but the table has {len(place):,} "
+            f"rows and there are {len(wanted):,} labels; which belongs to which is not known without ids"
+        )
     if missing:
         shown = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
         raise SequenceError(
@@ -107,7 +145,12 @@ def match(labels: Labels, table: Table) -> NDArray[np.float32]:
 
 
 def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
-    """Return the bases of labelled rows that are regions of a genome, as their strands read."""
+    """Return the bases of labelled rows that are regions of a genome, as their strands read.
+
+    Raises:
+        SequenceError: a contig of the table is not one of the genome's, or has another length there.
+    """
+    check_genome(table, genome)
     place = {name: row for row, name in enumerate(table.id)}
     found = []
     for name in labels.ids:
@@ -118,32 +161,89 @@ def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
     return found
 
 
-def labels_of_chunks(bed: Path, table: Table) -> Labels:
-    """Label each row of a table by whether the middle of its place lies in a region of a BED file."""
-    by_contig: dict[str, list[tuple[int, int]]] = {}
-    for number, line in read_lines(bed, "a BED file"):
-        fields = line.split()
-        if line.startswith("#") or fields[0] in ("track", "browser"):
-            continue
-        if len(fields) < 3 or not (fields[1].isdigit() and fields[2].isdigit()):
-            raise SequenceError(f"{bed}: line {number}: expected contig, start and end")
-        by_contig.setdefault(fields[0], []).append((int(fields[1]), int(fields[2])))
-    if not set(by_contig) & set(table.contig):
-        raise SequenceError(
-            f"{bed}: none of its contigs ({', '.join(list(by_contig)[:3])}) is in the table "
-            f"({', '.join(list(dict.fromkeys(table.contig))[:3])})"
-        )
+def check_genome(table: Table, genome: Genome) -> None:
+    """Refuse a genome that cannot be the one whose places a table has: another name or length of a contig."""
+    for name, length in _lengths(table).items():
+        if name not in genome:
+            raise unknown_contig(name, genome.contigs, genome.source.name, asked=_lengths(table))
+        if length is not None and genome[name].length != length:
+            raise SequenceError(
+                f"{name} has {genome[name].length:,} bases in {genome.source.name}, and {length:,} in the genome that "
+                "the table was made from; give that genome"
+            )
+
+
+def labels_of_chunks(bed: Source, table: Table, genome: Genome | None = None) -> Labels:
+    """Label each row of a table by whether the middle of its place lies in a region of a BED file.
+
+    Args:
+        bed: of regions, all of them inside contigs of the genome, or of the table where no genome is given.
+        table: of chunks or regions.
+        genome: the one that the table was made from. It may have contigs that the table lacks.
+
+    Raises:
+        SequenceError: what `read_regions` or `check_genome` raises, or a table that does not know its contigs' lengths.
+    """
+    if genome is not None:
+        check_genome(table, genome)
+    regions = read_regions(bed, genome or _ContigsOf(table))
+    by_contig: dict[str, list[Interval]] = {}
+    for interval in union(region.interval for region in regions):
+        by_contig.setdefault(interval.contig, []).append(interval)
     inside = np.zeros(len(table.id), dtype=bool)
     middle = (table.start + table.end) // 2
     contigs = np.array(table.contig)
-    for contig, regions in by_contig.items():
+    bare = []
+    for contig in dict.fromkeys(table.contig):
         rows = np.flatnonzero(contigs == contig)
-        starts, ends = np.sort([s for s, _ in regions]), np.sort([e for _, e in regions])
-        # As many regions have begun as have ended where none is open.
-        opened = np.searchsorted(starts, middle[rows], side="right")
-        inside[rows] = opened > np.searchsorted(ends, middle[rows], side="right")
-    ids = [f"{name}:{index}" for index, name in enumerate(table.id)]
-    return Labels(bed, ids, np.where(inside, "inside", "outside"), None, list(table.contig), {})
+        if contig not in by_contig:
+            bare.append(contig)
+            continue
+        starts, ends = np.array([(i.start, i.end) for i in by_contig[contig]]).T
+        last = np.searchsorted(starts, middle[rows], side="right") - 1
+        inside[rows] = (last >= 0) & (middle[rows] < ends[last])
+    if len(bare) == len(set(table.contig)):
+        raise SequenceError(
+            f"{bed}: none of its contigs ({_few(list(by_contig))}) has a row in the table ({_few(bare)})"
+        )
+    if bare:
+        _log.info("%s: no region on %s; every row there is outside", bed, _few(bare))
+    if lacking := [contig for contig in by_contig if contig not in set(table.contig)]:
+        _log.info("%s: the table has no row on %s; the regions there label nothing", bed, _few(lacking))
+    ids = [require_one_line(f"{name}:{index}", "id", "the table") for index, name in enumerate(table.id)]
+    return Labels(Path(str(bed)), ids, np.where(inside, "inside", "outside"), None, list(table.contig), {})
+
+
+class _ContigsOf:
+    """The contigs that the rows of a table lie on, in place of a genome."""
+
+    def __init__(self, table: Table) -> None:
+        self.source = Path("the table")  # as messages call it
+        self._by_name = {}
+        for name, length in _lengths(table).items():
+            if length is None:
+                raise SequenceError(
+                    "the table does not say how long its contigs are, since an older version made it; give the genome "
+                    "that it was made from, or embed again"
+                )
+            self._by_name[name] = Contig(name, 0, length, "", 0, 0, 0, 0, ())
+        self.contigs = tuple(self._by_name.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> Contig:
+        return self._by_name[name]
+
+
+def _lengths(table: Table) -> dict[str, int | None]:
+    if table.contig_length is None:
+        return dict.fromkeys(table.contig)
+    return dict(zip(table.contig, table.contig_length.tolist(), strict=True))
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" ... ({len(names):,})" if len(names) > 5 else "")
 
 
 def check_labels(labels: Labels, task: Task, folds: int) -> None:
@@ -167,19 +267,26 @@ def check_labels(labels: Labels, task: Task, folds: int) -> None:
         raise UsageError(f"{labels.path}: {what} has {count} rows, fewer than {folds} folds; use --folds {count}")
 
 
-def _optional(
-    path: Path, columns: list[str], wanted: str | None, usual: tuple[str, ...], what: str, option: str
-) -> str | None:
-    if wanted is None and not any(column.lower() in usual for column in columns):
-        return None
-    return find_column(path, columns, wanted, usual, what, option)
+def _optional(rows: Rows, wanted: str | None, usual: tuple[str, ...], what: str, option: str) -> int | None:
+    return rows.find(wanted, usual, what, option) if wanted is not None or rows.has(usual) else None
 
 
-def _number(path: Path, line: int, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise SequenceError(f"{path}: line {line}: expected a number as label, got {text!r}") from None
-    if not math.isfinite(value):
-        raise SequenceError(f"{path}: line {line}: the label is not finite ({text!r})")
-    return value
+def _refuse_one_number(names: list[str], lines: list[int], what: str, source: str) -> None:
+    """Refuse classes that are one number (0 and 0.0), and tell of those that differ only in case."""
+    if pairs := spelt_differently(names):
+        (one, line), (other, other_line) = ((name, lines[names.index(name)]) for name in pairs[0])
+        raise SequenceError(
+            f"{source}: the {what} {one} (line {line}) and {other} (line {other_line}) are one number written in two "
+            "ways; write it in one way everywhere"
+        )
+    for one, other in differing_in_case(names):
+        _log.info("%s: %s %s and %s differ only in case, and are taken as two", source, what, one, other)
+
+
+def _number(text: str, where: str) -> float:
+    if is_number(text) or text.lower().lstrip("+-") in ("inf", "infinity"):
+        if math.isfinite(value := float(text)):
+            return value
+        raise SequenceError(f"{where}: the label is not finite ({text!r})")
+    comma = " (a decimal comma? write a point)" if is_number(text.replace(",", ".")) else ""
+    raise SequenceError(f"{where}: expected a number as label, got {text!r}{comma}")

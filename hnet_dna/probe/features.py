@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.embedding.embedder import Embedder, encode
+from hnet_dna.embedding.embedder import Embedder
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import LETTER_BITS, Codes
 
@@ -63,8 +63,3 @@ def embedded(embedder: Embedder, sequences: Sequence[Codes]) -> NDArray[np.float
     """Return vectors, (N, D), of zeros where a sequence has no A, C, G or T."""
     zeros = np.zeros(embedder.width, dtype=np.float32)
     return np.stack([zeros if vector is None else vector for vector in embedder.embed(sequences)])
-
-
-def encode_all(sequences: Sequence[str]) -> list[Codes]:
-    """Turn text into codes."""
-    return [encode(text, f"sequence {index}") for index, text in enumerate(sequences)]

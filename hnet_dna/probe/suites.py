@@ -8,18 +8,18 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hnet_dna.data.fasta import read_records
 from hnet_dna.data.genome import Genome
+from hnet_dna.data.tables import read_rows, spelt_differently, to_name
+from hnet_dna.data.text import numbered_lines
 from hnet_dna.embedding.embedder import encode
+from hnet_dna.embedding.inputs import region_codes, sequence_cell
 from hnet_dna.errors import SequenceError, UsageError, did_you_mean
-from hnet_dna.sequence.codes import Codes, reverse_complement
+from hnet_dna.sequence.codes import Codes
 from hnet_dna.sequence.interval import Interval
 
 LAYOUTS = ("genomic-benchmarks", "nt", "gue")
@@ -50,6 +50,11 @@ def read_suite(folder: Path, layout: str, reference: Genome | None = None) -> It
         for part, (sequences, _) in zip(_PARTS, (train, test), strict=True):
             if not sequences:
                 raise SequenceError(f"{place}: its {part} part holds no sequence")
+        if pairs := spelt_differently([*train[1], *test[1]]):
+            raise SequenceError(
+                f"{place}: the labels {pairs[0][0]} and {pairs[0][1]} are one number written in two ways; write it in "
+                "one way everywhere"
+            )
         yield Dataset(place.name, train, test)
 
 
@@ -70,18 +75,25 @@ def _classes(folder: Path, part: str, reference: Genome | None) -> Iterator[tupl
     for place in sorted((folder / part).iterdir()):
         if place.is_dir():
             for text in sorted(place.glob("*.txt")):
-                yield encode(text.read_text(), str(text)), place.name
+                lines = numbered_lines(text, "a sequence")
+                yield encode("".join(line.strip() for _, line in lines), str(text)), place.name
             continue
         label = place.name.split(".")[0]
         if reference is None:
             raise UsageError(f"{place}: intervals need the reference genome")
         for line, row in _rows(place):
+            where = f"{place}: line {line}"
             try:
                 interval = Interval(row["region"], int(row["start"]), int(row["end"]))
             except (KeyError, ValueError) as error:
-                raise SequenceError(f"{place}: line {line}: expected region, start and end ({error})") from None
-            codes = reference.codes(interval)
-            yield reverse_complement(codes) if row.get("strand") == "-" else codes, label
+                raise SequenceError(f"{where}: expected region, start and end ({error})") from None
+            if (strand := row.get("strand", "+")) not in ("+", "-", "."):
+                raise SequenceError(f"{where}: expected +, - or . as strand, got {strand!r}")
+            try:
+                codes = region_codes(reference, interval, strand)
+            except SequenceError as error:
+                raise SequenceError(f"{where}: {error}") from None
+            yield codes, label
 
 
 def _fasta(folder: Path, part: str, reference: Genome | None) -> Iterator[tuple[Codes, str]]:
@@ -98,12 +110,11 @@ def _csv(folder: Path, part: str, reference: Genome | None) -> Iterator[tuple[Co
     for line, row in _rows(path):
         if "sequence" not in row or "label" not in row:
             raise SequenceError(f"{path}: expected columns sequence and label, got {', '.join(row)}")
-        yield encode(row["sequence"], f"{path}: line {line}"), row["label"]
+        where = f"{path}: line {line}"
+        yield sequence_cell(row["sequence"], where), to_name(row["label"], "label", where)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode()
-    reader = csv.DictReader(io.StringIO(text))
-    for row in reader:
-        yield reader.line_num, row
+    rows = read_rows(path)
+    for line, cells in rows:
+        yield line, dict(zip(rows.columns, cells, strict=True))

@@ -193,7 +193,7 @@ def test_cli_tables(cli: Cli, tmp_path: Path, folder: Path) -> None:
 def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
     fasta = write_fasta(tmp_path / "g.fa", {"a": random_dna(300)})
     text = random_dna(300)
-    (tmp_path / "r.bed").write_text("a\t10\t60\tx\na\t100\t130\n")
+    (tmp_path / "r.bed").write_text("a\t10\t60\tx\na\t100\t130\t.\n")
     out = tmp_path / "v.parquet"
     assert cli("embed", fasta, "--model", folder, "--out", out, "--regions", tmp_path / "r.bed").exit_code == 0
     table = read_table(out)

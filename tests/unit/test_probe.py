@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable
 from itertools import product
@@ -19,6 +21,7 @@ from typer.testing import Result as CliResult
 
 from hnet_dna.config.presets import preset
 from hnet_dna.data.genome import Genome
+from hnet_dna.data.tables import read_rows
 from hnet_dna.errors import CheckpointError, HNetError, SequenceError, UsageError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probe import metrics
@@ -278,6 +281,25 @@ def test_baseline_features() -> None:
         (">s1\nACGT\n", "classification", "looks like FASTA; expected CSV or TSV with a header"),
         ("id,label\na,x,z\n", "classification", "line 2: expected 2 columns"),
         ("", "classification", "is empty"),
+        ("id,label\na,0\nb,1\nc,0.0\n", "classification", r"labels 0 \(line 2\) and 0\.0 \(line 4\) are one number"),
+        ("id,label\na,1\nb,01\n", "classification", r"labels 1 \(line 2\) and 01 \(line 3\) are one number"),
+        ("id,label\na,.\n", "classification", r"line 2: the label is missing \('\.' means that\)"),
+        ("id,label\n,x\n", "classification", "line 2: the id is missing; fill it in"),
+        ("id,label\na,x\nNA,y\n", "classification", r"line 3: the id is missing \('NA' means that\)"),
+        ('id,label\n"a\nb",x\n', "classification", r"line 2: the id 'a\\nb' holds '\\n'; tabs, line breaks"),
+        ('id,label\na,x\n"a\tb",x\n', "classification", r"line 3: the id 'a\\tb' holds"),
+        ("id,label\na\u2028b,x\n", "classification", "line 2: the id"),
+        ('id,label\na,"x\ny"\n', "classification", "line 2: the label 'x"),
+        ("id,label,group\na,x,g\nb,y,\n", "classification", "line 3: the group is missing; fill it in"),
+        ("id,label,chr\na,x,g\nb,y,NA\n", "classification", r"line 3: the group is missing \('NA' means that\)"),
+        ("id,label,chr\na,x,1\nb,y,1.0\n", "classification", r"groups 1 \(line 2\) and 1\.0 \(line 3\) are one"),
+        ("id,label,label\na,x,y\n", "classification", "columns 2 and 3 are both called label"),
+        ("id,label,seq\na,x,ACGT\nb,y,MKVL\n", "classification", "line 3: 'L' is not a nucleotide letter"),
+        ("id,label\na,x\nb,y\na ,y\n", "classification", r"id a occurs 2 times \(lines 2, 4\)"),
+        ('id,label\na,"1,5"\n', "regression", r"line 2: expected a number as label, got '1,5' \(a decimal comma"),
+        ("id,label\na,1_000\n", "regression", "line 2: expected a number as label, got '1_000'"),
+        ("id,label\na,1e400\n", "regression", "line 2: the label is not finite"),
+        ("id,label\na,-Infinity\n", "regression", "line 2: the label is not finite"),
     ],
 )
 def test_label_files(tmp_path: Path, text: str, task: Any, message: str) -> None:
@@ -285,6 +307,22 @@ def test_label_files(tmp_path: Path, text: str, task: Any, message: str) -> None
     path.write_text(text)
     with pytest.raises(SequenceError, match=message):
         read_labels(path, task)
+
+
+def test_labels_mean_what_they_say(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "l.tsv"
+    path.write_text('id\tlabel\tseq\n"a\tnone\tacgu\nb\t None \tACGT \nc\tYes\t\nd\tyes\tNA\n')
+    labels = read_labels(path, "classification")
+    assert labels.ids == ['"a', "b", "c", "d"]
+    assert labels.target.tolist() == ["none", "None", "Yes", "yes"]
+    assert labels.sequences == ["acgt", "ACGT", "", ""]  # NA is what R writes for a missing value, not two nucleotides
+    notes = [record.getMessage() for record in caplog.records]
+    assert notes == [
+        f"{path}: labels {pair} differ only in case, and are taken as two" for pair in ("none and None", "Yes and yes")
+    ]
+    path.write_text("id\tlabel\na\t1e5\nb\t-.5\nc\t+2.\n")
+    assert read_labels(path, "regression").target.tolist() == [1e5, -0.5, 2.0]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -368,6 +406,12 @@ def test_probe_on_a_table(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert "untrained model" in result.stdout
     digest = json.loads((tmp_path / "p" / "head.json").read_text())["model_digest"]
     assert digest == HNetLM.from_pretrained(model).digest()
+    no_ids = tmp_path / "no_ids.csv"
+    no_ids.write_text("".join(line.split(",", 1)[1] for line in labels.read_text().splitlines(keepends=True)))
+    assert cli("embed", no_ids, "--model", model, "--out", tmp_path / "w.parquet").exit_code == 0
+    no_ids.write_text("".join(no_ids.read_text().splitlines(keepends=True)[:-1]))
+    shifted = cli("probe", no_ids, "--embeddings", tmp_path / "w.parquet", "--out", tmp_path / "q")
+    assert "matched by their number, but the table has 60 rows and there are 59 labels" in one_line_error(shifted)
     labels.write_text(labels.read_text() + "s99,ACGT,at\n")
     missing = cli("probe", labels, "--embeddings", table, "--out", tmp_path / "q")
     assert missing.exit_code == 1
@@ -489,15 +533,108 @@ def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert all(folds[row[0].split(":")[0]] == row[1] for row in rows)
 
 
+def test_beds_of_labels_are_read_as_all_beds(cli: Cli, tmp_path: Path, model: Path) -> None:
+    """The names and lengths of contigs are those of the genome, or those that the table was made with."""
+    sizes = {"chr1": 300, "chr2": 200, "chr3": 250, "chrM": 100}
+    records = {name: random_dna(size, size) for name, size in sizes.items()}
+    fasta = write_fasta(tmp_path / "g.fa", records)
+    more = write_fasta(tmp_path / "more.fa", records | {"chr4": "ACGT"})
+    other = write_fasta(tmp_path / "other.fa", records | {"chr1": random_dna(301)})
+    table = tmp_path / "chunks.parquet"
+    assert cli("embed", fasta, "--model", model, "--out", table, "--per-chunk").exit_code == 0
+    good = "".join(f"{name}\t20\t{size // 2}\n" for name, size in sizes.items())
+
+    def probe(bed: str | Path, *options: object) -> CliResult:
+        shutil.rmtree(tmp_path / "p", ignore_errors=True)
+        options = ("--folds", 2, "--head", "ridge", "--out", tmp_path / "p", *options)
+        return cli("probe", bed, "--embeddings", table, *options)
+
+    forms = {
+        "l.bed": good.encode(),
+        "mark.bed": b"\xef\xbb\xbf" + good.replace("\n", "\r\n").encode(),
+        "l.BED": good.encode(),
+        "l.bed.gz": gzip.compress(good.encode()),
+        "l.Bed.BGZ": gzip.compress(good.encode()),
+    }
+    found = set()
+    for name, data in forms.items():
+        (tmp_path / name).write_bytes(data)
+        result = probe(tmp_path / name)
+        assert result.exit_code == 0, result.output
+        found.add((tmp_path / "p" / "predictions.tsv").read_text())
+    reading, writing = os.pipe()
+    os.write(writing, forms["l.bed.gz"])
+    os.close(writing)
+    assert probe(f"/dev/fd/{reading}").exit_code == 0
+    os.close(reading)
+    found.add((tmp_path / "p" / "predictions.tsv").read_text())
+    assert len(found) == 1
+
+    bed = tmp_path / "bad.bed"
+    for line, message in {
+        "MT\t0\t50\n": "line 5: the table has no contig MT. Its contigs: chr1, chr2, chr3, chrM",
+        "chr4\t0\t4\n": "line 5: the table has no contig chr4.",
+        "chr2\t9\t5\n": "line 5: expected 0 <= start <= end",
+        "chr2\t0\t201\n": "line 5: chr2:1-201 ends past the contig (200 bases in the table)",
+        "chr2\tx\t5\n": "line 5: start and end must be integers",
+    }.items():
+        bed.write_text(good + line)
+        assert message in one_line_error(probe(bed))
+    bed.write_text(good.replace("chrM", "MT"))
+    assert "It is called chrM there: use that name" in one_line_error(probe(bed, "--genome", fasta))
+    bed.write_text(good + "chr4\t0\t4\n")
+    result = probe(bed, "--genome", more)
+    assert result.exit_code == 0, result.output
+    assert "bad.bed: the table has no row on chr4; the regions there label nothing" in result.stderr
+    assert "chr1 has 301 bases in other.fa, and 300 in the genome" in one_line_error(probe(bed, "--genome", other))
+    bed.write_text("chr1\t20\t150\nchr2\t0\t50\n")
+    assert "bad.bed: no region on chr3, chrM; every row there is outside" in probe(bed).stderr
+    bed.write_text("chr4\t0\t4\n")
+    assert "none of its contigs (chr4) has a row in the table" in one_line_error(probe(bed, "--genome", more))
+
+
+def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path) -> None:
+    """What predict writes is read back as what it was, also where an id has a quote or a blank in it."""
+    labels, out = labelled(tmp_path / "l.csv", 20), tmp_path / "p"
+    for source in ("-", "/dev/fd/"):
+        shutil.rmtree(out, ignore_errors=True)
+        reading, writing = os.pipe()
+        os.write(writing, gzip.compress(labels.read_bytes()))
+        os.close(writing)
+        stdin = labels.read_bytes() if source == "-" else None
+        name = source if source == "-" else f"{source}{reading}"
+        result = cli("probe", name, "--model", model, "--out", out, "--folds", 2, "--head", "ridge", stdin=stdin)
+        os.close(reading)
+        assert result.exit_code == 0, result.output
+        assert "classes: gc (10), at (10)" in result.stderr
+    ids = ['"s0', "s 1", "s'2", "\u00e9", "5'"]
+    text = "id\tsequence\n" + "".join(f"{name}\t{random_dna(30, i)}\n" for i, name in enumerate(ids))
+    result = cli("predict", "-", "--head", out, "--out", tmp_path / "found.tsv", stdin=text.encode())
+    assert result.exit_code == 0, result.output
+    assert [cells[0] for _, cells in read_rows(tmp_path / "found.tsv")] == ids
+    for path in ("-", tmp_path / "t.tsv"):
+        (tmp_path / "t.tsv").write_text(text + f'"s0\t{random_dna(9)}\n')
+        vectors = tmp_path / "v.npy"
+        result = cli("embed", path, "--model", model, "--out", vectors, stdin=(tmp_path / "t.tsv").read_bytes())
+        assert result.exit_code == 0, result.output
+        assert '1 ids occur more than once, and labels by id cannot name them: "s0' in result.stderr
+        assert (tmp_path / "v.ids.txt").read_text().splitlines() == [*ids, '"s0']
+    (tmp_path / "t.csv").write_text('id,sequence\na,ACGT\n"b\nc",ACGT\n')
+    for command in (
+        ["embed", tmp_path / "t.csv", "--model", model, "--out", tmp_path / "w.npy"],
+        ["predict", tmp_path / "t.csv", "--head", out, "--out", tmp_path / "w.tsv"],
+    ):
+        assert r"line 3: the id 'b\nc' holds '\n'" in one_line_error(cli(*command))
+    assert not list(tmp_path.glob("w.*"))
+    fasta = b">s0\nACGTTGCA\n"
+    assert cli("predict", "-", "--head", out, stdin=fasta).stdout.startswith("id\tpredicted\ns0\t")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["probe", "L", "--model", "M", "--embeddings", "v.parquet", "--out", "o"], "exclude each other"),
         (["probe", "L", "--model", "M", "--genome", "yeast", "--out", "o"], "without them, LABELS has the sequences"),
-        (
-            ["probe", "b.bed", "--embeddings", "v.parquet", "--genome", "yeast", "--out", "o"],
-            "labels rows by their place",
-        ),
         (["probe", "b.bed", "--out", "o"], "labels from a BED need --embeddings"),
         (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "head 'forest' does not exist"),
         (["probe", "L", "--model", "M", "--out", "o", "--task", "x"], "expected classification or regression"),
@@ -590,6 +727,34 @@ def test_benchmark_layouts(tmp_path: Path, layout: str) -> None:
     kinds = [kmer_frequencies(part[0], 2) for part in (dataset.train, dataset.test)]
     found = hold_out(kinds[0], dataset.train[1], kinds[1], dataset.test[1], "logistic")
     assert found["MCC"].value == 1.0
+
+
+def test_suites_are_read_as_all_tables(tmp_path: Path) -> None:
+    write_suite(tmp_path / "set1", "gue")
+    test = tmp_path / "set1" / "test.csv"
+    text = test.read_text()
+    for line, message in {
+        "ACGT,1.0": "labels 1 and 1.0 are one number|labels 0 and",
+        "ACGT,": "line 22: the label is missing",
+        "ACGT,1,1": "line 22: expected 2 columns, got 3",
+        'ACGT,"1': "line 22: a double quote is opened and never closed",
+        "ACJT,1": "line 22: 'J' is not a nucleotide letter",
+    }.items():
+        test.write_text(text + line + "\n")
+        with pytest.raises(SequenceError, match=message):
+            list(read_suite(tmp_path, "gue"))
+    write_suite(tmp_path / "set2", "genomic-benchmarks")
+    reference = Genome.open(tmp_path / "reference.fa")
+    intervals = tmp_path / "set2" / "test" / "class1.csv"
+    text = intervals.read_text()
+    for line, message in {
+        "x,chr9,1,5,+": r"class1\.csv: line 12: reference.fa has no contig chr9",
+        "x,chr1,1,5,plus": r"line 12: expected \+, - or \. as strand",
+        "x,chr1,9,5,+": "line 12: expected region, start and end",
+    }.items():
+        intervals.write_text(text + line + "\n")
+        with pytest.raises(SequenceError, match=message):
+            list(read_suite(tmp_path / "set2", "genomic-benchmarks", reference))
 
 
 def test_layouts_that_are_not(tmp_path: Path) -> None:
