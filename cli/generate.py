@@ -44,7 +44,7 @@ def generate(
     """
     if not 0 < top_p <= 1:
         raise UsageError(f"--top-p {top_p}: expected above 0 and up to 1")
-    check_outputs({"--out": out}, [prompt])
+    check_outputs({"--out": out}, [prompt, model])
     from hnet_dna.data.fasta import read_records
     from hnet_dna.evaluate.generate import Sampling
 

@@ -207,7 +207,7 @@ def predict(
 
     Example: hnet-dna predict new.fa --head probe
     """
-    check_outputs({"--out": out}, [sequences])
+    check_outputs({"--out": out}, [sequences, head, model])
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
     from hnet_dna.model.lm import HNetLM

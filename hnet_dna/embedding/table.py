@@ -50,6 +50,11 @@ class Table:
     metadata: dict[str, Any]
 
 
+def places(path: Path) -> list[Path]:
+    """Return the files that a table of this name is: a matrix has its ids beside it."""
+    return [path, path.with_suffix(".ids.txt")] if path.suffix == ".npy" else [path]
+
+
 class TableWriter:
     """Writes a table in parts, and by `finish` the file; a context manager that leaves no empty parts behind."""
 
