@@ -113,7 +113,7 @@ def probe(
         found = read_labels(labels, kind, **columns)
         taken = ", ".join(f"{what} from {column}" for what, column in found.columns.items())
         numbered = "" if "ids" in found.columns else "; ids are row numbers from 0"
-        show.notes.print(f"columns: {taken}{numbered}", markup=False)
+        show.notes.print(f"columns: {taken}{numbered}")
     loaded: HNetLM | None = None
     codes = baselines.encode_all(found.sequences) if found.sequences else None
     if genome is not None and table is not None:

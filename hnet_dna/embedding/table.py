@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -145,18 +146,14 @@ class TableWriter:
 
     def _npy(self) -> None:
         self._require_rows()
-        ids = self._path.with_suffix(".ids.txt")
-        with write_beside(self._path) as temporary, write_beside(ids) as names:
-            shape = (self.rows, self._width)
-            # The suffix of the temporary name is not .npy, which open_memmap does not mind.
-            matrix = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            row = 0
-            with names.open("w") as lines:
+        with ExitStack() as stack:
+            temporary, names = (stack.enter_context(write_beside(place)) for place in places(self._path))
+            header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self._width)}
+            with temporary.open("wb") as matrix, names.open("w") as lines:
+                np.lib.format.write_array_header_1_0(matrix, header)
                 for table in self._tables():
-                    matrix[row : row + table.num_rows] = _matrix(table)
-                    row += table.num_rows
+                    matrix.write(_matrix(table).astype("<f4", copy=False).tobytes())
                     lines.writelines(f"{name}\n" for name in table["id"].to_pylist())
-            matrix.flush()
 
     def _h5ad(self) -> None:
         import anndata

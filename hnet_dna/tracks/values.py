@@ -6,9 +6,12 @@ at the end, when contigs and their exact lengths are known. A value that is NaN 
 
 from __future__ import annotations
 
-import errno
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.files import write_beside
+from hnet_dna.files import room_told, write_beside
 from hnet_dna.tracks.bgzip import text_file
 
 _BLOCK = 1 << 18  # values handed to a writer at once
@@ -45,7 +48,8 @@ class Values:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # of what a full disk did not take, which has been told
+            self._file.close()
 
     def contig(self, name: str, length: int) -> None:
         """Tell a contig's length, or that it has grown to at least this."""
@@ -64,8 +68,9 @@ class Values:
         if runs and runs[-1][1] > start:
             raise ValueError(f"{contig}: values from {start} overlap those before, which end at {runs[-1][1]}")
         data = np.ascontiguousarray(values, dtype=_FLOAT)
-        self._file.seek(self._written * _FLOAT.itemsize)
-        self._file.write(data.tobytes())
+        with room_told(tempfile.gettempdir()):
+            self._file.seek(self._written * _FLOAT.itemsize)
+            self._file.write(data.tobytes())
         if runs and runs[-1][1] == start and runs[-1][2] + start - runs[-1][0] == self._written:
             runs[-1] = (runs[-1][0], end, runs[-1][2])
         else:
@@ -83,7 +88,8 @@ class Values:
 
     def read(self, offset: int, count: int) -> NDArray[np.float32]:
         """Return values from an offset of `blocks`."""
-        self._file.seek(offset * _FLOAT.itemsize)
+        with room_told(tempfile.gettempdir()):  # which seeking may first write to
+            self._file.seek(offset * _FLOAT.itemsize)
         return np.frombuffer(self._file.read(count * _FLOAT.itemsize), dtype=_FLOAT)
 
     def write_bigwig(self, path: Path) -> None:
@@ -137,27 +143,57 @@ def write_bigwig(
         path: put in its place once it has been read back.
         lengths: of the contigs.
         values: of one contig, as starts and blocks that rise; NaN where there is none.
+
+    Raises:
+        OSError: there is no room for it.
     """
-    bigwig = pybigwig()
+    pybigwig()  # what it needs is missed here, not in the process
+    contigs = sorted(lengths)
     known = 0
-    with write_beside(path) as temporary:
-        file = bigwig.open(str(temporary), "w")
-        file.addHeader([(name, lengths[name]) for name in sorted(lengths)])
-        for name in sorted(lengths):
-            for start, block in values(name):
-                places = np.flatnonzero(~np.isnan(block))
-                known += len(places)
-                if len(places) == len(block):
-                    file.addEntries(name, start, values=block, span=1, step=1)
-                elif len(places):
-                    file.addEntries(name, places + start, values=block[places], span=1)
-        file.close()
-        # Read back what was written before anybody is told that it is there.
-        file = bigwig.open(str(temporary))
-        found, sizes = file.header()["nBasesCovered"], file.chroms()
-        file.close()
-        if found != known or sizes != lengths:
-            raise OSError(errno.EIO, f"the bigWig holds {found:,} values after writing, expected {known:,}")
+    with write_beside(path) as temporary, _writer(temporary) as process:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # the process has ended, and is asked below how
+            process.stdin.write(_line([(name, lengths[name]) for name in contigs]))
+            for name in contigs:
+                for start, block in values(name):
+                    known += int(np.count_nonzero(~np.isnan(block)))
+                    process.stdin.write(_line([name, start, len(block)]))
+                    process.stdin.write(np.ascontiguousarray(block, dtype=_FLOAT).tobytes())
+            process.stdin.write(_line(None))
+        told, trouble = process.communicate()
+        if process.returncode:
+            said = trouble.decode(errors="replace").strip().rpartition("\n")[2]
+            raise RuntimeError(f"{path}: the process that writes the bigWig ended with {process.returncode} ({said})")
+        held = json.loads(told)
+        if held != {"bases": known, "contigs": lengths}:
+            raise RuntimeError(f"{path}: the bigWig holds {held['bases']:,} values after writing, expected {known:,}")
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+@contextmanager
+def _writer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the process that writes a bigWig; end it with the block."""
+    script = Path(__file__).with_name("bigwig_process.py")
+    # -P: the files beside the script are no modules of it. A session of its own: Ctrl-C reaches us, and we end it.
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(script), str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError):  # what is still to be written has no reader
+                if pipe is not None:
+                    pipe.close()
+        process.wait()
 
 
 def pybigwig() -> Any:

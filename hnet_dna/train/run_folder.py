@@ -174,7 +174,8 @@ class RunFolder:
         shutil.rmtree(new, ignore_errors=True)
         try:
             write_model(new, model.config, weights)
-            save_file(moments, new / _OPTIMIZER_FILE)
+            with write_beside(new / _OPTIMIZER_FILE) as path:
+                save_file(moments, path)
             digests = {name: _sha256(new / name) for name in (WEIGHTS_FILE, _OPTIMIZER_FILE)}
             self._write_json(new / _STATE_FILE, {"progress": asdict(progress), "sha256": digests})
             shutil.rmtree(final, ignore_errors=True)
