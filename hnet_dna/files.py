@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import re
 import secrets
@@ -12,11 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from platformdirs import user_cache_path
 
 from hnet_dna.errors import HNetError, UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 HOME_VARIABLE = "HNET_DNA_HOME"
 # A disk, a quota or a limit on the size of files that is used up.
@@ -90,9 +94,25 @@ def folder_beside(path: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _workplace(target) as folder:
         new = folder / target.name
-        new.mkdir()
-        yield new
+        with _no_room_told(new, str(path)):
+            new.mkdir()
+            yield new
         new.replace(target)
+
+
+class _Scratch(io.FileIO):
+    def write(self, data: Buffer) -> int:
+        with room_told(tempfile.gettempdir()):
+            return super().write(data)
+
+
+def scratch_file() -> io.BufferedRandom:
+    """Open a new file that has no name and goes when it is closed, for what is to be read again.
+
+    An error for want of room names the folder for temporary files.
+    """
+    with tempfile.TemporaryFile() as file:
+        return io.BufferedRandom(_Scratch(os.dup(file.fileno()), "r+b"))
 
 
 def reserve(path: Path, size: int) -> None:
