@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,10 +54,11 @@ def embed(
         raise UsageError(f"--per-chunk needs a chunk level, got --level {level}")
     if per_chunk and strand == "-":
         raise UsageError("--per-chunk gives the chunks of the forward reading; leave out --strand -")
-    check_outputs({"--out": out}, [sequences, regions])
+    from hnet_dna.embedding.table import TableWriter, places
+
+    check_outputs({"--out": places(out)}, [sequences, regions, model], {"--out": ""})
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
-    from hnet_dna.embedding.table import TableWriter
 
     loaded = show.load_model(model)
     embedder = Embedder(loaded, level, pool, "+" if per_chunk else strand)  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ def embed(
     with TableWriter(out, embedder.width, settings, resume=resume) as writer:
         if writer.inputs:
             show.notes.print(f"going on after {writer.inputs:,} sequences")
-        read = islice(_counted(read_sequences(sequences, regions=regions, column=sequence), seen), writer.inputs, None)
+        read = writer.unread(_counted(read_sequences(sequences, regions=regions, column=sequence), seen))
         with show.bar() as bar:
             task = bar.add_task("embedding", total=None)
             for batch in _batches(read):
@@ -126,6 +126,8 @@ def _rows(embedder: Embedder, batch: list[Sequence]) -> tuple[list[dict[str, Any
 
 
 def _chunk_rows(embedder: Embedder, batch: list[Sequence]) -> tuple[list[dict[str, Any]], list[str]]:
+    from hnet_dna.sequence.codes import checksum_of
+
     rows: list[dict[str, Any]] = []
     bad = []
     for sequence in batch:
@@ -142,11 +144,14 @@ def _chunk_rows(embedder: Embedder, batch: list[Sequence]) -> tuple[list[dict[st
         for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
             place = dict(zip(("start", "end"), sequence.place(start, end), strict=True))
             extra = {"index": index, "prob": float(probs[index]), "vector": values[index]}
-            rows.append(_place(sequence) | place | extra)
+            checksum = {"checksum": checksum_of(sequence.codes[start:end])}
+            rows.append(_place(sequence) | place | checksum | extra)
     return rows, bad
 
 
 def _place(sequence: Sequence) -> dict[str, Any]:
+    from hnet_dna.sequence.codes import checksum_of
+
     return {
         "id": sequence.id,
         "contig": sequence.contig,
@@ -154,4 +159,5 @@ def _place(sequence: Sequence) -> dict[str, Any]:
         "end": sequence.end,
         "contig_length": sequence.contig_length,
         "strand": sequence.strand,
+        "checksum": checksum_of(sequence.codes),
     }

@@ -174,8 +174,10 @@ def _untrained(model: HNetLM) -> HNetLM:
 
     from hnet_dna.model.lm import HNetLM
 
-    torch.manual_seed(0)
-    return show.on_device(HNetLM(model.config))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        fresh = HNetLM(model.config)
+    return show.on_device(fresh)
 
 
 def _table(report: Report, stage: dict[str, Any]) -> Table:

@@ -335,10 +335,13 @@ def train_and_compare(
     on_start: Callable[[Progress], None] = lambda progress: None,
 ) -> Comparison | None:
     """Train with a progress bar, then evaluate on the held-out part and keep the result in the run folder."""
+    from contextlib import nullcontext
+
     from hnet_dna.evaluate.compare import compare
+    from hnet_dna.files import sole_owner
     from hnet_dna.train.trainer import StepReport, train
 
-    with show.bar() as bar:
+    with sole_owner(run.path) if ranks.first else nullcontext(), show.bar() as bar:
         task = bar.add_task("starting", total=1.0)
 
         def on_report(report: StepReport) -> None:

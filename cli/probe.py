@@ -103,7 +103,7 @@ def probe(
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.table import read_table
     from hnet_dna.errors import SequenceError
-    from hnet_dna.files import write_beside
+    from hnet_dna.files import folder_beside
     from hnet_dna.probe import features as baselines
     from hnet_dna.probe.dataset import labels_of_chunks, match, read_labels, sequences_of
     from hnet_dna.probe.folds import make_folds
@@ -125,9 +125,9 @@ def probe(
         found = read_labels(source, kind, **columns)
         taken = ", ".join(f"{what} from {column}" for what, column in found.columns.items())
         numbered = "" if "ids" in found.columns else "; ids are row numbers from 0"
-        show.notes.print(f"columns: {taken}{numbered}", markup=False)
+        show.notes.print(f"columns: {taken}{numbered}")
     if kind == "classification":
-        show.notes.print(f"classes: {_class_counts(found)}", markup=False)
+        show.notes.print(f"classes: {_class_counts(found)}")
     loaded: HNetLM | None = None
     codes = [from_text(text) for text in found.sequences] if found.sequences else None
     if opened is not None and table is not None and not by_place:
@@ -183,23 +183,22 @@ def probe(
     by_model = next(result for result in results if result.name == MODEL)
     if line := _undecided(by_model.chosen, strength):
         show.notes.print(line)
-    out.mkdir(parents=True)
-    save_head(out, fitted, about)
     report = {
         "labels": str(labels), "task": task, "head": head, "rows": len(found.ids), "folds": folds, "rule": parts.rule,
         "copies": parts.copies, "seed": seed, "vectors": vars(about), "chosen": strength,
         "results": [r.to_dict() for r in results],
     }  # fmt: skip
-    with write_beside(out / "report.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
-    with write_beside(out / "predictions.tsv") as temporary, temporary.open("w", encoding="utf-8") as lines:
-        lines.write("id\tfold\tlabel\tpredicted\n")
-        for row, name in enumerate(found.ids):
-            lines.write(f"{name}\t{parts.fold[row]}\t{found.target[row]}\t{by_model.predicted[row]}\n")
-    if plot:
-        from hnet_dna.probe.plot import draw
+    with folder_beside(out) as folder:
+        save_head(folder, fitted, about)
+        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        with (folder / "predictions.tsv").open("w", encoding="utf-8") as lines:
+            lines.write("id\tfold\tlabel\tpredicted\n")
+            for row, name in enumerate(found.ids):
+                lines.write(f"{name}\t{parts.fold[row]}\t{found.target[row]}\t{by_model.predicted[row]}\n")
+        if plot:
+            from hnet_dna.probe.plot import draw
 
-        draw(out / "curves.png", results, found.target, kind, f"{labels.name}, {head} head")
+            draw(folder / "curves.png", results, found.target, kind, f"{labels.name}, {head} head")
     show.results.print(_table(results, f"{labels.name}: {head} head, {folds} folds {parts.rule}"))
     show.results.print(f"Head and report: {out}", soft_wrap=True)
     if about.pooling is not None:  # predict has one vector for each sequence, none for a chunk
@@ -222,7 +221,7 @@ def predict(
 
     Example: hnet-dna predict new.fa --head probe
     """
-    check_outputs({"--out": out}, [sequences])
+    check_outputs({"--out": out}, [sequences, head, model])
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
     from hnet_dna.model.lm import HNetLM

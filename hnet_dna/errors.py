@@ -35,6 +35,10 @@ class CheckpointError(HNetError, OSError):
     """A model folder or run folder that is missing, damaged, or does not fit its configuration."""
 
 
+class BusyError(HNetError, OSError):
+    """A folder or file that another process is working on."""
+
+
 class DownloadError(HNetError, OSError):
     """A genome that cannot be downloaded, or that is not what its manifest promises."""
 

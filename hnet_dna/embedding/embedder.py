@@ -8,6 +8,7 @@ them. Neither changes a result by more than rounding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -178,12 +179,25 @@ def embed(
     if isinstance(sequences, str):
         raise TypeError("sequences: expected several texts, got one; write [sequence]")
     codes = [encode(text, f"sequence {index}") for index, text in enumerate(sequences)]
-    embedder = Embedder(model.eval(), level, pooling, strand)
-    found = embedder.embed(codes)
+    embedder = Embedder(model, level, pooling, strand)
+    with evaluating(model):
+        found = embedder.embed(codes)
     for index, vector in enumerate(found):
         if vector is None:
             raise SequenceError(f"sequence {index} has no A, C, G or T: it cannot be embedded")
     return np.array([vector for vector in found if vector is not None], dtype=np.float32).reshape(-1, embedder.width)
+
+
+@contextmanager
+def evaluating(model: HNetLM) -> Iterator[None]:
+    """Switch every module to evaluation, and afterwards those back to training that were training."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def encode(text: str, name: str) -> Codes:

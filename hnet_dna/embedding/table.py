@@ -1,6 +1,6 @@
 """Tables of vectors on disk.
 
-Parquet: columns id, contig, start, end, contig_length, strand, (index, prob for chunks,) and `vector`, a list of
+Parquet: columns id, contig, start, end, contig_length, strand, checksum, (index, prob for chunks,) and `vector`, a list of
 float32 of fixed size; the model's digest and the settings are in the file's metadata. `.npy`: a matrix for random
 access, with the ids beside it in `<name>.ids.txt`, one a line. `.h5ad`: AnnData (extra `anndata`).
 
@@ -10,9 +10,11 @@ end. A run that is cut short leaves its parts in a hidden folder, from which `re
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,10 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.data.tables import require_one_line
+from hnet_dna.embedding.inputs import Sequence as EmbeddedSequence
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.files import write_beside
+from hnet_dna.files import LOCK_FILE, sole_owner, write_beside
 
 METADATA_KEY = b"hnet_dna"
+_READ_KEY = b"sequences_read"
 _KINDS = (".parquet", ".npy", ".h5ad")
 
 
@@ -39,6 +43,7 @@ class Table:
         start, end: (N,) places in the contig, 0-based half-open.
         contig_length: (N,) bases of the whole contig; None in tables of before it was written.
         strand: (N,) `-` where the sequence is the reverse complement of its place, else `+` or `.`.
+        checksum: (N,) of the letters (`checksum_of`); None in tables of before it was written.
         vector: (N, D) float32.
         metadata: model digest and settings.
     """
@@ -49,8 +54,14 @@ class Table:
     end: NDArray[np.int64]
     contig_length: NDArray[np.int64] | None
     strand: list[str]
+    checksum: list[int] | None
     vector: NDArray[np.float32]
     metadata: dict[str, Any]
+
+
+def places(path: Path) -> list[Path]:
+    """Return the files that a table of this name is: a matrix has its ids beside it."""
+    return [path, path.with_suffix(".ids.txt")] if path.suffix == ".npy" else [path]
 
 
 class TableWriter:
@@ -61,18 +72,26 @@ class TableWriter:
             raise UsageError(f"{path}: expected a name that ends in {', '.join(_KINDS)}")
         if path.suffix == ".h5ad" and find_spec("anndata") is None:
             raise UsageError("writing .h5ad needs anndata: pip install 'hnet-dna[anndata]'")
-        self._path, self._width, self._metadata = path, width, metadata
+        self._path, self._width, self._metadata, self._resume = path, width, metadata, resume
         self._folder = path.with_name(f".{path.name}.parts")
         self._settings = self._folder / "settings.json"
+        self._lock = ExitStack()
+        self._read = hashlib.sha256()  # of all sequences read so far
+        self._read_before = ""  # its value when the last part was complete that an earlier job has left
         self.rows = self.inputs = 0
-        if resume and self._settings.is_file():
-            self._go_on()
-        else:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir()
-            self._settings.write_text(json.dumps(metadata))
 
     def __enter__(self) -> TableWriter:
+        """Take the folder of parts for this process alone, and what an earlier one has left in it."""
+        self._lock.enter_context(sole_owner(self._folder))
+        try:
+            if self._resume and self._settings.is_file():
+                self._go_on()
+            else:
+                self._clear()
+                self._settings.write_text(json.dumps(self._metadata))
+        except BaseException:
+            self._lock.close()
+            raise
         return self
 
     def __exit__(
@@ -81,6 +100,35 @@ class TableWriter:
         """Keep the parts for `resume` where there is anything in them."""
         if not self.rows:
             shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
+
+    def unread(self, sequences: Iterable[EmbeddedSequence]) -> Iterator[EmbeddedSequence]:
+        """Yield the sequences that no earlier job has embedded, once those that one has are seen to be the same.
+
+        Raises:
+            SequenceError: the sequences that the parts hold are not the first of these.
+        """
+        count = 0
+        for sequence in sequences:
+            # Lengths too, so that no two lists of sequences are one text.
+            about = (sequence.id, sequence.contig, sequence.start, sequence.end, sequence.strand, len(sequence.codes))
+            self._read.update(repr(about).encode())
+            self._read.update(np.ascontiguousarray(sequence.codes).tobytes())
+            count += 1
+            if count > self.inputs or not self._read_before:
+                yield sequence
+            elif count == self.inputs:
+                self._require_same()
+        if self._read_before and count < self.inputs:
+            self._require_same()
+
+    def _require_same(self) -> None:
+        if self._read.hexdigest() != self._read_before:
+            raise SequenceError(
+                f"{self._path}: the table was begun with other sequences than the first {self.inputs:,} given now, so "
+                "that it cannot go on; begin it anew without `resume`"
+            )
+        self._read_before = ""
 
     def add(self, rows: Sequence[dict[str, Any]], inputs: int) -> None:
         """Write rows, each with the columns and `vector`, that come from `inputs` further sequences.
@@ -101,7 +149,8 @@ class TableWriter:
         self.inputs += inputs
         # The name says how many sequences have been read when the part is complete.
         with write_beside(self._folder / f"part-{self.inputs:012d}.parquet") as temporary:
-            pq.write_table(pa.table(data), str(temporary))
+            digest = {_READ_KEY: self._read.hexdigest().encode()}
+            pq.write_table(pa.table(data).replace_schema_metadata(digest), str(temporary))
 
     def finish(self) -> None:
         """Make the file out of the parts, and remove them."""
@@ -113,12 +162,21 @@ class TableWriter:
         import pyarrow.parquet as pq
 
         before = json.loads(self._settings.read_text())
-        if before != self._metadata:
-            changed = [key for key in self._metadata if before.get(key) != self._metadata[key]]
-            raise UsageError(f"--resume: {self._path} was begun with other settings ({', '.join(changed)})")
+        # The digest names the model, wherever its folder lies now.
+        changed = [key for key in self._metadata if key != "model" and before.get(key) != self._metadata[key]]
+        if changed:
+            raise UsageError(f"{self._path} was begun with other settings ({', '.join(changed)}); it cannot go on")
         for part in self._parts():
+            file = pq.ParquetFile(str(part))
             self.inputs = int(part.stem.split("-")[1])
-            self.rows += pq.ParquetFile(str(part)).metadata.num_rows
+            self.rows += file.metadata.num_rows
+            self._read_before = (file.schema_arrow.metadata or {}).get(_READ_KEY, b"unknown").decode()
+
+    def _clear(self) -> None:
+        """Remove what an earlier job has left."""
+        for left in self._folder.iterdir():
+            if left.name != LOCK_FILE:
+                left.unlink()
 
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("part-*.parquet"))
@@ -149,18 +207,14 @@ class TableWriter:
 
     def _npy(self) -> None:
         self._require_rows()
-        ids = self._path.with_suffix(".ids.txt")
-        with write_beside(self._path) as temporary, write_beside(ids) as names:
-            shape = (self.rows, self._width)
-            # The suffix of the temporary name is not .npy, which open_memmap does not mind.
-            matrix = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            row = 0
-            with names.open("w", encoding="utf-8", newline="\n") as lines:
+        with ExitStack() as stack:
+            temporary, names = (stack.enter_context(write_beside(place)) for place in places(self._path))
+            header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self._width)}
+            with temporary.open("wb") as matrix, names.open("w", encoding="utf-8", newline="\n") as lines:
+                np.lib.format.write_array_header_1_0(matrix, header)
                 for table in self._tables():
-                    matrix[row : row + table.num_rows] = _matrix(table)
-                    row += table.num_rows
+                    matrix.write(_matrix(table).astype("<f4", copy=False).tobytes())
                     lines.writelines(f"{name}\n" for name in table["id"].to_pylist())
-            matrix.flush()
 
     def _h5ad(self) -> None:
         import anndata
@@ -199,6 +253,7 @@ def read_table(path: Path) -> Table:
         np.array(table["contig_length"].to_pylist(), dtype=np.int64) if "contig_length" in table.column_names else None,
         # Tables of before this column was written read every region forward.
         table["strand"].to_pylist() if "strand" in table.column_names else ["."] * table.num_rows,
+        table["checksum"].to_pylist() if "checksum" in table.column_names else None,
         _matrix(table),
         json.loads(metadata),
     )

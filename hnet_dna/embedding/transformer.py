@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from hnet_dna.embedding.embedder import embed
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.pretrained.folder import CONFIG_FILE, WEIGHTS_FILE, find_folder
 
 
 class SequenceEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -27,18 +28,26 @@ class SequenceEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Iterable[str], y: object = None) -> SequenceEmbedder:
         """Check the model; there is nothing to learn."""
-        _load(str(self.model))
+        _load(self.model)
         return self
 
     def transform(self, X: Iterable[str]) -> NDArray[np.float32]:
         """Return vectors (N, D)."""
         options: dict[str, Any] = {"level": self.level, "pooling": self.pooling, "strand": self.strand}
-        return embed(_load(str(self.model)), X, **options)
+        return embed(_load(self.model), X, **options)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
 
+def _load(model: str | Path) -> HNetLM:
+    """Return a model, loaded once for each state of its files: a run that trains on writes other weights."""
+    folder = find_folder(model)
+    files = [folder / CONFIG_FILE, folder / WEIGHTS_FILE]
+    return _loaded(str(folder), tuple((place.stat().st_mtime_ns, place.stat().st_ino) for place in files))
+
+
 @lru_cache(maxsize=2)
-def _load(folder: str) -> HNetLM:
+def _loaded(folder: str, state: tuple[tuple[int, int], ...]) -> HNetLM:
+    del state
     return HNetLM.from_pretrained(folder).eval()

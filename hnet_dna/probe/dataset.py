@@ -148,7 +148,7 @@ def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
     """Return the bases of labelled rows that are regions of a genome, as their strands read.
 
     Raises:
-        SequenceError: a contig of the table is not one of the genome's, or has another length there.
+        SequenceError: a contig of the table is not one of the genome's, or has another length or other bases there.
     """
     check_genome(table, genome)
     place = {name: row for row, name in enumerate(table.id)}
@@ -157,7 +157,13 @@ def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
         if name in place:  # `match` reports those that are not
             row = place[name]
             interval = Interval(table.contig[row], int(table.start[row]), int(table.end[row]))
-            found.append(region_codes(genome, interval, table.strand[row]))
+            codes = region_codes(genome, interval, table.strand[row])
+            if table.checksum is not None and checksum_of(codes) != table.checksum[row]:
+                raise SequenceError(
+                    f"{genome.source.name} has other bases at {interval} than the sequence that row {name} of the table "
+                    "was made from; give the genome that the table was made from"
+                )
+            found.append(codes)
     return found
 
 

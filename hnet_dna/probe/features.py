@@ -55,8 +55,10 @@ def one_hot(sequences: Sequence[Codes]) -> NDArray[np.float32] | None:
 
 def untrained(config: ModelConfig, level: str, pooling: str, strand: str) -> Embedder:
     """Return an embedder by a freshly initialised model of this shape, on the CPU and the same at every call."""
-    torch.manual_seed(0)
-    return Embedder(HNetLM(config).eval(), level, pooling, strand)  # type: ignore[arg-type]
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay what they would have been
+        torch.manual_seed(0)
+        model = HNetLM(config)
+    return Embedder(model.eval(), level, pooling, strand)  # type: ignore[arg-type]
 
 
 def embedded(embedder: Embedder, sequences: Sequence[Codes]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ T. Which of them a model knows is decided by its `Alphabet`.
 
 from __future__ import annotations
 
+import zlib
 from typing import TypeAlias
 
 import numpy as np
@@ -69,6 +70,11 @@ def reverse_complement(codes: Codes) -> Codes:
     # several times as fast as the table, and training windows hold hardly anything else.
     turned = words[..., ::-1].byteswap().view(np.uint8)[..., :length]
     return turned ^ np.uint8(3)
+
+
+def checksum_of(codes: Codes) -> int:
+    """Return the CRC-32 of the letters, by which a sequence is recognised again; soft-masking does not count."""
+    return zlib.crc32(np.ascontiguousarray(codes & np.uint8(LETTER_BITS)).tobytes())
 
 
 def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

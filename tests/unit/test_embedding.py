@@ -265,28 +265,76 @@ def test_cli_chunks_tile_their_sequences(cli: Cli, tmp_path: Path, folder: Path)
     assert [r["index"] for r in rows if r["id"] == "a"] == list(range(len(chunks)))
 
 
+def sequences_for_table(count: int, **changed: str) -> list[InputSequence]:
+    texts = {str(i): random_dna(20, i) for i in range(count)} | changed
+    return [InputSequence(name, from_text(text), name, 0, len(text), len(text)) for name, text in texts.items()]
+
+
+def fill(writer: TableWriter, sequences: list[InputSequence], at_once: int = 2, stop: int = 1000) -> None:
+    """Add a row for each sequence that has not been added, some at once, at most `stop` of them."""
+    unread = islice(writer.unread(sequences), stop)
+    while batch := list(islice(unread, at_once)):
+        rows = [{"id": s.id, "contig": s.id, "start": 0, "end": s.end, "vector": np.full(3, int(s.id))} for s in batch]
+        writer.add(rows, len(batch))
+
+
+SETTINGS = {"model": "a", "model_digest": "x", "level": "chunk"}
+
+
 def test_resume_goes_on_where_it_was_cut(tmp_path: Path) -> None:
-    settings = {"model_digest": "x", "level": "chunk"}
-    rows = [{"id": str(i), "contig": str(i), "start": 0, "end": 1, "vector": np.full(3, i)} for i in range(6)]
-    writer = TableWriter(tmp_path / "v.parquet", 3, settings)
-    writer.add(rows[:2], 3)  # one of three could not be embedded
-    writer.add([], 1)
-    again = TableWriter(tmp_path / "v.parquet", 3, settings, resume=True)
-    assert (again.inputs, again.rows) == (4, 2)
-    again.add(rows[2:], 4)
-    again.finish()
-    assert read_table(tmp_path / "v.parquet").id == [str(i) for i in range(6)]
-    TableWriter(tmp_path / "w.parquet", 3, settings).add(rows, 6)
-    with pytest.raises(UsageError, match="begun with other settings \\(level\\)"):
-        TableWriter(tmp_path / "w.parquet", 3, {**settings, "level": "decoder"}, resume=True)
-    fresh = TableWriter(tmp_path / "w.parquet", 3, settings)
-    assert fresh.inputs == 0
-    with TableWriter(tmp_path / "e.parquet", 3, settings) as empty:
+    place, sequences = tmp_path / "v.parquet", sequences_for_table(7)
+    with TableWriter(place, 3, SETTINGS) as writer:
+        fill(writer, sequences, stop=4)
+    with TableWriter(place, 3, {**SETTINGS, "model": "moved"}, resume=True) as again:
+        assert (again.inputs, again.rows) == (4, 4)
+        fill(again, sequences)
+        again.finish()
+    assert read_table(place).id == [str(i) for i in range(7)]
+    assert not (tmp_path / ".v.parquet.parts").exists()
+    with TableWriter(tmp_path / "e.parquet", 3, SETTINGS) as empty:
         empty.add([], 5)
-    with TableWriter(tmp_path / "k.parquet", 3, settings) as kept:
-        kept.add(rows, 6)
     assert not (tmp_path / ".e.parquet.parts").exists()
-    assert (tmp_path / ".k.parquet.parts").exists()
+
+
+@pytest.mark.parametrize(
+    ("sequences", "problem"),
+    [
+        (sequences_for_table(7, **{"2": random_dna(20, 99)}), "other sequences than the first 4"),  # edited
+        (sequences_for_table(7)[1:], "other sequences than the first 4"),  # a record is gone
+        (sequences_for_table(3), "other sequences than the first 4"),  # fewer than are there already
+        (sequences_for_table(7, **{"6": random_dna(20, 99)}), None),  # what had not been read may change
+    ],
+)
+def test_resume_takes_the_same_sequences_only(
+    sequences: list[InputSequence], problem: str | None, tmp_path: Path
+) -> None:
+    place = tmp_path / "v.parquet"
+    with TableWriter(place, 3, SETTINGS) as writer:
+        fill(writer, sequences_for_table(7), stop=4)
+    with TableWriter(place, 3, SETTINGS, resume=True) as again:
+        if problem is None:
+            fill(again, sequences)
+        else:
+            with pytest.raises(SequenceError, match=problem):
+                fill(again, sequences)
+    with pytest.raises(UsageError, match=r"begun with other settings \(level\)"):
+        TableWriter(place, 3, {**SETTINGS, "level": "decoder"}, resume=True).__enter__()
+    with TableWriter(place, 3, SETTINGS) as fresh:
+        assert fresh.inputs == 0
+
+
+def test_two_jobs_do_not_share_a_table(tmp_path: Path) -> None:
+    place = tmp_path / "v.parquet"
+    with TableWriter(place, 3, SETTINGS) as writer:
+        fill(writer, sequences_for_table(2))
+        for resume in (False, True):
+            with pytest.raises(BusyError, match=f"another process is working there .process {os.getpid()} on"):
+                TableWriter(place, 3, SETTINGS, resume=resume).__enter__()
+        fill(writer, sequences_for_table(4)[2:])
+        writer.finish()
+    assert read_table(place).id == ["0", "1", "2", "3"]
+    with TableWriter(place, 3, SETTINGS) as after:  # the lock is gone with its holder
+        assert after.inputs == 0
 
 
 def test_tables_that_are_none(tmp_path: Path) -> None:
