@@ -32,10 +32,9 @@ def export(
         raise UsageError(f"--format {format}: expected reference")
     _refuse_filled(out)
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.model.reference import write_reference
 
     loaded = HNetLM.from_pretrained(model)
-    write_reference(loaded, out, pt=pt)
+    loaded.save_reference(out, pt=pt)
     show.results.print(f"Reference files: {out}", soft_wrap=True)
 
 

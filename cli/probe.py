@@ -259,7 +259,7 @@ def _undecided(chosen: list[dict[str, Any]], last: dict[str, Any]) -> str | None
 def _untrained(about: About, loaded: HNetLM | None, width: int) -> Embedder | None:
     """Return an untrained model of the shape and settings that made the vectors, or say why there is none."""
     from hnet_dna.errors import CheckpointError, ConfigError
-    from hnet_dna.model.lm import read_config
+    from hnet_dna.pretrained.folder import read_config
     from hnet_dna.probe.features import untrained
 
     try:

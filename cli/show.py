@@ -53,8 +53,8 @@ def on_device(model: HNetLM) -> HNetLM:
 
 def load_model(model: Path) -> HNetLM:
     """Read what --model names and put it where it runs fastest; say where it comes from if it is no folder."""
-    from hnet_dna.model.builtin import builtin_models
     from hnet_dna.model.lm import HNetLM
+    from hnet_dna.pretrained.builtin import builtin_models
 
     loaded = on_device(HNetLM.from_pretrained(model))
     if not model.is_dir():

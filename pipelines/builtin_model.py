@@ -17,7 +17,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from hnet_dna.model.builtin import DEFAULT_MODEL
+from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 
 ABOUT = {
     "yeast": "S. cerevisiae",
