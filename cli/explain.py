@@ -172,10 +172,11 @@ def _untrained(model: HNetLM) -> HNetLM:
     """Return a freshly initialised model of the same shape, the same at every call."""
     import torch
 
+    from hnet_dna.inference.load import load_model
     from hnet_dna.model.lm import HNetLM
 
     torch.manual_seed(0)
-    return show.on_device(HNetLM(model.config))
+    return load_model(HNetLM(model.config))
 
 
 def _table(report: Report, stage: dict[str, Any]) -> Table:

@@ -44,13 +44,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def on_device(model: HNetLM) -> HNetLM:
-    """Put a model where it runs fastest, ready to predict."""
-    import torch
-
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-
-
 def load_model(model: Path) -> HNetLM:
     """Read what --model names and put it where it runs fastest; say where it comes from if it is no folder."""
     from hnet_dna.model.lm import HNetLM

@@ -1,7 +1,7 @@
 """A model's folder on disk, `config.json` and `model.safetensors`, and what reads and writes it.
 
-`PretrainedModel` gives a network the ways in and out: folders, models in the package, the Hugging Face hub, and files of
-the reference implementation. It knows nothing of layers; a network inherits from it. Nothing is ever unpickled.
+`PretrainedModel` lets a network be read from, and written to, folders, the Hugging Face hub and files of the reference
+implementation. It knows nothing of layers; a network inherits from it. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
