@@ -27,7 +27,7 @@ from hnet_dna.evaluate.stream import PIECE
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.ops import BACKENDS, use_backend
-from hnet_dna.ops.backend import trouble_with
+from hnet_dna.ops.serve import trouble_with
 from hnet_dna.train.optim import build_optimizer
 from hnet_dna.train.ranks import Ranks
 from hnet_dna.train.settings import resolve

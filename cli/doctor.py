@@ -17,7 +17,7 @@ from hnet_dna.errors import UsageError
 from . import options, show
 
 _PACKAGES = (
-    "torch", "triton", "mamba-ssm", "einops", "causal-conv1d", "numpy", "safetensors", "huggingface_hub", "pysam",
+    "torch", "triton", "mamba-ssm", "einops", "numpy", "safetensors", "huggingface_hub", "pysam",
     "pyBigWig", "pyarrow", "scikit-learn",
 )  # fmt: skip
 _OPS = {  # as printed
@@ -90,7 +90,7 @@ def _checks(devices: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, st
     no news.
     """
     from hnet_dna.ops import BACKENDS
-    from hnet_dna.ops.backend import checks_of
+    from hnet_dna.ops.serve import checks_of
 
     rows: list[dict[str, Any]] = []
     idle: list[dict[str, str]] = []

@@ -172,12 +172,13 @@ def _untrained(model: HNetLM) -> HNetLM:
     """Return a freshly initialised model of the same shape, the same at every call."""
     import torch
 
+    from hnet_dna.inference.load import load_model
     from hnet_dna.model.lm import HNetLM
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fresh = HNetLM(model.config)
-    return show.on_device(fresh)
+    return load_model(fresh)
 
 
 def _table(report: Report, stage: dict[str, Any]) -> Table:

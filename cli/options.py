@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hnet_dna.model.builtin import DEFAULT_MODEL
+from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 
 GENOME_HELP = "FASTA (plain, gzip, bgzip) or .2bit file, a known genome's name ('hnet-dna genome list'), or 'yeast'."
 MODEL_HELP = "Run folder, model folder, a built-in model's name, or owner/name on the Hugging Face hub."

@@ -224,7 +224,7 @@ def predict(
     check_outputs({"--out": out}, [sequences, head, model])
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
-    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.inference.load import load_model
     from hnet_dna.probe.head_file import load_head
 
     fitted, about = load_head(head)
@@ -234,7 +234,7 @@ def predict(
             "(docs/embeddings.md), or fit a head on a table made without --per-chunk"
         )
     model = model or Path(about.model)
-    loaded = show.on_device(HNetLM.from_pretrained(model))
+    loaded = load_model(model)
     if loaded.digest() != about.model_digest:
         raise UsageError(f"{model} is not the model that the head in {head} takes (digests differ)")
     embedder = Embedder(loaded, about.level, about.pooling, about.strand)  # type: ignore[arg-type]
@@ -285,7 +285,8 @@ def _undecided(chosen: list[dict[str, Any]], last: dict[str, Any]) -> str | None
 def _untrained(about: About, loaded: HNetLM | None, width: int) -> Embedder | None:
     """Return an untrained model of the shape and settings that made the vectors, or say why there is none."""
     from hnet_dna.errors import CheckpointError, ConfigError
-    from hnet_dna.model.lm import read_config
+    from hnet_dna.inference.load import load_model
+    from hnet_dna.pretrained.folder import read_config
     from hnet_dna.probe.features import untrained
 
     try:
@@ -299,7 +300,7 @@ def _untrained(about: About, loaded: HNetLM | None, width: int) -> Embedder | No
     except (CheckpointError, ConfigError) as error:
         reason = str(error)
     else:
-        show.on_device(embedder.model)
+        load_model(embedder.model)
         return embedder
     show.notes.print(f"no row of an untrained model: {reason}")
     return None

@@ -46,19 +46,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def on_device(model: HNetLM) -> HNetLM:
-    """Put a model where it runs fastest, ready to predict."""
-    import torch
-
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-
-
 def load_model(model: Path) -> HNetLM:
     """Read what --model names and put it where it runs fastest; say where it comes from if it is no folder."""
-    from hnet_dna.model.builtin import builtin_models
-    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.inference.load import load_model as load
+    from hnet_dna.pretrained.builtin import builtin_models
 
-    loaded = on_device(HNetLM.from_pretrained(model))
+    loaded = load(model)
     if not model.is_dir():
         known = str(model) in builtin_models()
         notes.print(f"model: {model} ({'built in; --model takes your own' if known else 'from the hub'})")

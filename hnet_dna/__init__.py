@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from hnet_dna.config.schema import ModelConfig as ModelConfig
     from hnet_dna.embedding.embedder import embed as embed
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
+    from hnet_dna.inference.load import load_model as load_model
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
 
@@ -21,9 +22,10 @@ _LAZY = {
     "ModelConfig": "hnet_dna.config.schema",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
     "embed": "hnet_dna.embedding.embedder",
+    "load_model": "hnet_dna.inference.load",
 }
 
-__all__ = ["HNetLM", "HNetOutput", "ModelConfig", "SequenceEmbedder", "__version__", "embed"]
+__all__ = ["HNetLM", "HNetOutput", "ModelConfig", "SequenceEmbedder", "__version__", "embed", "load_model"]
 
 
 def __getattr__(name: str) -> Any:

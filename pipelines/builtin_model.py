@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hnet_dna.data.tables import read_rows
-from hnet_dna.model.builtin import DEFAULT_MODEL
+from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 
 ABOUT = {
     "yeast": "S. cerevisiae",

@@ -1,8 +1,8 @@
 """Tables of vectors on disk.
 
-Parquet: columns id, contig, start, end, contig_length, strand, checksum, (index, prob for chunks,) and `vector`, a list of
-float32 of fixed size; the model's digest and the settings are in the file's metadata. `.npy`: a matrix for random
-access, with the ids beside it in `<name>.ids.txt`, one a line. `.h5ad`: AnnData (extra `anndata`).
+Parquet: columns id, contig, start, end, contig_length, strand, checksum, (index, prob for chunks,) and `vector`, a
+list of float32 of fixed size; the model's digest and the settings are in the file's metadata. `.npy`: a matrix for
+random access, with the ids beside it in `<name>.ids.txt`, one a line. `.h5ad`: AnnData (extra `anndata`).
 
 Rows are written in parts as they come, so that memory does not grow with them, and the parts become the file at the
 end. A run that is cut short leaves its parts in a hidden folder, from which `resume` goes on.

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hnet_dna.ops.backend import Backend
 from hnet_dna.ops.conv import causal_conv_silu_reference
 from hnet_dna.ops.ema import ema_scan_reference
 from hnet_dna.ops.norm import gated_rms_norm_reference, rms_norm_reference
 from hnet_dna.ops.ssd import ssd_scan_reference
-
-if TYPE_CHECKING:
-    from hnet_dna.ops.backend import Backend
 
 OPS = ("ssd_scan", "ema_scan", "causal_conv_silu", "rms_norm", "gated_rms_norm")
 # The moving average is float32 or better everywhere.

@@ -1,6 +1,6 @@
 """The causal convolution and its gate as one Triton kernel each way, for NVIDIA GPUs.
 
-The signature is documented at `hnet_dna.ops.backend.causal_conv_silu`. Like causal-conv1d's kernels, but compiled by
+The signature is documented at `hnet_dna.ops.serve.causal_conv_silu`. Like causal-conv1d's kernels, but compiled by
 Triton where PyTorch runs, over channels-last tensors, with the groups of channels written where they are wanted.
 
 Shapes in comments: T positions and C channels of a program.

@@ -1,6 +1,6 @@
 """The moving average that smooths chunks, as one Triton kernel each way, for NVIDIA GPUs.
 
-The signature is documented at `hnet_dna.ops.backend.ema_scan`. One program takes some channels of one sequence and
+The signature is documented at `hnet_dna.ops.serve.ema_scan`. One program takes some channels of one sequence and
 walks over tiles of chunks with the average in registers; within a tile it is a matrix product in float32.
 
 Shapes in comments: T chunks of a tile, C channels of a program.

@@ -1,6 +1,6 @@
 """Norms and gates of the layers as one Triton kernel each way, for NVIDIA GPUs.
 
-Signatures are documented at `hnet_dna.ops.backend`. Each touches every value of the widest tensors and does little with
+Signatures are documented at `hnet_dna.ops.serve`. Each touches every value of the widest tensors and does little with
 it, so that on a GPU they cost as much as the matrix products if every step is a pass over memory of its own. Here a
 value is read once and written once.
 

@@ -1,6 +1,6 @@
 """The Mamba-2 scan as Triton kernels of our own, for NVIDIA GPUs with nothing but PyTorch installed.
 
-The signature is documented at `hnet_dna.ops.backend.ssd_scan`. First one program for each head of each sequence walks
+The signature is documented at `hnet_dna.ops.serve.ssd_scan`. First one program for each head of each sequence walks
 over its tiles with the state in registers and writes down the state before each (`_carry`); then all tiles are computed
 at once from these (`_tiles`). The backward pass does the same from the end (`_carry` again, `_tiles_back`): states are
 computed anew rather than kept, and five launches are all that a training step needs.

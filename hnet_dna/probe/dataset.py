@@ -30,7 +30,7 @@ from hnet_dna.data.text import Source
 from hnet_dna.embedding.inputs import ID_NAMES, SEQUENCE_NAMES, region_codes, sequence_cell
 from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.sequence.codes import Codes, to_text
+from hnet_dna.sequence.codes import Codes, checksum_of, to_text
 from hnet_dna.sequence.interval import Interval, union
 
 Task = Literal["classification", "regression"]
@@ -160,8 +160,8 @@ def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
             codes = region_codes(genome, interval, table.strand[row])
             if table.checksum is not None and checksum_of(codes) != table.checksum[row]:
                 raise SequenceError(
-                    f"{genome.source.name} has other bases at {interval} than the sequence that row {name} of the table "
-                    "was made from; give the genome that the table was made from"
+                    f"{genome.source.name} has other bases at {interval} than the sequence that row {name} of the "
+                    "table was made from; give the genome that the table was made from"
                 )
             found.append(codes)
     return found

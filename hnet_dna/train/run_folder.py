@@ -34,8 +34,9 @@ from hnet_dna.data.split import Split, base_counts
 from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError
 from hnet_dna.files import folder_beside, refuse_filled, write_beside
-from hnet_dna.model.lm import CARD_FILE, WEIGHTS_FILE, HNetLM, write_model
+from hnet_dna.model.lm import HNetLM
 from hnet_dna.ops import current_backend
+from hnet_dna.pretrained.folder import CARD_FILE, WEIGHTS_FILE, write_model
 from hnet_dna.train.model_card import model_card
 from hnet_dna.train.ranks import Ranks, share_of, whole
 from hnet_dna.train.settings import Settings

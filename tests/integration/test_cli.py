@@ -15,7 +15,7 @@ from helpers import lively_model, one_line_error, random_dna, small_config, writ
 from typer.testing import Result
 
 from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.model.builtin import builtin_models
+from hnet_dna.pretrained.builtin import builtin_models
 
 Cli = Callable[..., Result]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,12 @@ from typer.testing import Result
 
 import hnet_dna
 from hnet_dna.embedding.embedder import Embedder
+from hnet_dna.embedding.inputs import Sequence as InputSequence
 from hnet_dna.embedding.levels import level_names
 from hnet_dna.embedding.table import TableWriter, read_table
-from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.errors import BusyError, SequenceError, UsageError
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.probe.features import untrained
 from hnet_dna.sequence.codes import from_text
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -345,3 +349,51 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
             read_table(tmp_path / f"{name}.parquet")
     with pytest.raises(UsageError, match=r"ends in \.parquet, \.npy, \.h5ad"):
         TableWriter(tmp_path / "x.csv", 3, {})
+
+
+def test_vectors_follow_a_model_that_is_trained_on(tmp_path: Path) -> None:
+    """A pipeline in a notebook keeps its transformer while the run in the folder goes on."""
+    folder, text = tmp_path / "m", [random_dna(60)]
+    lively_model(small_config(), 1).float().save_pretrained(folder)
+    transformer = hnet_dna.SequenceEmbedder(folder)
+    before = transformer.fit(text).transform(text)
+    later = lively_model(small_config(), 2).float()
+    later.save_pretrained(folder)
+    after = transformer.transform(text)
+    assert not np.allclose(before, after)
+    np.testing.assert_allclose(after, hnet_dna.embed(later, text), atol=1e-6)
+
+
+def test_embedding_leaves_model_and_random_numbers_as_they_were() -> None:
+    model = lively_model(small_config()).float().train()
+    model.backbone.eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    hnet_dna.embed(model, [random_dna(40)])
+    assert {name: module.training for name, module in model.named_modules()} == before
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    untrained(small_config(), "chunk", "mean", "both")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_digest_of_bfloat16() -> None:
+    model = lively_model(small_config()).bfloat16()
+    again = lively_model(small_config()).bfloat16()
+    assert model.digest() == again.digest() != lively_model(small_config()).float().digest()
+
+
+def test_a_genome_with_other_bases_is_refused(cli: Callable[..., Result], tmp_path: Path) -> None:
+    """Names and lengths agree; one letter differs."""
+    text = random_dna(4000)
+    genome = write_fasta(tmp_path / "g.fa", {"chr1": text})
+    other = write_fasta(tmp_path / "o.fa", {"chr1": text[:150] + ("A" if text[150] != "A" else "C") + text[151:]})
+    (tmp_path / "r.bed").write_text("".join(f"chr1\t{i * 100}\t{i * 100 + 80}\tr{i}\n" for i in range(40)))
+    (tmp_path / "l.csv").write_text("id,label\n" + "".join(f"r{i},{'ab'[i % 2]}\n" for i in range(40)))
+    table = tmp_path / "v.parquet"
+    assert cli("embed", genome, "--regions", tmp_path / "r.bed", "--out", table).exit_code == 0
+    arguments = ("probe", tmp_path / "l.csv", "--embeddings", table, "--head", "ridge")
+    refused = cli(*arguments, "--genome", other, "--out", tmp_path / "p1")
+    assert refused.exit_code == 1
+    assert "o.fa has other bases at chr1:101-180 than the sequence that row r1" in one_line_error(refused)
+    assert cli(*arguments, "--genome", genome, "--out", tmp_path / "p2").exit_code == 0

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,9 +21,6 @@ from hnet_dna.config.schema import ModelConfig, setting_path
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.files import write_beside
 from hnet_dna.sequence.alphabet import alphabet as find_alphabet
-
-if TYPE_CHECKING:
-    from hnet_dna.model.lm import HNetLM
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -117,24 +114,28 @@ def to_reference(config: ModelConfig) -> dict[str, Any]:
     return {**told, "tie_embeddings": full["tie_embeddings"]}
 
 
-def write_reference(model: HNetLM, folder: Path, *, pt: bool = False) -> None:
+def write(config: ModelConfig, weights: Mapping[str, Tensor], folder: Path, *, pt: bool = False) -> None:
     """Write the folder that the reference reads: `config.json`, `model.safetensors`, with `pt` also `model.pt`.
 
     The last is a plain state dict by `torch.save`, as the reference's loader takes it. A model that the reference
     cannot represent is a `ConfigError`, and nothing is written.
+
+    Args:
+        config: the model's shape.
+        weights: all tensors, none of which share memory.
+        folder: made where it does not exist.
+        pt: also write `model.pt`.
     """
-    config = to_reference(model.config)
+    fields_there = to_reference(config)
     folder.mkdir(parents=True, exist_ok=True)
-    # Copies, since safetensors refuses the shared tensor of tied embeddings and the reference wants both names.
-    weights = {n: t.detach().cpu().contiguous().clone() for n, t in model.state_dict().items()}
     with write_beside(folder / WEIGHTS_FILE) as path:
-        save_file(weights, path)
+        save_file(dict(weights), path)
     if pt:
         # Given a stream: given a path, torch puts the temporary name into the file.
         with write_beside(folder / PT_FILE) as path, path.open("wb") as stream:
-            torch.save(weights, stream)
+            torch.save(dict(weights), stream)
     with write_beside(folder / CONFIG_FILE) as path:
-        path.write_text(json.dumps(config, indent=2) + "\n")
+        path.write_text(json.dumps(fields_there, indent=2) + "\n")
 
 
 def _read_fields(value: Mapping[str, Any], alphabet: str | None) -> ModelConfig:
