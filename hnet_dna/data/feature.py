@@ -8,6 +8,9 @@ from hnet_dna.sequence.interval import Interval
 
 # Kinds of lines that are genes as a whole: NCBI's, and those that Ensembl tells apart.
 GENES = ("gene", "ncRNA_gene", "pseudogene")
+# What readers add to the attributes of a feature whose parts do not follow one another along a strand: one over the
+# origin of a circle, or trans-spliced.
+OUT_OF_ORDER = "exception=parts out of order"
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class Feature:
         interval: where it lies.
         strand: `+`, `-`, or `.` where there is none.
         phase: bases to pass over until the next codon begins; None where none is given.
-        attributes: ninth column of GFF3 and GTF, as it stands, or GFF3's for GenBank; see `hnet_dna.data.genes`.
+        attributes: ninth column of GFF3 and GTF, as it stands, or GFF3's for GenBank; see
+            `hnet_dna.data.attributes`.
     """
 
     kind: str

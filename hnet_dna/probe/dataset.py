@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.data.genome import Genome
-from hnet_dna.data.regions import read_lines
+from hnet_dna.data.text import numbered_lines
 from hnet_dna.embedding.inputs import ID_NAMES, SEQUENCE_NAMES, find_column, read_rows, region_codes
 from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError, UsageError
@@ -121,9 +121,9 @@ def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
 def labels_of_chunks(bed: Path, table: Table) -> Labels:
     """Label each row of a table by whether the middle of its place lies in a region of a BED file."""
     by_contig: dict[str, list[tuple[int, int]]] = {}
-    for number, line in read_lines(bed, "a BED file"):
+    for number, line in numbered_lines(bed, "a BED file"):
         fields = line.split()
-        if line.startswith("#") or fields[0] in ("track", "browser"):
+        if not fields or line.startswith("#") or fields[0] in ("track", "browser"):
             continue
         if len(fields) < 3 or not (fields[1].isdigit() and fields[2].isdigit()):
             raise SequenceError(f"{bed}: line {number}: expected contig, start and end")
