@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from hnet_dna.data.assemblies import assemblies, recognise
 from hnet_dna.data.attributes import attributes, value_of
-from hnet_dna.data.feature import GENES, OUT_OF_ORDER
+from hnet_dna.data.feature import GENES, OUT_OF_ORDER, coding_kind
 from hnet_dna.data.feature import Feature as Feature
 from hnet_dna.data.genbank import SUFFIXES, genbank_features
 from hnet_dna.data.genome import Genome, whole
@@ -78,7 +78,8 @@ def classes_of(features: Sequence[Feature], genome: Genome) -> dict[str, list[In
     genes = [feature for feature in features if feature.kind in GENES]
     if genes:
         # Both kinds: some files give exons of RNAs alone and nothing but CDS for other genes.
-        parts = [feature for feature in features if feature.kind in ("exon", "CDS")]
+        kinds = ("exon", coding_kind(features))
+        parts = [feature for feature in features if feature.kind in kinds]
         if parts:
             merged["intron"] = difference(_holding(genes, parts), (part.interval for part in parts))
         annotated = {feature.interval.contig for feature in features}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hnet_dna.sequence.interval import Interval
 
 # Kinds of lines that are genes as a whole: NCBI's, and those that Ensembl tells apart.
 GENES = ("gene", "ncRNA_gene", "pseudogene")
+# Kinds of lines that are parts of coding sequences.
+CODING = ("coding_exon", "CDS")
 # What readers add to the attributes of a feature whose parts do not follow one another along a strand: one over the
 # origin of a circle, or trans-spliced.
 OUT_OF_ORDER = "exception=parts out of order"
@@ -31,3 +34,11 @@ class Feature:
     strand: str = "."
     phase: int | None = None
     attributes: str = ""
+
+
+def coding_kind(features: Sequence[Feature]) -> str:
+    """Return the kind of the lines that are the parts of coding sequences.
+
+    It is CDS, but in WormBase's GFF2, which has a CDS from end to end and a coding_exon for each part.
+    """
+    return next((kind for kind in CODING if any(feature.kind == kind for feature in features)), "CDS")

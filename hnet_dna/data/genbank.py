@@ -20,7 +20,7 @@ from hnet_dna.data.names import unknown_contig
 from hnet_dna.errors import SequenceError
 from hnet_dna.sequence.interval import Interval
 
-SUFFIXES = (".gb", ".gbk", ".gbff", ".genbank")
+SUFFIXES = (".gb", ".gbk", ".gbff", ".genbank", ".seq")
 _KINDS = {"5'UTR": "five_prime_UTR", "3'UTR": "three_prime_UTR"}
 _LONGEST = 200  # letters of a message of Biopython's
 _STRANDS = {1: "+", -1: "-"}
@@ -87,10 +87,11 @@ def _records(lines: Iterable[tuple[int, str]], path: Path) -> Iterator[Any]:
         last = record.id
         for feature in record.features:
             if feature.location is None:
-                told = [_one_line(w.message) for w in caught if "location" in str(w.message)]
+                told = [_one_line(w.message).partition("; setting")[0] for w in caught if "location" in str(w.message)]
                 raise SequenceError(
                     f"{path}: record {record.id}: {feature.type} without a location that can be read"
                     + (f" ({told[0]})" if told else "")
+                    + ("; LOCUS of a circle says circular" if told and "spans the origin" in told[0] else "")
                 )
         yield record
     if last is None:

@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from hnet_dna.data.attributes import GROUP, attributes, value_of
-from hnet_dna.data.feature import GENES, OUT_OF_ORDER, Feature
+from hnet_dna.data.feature import CODING, GENES, OUT_OF_ORDER, Feature, coding_kind
 from hnet_dna.sequence.interval import Interval, difference, overlapping, union
 
 MIN_INTRON = 4  # bases; shorter gaps between exons are how files write frameshifts
 _DEEPEST = 4  # levels of Parent between a part and its gene
-_CODING = ("coding_exon", "CDS")
-_PARTS = {"exon", *_CODING, "start_codon", "stop_codon", "five_prime_UTR", "three_prime_UTR", "UTR", "five_prime_utr",
+_PARTS = {"exon", *CODING, "start_codon", "stop_codon", "five_prime_UTR", "three_prime_UTR", "UTR", "five_prime_utr",
           "three_prime_utr"}  # fmt: skip
-# What ties lines together, the surest first: their transcript, a coding sequence's own name, their gene.
+# What ties lines together, the surest first: their transcript, their gene, or what they are translated to.
 _TRANSCRIPT = ("Parent", "transcript_id", "transcriptId", "Transcript")
-_OWN = ("ID", "protein_id", "proteinId", "CDS")
 _GENE = ("locus_tag", "gene_id", "geneID", "geneId", GROUP)
+_PROTEIN = ("protein_id", "proteinId", "CDS")
+_OF_EXON = (*_TRANSCRIPT, *_GENE)
+_OF_CODING = (*_TRANSCRIPT, "ID", *_GENE, *_PROTEIN)  # GFF3 has one ID for all lines of a coding sequence
 _SYMBOL = ("gene", "Gene", "gene_name", "Name", "name")  # may be those of several genes
 _CODONS = ("start_codon", "stop_codon")
 # Of these keys, values other than the second set mark a coding sequence that is not whole: NCBI's and Prodigal's
@@ -105,7 +106,7 @@ def sites(features: Sequence[Feature], codings: Iterable[Coding]) -> dict[str, l
         found["stop codon"].add(_stop(coding))
     for gene in directed_genes(features):
         found["TSS"].add(_first(gene.interval, gene.strand))
-    transcripts, _ = _groups((f for f in features if f.kind == "exon"), (*_TRANSCRIPT, *_GENE))
+    transcripts, _ = _groups((f for f in features if f.kind == "exon"), _OF_EXON)
     codings_too, _ = _coding_groups(features)
     parts = [[line for line in lines if line.kind not in _CODONS] for lines in codings_too]
     bare = difference((f.interval for lines in parts for f in lines), (f.interval for t in transcripts for f in t))
@@ -150,8 +151,7 @@ def derived_genes(features: Iterable[Feature]) -> list[Feature]:
             transcripts: tuple[str, ...] = (value_of(names, "ID", *_TRANSCRIPT[1:], "Parent", GROUP),)
             gene = value_of(names, *_GENE[:-1], "Parent")
         elif feature.kind in _PARTS:
-            own = _OWN if feature.kind in _CODING else ()
-            transcripts = _tie(names, (*_TRANSCRIPT, *own, *_GENE))
+            transcripts = _tie(names, _OF_CODING if feature.kind in CODING else _OF_EXON)
             gene = value_of(names, *_GENE)
         else:
             continue
@@ -203,34 +203,33 @@ def _tie(told: dict[str, tuple[str, ...]], keys: Sequence[str]) -> tuple[str, ..
 def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list[Feature]], list[Feature]]:
     """Gather the lines that belong together by the surest of these keys that each has, and those that none ties.
 
-    One transcript or gene may have several coding sequences, or chains of exons, told apart by their own names; but
-    some files give every line a name of its own, and such lines do not overlap.
+    One transcript or gene may have several coding sequences, or chains of exons: lines that differ by ID, unless each
+    has an ID of its own and they do not overlap, as some files have it; and overlapping lines that differ by protein.
     """
-    tied: dict[tuple[str, str], list[tuple[Feature, str]]] = {}
+    tied: dict[tuple[str, str], list[Feature]] = {}
     symbols: dict[tuple[str, str], list[Feature]] = {}
     loose = []
     for feature in features:
-        told = attributes(feature.attributes)
-        names, own, contig = _tie(told, keys), value_of(told, *_OWN), feature.interval.contig
+        told, contig = attributes(feature.attributes), feature.interval.contig
+        names = _tie(told, keys)
         for name in names:
-            tied.setdefault((contig, name), []).append((feature, own))
+            tied.setdefault((contig, name), []).append(feature)
         if names:
             continue
         if symbol := value_of(told, *_SYMBOL):
             symbols.setdefault((contig, symbol), []).append(feature)
         else:
             loose.append(feature)
-    groups = []
-    for found in tied.values():
-        lines = [line for line, _ in found]
-        by_own: dict[str, list[Feature]] = {}
-        for line, own in found:
-            by_own.setdefault(own, []).append(line)
-        every_line_its_own = len(by_own) == len(lines)
-        if "" in by_own or (every_line_its_own and not _overlap(lines)):
-            groups.append(lines)
+    groups: list[list[Feature]] = []
+    for lines in tied.values():
+        by_id, by_protein = _by(lines, "ID"), _by(lines, *_PROTEIN)
+        overlap = _overlap(lines)
+        if len(by_id) > 1 and (overlap or len(by_id) < len(lines)):
+            groups += by_id
+        elif len(by_protein) > 1 and overlap:
+            groups += by_protein
         else:
-            groups += list(by_own.values())
+            groups.append(lines)
     for lines in symbols.values():  # the exons of one gene, or several genes of one name
         if len(lines) == 1:
             groups.append(lines)
@@ -239,19 +238,26 @@ def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list
     return groups, loose
 
 
+def _by(lines: list[Feature], *keys: str) -> list[list[Feature]]:
+    """Part lines by the value of the first of these keys; all together where one has none of them."""
+    found: dict[str, list[Feature]] = {}
+    for line in lines:
+        found.setdefault(value_of(attributes(line.attributes), *keys), []).append(line)
+    return [lines] if "" in found else list(found.values())
+
+
 def _coding_groups(features: Iterable[Feature]) -> tuple[list[list[Feature]], int]:
     """Gather the lines of each coding sequence, codons included, and count those that nothing ties together."""
     features = list(features)
-    # WormBase's GFF2 has a coding_exon for each part, beside a CDS from end to end.
-    kind = next((kind for kind in _CODING if any(f.kind == kind for f in features)), "CDS")
-    groups, loose = _groups((f for f in features if f.kind == kind), (*_TRANSCRIPT, *_OWN, *_GENE))
+    kind = coding_kind(features)
+    groups, loose = _groups((f for f in features if f.kind == kind), _OF_CODING)
     by_name: dict[tuple[str, str], list[list[Feature]]] = {}
     for lines in groups:
         names = {
             name
             for line in lines
             for told in [attributes(line.attributes)]
-            for key in (*_TRANSCRIPT, *_OWN, *_GENE)
+            for key in _OF_CODING
             for name in told.get(key, ())
         }
         for name in filter(None, names):
@@ -261,7 +267,7 @@ def _coding_groups(features: Iterable[Feature]) -> tuple[list[list[Feature]], in
         if feature.kind not in _CODONS:
             continue
         told = attributes(feature.attributes)
-        for key in (*_TRANSCRIPT, *_OWN, *_GENE):
+        for key in _OF_CODING:
             owners = [by_name.get((feature.interval.contig, name), []) for name in told.get(key, ())]
             for found in owners:
                 codons += [(g, feature) for g in found if len(found) == 1 or any(_touch(f, feature) for f in g)]
@@ -288,6 +294,8 @@ def _complete(lines: list[Feature]) -> Coding | str:
     coding = [line for line in lines if line.kind not in _CODONS]
     if _overlap(coding):
         return "parts overlap"
+    if any(sum(map(len, union(line.interval for line in lines if line.kind == kind))) > 3 for kind in _CODONS):
+        return "several start or stop codons"
     intervals = [line.interval for line in coding]
     # Parts that touch are joined, so that a stop codon line becomes the end of its exon.
     parts = union([*intervals, *difference((f.interval for f in lines if f.kind == "stop_codon"), intervals)])
