@@ -167,9 +167,8 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
         count, lacking = f"{elsewhere.total():,}", genome.source.name
         _log.info("%s: %s lines left out, on contigs that %s lacks: %s", path.name, count, lacking, names)
     if shorter:
-        more = f", and {len(shorter) - 1:,} more contigs" if len(shorter) > 1 else ""
-        _log.warning("%s: not of the same length as in %s: %s%s. Is it the same assembly?", path.name,
-                     genome.source.name, shorter[0], more)  # fmt: skip
+        message = "%s: contigs that are longer in %s: %s, such as %s. Is it the same assembly?"
+        _log.warning(message, path.name, genome.source.name, f"{len(shorter):,}", shorter[0])
     return found
 
 
