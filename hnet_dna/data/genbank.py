@@ -85,6 +85,12 @@ def _records(lines: Iterable[tuple[int, str]], path: Path) -> Iterator[Any]:
         if record is None:
             break
         last = record.id
+        sizes = [w for w in caught if "Expected sequence length" in str(w.message)]
+        if sizes:
+            raise SequenceError(
+                f"{path}: record {record.id}: LOCUS and sequence differ in length ({_one_line(sizes[0].message)}); is "
+                "the file damaged?"
+            )
         for feature in record.features:
             if feature.location is None:
                 told = [_one_line(w.message).partition("; setting")[0] for w in caught if "location" in str(w.message)]
