@@ -171,7 +171,7 @@ def test_over_the_origin_of_a_circle(genome: Genome, tmp_path: Path) -> None:
         ),
         (
             record(features="     CDS             1..9\n" + " " * 21 + '/product "a\n' + " " * 21 + "b\n"),
-            "line 1[0-9]: not GenBank's format: Problem with 'CDS' feature: 1..9 /product",
+            "line [0-9]+: not GenBank's format: Problem with 'CDS' feature: 1..9 /product",
         ),
         (
             record().replace("ORIGIN\n", "ORIGIN\n        1 acgtacgtac\n"),
