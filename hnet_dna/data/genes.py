@@ -106,6 +106,7 @@ def sites(features: Sequence[Feature], codings: Iterable[Coding]) -> dict[str, l
         found["stop codon"].add(_stop(coding))
     for gene in directed_genes(features):
         found["TSS"].add(_first(gene.interval, gene.strand))
+    genes = {value_of(attributes(f.attributes), "ID") for f in features if f.kind in GENES}
     transcripts, _ = _groups((f for f in features if f.kind == "exon"), _OF_EXON)
     codings_too, _ = _coding_groups(features)
     parts = [[line for line in lines if line.kind not in _CODONS] for lines in codings_too]
@@ -113,7 +114,7 @@ def sites(features: Sequence[Feature], codings: Iterable[Coding]) -> dict[str, l
     is_bare = iter(overlapping((line.interval for lines in parts for line in lines), bare))
     for lines in [*transcripts, *(lines for lines in parts if any(list(islice(is_bare, len(lines)))))]:
         strands = {line.strand for line in lines}
-        if len(strands) == 1 and "." not in strands and not _overlap(lines) and not _out_of_order(lines):
+        if len(strands) == 1 and "." not in strands and not _out_of_order(lines) and not _mixed(lines, genes):
             (strand,) = strands
             for left, right in pairwise(union(line.interval for line in lines)):
                 if right.start - left.end < MIN_INTRON:
@@ -204,7 +205,8 @@ def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list
     """Gather the lines that belong together by the surest of these keys that each has, and those that none ties.
 
     One transcript or gene may have several coding sequences, or chains of exons: lines that differ by ID, unless each
-    has an ID of its own and they do not overlap, as some files have it; and overlapping lines that differ by protein.
+    has an ID of its own, as exons have, and CDS that do not overlap in some files; and CDS that overlap and differ by
+    protein.
     """
     tied: dict[tuple[str, str], list[Feature]] = {}
     symbols: dict[tuple[str, str], list[Feature]] = {}
@@ -221,9 +223,14 @@ def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list
         else:
             loose.append(feature)
     groups: list[list[Feature]] = []
-    for lines in tied.values():
+    for found in tied.values():
+        once = {}  # some files have lines twice
+        for line in found:
+            told = attributes(line.attributes)
+            once.setdefault((line.interval, value_of(told, "ID"), value_of(told, *_PROTEIN)), line)
+        lines = list(once.values())
         by_id, by_protein = _by(lines, "ID"), _by(lines, *_PROTEIN)
-        overlap = _overlap(lines)
+        overlap = lines[0].kind in CODING and _overlap(lines)
         if len(by_id) > 1 and (overlap or len(by_id) < len(lines)):
             groups += by_id
         elif len(by_protein) > 1 and overlap:
@@ -331,8 +338,14 @@ def _out_of_order(lines: Iterable[Feature]) -> bool:
     return any(OUT_OF_ORDER in line.attributes or "trans-splicing" in line.attributes for line in lines)
 
 
+def _mixed(lines: Sequence[Feature], genes: set[str]) -> bool:
+    """Tell whether lines overlap that belong to one gene, by what is known, but maybe not to one transcript."""
+    parents = _tie(attributes(lines[0].attributes), _TRANSCRIPT)
+    return (not parents or not genes.isdisjoint(parents)) and _overlap(lines)
+
+
 def _overlap(lines: Iterable[Feature]) -> bool:
-    intervals = sorted(line.interval for line in lines)
+    intervals = sorted({line.interval for line in lines})
     return any(left.contig == right.contig and right.start < left.end for left, right in pairwise(intervals))
 
 

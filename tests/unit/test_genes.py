@@ -129,3 +129,21 @@ def test_trans_spliced_parts_have_no_intron() -> None:
     features = lines("ID=a;exception=trans-splicing", "ID=a;exception=trans-splicing;part=2")
     assert coding_sequences(features) == ([], {"parts out of order": 1})
     assert sites(features, [])["donor"] == []
+
+
+def test_lines_that_a_file_has_twice() -> None:
+    for texts in (("ID=a;Parent=t", "ID=a;Parent=t"), ("ID=a;Parent=t", "ID=b;Parent=t"), ("Parent=t", "Parent=t")):
+        for kind in ("exon", "CDS"):
+            features = lines(*texts, kind=kind)
+            codings, left_out = coding_sequences([*features, *features])
+            assert (len(codings), left_out) == (kind == "CDS", {})
+            assert [site.position for site in sites([*features, *features], codings)["donor"]] == [110]
+
+
+def test_exons_of_a_gene_are_not_those_of_one_transcript() -> None:
+    gene = Feature("gene", Interval("c", 0, 90), "+", None, "ID=g")
+    places = [(0, 10), (20, 40), (30, 40), (80, 90)]
+    exons = [Feature("exon", Interval("c", *p), "+", None, f"ID=e{i};Parent=g") for i, p in enumerate(places)]
+    assert sites([gene, *exons], [])["donor"] == []
+    assert len(sites([gene, *exons[::2], exons[3]], [])["donor"]) == 2
+    assert len(sites(exons, [])["donor"]) == 2  # of a transcript
