@@ -224,7 +224,7 @@ def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list
             loose.append(feature)
     groups: list[list[Feature]] = []
     for found in tied.values():
-        once = {}  # some files have lines twice
+        once: dict[tuple[Interval, str, str], Feature] = {}  # some files have lines twice
         for line in found:
             told = attributes(line.attributes)
             once.setdefault((line.interval, value_of(told, "ID"), value_of(told, *_PROTEIN)), line)
