@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from hnet_dna.data.assemblies import assemblies, recognise
 from hnet_dna.data.attributes import attributes, value_of
-from hnet_dna.data.feature import GENES, OUT_OF_ORDER, coding_kind
+from hnet_dna.data.feature import AFTER_ORIGIN, BEFORE_ORIGIN, GENES, OUT_OF_ORDER, coding_kind
 from hnet_dna.data.feature import Feature as Feature
 from hnet_dna.data.genbank import SUFFIXES, genbank_features
 from hnet_dna.data.genome import Genome, whole
@@ -130,10 +130,10 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
             continue
         if not line.strip() or is_setting(line):
             continue
-        fields = line.split("\t")
+        fields = [field.strip() for field in line.split("\t")]
         if len(fields) < _GFF_COLUMNS - 1:
             raise SequenceError(f"{where}: expected the 9 columns of GFF3 or GTF, separated by tabs, got {len(fields)}")
-        contig, kind, told = fields[0], fields[2], "".join(fields[8:9]).strip()
+        contig, kind, told = fields[0], fields[2], "".join(fields[8:9])
         if contig not in genome and unquote(contig) in genome:
             contig = unquote(contig)
         start, end = coordinates(fields[3], fields[4], where)
@@ -162,6 +162,8 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
         raise _unknown(first_elsewhere, list(elsewhere), genome, ())
     for index, where in reversed(past_the_end):
         found[index : index + 1] = _over_the_origin(found[index], where, genome, circles)
+    if circles:
+        found = [_marked(feature, genome) if feature.interval.contig in circles else feature for feature in found]
     if elsewhere:
         names = ", ".join(islice(elsewhere, 3)) + (" ..." if len(elsewhere) > 3 else "")
         count, lacking = f"{elsewhere.total():,}", genome.source.name
@@ -221,6 +223,13 @@ def _over_the_origin(feature: Feature, where: str, genome: Genome, circles: set[
         lines.append(replace(feature, interval=part, phase=before, attributes=told))
         before = None if before is None else (before - len(part)) % 3
     return lines
+
+
+def _marked(feature: Feature, genome: Genome) -> Feature:
+    """Mark a line of a circle that ends or begins at its origin: lines of both kinds may be one feature over it."""
+    place = feature.interval
+    marks = [BEFORE_ORIGIN] * (place.end == genome[place.contig].length) + [AFTER_ORIGIN] * (place.start == 0)
+    return replace(feature, attributes=";".join([feature.attributes.rstrip("; "), *marks])) if marks else feature
 
 
 def _past_the_end(where: str, place: Interval, genome: Genome) -> SequenceError:

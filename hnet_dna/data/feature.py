@@ -14,6 +14,8 @@ CODING = ("coding_exon", "CDS")
 # What readers add to the attributes of a feature whose parts do not follow one another along a strand: one over the
 # origin of a circle, or trans-spliced.
 OUT_OF_ORDER = "exception=parts out of order"
+# What they add to lines of a circle that end or begin at its origin; a feature that has lines of both is over it.
+BEFORE_ORIGIN, AFTER_ORIGIN = "origin=after this", "origin=before this"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from hnet_dna.data.attributes import GROUP, attributes, value_of
-from hnet_dna.data.feature import CODING, GENES, OUT_OF_ORDER, Feature, coding_kind
+from hnet_dna.data.feature import AFTER_ORIGIN, BEFORE_ORIGIN, CODING, GENES, OUT_OF_ORDER, Feature, coding_kind
 from hnet_dna.sequence.interval import Interval, difference, overlapping, union
 
 MIN_INTRON = 4  # bases; shorter gaps between exons are how files write frameshifts
@@ -334,8 +334,10 @@ def _tags(told: dict[str, tuple[str, ...]]) -> set[str]:
     return {tag for value in told.get("tag", ()) for tag in value.split(",")}
 
 
-def _out_of_order(lines: Iterable[Feature]) -> bool:
-    return any(OUT_OF_ORDER in line.attributes or "trans-splicing" in line.attributes for line in lines)
+def _out_of_order(lines: Sequence[Feature]) -> bool:
+    texts = [line.attributes for line in lines]
+    over_the_origin = all(any(mark in text for text in texts) for mark in (BEFORE_ORIGIN, AFTER_ORIGIN))
+    return over_the_origin or any(OUT_OF_ORDER in text or "trans-splicing" in text for text in texts)
 
 
 def _mixed(lines: Sequence[Feature], genes: set[str]) -> bool:

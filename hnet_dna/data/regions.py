@@ -96,7 +96,7 @@ def regions_of(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> 
 
 def coordinates(start: str, end: str, where: str) -> tuple[int, int]:
     """Read two columns as integers; `where` begins the message of the error."""
-    if not (_INTEGER.fullmatch(start.strip()) and _INTEGER.fullmatch(end.strip())):
+    if not (_INTEGER.fullmatch(start) and _INTEGER.fullmatch(end)):
         raise SequenceError(f"{where}: start and end must be integers, got {start!r} and {end!r}")
     return int(start), int(end)
 
@@ -133,4 +133,4 @@ def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
     """Yield numbered lines split into columns, without comments, blank lines and browser settings."""
     for number, line in lines:
         if line.strip() and not line.startswith("#") and not is_setting(line):
-            yield number, line.split("\t") if "\t" in line else line.split()
+            yield number, [field.strip() for field in line.split("\t")] if "\t" in line else line.split()

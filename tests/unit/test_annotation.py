@@ -216,6 +216,15 @@ def test_over_the_origin_of_a_circle(first: bool, genome: Genome, tmp_path: Path
     assert classes_of(features, genome)["intergenic"] == [Interval("chr2", 6, 10), Interval("chr2", 13, 190)]
 
 
+def test_lines_on_both_sides_of_the_origin(genome: Genome, tmp_path: Path) -> None:
+    lines = "chr2\tx\tCDS\t192\t200\t.\t+\t0\tID=c\nchr2\tx\tCDS\t1\t6\t.\t+\t0\tID=c\n"
+    features = read(CIRCLE + lines, genome, tmp_path / "a.gff3")
+    assert coding_sequences(features) == ([], {"parts out of order": 1})
+    assert sites(features, [])["donor"] == []
+    lines = lines.replace("6\t.\t+\t0\tID=c", "6\t.\t+\t0\tID=d")
+    assert len(coding_sequences(read(CIRCLE + lines, genome, tmp_path / "a.gff3"))[0]) == 2
+
+
 def test_over_the_end_of_a_line(genome: Genome, tmp_path: Path) -> None:
     gene = "chr2\tx\tgene\t191\t206\t.\t+\t.\tID=g\n"
     message = r"line 1: chr2:191-206 ends past the contig \(200 bases\).*Is_circular=true"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from hnet_dna.data.annotation import read_features
+from hnet_dna.data.bundled import bundled_genome
 from hnet_dna.data.feature import Feature
 from hnet_dna.data.genes import coding_sequences, derived_genes, sites
+from hnet_dna.data.genome import Genome
 from hnet_dna.sequence.interval import Interval
 
 # Two exons of 10 and 11 bases, twice: codons run on over the introns.
@@ -147,3 +150,12 @@ def test_exons_of_a_gene_are_not_those_of_one_transcript() -> None:
     assert sites([gene, *exons], [])["donor"] == []
     assert len(sites([gene, *exons[::2], exons[3]], [])["donor"]) == 2
     assert len(sites(exons, [])["donor"]) == 2  # of a transcript
+
+
+def test_genes_of_yeast() -> None:
+    bundled = bundled_genome()
+    features = read_features(bundled.annotation, Genome.open(bundled.fasta))
+    codings, left_out = coding_sequences(features)
+    assert (len(features), len(codings), left_out) == (13984, 5989, {})
+    counts = {name: len(places) for name, places in sites(features, codings).items()}
+    assert counts == {"start codon": 5947, "stop codon": 5989, "TSS": 6354, "donor": 280, "acceptor": 280}
