@@ -9,32 +9,31 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hnet_dna.data.feature import GENES, Feature
+from hnet_dna.data.feature import GENES, OUT_OF_ORDER, Feature
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.names import unknown_contig
-from hnet_dna.data.regions import read_text
 from hnet_dna.errors import SequenceError
 from hnet_dna.sequence.interval import Interval
 
-SUFFIXES = (".gb", ".gbk", ".gbff", ".genbank")
+SUFFIXES = (".gb", ".gbk", ".gbff", ".genbank", ".seq")
 _KINDS = {"5'UTR": "five_prime_UTR", "3'UTR": "three_prime_UTR"}
+_LONGEST = 200  # letters of a message of Biopython's
 _STRANDS = {1: "+", -1: "-"}
 
 
-def read_genbank(path: Path, genome: Genome) -> Iterator[Feature]:
-    """Yield the features of a GenBank file (plain or gzip) but `source`, in the file's order.
+def genbank_features(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> Iterator[Feature]:
+    """Yield the features but `source` of the numbered lines of a GenBank file, in its order; `path` is for messages.
 
     A record belongs to the contig that has its VERSION, ACCESSION or LOCUS as name; one that the genome lacks, or whose
     length differs, is an error.
     """
     number = 0
-    records = _records(path)
-    for record in records:
+    for record in _records(lines, path):
         features = [feature for feature in record.features if feature.type != "source"]
         if not features:
             continue
@@ -44,14 +43,30 @@ def read_genbank(path: Path, genome: Genome) -> Iterator[Feature]:
             yield from _lines(f"{path}: record {record.id}: {feature.type}", genome, contig, feature, number)
 
 
-def _records(path: Path) -> Iterator[Any]:
+class _Text(io.TextIOBase):
+    """Numbered lines as the file that Biopython reads."""
+
+    def __init__(self, lines: Iterable[tuple[int, str]]) -> None:
+        self._lines = iter(lines)
+        self.line = 0
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        self.line, text = next(self._lines, (self.line, None))
+        return "" if text is None else f"{text}\n"
+
+    def read(self, size: int | None = -1, /) -> str:
+        """Return nothing for a size of 0, by which Biopython asks whether this is text."""
+        return "" if size == 0 else "".join(self)
+
+
+def _records(lines: Iterable[tuple[int, str]], path: Path) -> Iterator[Any]:
     try:
         from Bio import SeqIO
     except ModuleNotFoundError:
         raise SequenceError(
             f"{path}: reading GenBank needs Biopython; install it with: pip install 'hnet-dna[genbank]', or give GFF3"
         ) from None
-    text = io.StringIO(read_text(path, "a GenBank file"))
+    text = _Text(lines)
     parser: Any = SeqIO  # typed in part
     records = parser.parse(text, "genbank")
     last = None
@@ -61,22 +76,37 @@ def _records(path: Path) -> Iterator[Any]:
             warnings.simplefilter("always")  # what a header lacks is no concern; a location is, and is checked below
             try:
                 record = next(records, None)
-            except (ValueError, AssertionError) as error:
-                line = text.getvalue().count("\n", 0, text.tell())
-                raise SequenceError(f"{path}: line {line}{after}: not GenBank's format: {error}") from None
+            except SequenceError:
+                raise
+            except Exception as error:  # Biopython raises what its code comes upon: ValueError, AssertionError, ...
+                raise SequenceError(
+                    f"{path}: line {text.line}{after}: not GenBank's format: {_one_line(error)}"
+                ) from None
         if record is None:
             break
         last = record.id
+        sizes = [w for w in caught if "Expected sequence length" in str(w.message)]
+        if sizes:
+            raise SequenceError(
+                f"{path}: record {record.id}: LOCUS and sequence differ in length ({_one_line(sizes[0].message)}); is "
+                "the file damaged?"
+            )
         for feature in record.features:
             if feature.location is None:
-                told = [str(w.message) for w in caught if "location" in str(w.message)]
+                told = [_one_line(w.message).partition("; setting")[0] for w in caught if "location" in str(w.message)]
                 raise SequenceError(
                     f"{path}: record {record.id}: {feature.type} without a location that can be read"
                     + (f" ({told[0]})" if told else "")
+                    + ("; LOCUS of a circle says circular" if told and "spans the origin" in told[0] else "")
                 )
         yield record
     if last is None:
         raise SequenceError(f"{path}: no record in this file; expected a GenBank file, which begins with LOCUS")
+
+
+def _one_line(message: object) -> str:
+    text = " ".join(str(message).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _contig(path: Path, genome: Genome, record: Any) -> str:
@@ -116,7 +146,7 @@ def _lines(where: str, genome: Genome, contig: str, feature: Any, number: int) -
     marks = ";partial=true" * partial + ";pseudo=true" * pseudo
     in_order = _in_order(parts)
     if not in_order:
-        marks += ";exception=parts out of order"
+        marks += f";{OUT_OF_ORDER}"
     name = f"{feature.type}-{number}"
     if kind.endswith("RNA") and in_order:
         whole = Interval(contig, min(i.start for i, _ in parts), max(i.end for i, _ in parts))

@@ -1,16 +1,14 @@
 """Reads regions: BED files, 0-based and half-open as BED is, and single ones as people write them.
 
-Accepted in BED: 3 columns or more, separated by tabs or blanks, CRLF, comments, blank lines, `track` and `browser`
-lines. Refused with file and line: coordinates that are no integers, start after end, an end past the contig, an unknown
-contig.
+Accepted in BED: 3 columns or more, separated by tabs or blanks, any line ends, a byte order mark, comments, blank
+lines, `track` and `browser` lines. Refused with file and line: coordinates that are no integers, start after end, an
+end past the contig, an unknown contig.
 """
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +20,10 @@ from hnet_dna.data.text import Source, numbered_lines
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.sequence.interval import Interval
 
+_COMPRESSED = {".gz", ".bgz"}
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_SETTINGS = ("track", "browser")
+
 
 @dataclass(frozen=True)
 class Region:
@@ -29,15 +31,27 @@ class Region:
 
     Attributes:
         interval: columns 1 to 3.
-        name: column 4, empty where there is none.
+        name: column 4, empty where there is none, or a dot.
         line: its number, from 1.
         strand: column 6 as it stands, `.` where there is none.
+        score: column 5 as it stands, `.` where there is none.
     """
 
     interval: Interval
     name: str
     line: int
     strand: str = "."
+    score: str = "."
+
+
+def format_suffix(path: Path) -> str:
+    """Return what a file's name says of its format: its last suffix in lower case, `.gz` and `.bgz` left aside."""
+    return next((s for s in map(str.lower, reversed(path.suffixes)) if s not in _COMPRESSED), "")
+
+
+def is_bed(path: str | Path) -> bool:
+    """Tell whether a file's name says that it is BED: `.bed`, in capitals or small letters, compressed or not."""
+    return format_suffix(Path(path)) == ".bed"
 
 
 class Contigs(Protocol):
@@ -51,30 +65,34 @@ class Contigs(Protocol):
     def __getitem__(self, name: str) -> Contig: ...
 
 
-def is_bed(path: str | Path) -> bool:
-    """Tell whether a file is BED by its name: .bed in any case, also compressed (.bed.gz, .bed.bgz)."""
-    return re.search(r"\.bed(\.b?gz)?$", str(path), re.IGNORECASE) is not None
-
-
 def read_regions(path: Source, genome: Contigs) -> list[Region]:
-    """Return the regions of a BED file (plain or gzip), each inside a contig of the genome; empty ones are left out."""
-    regions = []
-    lines = _lines(path)
-    for number, fields in lines:
+    """Return the regions of a BED file (plain or gzip, or a pipe), each inside a contig of the genome.
+
+    Regions without a base, which BED has for insertions, are left out.
+
+    Raises:
+        SequenceError: a line that is no region of this genome, no region at all, or a file that cannot be read.
+    """
+    return regions_of(numbered_lines(path, "a BED file"), path, genome)
+
+
+def regions_of(lines: Iterable[tuple[int, str]], path: Source, genome: Contigs) -> list[Region]:
+    """Return the regions of the numbered lines of a BED file, as `read_regions` does; `path` is for messages."""
+    regions: list[Region] = []
+    rows = _rows(lines)
+    for number, fields in rows:
         where = f"{path}: line {number}"
         if len(fields) < 3:
             raise SequenceError(f"{where}: expected contig, start and end, got {' '.join(fields)!r}")
         name = fields[0]
-        try:
-            start, end = int(fields[1]), int(fields[2])
-        except ValueError:
-            raise SequenceError(
-                f"{where}: start and end must be integers, got {fields[1]!r} and {fields[2]!r}"
-            ) from None
+        start, end = coordinates(fields[1], fields[2], where)
         if not 0 <= start <= end:
             raise SequenceError(f"{where}: expected 0 <= start <= end (0-based, half-open), got {start} and {end}")
         if name not in genome:
-            error = unknown_contig(name, genome.contigs, genome.source.name, asked=(f[0] for _, f in lines))
+            asked = [region.interval.contig for region in regions]
+            error = unknown_contig(
+                name, genome.contigs, genome.source.name, asked=[*asked, name, *(fields[0] for _, fields in rows)]
+            )
             raise SequenceError(f"{where}: {error}")
         if end > genome[name].length:
             raise SequenceError(
@@ -82,11 +100,23 @@ def read_regions(path: Source, genome: Contigs) -> list[Region]:
                 f"{genome.source.name}); is it the same assembly?"
             )
         if end > start:
-            label, strand = fields[3] if len(fields) > 3 else "", fields[5] if len(fields) > 5 else "."
-            regions.append(Region(Interval(name, start, end), label, number, strand))
+            label, score, strand = (*fields[3:6], *("", ".", ".")[max(len(fields) - 3, 0) :])
+            regions.append(Region(Interval(name, start, end), "" if label == "." else label, number, strand, score))
     if not regions:
         raise SequenceError(f"{path}: no region in this BED file")
     return regions
+
+
+def coordinates(start: str, end: str, where: str) -> tuple[int, int]:
+    """Read two columns as integers; `where` begins the message of the error."""
+    if not (_INTEGER.fullmatch(start) and _INTEGER.fullmatch(end)):
+        raise SequenceError(f"{where}: start and end must be integers, got {start!r} and {end!r}")
+    return int(start), int(end)
+
+
+def is_setting(line: str) -> bool:
+    """Tell whether a line is one of those by which genome browsers are told what to show, not data."""
+    return line.split(maxsplit=1)[0] in _SETTINGS
 
 
 def parse_region(text: str, genome: Genome) -> Interval:
@@ -112,31 +142,8 @@ def parse_region(text: str, genome: Genome) -> Interval:
     return Interval(name, start - 1, end)
 
 
-def _lines(path: Source) -> list[tuple[int, list[str]]]:
-    """Return numbered lines split into columns, without comments and browser settings."""
-    found = []
-    for number, line in read_lines(path, "a BED file"):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if not line.startswith("#") and line.split()[0] not in ("track", "browser"):
-            found.append((number, fields))
-    return found
-
-
-def read_lines(path: Source, expected: str) -> list[tuple[int, str]]:
-    """Return the numbered lines of a text file, plain or gzip, that are not blank."""
-    return [(number, line) for number, line in numbered_lines(path, expected) if line.strip()]
-
-
-def read_text(path: Path, expected: str) -> str:
-    """Return what a text file, plain or gzip, holds."""
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode()
-    except FileNotFoundError:
-        raise SequenceError(f"{path}: no such file; expected {expected}") from None
-    except IsADirectoryError:
-        raise SequenceError(f"{path} is a directory; expected {expected}") from None
-    except UnicodeDecodeError:
-        raise SequenceError(f"{path} is not text; expected {expected}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise SequenceError(f"{path}: the compressed data is cut short or damaged ({error})") from None
+def _rows(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
+    """Yield numbered lines split into columns, without comments, blank lines and browser settings."""
+    for number, line in lines:
+        if line.strip() and not line.startswith("#") and not is_setting(line):
+            yield number, [field.strip() for field in line.split("\t")] if "\t" in line else line.split()

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.data.annotation import Feature, classes_of
+from hnet_dna.data.attributes import GROUP, attributes, value_of
 from hnet_dna.data.feature import GENES
-from hnet_dna.data.genes import attributes
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.data.regions import Region
@@ -23,7 +23,7 @@ from hnet_dna.sequence.interval import Interval, intersection
 CONTEXT = 4096  # bases read before a locus
 LONGEST = 2_000_000
 SHOWN = 4000  # bases of a locus in a report
-_NAMES = ("Name", "gene_name", "gene", "gene_id", "ID")
+_NAMES = ("Name", "gene_name", "gene", "gene_id", "ID", "locus_tag", "name", GROUP)
 _WIDE = {*GENES, "intergenic"}  # kinds that say little beside a row of genes
 
 
@@ -105,8 +105,7 @@ def read_locus(model: HNetLM, genome: Genome, interval: Interval, features: Sequ
 
 def name_of(feature: Feature) -> str:
     """Return the name of a gene as its line gives it, empty where it gives none."""
-    told = attributes(feature.attributes)
-    return next((told[key] for key in _NAMES if told.get(key)), "")
+    return value_of(attributes(feature.attributes), *_NAMES)
 
 
 def typical(

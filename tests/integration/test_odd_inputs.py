@@ -97,6 +97,7 @@ BED: dict[str, tuple[str, int | str]] = {
     "negative": ("chr1\t-5\t5\n", "line 1: expected 0 <= start <= end"),
     "fraction": ("chr1\t1.5\t5\n", "line 1: start and end must be integers, got '1.5'"),
     "thousands separator": ("chr1\t1,000\t2,000\n", "line 1: start and end must be integers"),
+    "underscore": ("chr1\t1_0\t20\n", "line 1: start and end must be integers, got '1_0'"),
     "words": ("chr1\tstart\tend\n", "line 1: start and end must be integers"),
     "header line": ("chrom\tchromStart\tchromEnd\nchr1\t0\t5\n", "line 1: start and end must be integers"),
     "one column": ("chr1\n", "line 1: expected contig, start and end"),
@@ -122,6 +123,10 @@ GFF: dict[str, tuple[str, int | str]] = {
     "comments and blank lines": ("# x\n\nchr1\tx\tCDS\t1\t9\t.\t+\t0\tx\n", 1),
     "FASTA section": ("chr1\tx\tCDS\t1\t9\t.\t+\t0\tx\n##FASTA\n>chr1\nACGT\n", 1),
     "region of a contig we lack": ("chr9\tx\tregion\t1\t9\t.\t+\t.\tx\nchr1\tx\tCDS\t1\t9\t.\t+\t0\tx\n", 1),
+    "FASTA without a directive": ("chr1\tx\tCDS\t1\t9\t.\t+\t0\tx\n>chr1\nACGT\n", 1),
+    "track line": ("track name=x\nchr1\tx\tCDS\t1\t9\t.\t+\t0\tx\n", 1),
+    "over the origin": ("chr2\tx\tregion\t1\t90\t.\t+\t.\tIs_circular=true\nchr2\tx\tCDS\t85\t93\t.\t+\t0\tx\n", 1),
+    "longer by its header": ("##sequence-region chr2 1 91\n", "line 1: chr2 has 91 bases by this line, 90 in g.fa"),
     "nothing": ("", 0),
     "start of zero": ("chr1\tx\tgene\t0\t9\t.\t+\t.\tx\n", "line 1: expected 1 <= start <= end, got 0 and 9"),
     "start after end": ("chr1\tx\tgene\t9\t1\t.\t+\t.\tx\n", "line 1: expected 1 <= start <= end"),
@@ -177,6 +182,11 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "crlf": lambda text: text.replace("\n", "\r\n").encode("utf-8"),
     "gzip": lambda text: gzip.compress(text.encode("utf-8")),
 }
+MORE_ENCODINGS = {
+    **ENCODINGS,
+    "cr": lambda text: text.replace("\n", "\r").encode("utf-8"),
+    "byte order mark": lambda text: text.encode("utf-8-sig"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +201,7 @@ def model() -> HNetLM:
 
 def write(folder: Path, name: str, text: str, encoding: str) -> Path:
     path = folder / (name + (".gz" if encoding == "gzip" else ""))
-    path.write_bytes(ENCODINGS[encoding](text))
+    path.write_bytes(MORE_ENCODINGS[encoding](text))
     return path
 
 
@@ -228,7 +238,7 @@ def test_fasta_is_segmented(case: str, model: HNetLM, tmp_path: Path) -> None:
     assert covered == sum(contig.length - contig.n_bases for contig in genome.contigs)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", MORE_ENCODINGS)
 @pytest.mark.parametrize("case", BED)
 def test_bed(case: str, encoding: str, genome: Genome, tmp_path: Path) -> None:
     text, outcome = BED[case]
@@ -239,7 +249,7 @@ def test_bed(case: str, encoding: str, genome: Genome, tmp_path: Path) -> None:
         assert len(read_regions(path, genome)) == outcome
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", MORE_ENCODINGS)
 @pytest.mark.parametrize("case", GFF)
 def test_gff(case: str, encoding: str, genome: Genome, tmp_path: Path) -> None:
     text, outcome = GFF[case]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,9 @@ def genome(tmp_path: Path) -> Genome:
     return Genome.open(write_fasta(tmp_path / "g.fa", {"c": random_dna(900), "d.1": random_dna(80, 1)}))
 
 
-def read(text: str, genome: Genome, path: Path) -> list[Feature]:
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+def read(text: str | bytes, genome: Genome, path: Path) -> list[Feature]:
+    data = text.encode() if isinstance(text, str) else text
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return read_features(path, genome)
 
 
@@ -118,6 +120,32 @@ def test_records_by_all_their_names(genome: Genome, tmp_path: Path) -> None:
     assert [f.interval for f in read(text, genome, tmp_path / "a.gb")][-1] == Interval("d.1", 10, 20)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("made by hand", "a\u2028b\u0085c caf\u00e9"),
+    ],
+    ids=["byte order mark", "crlf", "cr", "line separators"],
+)
+def test_text_as_it_comes(changed: Callable[[str], str], genome: Genome, tmp_path: Path) -> None:
+    assert placed(read(changed(record()), genome, tmp_path / "a.gb")) == placed(
+        read(record(), genome, tmp_path / "b.gb")
+    )
+
+
+def test_span_over_the_origin(genome: Genome, tmp_path: Path) -> None:
+    text = record(features="     gene            889..6\n     gene            complement(889..6)\n")
+    features = read(text.replace("linear  ", "circular"), genome, tmp_path / "a.gb")
+    wanted = [Interval("c", 888, 900), Interval("c", 0, 6)]
+    assert [feature.interval for feature in features] == [*wanted, *wanted[::-1]]
+    assert [site.position for site in sites(features, [])["TSS"]] == [5, 888]
+    with pytest.raises(SequenceError, match=r"record c.1: gene without a location.*889..6.*a circle says circular"):
+        read(text, genome, tmp_path / "a.gb")
+
+
 def test_over_the_origin_of_a_circle(genome: Genome, tmp_path: Path) -> None:
     lines = "     gene            join(889..900,1..6)\n     CDS             join(889..900,1..6)\n"
     features = read(record(features=lines), genome, tmp_path / "a.gb")
@@ -141,14 +169,40 @@ def test_over_the_origin_of_a_circle(genome: Genome, tmp_path: Path) -> None:
             record(features="     CDS             1..9\n                     /codon_start=4\n"),
             "CDS .*codon_start must be 1, 2 or 3, got 4",
         ),
+        (
+            record(features="     CDS             1..9\n" + " " * 21 + '/product "a\n' + " " * 21 + "b\n"),
+            "line [0-9]+: not GenBank's format: Problem with 'CDS' feature: 1..9 /product",
+        ),
+        (
+            record().replace("ORIGIN\n", "ORIGIN\n        1 acgtacgtac\n"),
+            "record c.1: LOCUS and sequence differ in length",
+        ),
+        (record().replace("by hand", "\u00e9").encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
+        (record().encode("utf-16"), "is UTF-16 text"),
         (record() + record("d.1").partition("     CDS")[0], "line 4[0-9] after record c.1: not GenBank's format"),
         ("nothing\n", "no record in this file"),
     ],
-    ids=["contig", "length", "past the end", "location", "unknown end", "codon_start", "cut short", "empty"],
+    ids=[
+        "contig",
+        "length",
+        "past the end",
+        "location",
+        "unknown end",
+        "codon_start",
+        "five lines",
+        "LOCUS",
+        "Latin-1",
+        "UTF-16",
+        "cut short",
+        "empty",
+    ],
 )
-def test_refused(text: str, message: str, genome: Genome, tmp_path: Path) -> None:
+def test_refused(text: str | bytes, message: str, genome: Genome, tmp_path: Path) -> None:
     with pytest.raises(SequenceError, match=message):
         read(text, genome, tmp_path / "a.gb")
+    with pytest.raises(SequenceError) as caught:
+        read(text, genome, tmp_path / "a.gb")
+    assert "\n" not in str(caught.value)
 
 
 def test_without_biopython(genome: Genome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
