@@ -65,8 +65,8 @@ def indexed(path: Path, kind: Literal["bed", "vcf"]) -> Iterator[TextIO]:
 def _reaches(path: Path, kind: str) -> int:
     """Return the largest position in a sorted file."""
     largest = 0
-    with path.open() as lines:
+    with path.open("rb") as lines:  # what others wrote into a VCF may be in any encoding
         for line in lines:
-            if not line.startswith("#"):
-                largest = max(largest, int(line.split("\t", 3)[2 if kind == "bed" else 1]))
+            if not line.startswith(b"#"):
+                largest = max(largest, int(line.split(b"\t", 3)[2 if kind == "bed" else 1]))
     return largest
