@@ -298,6 +298,8 @@ def _read_header(lines: Iterator[tuple[int, bytes]], name: str) -> _Header:
                 f"{name} is not a VCF file: its first line should be ##fileformat=VCFv4.2 or another version, and is "
                 f"{_shown(text)}"
             )
+        if not text:
+            continue
         if not text.startswith(b"##"):
             columns = text.split(b"\t")
             if columns[:8] != _COLUMNS:
