@@ -33,6 +33,7 @@ _OUR_LINES = re.compile(rb"##INFO=<(?:.*,)?ID=(?:%b|%b)[,>]|##hnet_dna_command="
 _COLUMNS = b"#CHROM POS ID REF ALT QUAL FILTER INFO".split()
 _HELD, _HELD_BYTES = 4096, 1 << 24  # records, and bytes of them, read before they are scored together
 _CONTIG_LINE = b"##contig=<"
+_NO_LENGTH = (0, 2**31 - 1)  # what programs write that do not know it
 _KEY_AND_VALUE = re.compile(rb'[<,](\w+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
 # Contigs that a header can name, by the specification.
 _CONTIG_ID = re.compile(r"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*")
@@ -311,9 +312,10 @@ def _read_header(lines: Iterator[tuple[int, bytes]], name: str) -> _Header:
             return _Header([*kept, line], columns, contigs, reference, first[len(first.rstrip(b"\r\n")) :])
         if text.startswith(_CONTIG_LINE):
             fields = {key: value.strip(b'"') for key, value in _KEY_AND_VALUE.findall(text)}
-            length, md5 = fields.get(b"length", b""), fields.get(b"md5", fields.get(b"M5"))
+            digits, md5 = fields.get(b"length", b""), fields.get(b"md5", fields.get(b"M5"))
+            length = int(digits) if _is_number(digits) else 0
             contigs[_text(fields.get(b"ID", b""))] = _Declared(
-                number, int(length) if _is_number(length) else None, md5.decode("latin-1").lower() if md5 else None
+                number, length if length not in _NO_LENGTH else None, md5.decode("latin-1").lower() if md5 else None
             )
         elif text.startswith(b"##reference="):
             reference = _text(text.partition(b"=")[2])

@@ -184,6 +184,8 @@ def test_contigs_that_agree_are_not_spoken_of(
     text = f"##fileformat=VCFv4.3\n##reference=hg38\n##contig=<ID=chr1,length=300,md5={md5}>\n##contig=<ID=X,length=1>"
     with caplog.at_level(logging.INFO, logger="hnet_dna"):
         scored(f"{text}\n{COLUMNS}\n{snv(10)}", genome, model, tmp_path)
+        text = "##fileformat=VCFv4.2\n##contig=<ID=chr1,length=2147483647>\n##contig=<ID=chr2,length=0>"  # not known
+        scored(f"{text}\n{COLUMNS}\n{snv(10)}", genome, model, tmp_path)
     assert not caplog.messages
 
 
