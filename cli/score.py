@@ -125,7 +125,7 @@ def _variants(
             strict,
             on_records=lambda n: bar.update(task, description=f"{n:,} records"),
         )
-        report = scorer.run(vcf, stream)
+        report = scorer.run(vcf, stream.buffer)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.most_common())
     show.notes.print(
         f"{show.counted(report.records, 'record')}, {show.counted(report.scored, 'allele')} scored"

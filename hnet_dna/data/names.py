@@ -63,9 +63,10 @@ def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: 
         # chr1 is not near chrXV. What the other side has as well is a contig of its own, not a slip.
         near = [one for one in get_close_matches(name, known, cutoff=0.75) if one not in others][:1]
         advice = f"Did you mean {near[0]}?" if near else "Is it the same assembly?"
-    given = f"; given: {_few(others)}" if len(others) > 1 else ""
-    return SequenceError(f"{source} has no contig {name}. Its contigs: {_few(known)}{given}. {advice}")
+    given = f"; given: {few(others)}" if len(others) > 1 else ""
+    return SequenceError(f"{source} has no contig {name}. Its contigs: {few(known)}{given}. {advice}")
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Return the first names of a list, and how many there are where it goes on."""
     return ", ".join(islice(names, _SHOWN)) + (f" ... ({len(names):,})" if len(names) > _SHOWN else "")

@@ -33,6 +33,7 @@ _UNREADABLE = {
     b"\xfd7zXZ\x00": "is compressed by xz; decompress it, or compress it by gzip",
     b"\x28\xb5\x2f\xfd": "is compressed by zstd; decompress it, or compress it by gzip",
     b"PK\x03\x04": "is a zip archive; unpack it first",
+    b"BCF\x02": "is BCF; convert it with: bcftools view",
 }
 _LONGEST = max(map(len, _UNREADABLE))
 
@@ -75,7 +76,7 @@ def open_bytes(source: Source, expected: str) -> Iterator[BinaryIO]:
             yield source.stream
         return
     if str(source) == "-":
-        yield _decompressed(cast(BinaryIO, sys.stdin.buffer), "stdin", expected)
+        yield _decompressed(cast(BinaryIO, sys.stdin.buffer), called(source), expected)
         return
     path = Path(source)
     try:
@@ -88,6 +89,11 @@ def open_bytes(source: Source, expected: str) -> Iterator[BinaryIO]:
         raise SequenceError(f"{path}: cannot be opened ({error.strerror})") from None
     with stream:
         yield _decompressed(stream, str(path), expected)
+
+
+def called(source: Source) -> str:
+    """Return what messages call a source: its path, or `stdin`."""
+    return "stdin" if str(source) == "-" else str(source)
 
 
 def read_chunk(stream: BinaryIO, size: int, source: str) -> bytes:
@@ -104,7 +110,7 @@ def first_line(source: str | Path, expected: str) -> tuple[str, Opened]:
     Raises:
         SequenceError: what `open_bytes` raises, or damaged compression.
     """
-    name = "stdin" if str(source) == "-" else str(source)
+    name = called(source)
     with ExitStack() as stack:
         stream = stack.enter_context(open_bytes(source, expected))
         seen = b""
@@ -151,29 +157,33 @@ def numbered_lines(source: Source, expected: str) -> Iterator[tuple[int, str]]:
     Raises:
         SequenceError: what `open_bytes` raises, damaged compression, or a line that is not UTF-8.
     """
-    for number, raw in enumerate(_raw_lines(source, expected), start=1):
+    for number, raw in enumerate(raw_lines(source, expected), start=1):
         try:
-            yield number, raw.decode()
+            yield number, raw.rstrip(b"\r\n").decode()
         except UnicodeDecodeError as error:
             raise SequenceError(
-                f"{source}: line {number}: byte 0x{raw[error.start]:02x} is not UTF-8; expected {expected} in UTF-8. "
-                "If it is Latin-1, convert it with: iconv -f LATIN1 -t UTF-8"
+                f"{called(source)}: line {number}: byte 0x{raw[error.start]:02x} is not UTF-8; expected {expected} in "
+                "UTF-8. If it is Latin-1, convert it with: iconv -f LATIN1 -t UTF-8"
             ) from None
 
 
-def _raw_lines(source: Source, expected: str) -> Iterator[bytes]:
+def raw_lines(source: Source, expected: str) -> Iterator[bytes]:
+    """Yield the lines of a text file in any encoding that extends ASCII, each with what ends it.
+
+    Raises:
+        SequenceError: what `open_bytes` raises, or damaged compression.
+    """
     with open_bytes(source, expected) as stream:
         rest = b""
-        while data := read_chunk(stream, BUFFER, str(source)):
+        while data := read_chunk(stream, BUFFER, called(source)):
             data = rest + data
             if b"\0" in data:
-                raise SequenceError(f"{source} is not text, since it holds zero bytes; expected {expected}")
-            held = data.endswith(b"\r")  # may be half of CRLF
-            *lines, rest = (data[:-1] if held else data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-            rest += b"\r" * held
+                raise SequenceError(f"{called(source)} is not text, since it holds zero bytes; expected {expected}")
+            lines = data.splitlines(keepends=True)  # of bytes: at LF, CRLF and CR only
+            rest = b"" if data.endswith(b"\n") else lines.pop()  # one that goes on, or ends in half of CRLF
             yield from lines
         if rest:
-            yield rest.rstrip(b"\r")
+            yield rest
 
 
 def _decompressed(stream: BinaryIO, source: str, expected: str) -> BinaryIO:

@@ -2,11 +2,13 @@
 
 The score of an allele is log2 p(window with it) - log2 p(window without it), over a window of the reference around the
 variant that never crosses a run of N, averaged over both strands by default. What comes before the variant is the same
-for all alleles, so it is run once and the alleles go on from its state.
+for all alleles, so it is run once and the alleles go on from its state. Alleles are run side by side with others of
+like length, so that a long one costs its own bases only, and memory does not grow with it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,13 +20,14 @@ from torch import Tensor
 
 from hnet_dna.data.genome import Genome
 from hnet_dna.evaluate.stream import bits_of, forward, nothing_before
-from hnet_dna.model.hnet import select_rows
+from hnet_dna.model.hnet import InnerState, select_rows
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, from_text, reverse_complement, to_text
 from hnet_dna.sequence.interval import Interval
 
 Strand = Literal["+", "-", "both"]
-_BATCH_BASES = 1 << 14  # larger batches fall out of the processor's cache
+_FIRST_BASE = {code: base for base, codes in {"A": "RWMDHV", "C": "YSB", "G": "K"}.items() for code in codes}
+_BATCH_BASES = 1 << 14  # run at once; larger batches fall out of the processor's cache
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,21 @@ def reason_to_skip(ref: str, alt: str | None) -> str | None:
         return "SYMBOLIC"
     if "[" in alt or "]" in alt or alt.startswith(".") or alt.endswith("."):
         return "BREAKEND"
+    if alt.endswith(">"):  # C<contig>: a long insertion whose bases lie elsewhere
+        return "SYMBOLIC"
     if set(alt.upper()) - set("ACGT") or set(ref.upper()) - set("ACGT"):
         return "NOT_ACGT"
     return None
 
 
 def reference_differs(genome: Genome, interval: Interval, ref: str) -> bool:
-    """Tell whether the genome has other letters than `ref`, in any case, at an interval inside its contig."""
-    found = to_text(genome.codes(interval) & np.uint8(LETTER_BITS))
-    return found != ref.upper()
+    """Tell whether the genome has other letters than `ref`, in any case, at an interval inside its contig.
+
+    A REF agrees with an ambiguity code that stands for several bases if it repeats the code, or has the first of the
+    bases in the alphabet, which is how VCF writes it.
+    """
+    found, ref = to_text(genome.codes(interval) & np.uint8(LETTER_BITS)), ref.upper()
+    return found != ref and any(one not in (base, _FIRST_BASE.get(base)) for base, one in zip(found, ref, strict=True))
 
 
 def score_variants(
@@ -77,11 +86,14 @@ def score_variants(
     """
     half = max(1, window // 2)
     batch: list[Variant] = []
+    bases = 0
     for variant in variants:
-        batch.append(variant)
-        if len(batch) * window >= _BATCH_BASES:
+        cost = sum(half + len(allele) for allele in (variant.ref, *variant.alts))
+        if batch and bases + cost > _BATCH_BASES:
             yield from _score_batch(genome, batch, model, half, strand)
-            batch = []
+            batch, bases = [], 0
+        batch.append(variant)
+        bases += cost
     if batch:
         yield from _score_batch(genome, batch, model, half, strand)
 
@@ -132,41 +144,80 @@ def _window(genome: Genome, variant: Variant, half: int) -> _Window:
 
 def _leftmost(genome: Genome, contig: str, start: int, alleles: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
     """Shift alleles to the left as far as the same sequence results, so that one indel has one window."""
-    while len(alleles) > 1 and len({a[-1:] for a in alleles}) == 1 and all(alleles):
-        if min(map(len, alleles)) == 1:
+    if len(set(alleles)) == 1:  # no variant, which could be shifted without end
+        return start, alleles
+    rows = [deque(allele) for allele in alleles]
+    while len({row[-1] for row in rows}) == 1:
+        if min(map(len, rows)) == 1:
             if start == 0:
                 break
             base = to_text(genome.codes(Interval(contig, start - 1, start)) & np.uint8(LETTER_BITS))
             if base not in "ACGT":
                 break
-            start, alleles = start - 1, tuple(base + a for a in alleles)
-        alleles = tuple(a[:-1] for a in alleles)
-    while min(map(len, alleles)) > 1 and len({a[0] for a in alleles}) == 1:
-        start, alleles = start + 1, tuple(a[1:] for a in alleles)
-    return start, alleles
+            start -= 1
+            for row in rows:
+                row.appendleft(base)
+        for row in rows:
+            row.pop()
+    while min(map(len, rows)) > 1 and len({row[0] for row in rows}) == 1:
+        start += 1
+        for row in rows:
+            row.popleft()
+    return start, tuple(map("".join, rows))
 
 
 def _log2p(windows: Sequence[_Window], model: HNetLM) -> list[NDArray[np.float64]]:
     """Return log2 p of alleles and what comes after, given what comes before, for each window."""
-    before, lengths = _pad([w.before for w in windows])
-    state, ahead = None, nothing_before(model, len(windows))
-    if before.shape[1]:
-        output = forward(model, before, None, lengths)
-        state = output.state
-        padded = torch.cat([ahead, output.logits], dim=1)
-        ahead = padded[torch.arange(len(windows)), lengths.to(padded.device)][:, None]
-    owner = torch.tensor([row for row, w in enumerate(windows) for _ in w.alleles])
+    _, state, ahead = _run(model, [w.before for w in windows], None, nothing_before(model, len(windows)))
+    owner = [row for row, w in enumerate(windows) for _ in w.alleles]
     sequences = [np.concatenate([allele, w.after]) for w in windows for allele in w.alleles]
-    codes, lengths = _pad(sequences)
-    output = forward(model, codes, None if state is None else select_rows(state, owner), lengths)
-    logits = torch.cat([ahead[owner.to(ahead.device)], output.logits[:, :-1]], dim=1)
-    bits = bits_of(model, logits, codes).sum(axis=1)
+    bits = np.empty(len(sequences))
+    for rows in _of_like_length(sequences):
+        owners = torch.tensor([owner[row] for row in rows])
+        begun = None if state is None else select_rows(state, owners)
+        bits[rows], _, _ = _run(model, [sequences[row] for row in rows], begun, ahead[owners.to(ahead.device)])
     ends = np.cumsum([len(w.alleles) for w in windows])
     return [-part for part in np.split(bits, ends[:-1])]
 
 
-def _pad(sequences: Sequence[Codes]) -> tuple[Codes, Tensor]:
-    codes = np.full((len(sequences), max(map(len, sequences))), N_CODE, dtype=np.uint8)
-    for row, sequence in enumerate(sequences):
-        codes[row, : len(sequence)] = sequence
-    return codes, torch.tensor([len(sequence) for sequence in sequences])
+def _of_like_length(sequences: Sequence[Codes]) -> Iterator[list[int]]:
+    """Yield groups of rows of which none is less than half as long as another, nor all together longer than a batch."""
+    group: list[int] = []
+    longest = 0
+    for row in sorted(range(len(sequences)), key=lambda row: -len(sequences[row])):
+        if group and (2 * len(sequences[row]) < longest or (len(group) + 1) * longest > _BATCH_BASES):
+            yield group
+            group = []
+        if not group:
+            longest = len(sequences[row])
+        group.append(row)
+    yield group
+
+
+def _run(
+    model: HNetLM, rows: Sequence[Codes], state: InnerState | None, ahead: Tensor
+) -> tuple[NDArray[np.float64], InnerState | None, Tensor]:
+    """Run sequences side by side, in pieces where there is one that is longer than a batch.
+
+    Args:
+        model: any with an alphabet.
+        rows: B sequences.
+        state: what the model made of the bases before them; None where there are none.
+        ahead: (B, 1, V) logits for the first base of each.
+
+    Returns:
+        -log2 p of each sequence (B,), and state and ahead for what follows.
+    """
+    lengths = torch.tensor([len(row) for row in rows])
+    codes = np.full((len(rows), int(lengths.max())), N_CODE, dtype=np.uint8)
+    for place, row in zip(codes, rows, strict=True):
+        place[: len(row)] = row
+    bits = np.zeros(len(rows))
+    for start in range(0, codes.shape[1], _BATCH_BASES):
+        piece = codes[:, start : start + _BATCH_BASES]
+        valid = (lengths - start).clamp(0, piece.shape[1])
+        output = forward(model, piece, state, valid)
+        logits = torch.cat([ahead, output.logits], dim=1)
+        bits += bits_of(model, logits[:, :-1], piece).sum(axis=1)
+        state, ahead = output.state, logits[torch.arange(len(rows)), valid.to(logits.device)][:, None]
+    return bits, state, ahead
