@@ -10,12 +10,16 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from hnet_dna.errors import SequenceError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 BUFFER = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -30,6 +34,8 @@ _UNREADABLE = {
     b"PK\x03\x04": "is a zip archive; unpack it first",
 }
 _LONGEST = max(map(len, _UNREADABLE))
+OnRead = Callable[[int, int | None], None]
+_watched: ContextVar[tuple[str, OnRead] | None] = ContextVar("watched", default=None)
 
 
 @contextmanager
@@ -44,7 +50,7 @@ def open_bytes(source: str | Path, expected: str) -> Iterator[BinaryIO]:
         SequenceError: no such file, a folder, UTF-16, or compressed in another way than gzip.
     """
     if str(source) == "-":
-        yield _decompressed(cast(BinaryIO, sys.stdin.buffer), "stdin", expected)
+        yield _decompressed(_counted(cast(BinaryIO, sys.stdin.buffer), source, None), called(source), expected)
         return
     path = Path(source)
     try:
@@ -56,7 +62,35 @@ def open_bytes(source: str | Path, expected: str) -> Iterator[BinaryIO]:
     except OSError as error:
         raise SequenceError(f"{path}: cannot be opened ({error.strerror})") from None
     with stream:
-        yield _decompressed(stream, str(path), expected)
+        size = path.stat().st_size if path.is_file() else None
+        yield _decompressed(_counted(stream, source, size), called(source), expected)
+
+
+def called(source: str | Path) -> str:
+    """Return what messages call a source: its path, or `stdin`."""
+    return "stdin" if str(source) == "-" else str(source)
+
+
+@contextmanager
+def watched(source: str | Path, on_read: OnRead) -> Iterator[None]:
+    """Tell how far a file has been read, whoever reads it in this block.
+
+    Args:
+        source: as it is given to `open_bytes`.
+        on_read: called with the bytes read so far, as they lie on the disk, and the file's size; None for a pipe.
+    """
+    token = _watched.set((str(source), on_read))
+    try:
+        yield
+    finally:
+        _watched.reset(token)
+
+
+def report_read(source: str | Path, done: int, size: int | None) -> None:
+    """Tell who watches a file that is read otherwise than by `open_bytes` how far it has been read."""
+    watcher = _watched.get()
+    if watcher is not None and watcher[0] == str(source):
+        watcher[1](done, size)
 
 
 def read_chunk(stream: BinaryIO, size: int, source: str) -> bytes:
@@ -100,6 +134,29 @@ def _raw_lines(source: str | Path, expected: str) -> Iterator[bytes]:
             yield from lines
         if rest:
             yield rest.rstrip(b"\r")
+
+
+class _Counted(io.RawIOBase):
+    """A stream that tells how far it has been read."""
+
+    def __init__(self, stream: BinaryIO, on_read: OnRead, size: int | None) -> None:
+        self._stream, self._on_read, self._size, self._done = stream, on_read, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        self._done += count
+        self._on_read(self._done, self._size)
+        return count
+
+
+def _counted(stream: BinaryIO, source: str | Path, size: int | None) -> BinaryIO:
+    watcher = _watched.get()
+    if watcher is None or watcher[0] != str(source):
+        return stream
+    return cast(BinaryIO, _Counted(stream, watcher[1], size))
 
 
 def _decompressed(stream: BinaryIO, source: str, expected: str) -> BinaryIO:
