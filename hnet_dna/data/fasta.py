@@ -29,8 +29,8 @@ _OTHERS = {
     b"@HD\t": "this looks like SAM", b"@SQ\t": "this looks like SAM", b"@": "this looks like FASTQ",
     b"LOCUS ": "this looks like GenBank", b"ID   ": "this looks like EMBL", b"##gff": "this looks like GFF3",
     b"##fileformat=VCF": "this looks like VCF", b"BAM\x01": "this looks like BAM", b"<": "this looks like a web page",
-    b"\x43\x27\x41\x1a": "this looks like .2bit, which is read from an uncompressed file only",
-    b"\x1a\x41\x27\x43": "this looks like .2bit, which is read from an uncompressed file only",
+    b"\x43\x27\x41\x1a": "this looks like .2bit; twoBitToFa makes FASTA of it",
+    b"\x1a\x41\x27\x43": "this looks like .2bit; twoBitToFa makes FASTA of it",
     b";": _COMMENTS,
 }  # fmt: skip
 

@@ -71,6 +71,21 @@ def called(source: str | Path) -> str:
     return "stdin" if str(source) == "-" else str(source)
 
 
+def count_lines(source: str | Path, expected: str) -> int:
+    """Return how many lines of a text file are not comments that begin with `#`, for who shows how far work has come.
+
+    Raises:
+        SequenceError: what `open_bytes` raises, or damaged compression.
+    """
+    count, comments, last = 0, 0, b"\n"
+    with open_bytes(source, expected) as stream:
+        while data := read_chunk(stream, BUFFER, called(source)):
+            comments += (last + data).count(b"\n#")
+            count += data.count(b"\n")
+            last = data[-1:]
+    return count + (last != b"\n") - comments
+
+
 @contextmanager
 def watched(source: str | Path, on_read: OnRead) -> Iterator[None]:
     """Tell how far a file has been read, whoever reads it in this block.
