@@ -15,6 +15,7 @@ from .segment import write_bed
 def demo(
     out: options.NewFolder = Path("hnet-dna-demo"),
     minutes: Annotated[float, typer.Option(metavar="X", help="Train this long.", min=0.0)] = 4.0,
+    quiet: options.Quiet = False,
 ) -> None:
     """Pretrain on the yeast genome, evaluate on a held-out chromosome, and write its chunks.
 
@@ -25,6 +26,7 @@ def demo(
     import torch
 
     from hnet_dna.data.bundled import bundled_genome
+    from hnet_dna.data.genome import known_bases
     from hnet_dna.data.split import split_genome
     from hnet_dna.files import refuse_filled, write_beside
     from hnet_dna.model.lm import HNetLM
@@ -38,14 +40,16 @@ def demo(
     refuse_filled(out)
     run = RunFolder(out / "run")
     settings = resolve("tiny")
-    genome = pretrain_command.open_genome(str(bundled_genome().fasta), alphabet(settings.model.alphabet))
+    genome = pretrain_command.open_genome(str(bundled_genome().fasta), alphabet(settings.model.alphabet), quiet)
     split = split_genome(genome)
     torch.manual_seed(settings.recipe.seed)
     ranks = Ranks(device=best_device())
     model = HNetLM(settings.model).to(ranks.device)
     budget = Budget(seconds=minutes * 60)
     pretrain_command.begin(run, model, settings, genome, split, budget, ranks)
-    comparison = pretrain_command.train_and_compare(model, genome, split, settings.recipe, budget, run, ranks=ranks)
+    comparison = pretrain_command.train_and_compare(
+        model, genome, split, settings.recipe, budget, run, ranks=ranks, quiet=quiet
+    )
     assert comparison is not None
     show.results.print(show.comparison_table(comparison, f"tiny ({model.config})"))
 
@@ -55,8 +59,13 @@ def demo(
     with write_beside(fasta) as temporary:
         lines = "\n".join(sequence[start : start + 80] for start in range(0, len(sequence), 80))
         temporary.write_text(f">{held_out.contig}\n{lines}\n")
-    with write_beside(bed) as temporary, temporary.open("w") as stream:
-        count = write_bed(fasta, model, stream)
+    total = known_bases(genome, [held_out])
+    with (
+        write_beside(bed) as temporary,
+        temporary.open("w") as stream,
+        show.Progress("segmenting", total, "bases", quiet=quiet) as progress,
+    ):
+        count = write_bed(fasta, model, stream, progress.add)
     show.results.print(
         f"\n{count:,} chunks of {held_out.contig}: {bed}\n"
         f"  its sequence: {fasta}\n"

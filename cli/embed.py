@@ -12,6 +12,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .inputs import check_pipes
 from .outputs import check_outputs
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def embed(
     strand: options.Strand = "both",
     per_chunk: Annotated[bool, typer.Option("--per-chunk", help="One row per chunk, as --strand + reads.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a table that was cut short.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write one vector per sequence (or per chunk), with ids in their order.
 
@@ -57,9 +59,12 @@ def embed(
     from hnet_dna.embedding.table import TableWriter, places
 
     check_outputs({"--out": places(out)}, [sequences, regions, model], {"--out": ""})
+    check_pipes({"SEQUENCES": sequences, "--regions": regions})
+    from hnet_dna.data.text import called, watched
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
 
+    total = _count(sequences, regions, sequence, quiet)
     loaded = show.load_model(model)
     embedder = Embedder(loaded, level, pool, "+" if per_chunk else strand)  # type: ignore[arg-type]
     settings = {
@@ -76,13 +81,17 @@ def embed(
         if writer.inputs:
             show.notes.print(f"going on after {writer.inputs:,} sequences")
         read = writer.unread(_counted(read_sequences(sequences, regions=regions, column=sequence), seen))
-        with show.bar() as bar:
-            task = bar.add_task("embedding", total=None)
+        about = called(sequences) if total is None else ""
+        with (
+            show.Progress("embedding", total, "sequences", about=about, quiet=quiet) as progress,
+            watched(sequences, progress.read),
+        ):
+            progress.go_on(writer.inputs, writer.inputs / total if total else 0.0)
             for batch in _batches(read):
                 rows, bad = (_chunk_rows if per_chunk else _rows)(embedder, batch)
                 left_out += bad
                 writer.add(rows, len(batch))
-                bar.update(task, description=f"{writer.inputs:,} sequences, {writer.rows:,} rows")
+                progress.update(writer.inputs)
         writer.finish()
     if left_out:
         names = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
@@ -91,6 +100,19 @@ def embed(
         names = ", ".join(twice[:5]) + (" ..." if len(twice) > 5 else "")
         show.notes.print(f"{len(twice):,} ids occur more than once, and labels by id cannot name them: {names}")
     show.notes.print(f"{writer.rows:,} rows of {embedder.width} numbers: {out}")
+
+
+def _count(sequences: str, regions: Path | None, column: str | None, quiet: bool) -> int | None:
+    """Return how many sequences there are to embed, if that is soon known."""
+    from hnet_dna.data.fetch import find_genome
+    from hnet_dna.data.genome import is_streamed
+    from hnet_dna.data.text import count_lines
+
+    if regions is None:
+        return show.sequences_in(sequences, column)
+    if not is_streamed(find_genome(sequences)):
+        show.open_genome(sequences, quiet)  # makes its store, and says so
+    return count_lines(regions, "a BED file") if show.is_small(regions) else None
 
 
 def _counted(read: Iterator[Sequence], seen: Counter[str]) -> Iterator[Sequence]:

@@ -11,6 +11,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .inputs import check_pipes
 
 
 def evaluate(
@@ -26,6 +27,7 @@ def evaluate(
         ),
     ] = None,
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Report bits per base of a model, beside uniform and Markov models counted on the rest of the genome.
 
@@ -36,14 +38,15 @@ def evaluate(
     """
     if genome is None:
         raise UsageError("evaluate needs --genome")
+    check_pipes({"--genome": genome, "--annotation": annotation, "--split": split, "--regions": regions})
     from hnet_dna.data.annotation import read_annotation
-    from hnet_dna.data.fetch import open_genome
+    from hnet_dna.data.genome import known_bases
     from hnet_dna.data.split import split_genome, split_of_run
     from hnet_dna.errors import SequenceError
     from hnet_dna.evaluate.compare import compare
     from hnet_dna.sequence.interval import intersection
 
-    opened = open_genome(genome)
+    opened = show.open_genome(genome, quiet)
     trained = split_of_run(opened, model)
     parts = split_genome(opened, tuple(held_out or ()), split or "", regions or "", trained)
     seen = sum(map(len, intersection(parts.held_out, trained.train))) if trained else 0
@@ -58,15 +61,8 @@ def evaluate(
     show.notes.print(f"evaluated on: {sum(map(len, parts.held_out)):,} bases, {parts.rule}")
     if seen:
         show.notes.print(f"the model was trained on {seen:,} of them: these are not held-out figures")
-    with show.bar() as bar:
-        task = bar.add_task("reading", total=1.0)
-        comparison = compare(
-            loaded,
-            opened,
-            parts,
-            annotation=classes,
-            on_progress=lambda what, share: bar.update(task, completed=share, description=what),
-        )
+    with show.Progress("evaluating", known_bases(opened, parts.held_out), "bases", quiet=quiet) as progress:
+        comparison = compare(loaded, opened, parts, annotation=classes, on_progress=progress.part)
     if comparison is None:
         raise SequenceError(f"{opened.source}: nothing to evaluate on: no base is held out")
     if as_json:

@@ -12,6 +12,7 @@ from rich.table import Table
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .inputs import check_pipes
 
 if TYPE_CHECKING:
     from hnet_dna.data.annotation import Feature
@@ -48,6 +49,7 @@ def explain(
     ] = 0,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html too; it needs matplotlib.")] = True,
     open_: Annotated[bool, typer.Option("--open", help="Show the report in a web browser, until Ctrl-C.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure boundaries and bits by annotation, codon position, repeats and words; write tables and a page.
 
@@ -74,16 +76,16 @@ def explain(
         from hnet_dna.explain.drawing import need_matplotlib
 
         need_matplotlib(", or give --no-page for tables alone")
+    check_pipes({"--genome": genome, "--annotation": annotation, "--repeats": repeats})
     from hnet_dna.data.annotation import read_features
     from hnet_dna.data.feature import GENES
-    from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.regions import read_regions
     from hnet_dna.explain.reading import choose
     from hnet_dna.explain.report import explain as measure
     from hnet_dna.files import folder_beside, refuse_filled
 
     refuse_filled(out)
-    opened = open_genome(genome)
+    opened = show.open_genome(genome, quiet)
     features = read_features(annotation, opened)
     if not any(feature.kind in (*GENES, "CDS", "exon", "transcript") for feature in features):
         show.notes.print(
@@ -95,8 +97,7 @@ def explain(
     reading = choose(opened, model, bases, seed)
     show.notes.print(f"read: {sum(map(len, reading.intervals)):,} bases, {reading.rule}")
     with folder_beside(out) as folder:
-        with show.bar() as bar:
-            task = bar.add_task("reading", total=1.0)
+        with show.Progress("explaining", quiet=quiet) as progress:
             report = measure(
                 loaded,
                 _untrained(loaded),
@@ -106,7 +107,7 @@ def explain(
                 regions,
                 shifts=shifts,
                 seed=seed,
-                on_progress=lambda what, share: bar.update(task, completed=share, description=what),
+                on_progress=progress.part,
             )
         about = {
             "model": model.as_posix(),  # as given: a report may be published, and the digest tells which it is

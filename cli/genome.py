@@ -35,21 +35,21 @@ def _genome() -> None:
 def inspect(
     fasta: Annotated[str, typer.Argument(metavar="GENOME", help=options.GENOME_HELP)],
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Show contigs, lengths, GC, N, soft-masked share, other IUPAC codes, M5 checksums, and which assembly it is.
 
     Example: hnet-dna genome inspect genome.fa.gz
     """
     from hnet_dna.data.assemblies import recognise
-    from hnet_dna.data.fetch import open_genome
 
-    opened = open_genome(fasta)
+    opened = show.open_genome(fasta, quiet)
     recognised = recognise(opened.contigs)
     rows = [_describe(contig) for contig in opened.contigs]
     if as_json:
         told = {
             "fasta": str(opened.source),
-            "store": str(opened.store_path),
+            "store": None if opened.streamed else str(opened.store_path),
             "assembly": str(recognised) if recognised else None,
             "bases": opened.length,
             "contigs": rows,
@@ -73,12 +73,15 @@ def inspect(
             row["md5"],
         )
     show.results.print(table)
-    show.results.print(f"Assembly: {recognised or 'none of the known ones'}\nStore: {opened.store_path}")
+    show.results.print(f"Assembly: {recognised or 'none of the known ones'}")
+    if not opened.streamed:
+        show.results.print(f"Store: {opened.store_path}")
 
 
 @genome.command()
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A known genome; 'hnet-dna genome list' shows them.")],
+    quiet: options.Quiet = False,
 ) -> None:
     """Download a known genome, check it, and prepare it, so that --genome NAME finds it.
 
@@ -88,16 +91,17 @@ def fetch(
     """
     from hnet_dna.data.assemblies import find_assembly
     from hnet_dna.data.bundled import BUNDLED_NAME
-    from hnet_dna.data.fetch import fetch as run_fetch
+    from hnet_dna.data.fetch import check_contigs, download
 
     if name == BUNDLED_NAME:
         raise UsageError(f"{name} is in the package: there is nothing to fetch, use it as --genome {name}")
     assembly = find_assembly(name)
     show.notes.print(f"{assembly.assembly}, {assembly.organism}: {assembly.url}")
     show.notes.print(assembly.licence or "terms of use: not on record here, see the source")
-    with show.bytes_bar() as bar:
-        task = bar.add_task(assembly.file, total=assembly.size)
-        fetched = run_fetch(assembly, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
+    with show.Progress(f"downloading {assembly.file}", assembly.size, "bytes", quiet=quiet, late=True) as progress:
+        place = download(assembly, on_progress=lambda done, total: progress.update(done))
+    fetched = show.open_genome(str(place), quiet)
+    check_contigs(assembly, fetched)
     typer.echo(fetched.source)
     checked = "checksum of the file and " if assembly.md5 or assembly.sha256 else ""
     show.notes.print(f"{checked}contigs agree with the manifest; use it as --genome {assembly.name}")
@@ -114,19 +118,19 @@ def extract(
         ),
     ],
     out: options.OutFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write parts of a genome as FASTA, each named by its region; soft-masked bases stay lower case.
 
     Example: hnet-dna genome extract yeast chrXV:1-50000 > sample.fa
     """
     check_outputs({"--out": out}, [fasta])
-    from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.genome import whole
     from hnet_dna.data.regions import parse_region
     from hnet_dna.sequence.codes import to_text
     from hnet_dna.sequence.interval import Interval
 
-    opened = open_genome(fasta)
+    opened = show.open_genome(fasta, quiet)
     parts = []
     for text in regions:
         if text in opened or ":" not in text:

@@ -9,7 +9,7 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import show
+from . import options, show
 from .outputs import check_outputs, output, with_index
 
 _TEXT = (".bed", ".bedgraph", ".bg")
@@ -25,6 +25,7 @@ def merge(
             "--out", "-o", metavar="PATH", help="X.bed, X.bedgraph or X.bw; X.bed.gz is compressed and indexed."
         ),
     ],
+    quiet: options.Quiet = False,
 ) -> None:
     """Join tracks made with --shard (or otherwise of different contigs) into one.
 
@@ -42,10 +43,12 @@ def merge(
     check_outputs({"--out": with_index(out)}, tracks, {"--out": "text" if kind in _TEXT else "bigWig"})
     from hnet_dna.tracks.merge import merge_bed, merge_bigwig
 
+    progress = show.Progress("merging", about=show.counted(len(tracks), "file"), quiet=quiet)
     if kind in _TEXT:
-        with output(out, "bed") as stream:
-            count = merge_bed(tracks, stream)
+        with output(out, "bed") as stream, progress:
+            count = merge_bed(tracks, stream, lambda share: progress.update(share=share))
         show.notes.print(f"{out}: {count:,} line(s) of {len(tracks):,} file(s)")
     else:
-        count = merge_bigwig(tracks, out)
+        with progress:
+            count = merge_bigwig(tracks, out, lambda share: progress.update(share=share))
         show.notes.print(f"{out}: {count:,} contig(s) of {len(tracks):,} file(s)")

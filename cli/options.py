@@ -9,7 +9,10 @@ import typer
 
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 
-GENOME_HELP = "FASTA (plain, gzip, bgzip) or .2bit file, a known genome's name ('hnet-dna genome list'), or 'yeast'."
+GENOME_HELP = (
+    "FASTA (plain, gzip, bgzip) or .2bit file, '-' for FASTA from stdin, a known genome's name "
+    "('hnet-dna genome list'), or 'yeast'."
+)
 MODEL_HELP = "Run folder, model folder, a built-in model's name, or owner/name on the Hugging Face hub."
 
 Genome = Annotated[str | None, typer.Option(metavar="GENOME", help=GENOME_HELP)]
@@ -39,3 +42,4 @@ SequenceColumn = Annotated[
     str | None, typer.Option("--sequence", metavar="COLUMN", help="Column of sequences in CSV and TSV files.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; notes, warnings and errors stay.")]

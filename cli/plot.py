@@ -10,6 +10,7 @@ import typer
 from hnet_dna.errors import SequenceError, UsageError
 
 from . import options, show
+from .inputs import check_pipes
 from .outputs import check_outputs
 
 
@@ -28,6 +29,7 @@ def plot(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="Picture to write: .png, .svg or .pdf.")
     ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Draw a locus: letters, genes, chunks by stage, boundary probability, bits per base.
 
@@ -41,17 +43,17 @@ def plot(
 
     check_format(out)
     check_outputs({"--out": out}, [genome, annotation, model], {"--out": ""})
+    check_pipes({"--genome": genome, "--annotation": annotation})
     need_matplotlib()
     import numpy as np
 
     from hnet_dna.data.annotation import read_features
-    from hnet_dna.data.fetch import open_genome
     from hnet_dna.data.regions import parse_region
     from hnet_dna.explain.locus import read_locus
     from hnet_dna.explain.locus_figure import draw_locus
     from hnet_dna.sequence.codes import LETTER_BITS
 
-    opened = open_genome(genome)
+    opened = show.open_genome(genome, quiet)
     interval = parse_region(region, opened)
     if np.all((opened.codes(interval) & LETTER_BITS) >= 4):
         raise SequenceError(f"{genome}: {region} has no A, C, G or T, so that there is nothing to draw")

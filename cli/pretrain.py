@@ -12,6 +12,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .inputs import check_pipes
 
 if TYPE_CHECKING:
     from hnet_dna.data.genome import Genome
@@ -90,6 +91,7 @@ def pretrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps; train nothing, create no run folder.")
     ] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train an H-Net on a genome and report held-out bits per base.
 
@@ -115,35 +117,43 @@ def pretrain(
     }
     options = {name: value for name, value in options.items() if value is not None}
     budget = (steps, None if minutes is None else minutes * 60)
+    check_pipes({"--genome": genome, "--split": split, "--regions": regions, "--config": config})
     if dry_run:
-        _plan(resolve_settings(preset, config, setting, options, alphabet), genome, budget)
+        _plan(resolve_settings(preset, config, setting, options, alphabet), genome, budget, quiet)
         return
     if out is None:
         raise UsageError("--out is missing: the folder to create for this run")
     if genome is None and not resume:
         raise UsageError(_NO_GENOME)
-    if genome is not None:
-        from hnet_dna.data.fetch import find_genome
+    from hnet_dna.data.fetch import find_genome
+    from hnet_dna.data.genome import is_streamed
 
+    if genome is not None:
         find_genome(genome)  # a mistake is told before what takes seconds to import
     from hnet_dna.train.ranks import join_ranks
     from hnet_dna.train.run_folder import RunFolder
 
     with join_ranks() as ranks:
+        quiet = quiet or not ranks.first
+        if ranks.size > 1 and genome is not None and is_streamed(find_genome(genome)):
+            raise UsageError(
+                f"--genome {genome}: each of {ranks.size} ranks reads the genome, and a pipe can be read once; name a "
+                "file"
+            )
         # All ranks look before the first one creates anything.
         begun = bool(ranks.agree(float(RunFolder(out).begun()))[0])
         if resume and (begun or genome is None):
             run = RunFolder(out)
             began = began_with(run.description())
             settings = resolve_settings(preset, config, setting, options, alphabet, began)
-            _go_on(run, genome, settings, _changes(settings, began), budget, ranks, workers)
+            _go_on(run, genome, settings, _changes(settings, began), budget, ranks, workers, quiet)
         else:
             if genome is None:
                 raise UsageError(_NO_GENOME)
             settings = resolve_settings(preset, config, setting, options, alphabet)
             if resume and ranks.first:
                 show.notes.print(f"begins: no run in {out} yet")
-            _begin(RunFolder(out), genome, settings, budget, ranks, workers)
+            _begin(RunFolder(out), genome, settings, budget, ranks, workers, quiet)
 
 
 def resolve_settings(
@@ -169,7 +179,7 @@ def began_with(told: dict[str, Any]) -> Settings:
     return Settings(told["preset"], ModelConfig.from_dict(told["model"]), Recipe.from_dict(told["recipe"]))
 
 
-def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, float | None]) -> None:
+def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, float | None], quiet: bool) -> None:
     import os
 
     from hnet_dna.data.split import split_genome
@@ -180,7 +190,7 @@ def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, floa
     lines = []
     if genome is not None:  # first, since a mistake in it ends the command
         recipe = settings.recipe
-        opened = open_genome(genome, find_alphabet(settings.model.alphabet))
+        opened = open_genome(genome, find_alphabet(settings.model.alphabet), quiet)
         parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
         lines = dry_run.run_lines(settings, opened, parts, _begun_with(budget))
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
@@ -202,6 +212,7 @@ def _begin(
     budget: tuple[int | None, float | None],
     ranks: Ranks,
     workers: int | None,
+    quiet: bool,
 ) -> None:
     import torch
 
@@ -210,14 +221,14 @@ def _begin(
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
 
     recipe = settings.recipe
-    opened = open_genome(genome, find_alphabet(settings.model.alphabet))
+    opened = open_genome(genome, find_alphabet(settings.model.alphabet), quiet, told=ranks.first)
     parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
     training_segments(opened, parts)  # before anything is written
     torch.manual_seed(recipe.seed)
     model = HNetLM(settings.model).to(ranks.device)
     until = _begun_with(budget)
     begin(run, model, settings, opened, parts, until, ranks)
-    comparison = train_and_compare(model, opened, parts, recipe, until, run, ranks=ranks, workers=workers)
+    comparison = train_and_compare(model, opened, parts, recipe, until, run, ranks=ranks, workers=workers, quiet=quiet)
     _conclude(run, settings.preset or "model", model, comparison, ranks)
 
 
@@ -229,6 +240,7 @@ def _go_on(
     budget: tuple[int | None, float | None],
     ranks: Ranks,
     workers: int | None,
+    quiet: bool,
 ) -> None:
     from dataclasses import asdict
 
@@ -238,8 +250,14 @@ def _go_on(
     from hnet_dna.train.trainer import Budget
 
     told, recipe = run.description(), settings.recipe
+    if genome is None and told["data"].get("streamed"):
+        raise UsageError(
+            "--resume: the genome of this run came through a pipe, which leaves nothing to read again; give the same "
+            "sequences by --genome, as a file or through a pipe"
+        )
     model = HNetLM.from_pretrained(run.path).to(ranks.device)
-    opened = open_genome(genome or told["data"]["genome"], find_alphabet(model.config.alphabet))
+    letters = find_alphabet(model.config.alphabet)
+    opened = open_genome(genome or told["data"]["genome"], letters, quiet, told=ranks.first)
     _refuse_other_genome(opened, told)
     steps, seconds = (told["budget"]["steps"], told["budget"]["seconds"]) if budget == (None, None) else budget
     parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
@@ -260,7 +278,17 @@ def _go_on(
             run.describe_resumption(progress.step, settings, asdict(until), changed, sys.argv)
 
     comparison = train_and_compare(
-        model, opened, parts, recipe, until, run, ranks=ranks, resume=True, workers=workers, on_start=on_start
+        model,
+        opened,
+        parts,
+        recipe,
+        until,
+        run,
+        ranks=ranks,
+        resume=True,
+        workers=workers,
+        on_start=on_start,
+        quiet=quiet,
     )
     _conclude(run, told["preset"] or "model", model, comparison, ranks)
 
@@ -275,11 +303,11 @@ def _conclude(run: RunFolder, name: str, model: HNetLM, comparison: Comparison |
     )
 
 
-def open_genome(genome: str, letters: Alphabet) -> Genome:
-    """Open a FASTA path or the bundled genome, and tell what was found in it."""
-    from hnet_dna.data import fetch
-
-    opened = fetch.open_genome(genome)
+def open_genome(genome: str, letters: Alphabet, quiet: bool, *, told: bool = True) -> Genome:
+    """Open a genome, and tell what was found in it."""
+    opened = show.open_genome(genome, quiet)
+    if not told:
+        return opened
     n, ambiguous, uracils = (
         sum(getattr(contig, name) for contig in opened.contigs) for name in ("n_bases", "ambiguous", "uracils")
     )
@@ -333,22 +361,31 @@ def train_and_compare(
     resume: bool = False,
     workers: int | None = None,
     on_start: Callable[[Progress], None] = lambda progress: None,
+    quiet: bool = False,
 ) -> Comparison | None:
-    """Train with a progress bar, then evaluate on the held-out part and keep the result in the run folder."""
+    """Train, then evaluate on the held-out part and keep the result in the run folder, saying how far both are."""
     from contextlib import nullcontext
 
+    from hnet_dna.data.genome import known_bases
     from hnet_dna.evaluate.compare import compare
     from hnet_dna.files import sole_owner
     from hnet_dna.train.trainer import StepReport, train
 
-    with sole_owner(run.path) if ranks.first else nullcontext(), show.bar() as bar:
-        task = bar.add_task("starting", total=1.0)
+    if workers is None:
+        workers = 2 if ranks.device.type == "cuda" else 0
+    owner = sole_owner(run.path) if ranks.first else nullcontext()
+    about = show.budget_text(budget)
+    with owner, show.Progress("training", about=about, quiet=quiet or not ranks.first, late=True) as progress:
+
+        def begin(reached: Progress) -> None:
+            on_start(reached)
+            share = budget.share(reached)
+            if share < 1.0:
+                progress.go_on(share=share)
 
         def on_report(report: StepReport) -> None:
-            bar.update(task, completed=report.share, description=show.training_line(report))
+            progress.update(share=report.share, detail=show.training_line(report))
 
-        if workers is None:
-            workers = 2 if ranks.device.type == "cuda" else 0
         train(
             model,
             genome,
@@ -359,24 +396,22 @@ def train_and_compare(
             ranks=ranks,
             resume=resume,
             workers=workers,
-            on_start=on_start,
+            on_start=begin,
             on_report=on_report,
             on_event=show.notes.print,
         )
-        if recipe.shard and ranks.size > 1:
-            from hnet_dna.model.lm import HNetLM
+    if recipe.shard and ranks.size > 1:
+        from hnet_dna.model.lm import HNetLM
 
-            model = HNetLM.from_pretrained(run.path).to(ranks.device)
-        if not ranks.first:
-            return None
-        bar.reset(task)
-        if split.held_out:
-            show.notes.print(f"evaluating {sum(map(len, split.held_out)):,} held-out bases")
-
-        def on_progress(what: str, share: float) -> None:
-            bar.update(task, completed=share, description=what)
-
-        comparison = compare(model, genome, split, on_progress=on_progress)
+        model = HNetLM.from_pretrained(run.path).to(ranks.device)
+    if not ranks.first:
+        return None
+    if split.held_out:
+        show.notes.print(f"evaluating {sum(map(len, split.held_out)):,} held-out bases")
+    total = known_bases(genome, split.held_out)
+    about = "the model, and Markov models beside it"
+    with show.Progress("evaluating", total, "bases", about=about, quiet=quiet, late=True) as progress:
+        comparison = compare(model, genome, split, on_progress=progress.part)
     if comparison is None:
         run.write_card(model, None)
         show.notes.print("nothing is held out: no evaluation")

@@ -13,7 +13,8 @@ from rich.table import Table
 from hnet_dna.errors import UsageError
 
 from . import options, show
-from .outputs import check_outputs, output
+from .inputs import check_pipes
+from .outputs import check_outputs, output, shares_terminal
 
 if TYPE_CHECKING:
     from hnet_dna.embedding.embedder import Embedder
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from hnet_dna.probe.dataset import Labels, Task
     from hnet_dna.probe.head_file import About
     from hnet_dna.probe.run import Result
+    from hnet_dna.sequence.codes import Codes
 
 _CLASSES = 12  # shown before the rest are counted
 
@@ -69,6 +71,7 @@ def probe(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Decides folds.", min=0)] = 0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw curves or a scatter (needs matplotlib).")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
 
@@ -95,11 +98,11 @@ def probe(
         raise UsageError("--genome belongs to --embeddings; without them, LABELS has the sequences")
     if out.exists():
         raise UsageError(f"--out {out} exists already; choose another folder")
+    check_pipes({"LABELS": labels, "--embeddings": embeddings, "--genome": genome})
     from dataclasses import replace
 
     import numpy as np
 
-    from hnet_dna.data.fetch import open_genome
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.table import read_table
     from hnet_dna.errors import SequenceError
@@ -116,7 +119,7 @@ def probe(
     make_head(head, kind, seed)  # a wrong name is said before anything is computed
     columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group}
     table = read_table(embeddings) if embeddings else None
-    opened = open_genome(genome) if genome is not None else None
+    opened = show.open_genome(genome, quiet) if genome is not None else None
     if table is not None and by_place:
         if opened is None:
             show.notes.print("contigs and their lengths are those of the table; --genome GENOME adds those it lacks")
@@ -149,7 +152,8 @@ def probe(
         model = model or options.BUILT_IN
         loaded = show.load_model(model)
         embedder = Embedder(loaded, level, pool, strand)  # type: ignore[arg-type]
-        vectors = embedder.embed(codes)
+        with show.Progress("embedding", _to_run(codes, strand), "bases", quiet=quiet) as progress:
+            vectors = embedder.embed(codes, progress.add)
         bad = [name for name, vector in zip(found.ids, vectors, strict=True) if vector is None]
         if bad:
             raise SequenceError(f"{labels}: {len(bad)} sequences have no A, C, G or T: {', '.join(bad[:5])}")
@@ -174,11 +178,12 @@ def probe(
             else f"{labels.name} has no column of sequences; --genome GENOME reads those of regions of a genome"
         )
         show.notes.print(f"no rows of GC content, k-mers and an untrained model: {reason}")
-    with show.bar() as bar:
-        step = bar.add_task("embedding by an untrained model", total=None)
-        if codes is not None and (fresh := _untrained(about, loaded, matrix.shape[1])) is not None:
-            kinds["untrained model"] = baselines.embedded(fresh, codes)
-        results = cross_validate(kinds, found, parts, kind, head, seed, lambda what: bar.update(step, description=what))
+    if codes is not None and (fresh := _untrained(about, loaded, matrix.shape[1])) is not None:
+        total = _to_run(codes, about.strand)
+        with show.Progress("embedding by an untrained model", total, "bases", quiet=quiet) as progress:
+            kinds["untrained model"] = baselines.embedded(fresh, codes, progress.add)
+    with show.Progress("fitting heads", about=f"{len(kinds)} kinds of features", quiet=quiet) as progress:
+        results = cross_validate(kinds, found, parts, kind, head, seed, lambda what: progress.update(part=what))
         fitted, strength = fit_all(matrix, found, parts, kind, head, seed)
     by_model = next(result for result in results if result.name == MODEL)
     if line := _undecided(by_model.chosen, strength):
@@ -216,12 +221,14 @@ def predict(
     ] = None,
     sequence: options.SequenceColumn = None,
     out: options.OutFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Apply a head to new sequences: a table of ids and predictions, with class scores where the head has them.
 
     Example: hnet-dna predict new.fa --head probe
     """
     check_outputs({"--out": out}, [sequences, head, model])
+    from hnet_dna.data.text import called, watched
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
     from hnet_dna.inference.load import load_model
@@ -239,13 +246,22 @@ def predict(
         raise UsageError(f"{model} is not the model that the head in {head} takes (digests differ)")
     embedder = Embedder(loaded, about.level, about.pooling, about.strand)  # type: ignore[arg-type]
     scored = hasattr(fitted, "predict_proba")
-    with output(out) as stream:
+    total = show.sequences_in(sequences, sequence)
+    told = called(sequences) if total is None else ""
+    with (
+        output(out) as stream,
+        show.Progress(
+            "predicting", total, "sequences", about=told, quiet=quiet, on_data=shares_terminal(out)
+        ) as progress,
+        watched(sequences, progress.read),
+    ):
         classes = "".join(f"\tp_{name}" for name in fitted.classes_) if scored else ""
         header = f"id\tpredicted{classes}\n"  # with the first line, so that a file that cannot be read leaves nothing
         left_out = 0
         seen: Counter[str] = Counter()
         for item in read_sequences(sequences, column=sequence):
             seen[item.id] += 1
+            progress.add(1)
             (vector,) = embedder.embed([item.codes])
             if vector is None:
                 left_out += 1
@@ -266,6 +282,13 @@ def _class_counts(labels: Labels) -> str:
     counts = Counter(map(str, labels.target)).most_common()
     shown = ", ".join(f"{name} ({count:,})" for name, count in counts[:_CLASSES])
     return shown + (f" ... ({len(counts):,} in all)" if len(counts) > _CLASSES else "")
+
+
+def _to_run(codes: list[Codes], strand: str) -> int:
+    """Return how many bases are run to embed sequences."""
+    from hnet_dna.sequence.codes import n_known
+
+    return sum(map(n_known, codes)) * (2 if strand == "both" else 1)
 
 
 def _undecided(chosen: list[dict[str, Any]], last: dict[str, Any]) -> str | None:

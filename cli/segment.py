@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal, with_index
 
 if TYPE_CHECKING:
     from hnet_dna.data.fasta import Piece
+    from hnet_dna.data.genome import Genome
     from hnet_dna.model.lm import HNetLM
-
-_AMBIGUOUS = "other IUPAC codes read as N"
-_URACILS = "U read as T"
+    from hnet_dna.sequence.interval import Interval
 
 
 def segment(
-    fasta: Annotated[str, typer.Argument(metavar="GENOME", help=f"{options.GENOME_HELP} '-' reads FASTA from stdin.")],
+    fasta: Annotated[str, typer.Argument(metavar="GENOME", help=options.GENOME_HELP)],
     model: options.Model = options.BUILT_IN,
     stage: Annotated[int, typer.Option(metavar="N", help="Chunking stage, 0 outermost.", min=0)] = 0,
     strand: Annotated[str, typer.Option(metavar="STRAND", help="+, - or both.")] = "+",
@@ -49,6 +50,7 @@ def segment(
             help="Write this file instead of to stdout; .bed.gz is compressed and indexed.",
         ),
     ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write the chunks of every contig as BED6, tiling it except for runs of N.
 
@@ -73,18 +75,38 @@ def segment(
         [fasta, regions, model],
         {"--bigwig": "bigWig"},
     )
+    check_pipes({"GENOME": fasta, "--regions": regions})
+    from hnet_dna.data.fasta import read_fasta
     from hnet_dna.data.fetch import find_genome
+    from hnet_dna.data.genome import is_streamed, known_bases
+    from hnet_dna.data.text import called, watched
+    from hnet_dna.data.twobit import is_twobit
+    from hnet_dna.sequence.codes import n_known
 
-    source = fasta if fasta == "-" else find_genome(fasta)  # a mistake is told before what takes seconds
+    source = find_genome(fasta)  # a mistake is told before what takes seconds
+    from hnet_dna.sequence.alphabet import alphabet
     from hnet_dna.tracks.segment import Segmenter
     from hnet_dna.tracks.values import Values
 
+    seen = _Seen()
+    genome: Genome | None = None
+    intervals: list[Interval] = []
+    total: int | None = None
+    if strand != "+" or regions is not None or shard is not None or (not is_streamed(source) and is_twobit(source)):
+        genome = show.open_genome(fasta, quiet)
+        intervals = _chosen(genome, regions, shard, seen)
+        total = known_bases(genome, intervals) * len(wanted)
+    elif show.is_small(source):
+        total = sum(n_known(piece.codes) for piece in read_fasta(source))
     loaded = show.load_model(model)
+    show.say_if_windowed(loaded)
     with ExitStack() as stack:
         values = {name: stack.enter_context(Values()) for name in wanted if bigwig or bedgraph}
         with output(out, "bed") as bed:
-            bar = stack.enter_context(show.bar(quiet=shares_terminal(out)))
-            task = bar.add_task("segmenting", total=None)
+            about = called(fasta) if total is None else ""
+            progress = stack.enter_context(
+                show.Progress("segmenting", total, "bases", about=about, quiet=quiet, on_data=shares_terminal(out))
+            )
             segmenter = Segmenter(
                 loaded,
                 bed,
@@ -92,70 +114,65 @@ def segment(
                 "points" if points else "nested" if nested else "chunks",
                 values.get("plus"),
                 values.get("minus"),
-                on_part=lambda contig, position, lines: bar.update(
-                    task, description=f"{contig}:{position:,}  {lines:,} chunks"
-                ),
+                on_bases=progress.add,
             )
-            count = _run(source, segmenter, strand, regions, shard)
+            if genome is not None:
+                count = segmenter.run_strands(genome, intervals, strand)  # type: ignore[arg-type]
+            else:
+                stack.enter_context(watched(source, progress.read))
+                count = segmenter.run(_counted(read_fasta(source), seen))
             for name, path in bigwigs.items():
                 values[name].write_bigwig(path)
             for name, path in bedgraphs.items():
                 values[name].write_bedgraph(path)
+    if seen.ambiguous and not alphabet(loaded.config.alphabet).keeps_ambiguity:
+        show.notes.print(f"{seen.ambiguous:,} other IUPAC codes read as N")
+    if seen.uracils:
+        show.notes.print(f"{seen.uracils:,} U read as T")
     if count == 0:
         show.notes.print(f"{fasta}: no chunks, because it holds nothing but N")
 
 
-def write_bed(fasta: str | Path, model: HNetLM, stream: TextIO) -> int:
+def write_bed(
+    fasta: str | Path, model: HNetLM, stream: TextIO, on_bases: Callable[[int], None] = lambda count: None
+) -> int:
     """Segment a FASTA file into an open stream; return the number of chunks."""
     from hnet_dna.data.fasta import read_fasta
     from hnet_dna.tracks.segment import Segmenter
 
-    return Segmenter(model, stream).run(read_fasta(fasta))
+    return Segmenter(model, stream, on_bases=on_bases).run(read_fasta(fasta))
 
 
-def _run(path: str | Path, segmenter: Any, strand: str, regions: Path | None, shard: str | None) -> int:
-    from hnet_dna.data.fasta import read_fasta
-    from hnet_dna.data.genome import Genome, whole
+@dataclass
+class _Seen:
+    """How many letters the model does not see as they are written."""
+
+    ambiguous: int = 0
+    uracils: int = 0
+
+
+def _chosen(genome: Genome, regions: Path | None, shard: str | None, seen: _Seen) -> list[Interval]:
+    from hnet_dna.data.genome import whole
     from hnet_dna.data.regions import read_regions
     from hnet_dna.data.shards import shard as shard_of
-    from hnet_dna.data.twobit import TWOBIT_SUFFIX
-    from hnet_dna.sequence.alphabet import alphabet
     from hnet_dna.sequence.interval import union
 
-    show.say_if_windowed(segmenter.model)
-    count: int
-    streamed = not isinstance(path, Path) or path.suffix != TWOBIT_SUFFIX
-    if strand == "+" and regions is None and shard is None and streamed:
-        seen = {_AMBIGUOUS: 0, _URACILS: 0}
-        count = segmenter.run(_counted(read_fasta(path), seen))
-    else:
-        if not isinstance(path, Path):
-            raise UsageError("--strand, --regions and --shard need a file, since they read parts of it; got stdin")
-        genome = Genome.open(path)
-        contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)
-        intervals = [whole(contig) for contig in contigs]
-        if regions is not None:
-            chosen = union(region.interval for region in read_regions(regions, genome))
-            order = {contig.name: index for index, contig in enumerate(genome.contigs)}
-            intervals = sorted(chosen, key=lambda interval: (order[interval.contig], interval.start))
-        count = segmenter.run_strands(genome, intervals, strand)
-        seen = {
-            _AMBIGUOUS: sum(contig.ambiguous for contig in contigs),
-            _URACILS: sum(contig.uracils for contig in contigs),
-        }
-    for what, letters in seen.items():
-        if letters and not (what == _AMBIGUOUS and alphabet(segmenter.model.config.alphabet).keeps_ambiguity):
-            show.notes.print(f"{letters:,} {what}")
-    return count
+    contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)
+    seen.ambiguous = sum(contig.ambiguous for contig in contigs)
+    seen.uracils = sum(contig.uracils for contig in contigs)
+    if regions is None:
+        return [whole(contig) for contig in contigs]
+    chosen = union(region.interval for region in read_regions(regions, genome))
+    order = {contig.name: index for index, contig in enumerate(genome.contigs)}
+    return sorted(chosen, key=lambda interval: (order[interval.contig], interval.start))
 
 
-def _counted(pieces: Iterator[Piece], seen: dict[str, int]) -> Iterator[Piece]:
-    """Pass pieces on, counting the letters that the model does not see as they are written."""
+def _counted(pieces: Iterator[Piece], seen: _Seen) -> Iterator[Piece]:
     from hnet_dna.sequence.codes import n_ambiguous
 
     for piece in pieces:
-        seen[_AMBIGUOUS] += n_ambiguous(piece.codes)
-        seen[_URACILS] += piece.uracils
+        seen.ambiguous += n_ambiguous(piece.codes)
+        seen.uracils += piece.uracils
         yield piece
 
 

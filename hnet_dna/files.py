@@ -67,16 +67,16 @@ def write_beside(path: Path) -> Iterator[Path]:
 
 def is_stream(path: Path) -> bool:
     """Tell whether a path names what cannot be replaced: a device, a pipe, or an open file such as /dev/stdout."""
-    return _descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
+    return descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def open_stream(path: Path) -> BinaryIO:
     """Open a device, a pipe or an open file for writing; what is open already goes on where it is."""
-    number = _descriptor(path)
+    number = descriptor(path)
     return path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
 
 
-def _descriptor(path: Path) -> int | None:
+def descriptor(path: Path) -> int | None:
     """Return the number of the open file that a path such as /dev/stdout or /dev/fd/3 names, if it does."""
     for _ in range(40):  # as many links as Linux follows
         folder = path.parent.resolve()

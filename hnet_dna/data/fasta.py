@@ -1,31 +1,37 @@
-"""Reads FASTA in pieces of constant size: plain, gzip or bgzip, from a path or from stdin (`-`).
+"""Reads FASTA in pieces of constant size: plain, gzip or bgzip, from a path, a pipe or stdin (`-`).
 
-Accepted: CRLF, lower case (kept as soft-mask), U (read as T and counted), IUPAC codes, blank lines between records,
-no final newline. Refused with file, record and line: any other letter, blank lines inside a record, records without
-name or sequence, names that occur twice, text before the first header, a compressed file that is cut short.
+Accepted: lines that end with LF, CRLF or CR, a byte order mark, lower case (kept as soft-mask), U (read as T and
+counted), IUPAC codes, blank lines between records, no final newline. Refused with file, record and line: any other
+letter, blank lines inside a record, records without name or sequence, names that occur twice or are not UTF-8, text
+before the first header, a compressed file that is cut short.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import sys
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
-from hnet_dna.data.text import Opened, Source, open_bytes
+from hnet_dna.data.text import Source, called, open_bytes, read_chunk
 from hnet_dna.errors import SequenceError
 from hnet_dna.sequence.codes import BYTE_TO_CODE, INVALID, Codes
 
 PIECE = 1 << 20  # bytes read at once, so also the most bases of one piece
-_GZIP_MAGIC = b"\x1f\x8b"
+_LONGEST_HEADER = 1 << 20
+_SHOWN = 20  # bytes of a line in messages
 _NEWLINE_KEEPING = bytes(BYTE_TO_CODE[i] if i not in b"\n" else 0 for i in range(256))
+_COMMENTS = "lines of comments, as in old files, are not read; remove them"
+# How other files begin, and what they are.
+_OTHERS = {
+    b"@HD\t": "this looks like SAM", b"@SQ\t": "this looks like SAM", b"@": "this looks like FASTQ",
+    b"LOCUS ": "this looks like GenBank", b"ID   ": "this looks like EMBL", b"##gff": "this looks like GFF3",
+    b"##fileformat=VCF": "this looks like VCF", b"BAM\x01": "this looks like BAM", b"<": "this looks like a web page",
+    b"\x43\x27\x41\x1a": "this looks like .2bit; twoBitToFa makes FASTA of it",
+    b"\x1a\x41\x27\x43": "this looks like .2bit; twoBitToFa makes FASTA of it",
+    b";": _COMMENTS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,8 @@ class Piece:
 
 def read_fasta(path: Source) -> Iterator[Piece]:
     """Yield the bases of a FASTA file piece by piece, records in file order."""
-    with _open(path) as stream:
-        parser = _Parser(str(path))
+    with open_bytes(path, "a FASTA file") as stream:
+        parser = _Parser(called(path))
         yield from parser.parse(stream)
 
 
@@ -66,35 +72,6 @@ def read_records(path: Source) -> Iterator[tuple[str, Codes]]:
         yield name, np.concatenate(held)
 
 
-@contextmanager
-def _open(path: Source) -> Iterator[BinaryIO]:
-    if isinstance(path, Opened):
-        with open_bytes(path, "a FASTA file") as opened:
-            yield opened
-        return
-    if str(path) == "-":
-        yield _decompressed(cast(BinaryIO, sys.stdin.buffer))
-        return
-    path = Path(path)
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        raise SequenceError(f"{path}: no such file; expected a FASTA file") from None
-    except IsADirectoryError:
-        raise SequenceError(f"{path} is a directory; expected a FASTA file") from None
-    except OSError as error:
-        raise SequenceError(f"{path}: cannot be opened ({error.strerror})") from None
-    with stream:
-        yield _decompressed(stream)
-
-
-def _decompressed(stream: BinaryIO) -> BinaryIO:
-    buffered = io.BufferedReader(cast(io.RawIOBase, stream), PIECE)
-    if buffered.peek(2)[:2] == _GZIP_MAGIC:
-        return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
-    return cast(BinaryIO, buffered)
-
-
 @dataclass
 class _Parser:
     source: str
@@ -105,37 +82,42 @@ class _Parser:
     seen: set[str] = field(default_factory=set)
 
     def parse(self, stream: BinaryIO) -> Iterator[Piece]:
-        rest, any_bytes, mid_line = b"", False, False
-        while data := self._read(stream):
+        held, any_bytes, mid_line = b"", False, False
+        while data := read_chunk(stream, PIECE, self._where()):
             any_bytes = True
-            data = (rest + data).replace(b"\r\n", b"\n")
-            # A lone CR at the end may be half of CRLF; it waits for the next read.
-            cut = data.rfind(b"\n") + 1
-            if cut == 0 and not data.startswith(b">") and self.record is not None and not data.endswith(b"\r"):
-                cut = len(data)  # one line longer than a piece
-            body, rest = data[:cut], data[cut:]
+            body, held = self._cut(held + data, mid_line)
             if body:
                 yield from self._lines(body, mid_line)
                 mid_line = not body.endswith(b"\n")
-        if rest:
-            yield from self._lines(rest.rstrip(b"\r"), mid_line)
+        if held:
+            yield from self._lines(held.rstrip(b"\r"), mid_line)
         if not any_bytes:
             raise SequenceError(f"{self.source} is empty; expected FASTA")
         if self.record is None:
             raise SequenceError(f"{self.source}: no record; expected a line beginning with '>'")
         self._close()
 
-    def _read(self, stream: BinaryIO) -> bytes:
-        try:
-            return stream.read(PIECE)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise SequenceError(
-                f"{self.source}: the compressed data is cut short or damaged"
-                f"{self._where()} ({error}); copy or download the file again"
-            ) from None
-
     def _where(self) -> str:
-        return f" after record {self.record}, line {self.line}" if self.record else ""
+        return f"{self.source}: after record {self.record}, line {self.line}" if self.record else self.source
+
+    def _cut(self, data: bytes, mid_line: bool) -> tuple[bytes, bytes]:
+        """Return what can be read by now, its lines ending with LF, and what has to wait for more."""
+        half = data.endswith(b"\r")  # may be one of CRLF
+        if b"\r" in data:
+            data = (data[:-1] if half else data).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        begin = data.rfind(b"\n") + 1  # of a line whose end is not known
+        end = len(data)
+        if (begin or not mid_line) and data.startswith(b">", begin):
+            end = begin
+            if len(data) - begin > _LONGEST_HEADER:
+                line = self.line + data.count(b"\n")
+                raise SequenceError(f"{self.source}: line {line}: a header of more than {_LONGEST_HEADER:,} bytes")
+        elif self.record is None and len(data) - begin < _SHOWN:
+            end = begin  # shown if it is refused
+        else:
+            while end > begin and data[end - 1] in b" \t":  # blanks matter unless they end the line
+                end -= 1
+        return data[:end], data[end:] + b"\r" * half
 
     def _lines(self, body: bytes, mid_line: bool) -> Iterator[Piece]:
         """Split whole lines into headers and stretches of sequence."""
@@ -157,15 +139,24 @@ class _Parser:
     def _header(self, text: bytes) -> None:
         if self.record is not None:
             self._close()
-        words = text.decode("utf-8", "replace").split()
+        words = text.split(None, 1)  # at ASCII's blanks, as all readers of FASTA do
         if not words:
             raise SequenceError(f"{self.source}: line {self.line}: a record has no name after '>'")
-        if words[0] in self.seen:
+        try:
+            name = words[0].decode()
+        except UnicodeDecodeError as error:
             raise SequenceError(
-                f"{self.source}: line {self.line}: record {words[0]} occurs twice; names must be unique"
+                f"{self.source}: line {self.line}: byte 0x{words[0][error.start]:02x} in the record's name is not "
+                "UTF-8. If it is Latin-1, convert it with: iconv -f LATIN1 -t UTF-8"
+            ) from None
+        if any(letter < " " or letter == "\x7f" for letter in name):
+            raise SequenceError(
+                f"{self.source}: line {self.line}: the record's name {name!r} holds a control character"
             )
-        self.record, self.length, self.blank = words[0], 0, None
-        self.seen.add(words[0])
+        if name in self.seen:
+            raise SequenceError(f"{self.source}: line {self.line}: record {name} occurs twice; names must be unique")
+        self.record, self.length, self.blank = name, 0, None
+        self.seen.add(name)
 
     def _close(self) -> None:
         if self.length == 0:
@@ -177,10 +168,12 @@ class _Parser:
         if self.blank is not None or odd:
             text = self._strip_blanks(text, at_line_start)
         if self.record is None and text.strip():
-            hint = " (this looks like FASTQ)" if text.startswith(b"@") else ""
+            first = text.lstrip()
+            line = self.line + text[: len(text) - len(first)].count(b"\n")
+            shown = first.split(b"\n")[0][:_SHOWN].decode("latin-1")
+            hint = next((f" ({what})" for start, what in _OTHERS.items() if first.startswith(start)), "")
             raise SequenceError(
-                f"{self.source}: line {self.line}: expected '>' and a name before any sequence, got "
-                f"{text[:20].decode('latin-1').splitlines()[0]!r}{hint}"
+                f"{self.source}: line {line}: expected '>' and a name before any sequence, got {shown!r}{hint}"
             )
         translated = text.translate(BYTE_TO_CODE, b"\n")
         if INVALID in translated:
@@ -196,7 +189,7 @@ class _Parser:
         """Drop blanks at line ends and blank lines after a record; line count stays as it was."""
         lines = text.split(b"\n")
         for index, line in enumerate(lines):
-            lines[index] = line.rstrip()
+            lines[index] = line.rstrip(b" \t")
             is_line = index > 0 or at_line_start
             if index == len(lines) - 1 and not line:
                 break  # what follows the last newline is no line
@@ -214,7 +207,7 @@ class _Parser:
         at = text.translate(_NEWLINE_KEEPING).index(INVALID)
         line = self.line + text.count(b"\n", 0, at)
         letter = text[at : at + 1].decode("latin-1")
-        hint = " (protein?)" if letter.upper() in "EFILPQXZJO*" else ""
+        hint = " (protein?)" if letter.upper() in "EFILPQXZJO*" else f" ({_COMMENTS})" if letter == ";" else ""
         raise SequenceError(
             f"{self.source}: record {self.record}, line {line}: {letter!r} is not a nucleotide letter{hint}; expected "
             "A, C, G, T, U, N or another IUPAC code"

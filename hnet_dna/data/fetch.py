@@ -32,6 +32,8 @@ OnProgress = Callable[[int, int | None], None]
 def find_genome(genome: str) -> Path:
     """Return the file of a genome given by path, by the name of a known assembly, or by that of the bundled one.
 
+    A path may be that of a pipe, or `-` for stdin.
+
     A known name means the known genome, whatever folders of that name lie around; beside a file of that name it could
     mean either, and is refused.
 
@@ -40,6 +42,8 @@ def find_genome(genome: str) -> Path:
         UsageError: the name is ambiguous, or that of an assembly that has not been fetched.
     """
     path = Path(genome)
+    if genome == "-":
+        return path
     try:
         assembly = None if genome == BUNDLED_NAME else find_assembly(genome)
     except UsageError:
@@ -91,6 +95,20 @@ def fetch(
     Raises:
         DownloadError: the server cannot be reached, or what it serves is not what the manifest promises.
     """
+    genome = Genome.open(download(assembly, attempts=attempts, timeout=timeout, pause=pause, on_progress=on_progress))
+    check_contigs(assembly, genome)
+    return genome
+
+
+def download(
+    assembly: Assembly,
+    *,
+    attempts: int = 6,
+    timeout: float = 30.0,
+    pause: float = 1.0,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Path:
+    """Download an assembly unless it is there and check the file; see `fetch`. Return where it lies."""
     path = place_of(assembly)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
@@ -100,9 +118,7 @@ def fetch(
             _check_file(assembly, part)
             part.replace(path)
             _version_file(part).unlink(missing_ok=True)
-    genome = Genome.open(path)
-    _check_contigs(assembly, genome)
-    return genome
+    return path
 
 
 def _download(
@@ -178,7 +194,12 @@ def _check_file(assembly: Assembly, part: Path) -> None:
         raise DownloadError(f"{assembly.url}: {problem}; the download has been removed")
 
 
-def _check_contigs(assembly: Assembly, genome: Genome) -> None:
+def check_contigs(assembly: Assembly, genome: Genome) -> None:
+    """Compare the contigs of a genome with those of the manifest.
+
+    Raises:
+        DownloadError: one is missing, or of another length or checksum.
+    """
     for name, known in assembly.contigs.items():
         if name not in genome:
             raise DownloadError(f"{genome.source}: contig {name} is missing; this is not {assembly.assembly}")

@@ -6,12 +6,14 @@ what travels is the store's path, and the receiver maps it anew.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hnet_dna.data.names import unknown_contig
-from hnet_dna.data.store import Contig, Store, open_store, read_store
+from hnet_dna.data.store import Contig, Store, open_store, read_store, temporary_store
 from hnet_dna.errors import SequenceError
+from hnet_dna.files import descriptor, is_stream
 from hnet_dna.sequence.codes import Codes
 from hnet_dna.sequence.interval import Interval
 
@@ -20,17 +22,25 @@ class Genome:
     """Contigs and their bases.
 
     Attributes:
-        source: the FASTA or .2bit file.
+        source: the FASTA or .2bit file; of what came through a pipe, `stdin`, `pipe` or the pipe's own path.
         contigs: in the order of the file.
+        streamed: whether it came through a pipe, so that it cannot be opened again.
     """
 
-    def __init__(self, source: Path, store: Store) -> None:
-        self.source, self.contigs, self._store = source, store.contigs, store
+    def __init__(self, source: Path, store: Store, *, streamed: bool = False) -> None:
+        self.source, self.contigs, self.streamed, self._store = source, store.contigs, streamed, store
         self._by_name = {contig.name: contig for contig in store.contigs}
 
     @classmethod
     def open(cls, source: str | Path) -> Genome:
-        """Open a FASTA file (plain, gzip or bgzip) or a .2bit file, building its store where there is none."""
+        """Open a FASTA file (plain, gzip or bgzip) or a .2bit file, building its store where there is none.
+
+        FASTA may also come from stdin (`-`) or through a pipe, which is read here, once.
+        """
+        if is_streamed(source):
+            number = 0 if str(source) == "-" else descriptor(Path(source))
+            name = Path(source) if number is None else Path("pipe" if number else "stdin")
+            return cls(name, temporary_store(source), streamed=True)
         source = Path(source)
         if not source.is_file():
             what = "is a directory" if source.is_dir() else "no such file"
@@ -38,7 +48,7 @@ class Genome:
         return cls(source, open_store(source))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.source, self._store.place, self._store.key)
+        return _reopen, (self.source, self._store.place, self._store.key, self.streamed)
 
     def __getitem__(self, name: str) -> Contig:
         if name not in self._by_name:
@@ -82,13 +92,23 @@ class Genome:
         return segments
 
 
+def known_bases(genome: Genome, intervals: Iterable[Interval]) -> int:
+    """Return how many bases of intervals lie outside runs of N."""
+    return sum(len(segment) for interval in intervals for segment in genome.segments(interval))
+
+
 def whole(contig: Contig) -> Interval:
     """Return a contig as an interval."""
     return Interval(contig.name, 0, contig.length)
 
 
-def _reopen(source: Path, place: Path, key: dict[str, int]) -> Genome:
+def is_streamed(source: str | Path) -> bool:
+    """Tell whether a genome would come from stdin (`-`), a pipe or another thing that can be read once only."""
+    return str(source) == "-" or is_stream(Path(source))
+
+
+def _reopen(source: Path, place: Path, key: dict[str, int], streamed: bool) -> Genome:
     store = read_store(place, key)
     if store is None:
         raise SequenceError(f"{place}: the store of {source} has been removed or replaced since it was opened")
-    return Genome(source, store)
+    return Genome(source, store, streamed=streamed)

@@ -2,9 +2,10 @@
 
 It is built once from FASTA or .2bit, beside it or in the user's cache folder, and mapped read-only by whoever needs it,
 so that no file handle is ever shared between processes. It records size and times of its source and is rebuilt when
-they differ. Processes that need it at the same time wait for the one that builds it. Layout: codes of all contigs,
-then a JSON table, then the table's length and a magic word, so that it is written in one pass and a file cut short is
-never taken for a whole one.
+they differ. Processes that need it at the same time wait for the one that builds it. What comes through a pipe can be
+read once only: its store lies in a temporary folder and is removed with the last who uses it. Layout: codes of all
+contigs, then a JSON table, then the table's length and a magic word, so that it is written in one pass and a file cut
+short is never taken for a whole one.
 """
 
 from __future__ import annotations
@@ -12,8 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import shutil
 import struct
+import tempfile
+import time
+import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +29,7 @@ import numpy as np
 from filelock import FileLock
 
 from hnet_dna.data.fasta import Piece, read_fasta
-from hnet_dna.data.twobit import TWOBIT_SUFFIX, read_twobit
+from hnet_dna.data.twobit import is_twobit, read_twobit
 from hnet_dna.errors import SequenceError
 from hnet_dna.files import home, write_beside
 from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, SOFT_MASK, Codes, runs_of_n, to_text
@@ -30,6 +37,9 @@ from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, SOFT_MASK, Codes, runs_
 STORE_SUFFIX = ".hnetdna"
 _MAGIC = b"hnet-dna store 1"
 _TAIL = struct.Struct("<Q16s")
+# In how many nanoseconds a file may change twice without getting another time: the system's clock ticks every 10 ms at
+# most. File systems that know no fractions count seconds, or pairs of them.
+_TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -90,12 +100,13 @@ def open_store(source: Path) -> Store:
         found = read_store(place, key)
         if found is not None:
             return found
+    _wait_for_another_time(key)
     problem: OSError | None = None
     for place in places:
         lock = place.with_name(f".{place.name}.lock")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):
+            with _alone(lock):
                 found = read_store(place, key)  # another process may have built it meanwhile
                 try:
                     if found is None:
@@ -113,6 +124,26 @@ def open_store(source: Path) -> Store:
             raise SequenceError(f"{source} changed while it was read; run the command again")
         return found
     raise SequenceError(f"{source}: its store can be written neither at {places[0]} nor at {places[1]} ({problem})")
+
+
+def temporary_store(source: str | Path) -> Store:
+    """Read FASTA from a pipe, or from stdin (`-`), into a store that is removed when nobody refers to it any more."""
+    folder = Path(tempfile.mkdtemp(prefix="hnet-dna-"))
+    try:
+        place = folder / f"genome{STORE_SUFFIX}"
+        _write(read_fasta(source), place, {})
+        store = read_store(place, {})
+        assert store is not None
+        weakref.finalize(store, _remove, folder, os.getpid())  # at the latest when Python ends
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return store
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not a process that was forked from it, which has a copy of everything
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_store(place: Path, key: dict[str, int]) -> Store | None:
@@ -138,6 +169,24 @@ def _key(source: Path) -> dict[str, int]:
     return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "changed_ns": status.st_ctime_ns}
 
 
+def _wait_for_another_time(key: dict[str, int]) -> None:
+    """Wait until a change of the source, however small and soon, would show in its times."""
+    tick = _TICK if key["changed_ns"] % 1_000_000_000 else _COARSE_TICK
+    wait = key["changed_ns"] + tick - time.time_ns()
+    if 0 < wait <= tick:
+        time.sleep(wait / 1e9)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock, where the file system has any; where not, two who build a store at once both write it whole."""
+    try:
+        with FileLock(lock):
+            yield
+    except NotImplementedError:
+        yield
+
+
 def _place_in_cache(source: Path) -> Path:
     digest = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
     return home() / "stores" / f"{source.name}.{digest}{STORE_SUFFIX}"
@@ -159,7 +208,10 @@ def _read_table(file: BinaryIO, size: int) -> dict[str, Any] | None:
 
 
 def _build(source: Path, place: Path, key: dict[str, int]) -> None:
-    pieces = read_twobit(source) if source.suffix == TWOBIT_SUFFIX else read_fasta(source)
+    _write(read_twobit(source) if is_twobit(source) else read_fasta(source), place, key)
+
+
+def _write(pieces: Iterator[Piece], place: Path, key: dict[str, int]) -> None:
     with write_beside(place) as temporary, temporary.open("wb") as file:
         contigs = []
         offset = 0

@@ -11,8 +11,9 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
@@ -36,6 +37,8 @@ _UNREADABLE = {
     b"BCF\x02": "is BCF; convert it with: bcftools view",
 }
 _LONGEST = max(map(len, _UNREADABLE))
+OnRead = Callable[[int, int | None], None]
+_watched: ContextVar[tuple[str, OnRead] | None] = ContextVar("watched", default=None)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def open_bytes(source: Source, expected: str) -> Iterator[BinaryIO]:
             yield source.stream
         return
     if str(source) == "-":
-        yield _decompressed(cast(BinaryIO, sys.stdin.buffer), called(source), expected)
+        yield _decompressed(_counted(cast(BinaryIO, sys.stdin.buffer), source, None), called(source), expected)
         return
     path = Path(source)
     try:
@@ -88,7 +91,45 @@ def open_bytes(source: Source, expected: str) -> Iterator[BinaryIO]:
     except OSError as error:
         raise SequenceError(f"{path}: cannot be opened ({error.strerror})") from None
     with stream:
-        yield _decompressed(stream, str(path), expected)
+        size = path.stat().st_size if path.is_file() else None
+        yield _decompressed(_counted(stream, source, size), called(source), expected)
+
+
+def count_lines(source: Source, expected: str) -> int:
+    """Return how many lines of a text file are not comments that begin with `#`, for who shows how far work has come.
+
+    Raises:
+        SequenceError: what `open_bytes` raises, or damaged compression.
+    """
+    count, comments, last = 0, 0, b"\n"
+    with open_bytes(source, expected) as stream:
+        while data := read_chunk(stream, BUFFER, called(source)):
+            comments += (last + data).count(b"\n#")
+            count += data.count(b"\n")
+            last = data[-1:]
+    return count + (last != b"\n") - comments
+
+
+@contextmanager
+def watched(source: Source, on_read: OnRead) -> Iterator[None]:
+    """Tell how far a file has been read, whoever reads it in this block.
+
+    Args:
+        source: as it is given to `open_bytes`.
+        on_read: called with the bytes read so far, as they lie on the disk, and the file's size; None for a pipe.
+    """
+    token = _watched.set((str(source), on_read))
+    try:
+        yield
+    finally:
+        _watched.reset(token)
+
+
+def report_read(source: Source, done: int, size: int | None) -> None:
+    """Tell who watches a file that is read otherwise than by `open_bytes` how far it has been read."""
+    watcher = _watched.get()
+    if watcher is not None and watcher[0] == str(source):
+        watcher[1](done, size)
 
 
 def called(source: Source) -> str:
@@ -184,6 +225,29 @@ def raw_lines(source: Source, expected: str) -> Iterator[bytes]:
             yield from lines
         if rest:
             yield rest
+
+
+class _Counted(io.RawIOBase):
+    """A stream that tells how far it has been read."""
+
+    def __init__(self, stream: BinaryIO, on_read: OnRead, size: int | None) -> None:
+        self._stream, self._on_read, self._size, self._done = stream, on_read, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        self._done += count
+        self._on_read(self._done, self._size)
+        return count
+
+
+def _counted(stream: BinaryIO, source: str | Path, size: int | None) -> BinaryIO:
+    watcher = _watched.get()
+    if watcher is None or watcher[0] != str(source):
+        return stream
+    return cast(BinaryIO, _Counted(stream, watcher[1], size))
 
 
 def _decompressed(stream: BinaryIO, source: str, expected: str) -> BinaryIO:

@@ -8,10 +8,23 @@ from pathlib import Path
 import numpy as np
 
 from hnet_dna.data.fasta import PIECE, Piece
+from hnet_dna.data.text import report_read
 from hnet_dna.errors import SequenceError
 from hnet_dna.sequence.codes import BYTE_TO_CODE
 
-TWOBIT_SUFFIX = ".2bit"
+_SUFFIX = ".2bit"
+_MAGICS = (b"\x43\x27\x41\x1a", b"\x1a\x41\x27\x43")
+
+
+def is_twobit(path: Path) -> bool:
+    """Tell whether a file is, or should be, a .2bit file: by its first bytes or its name."""
+    if path.suffix.lower() == _SUFFIX:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in _MAGICS
+    except OSError:
+        return False  # told by who reads it
 
 
 def read_twobit(path: Path) -> Iterator[Piece]:
@@ -31,6 +44,7 @@ def read_twobit(path: Path) -> Iterator[Piece]:
         lengths: dict[str, int] = file.chroms()
         if not lengths:
             raise SequenceError(f"{path}: no record in this .2bit file")
+        done, total, size = 0, sum(lengths.values()), path.stat().st_size
         for name, length in lengths.items():
             if length == 0:
                 raise SequenceError(f"{path}: record {name} has no sequence")
@@ -38,5 +52,7 @@ def read_twobit(path: Path) -> Iterator[Piece]:
                 text: str = file.sequence(name, start, min(start + PIECE, length))
                 codes = np.frombuffer(text.encode().translate(BYTE_TO_CODE), dtype=np.uint8)
                 yield Piece(name, start, codes, uracils=0)
+                done += len(codes)
+                report_read(path, size * done // total, size)
     finally:
         file.close()

@@ -7,7 +7,7 @@ them. Neither changes a result by more than rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -89,14 +89,19 @@ class Embedder:
         """Length of a vector."""
         return self._reader.width
 
-    def embed(self, sequences: Sequence[Codes]) -> list[NDArray[np.float32] | None]:
-        """Return a vector for each sequence, None where it has no A, C, G or T."""
+    def embed(
+        self, sequences: Sequence[Codes], on_bases: Callable[[int], None] = lambda count: None
+    ) -> list[NDArray[np.float32] | None]:
+        """Return a vector for each sequence, None where it has no A, C, G or T.
+
+        `on_bases` is told how many bases more have been run; on both strands, each counts twice.
+        """
         usable = [bool(((codes & LETTER_BITS) < 4).any()) for codes in sequences]
         strands = []
         if self.strand != "-":
-            strands.append(self._pool(sequences))
+            strands.append(self._pool(sequences, on_bases))
         if self.strand != "+":
-            strands.append(self._pool([reverse_complement(codes) for codes in sequences]))
+            strands.append(self._pool([reverse_complement(codes) for codes in sequences], on_bases))
         found: list[NDArray[np.float32] | None] = []
         for index, good in enumerate(usable):
             if not good:
@@ -122,7 +127,7 @@ class Embedder:
             ends[last] = min(ends[last], stretch_end)
         return ends
 
-    def _pool(self, sequences: Sequence[Codes]) -> list[_Pool]:
+    def _pool(self, sequences: Sequence[Codes], on_bases: Callable[[int], None]) -> list[_Pool]:
         pools = [_Pool(self.width) for _ in sequences]
         short: list[tuple[int, int, Codes]] = []
         for index, codes in enumerate(sequences):
@@ -136,6 +141,7 @@ class Embedder:
                     (vectors,), state = self._reader.read(part, state)
                     pools[index].add(vectors, (order, piece))
                     self.run, self.padded = self.run + part.size, self.padded + part.size
+                    on_bases(part.size)
         short.sort(key=lambda item: len(item[2]), reverse=True)
         while short:
             longest = len(short[0][2])
@@ -147,7 +153,9 @@ class Embedder:
             found, _ = self._reader.read(codes, None, torch.tensor([len(part) for _, _, part in batch]))
             for (index, order, _), vectors in zip(batch, found, strict=True):
                 pools[index].add(vectors, (order, 0))
-            self.run += sum(len(part) for _, _, part in batch)
+            bases = sum(len(part) for _, _, part in batch)
+            on_bases(bases)
+            self.run += bases
             self.padded += codes.size
         return pools
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from hnet_dna.sequence.codes import LETTER_BITS
 from hnet_dna.sequence.interval import Interval, union
 
 Strand = Literal["+", "-", "both"]
+OnBases = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,24 @@ class BaseScores:
 
 
 def base_scores(
-    genome: Genome, intervals: Sequence[Interval], model: HNetLM, strand: Strand = "both", *, piece: int = PIECE
+    genome: Genome,
+    intervals: Sequence[Interval],
+    model: HNetLM,
+    strand: Strand = "both",
+    *,
+    piece: int = PIECE,
+    on_bases: OnBases = lambda count: None,
 ) -> Iterator[BaseScores]:
-    """Score the bases of disjoint intervals, each read on its own; runs of N have no scores."""
+    """Score the bases of disjoint intervals, each read on its own; runs of N have no scores.
+
+    `on_bases` is told how many bases more have been run; on both strands, each counts twice.
+    """
     if strand == "+":
         for bases in annotate(forward_pieces(genome, intervals), model, piece=piece):
+            on_bases(len(bases.codes))
             yield _scores(bases.contig, bases.start, bases.codes, -bases.bits)
         return
-    with ReverseStrand(genome, model, piece=piece) as reverse:
+    with ReverseStrand(genome, model, piece=piece, on_bases=on_bases) as reverse:
         for group in groups(intervals):
             reverse.run(group)
             pieces = forward_pieces(genome, group)
@@ -59,6 +70,7 @@ def base_scores(
                     yield _scores(part.contig, part.start, part.codes, -bits.astype(np.float64))
                 continue
             for bases in annotate(pieces, model, piece=piece):
+                on_bases(len(bases.codes))
                 bits = reverse.bits(bases.contig, bases.start, bases.end)
                 yield _scores(bases.contig, bases.start, bases.codes, -(bases.bits + bits) / 2)
 
@@ -84,27 +96,20 @@ def region_scores(
     *,
     context: int = 4096,
     piece: int = PIECE,
+    on_bases: OnBases = lambda count: None,
 ) -> list[RegionScore]:
-    """Score regions, in their order.
+    """Score regions, in their order; `read_for` says what is read for them, and `base_scores` what `on_bases` is told.
 
-    Each is read with at least `context` bases around it, as far as its contig goes; regions whose surroundings overlap
-    are read together.
+    Regions whose surroundings overlap are read together.
     """
-    around = union(
-        Interval(
-            region.interval.contig,
-            max(region.interval.start - context, 0),
-            min(region.interval.end + context, genome[region.interval.contig].length),
-        )
-        for region in regions
-    )
+    around = read_for(genome, regions, context)
     by_contig: dict[str, list[int]] = {}
     for index, region in enumerate(regions):
         by_contig.setdefault(region.interval.contig, []).append(index)
     starts = {c: np.array([regions[i].interval.start for i in found]) for c, found in by_contig.items()}
     ends = {c: np.array([regions[i].interval.end for i in found]) for c, found in by_contig.items()}
     counts, sums = np.zeros(len(regions), dtype=np.int64), np.zeros(len(regions))
-    for scores in base_scores(genome, around, model, strand, piece=piece):
+    for scores in base_scores(genome, around, model, strand, piece=piece, on_bases=on_bases):
         known = ~np.isnan(scores.log2p)
         total = np.concatenate(([0.0], np.cumsum(np.where(known, scores.log2p, 0.0))))
         count = np.concatenate(([0], np.cumsum(known)))
@@ -115,3 +120,15 @@ def region_scores(
         sums[which] += total[last[here]] - total[first[here]]
         counts[which] += count[last[here]] - count[first[here]]
     return [RegionScore(r, int(n), float(s)) for r, n, s in zip(regions, counts, sums, strict=True)]
+
+
+def read_for(genome: Genome, regions: Sequence[Region], context: int) -> list[Interval]:
+    """Return what is read for regions: at least `context` bases around each, as far as its contig goes."""
+    return union(
+        Interval(
+            region.interval.contig,
+            max(region.interval.start - context, 0),
+            min(region.interval.end + context, genome[region.interval.contig].length),
+        )
+        for region in regions
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from hnet_dna.data.genome import Genome
+from hnet_dna.data.genome import Genome, known_bases
 from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.data.split import Split
 from hnet_dna.evaluate.breakdown import Breakdown, ClassBits
@@ -73,7 +73,7 @@ def compare(
         orders: of the Markov models.
         on_progress: called with what is being done and the share of it done.
     """
-    total = sum(len(segment) for interval in split.held_out for segment in genome.segments(interval))
+    total = known_bases(genome, split.held_out)
     if not total:
         return None
     on_progress("counting words for the Markov models", 0.0)

@@ -11,7 +11,7 @@ memory does not grow with the contig, disk does, by 4 bytes a base for bits, or 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,9 +32,21 @@ _GROUP = 1 << 23  # bases of small contigs whose reverse strands are run togethe
 class ReverseStrand:
     """Runs the reverse strand of intervals and answers by forward position; a context manager that owns its files."""
 
-    def __init__(self, genome: Genome, model: HNetLM, *, stage: int | None = None, piece: int = PIECE) -> None:
-        """Say what is wanted: the boundaries of stages 0 to `stage`, or bits where it is None."""
+    def __init__(
+        self,
+        genome: Genome,
+        model: HNetLM,
+        *,
+        stage: int | None = None,
+        piece: int = PIECE,
+        on_bases: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """Say what is wanted: the boundaries of stages 0 to `stage`, or bits where it is None.
+
+        `on_bases` is told how many bases more have been run.
+        """
         self._genome, self._model, self._stage, self._piece = genome, model, stage, piece
+        self._on_bases = on_bases
         self._folder = tempfile.TemporaryDirectory(prefix="hnet-dna-")
         self._offsets: dict[str, list[tuple[Interval, int]]] = {}
         self._arrays: dict[str, NDArray[np.float32]] = {}
@@ -64,6 +76,7 @@ class ReverseStrand:
                 start, end = self._forward(bases)
                 at = self._at(bases.contig, start, end)
                 bits[at : at + end - start] = bases.bits[::-1]
+                self._on_bases(end - start)
             return
         for stage in range(self._stage + 1):
             self._arrays[f"prob{stage}"] = self._file(f"prob{stage}", np.float32, total)
@@ -75,6 +88,7 @@ class ReverseStrand:
                 place = at + end - 1 - (positions.position - chunked.start) - start
                 self._masks[stage][place] = positions.mask
                 self._arrays[f"prob{stage}"][place] = positions.prob
+            self._on_bases(end - start)
 
     def bits(self, contig: str, start: int, end: int) -> NDArray[np.float32]:
         """Return -log2 p (L,) of each base given those after it, over a piece of an interval that has been run."""

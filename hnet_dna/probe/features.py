@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -61,7 +61,9 @@ def untrained(config: ModelConfig, level: str, pooling: str, strand: str) -> Emb
     return Embedder(model.eval(), level, pooling, strand)  # type: ignore[arg-type]
 
 
-def embedded(embedder: Embedder, sequences: Sequence[Codes]) -> NDArray[np.float32]:
+def embedded(
+    embedder: Embedder, sequences: Sequence[Codes], on_bases: Callable[[int], None] = lambda count: None
+) -> NDArray[np.float32]:
     """Return vectors, (N, D), of zeros where a sequence has no A, C, G or T."""
     zeros = np.zeros(embedder.width, dtype=np.float32)
-    return np.stack([zeros if vector is None else vector for vector in embedder.embed(sequences)])
+    return np.stack([zeros if vector is None else vector for vector in embedder.embed(sequences, on_bases)])

@@ -89,6 +89,11 @@ def runs_of_n(codes: Codes) -> NDArray[np.int64]:
     return runs((codes & LETTER_BITS) == N_CODE)
 
 
+def n_known(codes: Codes) -> int:
+    """Count letters other than N."""
+    return int(((codes & LETTER_BITS) != N_CODE).sum())
+
+
 def n_ambiguous(codes: Codes) -> int:
     """Count IUPAC letters other than A, C, G, T, N."""
     return int(((codes & LETTER_BITS) > N_CODE).sum())

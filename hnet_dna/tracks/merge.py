@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,10 +15,13 @@ from hnet_dna.errors import SequenceError
 from hnet_dna.tracks.values import pybigwig, write_bigwig
 
 _BLOCK = 1 << 18  # values held at once
+OnShare = Callable[[float], None]
 
 
-def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
+def merge_bed(paths: Sequence[Path], out: TextIO, on_share: OnShare = lambda share: None) -> int:
     """Write the lines of BED or bedGraph files (plain or gzip), one file after the other; return how many.
+
+    `on_share` is told the share of the files that is done.
 
     Raises:
         SequenceError: a line that is not of such a file, or a contig that comes back after another one, in the same
@@ -27,7 +30,8 @@ def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
     seen: set[str] = set()
     current: str | None = None
     count = 0
-    for path in paths:
+    for index, path in enumerate(paths):
+        on_share(index / len(paths))
         with _text(path) as lines:
             try:
                 for number, line in enumerate(lines, start=1):
@@ -47,8 +51,10 @@ def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
     return count
 
 
-def merge_bigwig(paths: Sequence[Path], out: Path) -> int:
+def merge_bigwig(paths: Sequence[Path], out: Path, on_share: OnShare = lambda share: None) -> int:
     """Write the values of bigWig files to one; return the number of contigs.
+
+    `on_share` is told the share of the bases that is done.
 
     Raises:
         SequenceError: a file that is no bigWig, or a contig in two files.
@@ -64,8 +70,13 @@ def merge_bigwig(paths: Sequence[Path], out: Path) -> int:
                     raise SequenceError(f"{path}: {name} is in {home[name]} too; each contig must be in one file")
                 home[name], lengths[name] = path, length
 
+        done, total = 0, sum(lengths.values())
+
         def values(contig: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+            nonlocal done
             file, length = files[home[contig]], lengths[contig]
+            on_share(done / total)
+            done += length
             if file.header()["nBasesCovered"] == 0:
                 return
             for start in range(0, length, _BLOCK):

@@ -22,7 +22,6 @@ from hnet_dna.tracks.values import Values
 
 Strand = Literal["+", "-", "both"]
 Style = Literal["chunks", "points", "nested"]
-OnPart = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Segmenter:
         style: BED6 of chunks, BED6 of their first bases, or BED12 of chunks with those of the stage outside as blocks.
         plus, minus: get the boundary probability of the stage at each of its positions, strand by strand.
         piece: bases run at once.
-        on_part: told contig, position and number of lines so far, after each piece.
+        on_bases: told how many bases more have been run; on both strands, each counts twice.
     """
 
     model: HNetLM
@@ -46,7 +45,7 @@ class Segmenter:
     plus: Values | None = None
     minus: Values | None = None
     piece: int = PIECE
-    on_part: OnPart = lambda contig, position, lines: None
+    on_bases: Callable[[int], None] = lambda count: None
 
     def __post_init__(self) -> None:
         check_stage(self.model, self.stage)
@@ -70,7 +69,7 @@ class Segmenter:
         if strand == "+":
             return self.run(forward_pieces(genome, intervals))
         lines = _Lines(self, strand)
-        with ReverseStrand(genome, self.model, stage=self.stage, piece=self.piece) as reverse:
+        with ReverseStrand(genome, self.model, stage=self.stage, piece=self.piece, on_bases=self.on_bases) as reverse:
             for group in groups(intervals):
                 reverse.run(group)
                 for part, bases in self._forward(genome, group, strand):
@@ -117,6 +116,7 @@ class _Lines:
     def add(self, part: Part, bases: Chunked | None, reverse: tuple[StagePositions, ...] | None, total: int) -> None:
         stage, what = self._what.stage, self._what
         if bases is not None:
+            what.on_bases(len(bases.codes))
             if what.style == "nested":
                 self._blocks["+"].keep(self._plus_blocks(bases))
             self._write(self._plus.add(bases))
@@ -129,7 +129,6 @@ class _Lines:
             if what.minus is not None:
                 _add_values(what.minus, part, reverse[stage])
         self._release(part.last)
-        what.on_part(part.contig, part.end, self._count)
 
     def close(self) -> int:
         """Return the number of lines written."""

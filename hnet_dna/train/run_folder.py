@@ -313,7 +313,8 @@ def describe_run(
         "model": settings.model.to_dict(),
         "parameters": parameters,
         "data": {
-            "genome": str(genome.source.resolve()),
+            "genome": genome.source.name if genome.streamed else str(genome.source.resolve()),
+            "streamed": genome.streamed,
             "contigs": {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs},
             "split_rule": split.rule,
             "split": {
