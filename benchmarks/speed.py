@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import Training, clock, seconds_per_step
 
 from hnet_dna.config.schema import StageConfig
-from hnet_dna.data.fasta import Piece
-from hnet_dna.evaluate.generate import generate
-from hnet_dna.evaluate.stream import PIECE, Stream, find_boundaries, forward
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.inference.generate import generate
+from hnet_dna.inference.stream import PIECE, Stream, find_boundaries, forward
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.mixer import Mamba2
 from hnet_dna.model.rows import Rows

@@ -25,17 +25,17 @@ def demo(
     """
     import torch
 
-    from hnet_dna.data.bundled import bundled_genome
-    from hnet_dna.data.genome import known_bases
+    from hnet_dna.config.settings import resolve
     from hnet_dna.data.split import split_genome
     from hnet_dna.files import refuse_filled, write_beside
+    from hnet_dna.genome.bundled import bundled_genome
+    from hnet_dna.genome.genome import known_bases
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet
     from hnet_dna.sequence.codes import to_text
-    from hnet_dna.train.ranks import Ranks, best_device
-    from hnet_dna.train.run_folder import RunFolder
-    from hnet_dna.train.settings import resolve
-    from hnet_dna.train.trainer import Budget
+    from hnet_dna.training.ranks import Ranks, best_device
+    from hnet_dna.training.run_folder import RunFolder
+    from hnet_dna.training.trainer import Budget
 
     refuse_filled(out)
     run = RunFolder(out / "run")

@@ -9,10 +9,10 @@ from rich.table import Table
 from . import show
 
 if TYPE_CHECKING:
-    from hnet_dna.data.genome import Genome
+    from hnet_dna.config.settings import Settings
     from hnet_dna.data.split import Split
-    from hnet_dna.train.settings import Settings
-    from hnet_dna.train.trainer import Budget
+    from hnet_dna.genome.genome import Genome
+    from hnet_dna.training.trainer import Budget
 
 
 def cost_table(settings: Settings) -> Table:
@@ -20,7 +20,7 @@ def cost_table(settings: Settings) -> Table:
     from hnet_dna.config.layout import layout_text
     from hnet_dna.config.presets import preset_tables
     from hnet_dna.model.cost import cost_of
-    from hnet_dna.train.optim import stage_multipliers
+    from hnet_dna.training.optim import stage_multipliers
 
     model, recipe = settings.model, settings.recipe
     targets = [recipe.ratio_target(stage) for stage in range(model.n_stages - 1)]

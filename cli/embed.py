@@ -60,9 +60,9 @@ def embed(
 
     check_outputs({"--out": places(out)}, [sequences, regions, model], {"--out": ""})
     check_pipes({"SEQUENCES": sequences, "--regions": regions})
-    from hnet_dna.data.text import called, watched
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
+    from hnet_dna.text import called, watched
 
     total = _count(sequences, regions, sequence, quiet)
     loaded = show.load_model(model)
@@ -104,9 +104,9 @@ def embed(
 
 def _count(sequences: str, regions: Path | None, column: str | None, quiet: bool) -> int | None:
     """Return how many sequences there are to embed, if that is soon known."""
-    from hnet_dna.data.fetch import find_genome
-    from hnet_dna.data.genome import is_streamed
-    from hnet_dna.data.text import count_lines
+    from hnet_dna.genome.fetch import find_genome
+    from hnet_dna.genome.genome import is_streamed
+    from hnet_dna.text import count_lines
 
     if regions is None:
         return show.sequences_in(sequences, column)

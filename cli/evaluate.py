@@ -39,11 +39,11 @@ def evaluate(
     if genome is None:
         raise UsageError("evaluate needs --genome")
     check_pipes({"--genome": genome, "--annotation": annotation, "--split": split, "--regions": regions})
-    from hnet_dna.data.annotation import read_annotation
-    from hnet_dna.data.genome import known_bases
+    from hnet_dna.annotation.reader import read_annotation
     from hnet_dna.data.split import split_genome, split_of_run
     from hnet_dna.errors import SequenceError
-    from hnet_dna.evaluate.compare import compare
+    from hnet_dna.evaluation.compare import compare
+    from hnet_dna.genome.genome import known_bases
     from hnet_dna.sequence.interval import intersection
 
     opened = show.open_genome(genome, quiet)

@@ -15,11 +15,11 @@ from . import options, show
 from .inputs import check_pipes
 
 if TYPE_CHECKING:
-    from hnet_dna.data.annotation import Feature
-    from hnet_dna.data.genome import Genome
-    from hnet_dna.data.regions import Region
-    from hnet_dna.explain.reading import Reading
-    from hnet_dna.explain.report import Report
+    from hnet_dna.annotation.reader import Feature
+    from hnet_dna.annotation.regions import Region
+    from hnet_dna.explanation.reading import Reading
+    from hnet_dna.explanation.report import Report
+    from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
 
 # Classes that the printed table shows where they exist; classes.tsv has all.
@@ -73,15 +73,15 @@ def explain(
     if open_ and not page:
         raise UsageError("--open shows the page; leave out --no-page")
     if page:
-        from hnet_dna.explain.drawing import need_matplotlib
+        from hnet_dna.explanation.drawing import need_matplotlib
 
         need_matplotlib(", or give --no-page for tables alone")
     check_pipes({"--genome": genome, "--annotation": annotation, "--repeats": repeats})
-    from hnet_dna.data.annotation import read_features
-    from hnet_dna.data.feature import GENES
-    from hnet_dna.data.regions import read_regions
-    from hnet_dna.explain.reading import choose
-    from hnet_dna.explain.report import explain as measure
+    from hnet_dna.annotation.feature import GENES
+    from hnet_dna.annotation.reader import read_features
+    from hnet_dna.annotation.regions import read_regions
+    from hnet_dna.explanation.reading import choose
+    from hnet_dna.explanation.report import explain as measure
     from hnet_dna.files import folder_beside, refuse_filled
 
     refuse_filled(out)
@@ -145,9 +145,9 @@ def _write_page(
     repeats: list[Region],
     reading: Reading,
 ) -> None:
-    from hnet_dna.explain.browser import read_shown
-    from hnet_dna.explain.locus import typical
-    from hnet_dna.explain.page import interesting, write_page
+    from hnet_dna.explanation.browser import read_shown
+    from hnet_dna.explanation.locus import typical
+    from hnet_dna.explanation.page import interesting, write_page
 
     examples = typical(interesting(folder), features, repeats, genome, reading.intervals)
     write_page(folder, read_shown(model, genome, features, examples))
@@ -159,7 +159,7 @@ def _show(report: Path) -> None:
     import webbrowser
     from contextlib import suppress
 
-    from hnet_dna.explain.serve import serve
+    from hnet_dna.explanation.serve import serve
 
     if not (report / "index.html").is_file():
         raise UsageError(f"{report}: no report with a page; expected a folder written by 'hnet-dna explain --out'")

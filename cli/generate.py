@@ -16,7 +16,7 @@ from . import options, show
 from .outputs import check_outputs, output, shares_terminal
 
 if TYPE_CHECKING:
-    from hnet_dna.evaluate.generate import Sampling
+    from hnet_dna.inference.generate import Sampling
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.codes import Codes
 
@@ -47,8 +47,8 @@ def generate(
     if not 0 < top_p <= 1:
         raise UsageError(f"--top-p {top_p}: expected above 0 and up to 1")
     check_outputs({"--out": out}, [prompt, model])
-    from hnet_dna.data.fasta import read_records
-    from hnet_dna.evaluate.generate import Sampling
+    from hnet_dna.genome.fasta import read_records
+    from hnet_dna.inference.generate import Sampling
 
     loaded = show.load_model(model)
     prompts: Iterable[tuple[str, Codes | None]] = [("generated", None)] if prompt is None else read_records(prompt)
@@ -74,7 +74,7 @@ def _write(
     progress: show.Progress,
 ) -> None:
     """Sample into temporary files, since the header that comes first is known last."""
-    from hnet_dna.evaluate.generate import generate as sample
+    from hnet_dna.inference.generate import generate as sample
     from hnet_dna.sequence.codes import to_text
 
     log2p = [0.0] * count

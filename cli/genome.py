@@ -15,7 +15,7 @@ from .groups import Commands
 from .outputs import check_outputs, output
 
 if TYPE_CHECKING:
-    from hnet_dna.data.store import Contig
+    from hnet_dna.genome.store import Contig
 
 _LINE = 60  # letters of a line of FASTA
 
@@ -41,7 +41,7 @@ def inspect(
 
     Example: hnet-dna genome inspect genome.fa.gz
     """
-    from hnet_dna.data.assemblies import recognise
+    from hnet_dna.genome.assemblies import recognise
 
     opened = show.open_genome(fasta, quiet)
     recognised = recognise(opened.contigs)
@@ -89,9 +89,9 @@ def fetch(
 
     Example: hnet-dna genome fetch hg38
     """
-    from hnet_dna.data.assemblies import find_assembly
-    from hnet_dna.data.bundled import BUNDLED_NAME
-    from hnet_dna.data.fetch import check_contigs, download
+    from hnet_dna.genome.assemblies import find_assembly
+    from hnet_dna.genome.bundled import BUNDLED_NAME
+    from hnet_dna.genome.fetch import check_contigs, download
 
     if name == BUNDLED_NAME:
         raise UsageError(f"{name} is in the package: there is nothing to fetch, use it as --genome {name}")
@@ -125,8 +125,8 @@ def extract(
     Example: hnet-dna genome extract yeast chrXV:1-50000 > sample.fa
     """
     check_outputs({"--out": out}, [fasta])
-    from hnet_dna.data.genome import whole
-    from hnet_dna.data.regions import parse_region
+    from hnet_dna.annotation.regions import parse_region
+    from hnet_dna.genome.genome import whole
     from hnet_dna.sequence.codes import to_text
     from hnet_dna.sequence.interval import Interval
 
@@ -158,7 +158,7 @@ def annotation(
     """
     import gzip
 
-    from hnet_dna.data.bundled import BUNDLED_NAME, bundled_genome
+    from hnet_dna.genome.bundled import BUNDLED_NAME, bundled_genome
 
     if name != BUNDLED_NAME:
         raise UsageError(f"{name}: the package has the annotation of {BUNDLED_NAME} alone")
@@ -173,10 +173,10 @@ def list_known() -> None:
 
     Example: hnet-dna genome list
     """
-    from hnet_dna.data.assemblies import assemblies
-    from hnet_dna.data.bundled import BUNDLED_NAME, bundled_genome
-    from hnet_dna.data.fetch import place_of
-    from hnet_dna.data.genome import Genome
+    from hnet_dna.genome.assemblies import assemblies
+    from hnet_dna.genome.bundled import BUNDLED_NAME, bundled_genome
+    from hnet_dna.genome.fetch import place_of
+    from hnet_dna.genome.genome import Genome
 
     table = Table()
     for column in ("name", "assembly", "organism", "bases in chromosomes", "fetched to"):

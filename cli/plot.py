@@ -39,7 +39,7 @@ def plot(
     """
     if genome is None or out is None:
         raise UsageError("plot needs --genome and --out, the picture to write")
-    from hnet_dna.explain.drawing import check_format, need_matplotlib, save
+    from hnet_dna.explanation.drawing import check_format, need_matplotlib, save
 
     check_format(out)
     check_outputs({"--out": out}, [genome, annotation, model], {"--out": ""})
@@ -47,10 +47,10 @@ def plot(
     need_matplotlib()
     import numpy as np
 
-    from hnet_dna.data.annotation import read_features
-    from hnet_dna.data.regions import parse_region
-    from hnet_dna.explain.locus import read_locus
-    from hnet_dna.explain.locus_figure import draw_locus
+    from hnet_dna.annotation.reader import read_features
+    from hnet_dna.annotation.regions import parse_region
+    from hnet_dna.explanation.locus import read_locus
+    from hnet_dna.explanation.locus_figure import draw_locus
     from hnet_dna.sequence.codes import LETTER_BITS
 
     opened = show.open_genome(genome, quiet)

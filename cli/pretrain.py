@@ -15,16 +15,16 @@ from . import options, show
 from .inputs import check_pipes
 
 if TYPE_CHECKING:
-    from hnet_dna.data.genome import Genome
+    from hnet_dna.config.recipe import Recipe
+    from hnet_dna.config.settings import Settings
     from hnet_dna.data.split import Split
-    from hnet_dna.evaluate.compare import Comparison
+    from hnet_dna.evaluation.compare import Comparison
+    from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import Alphabet
-    from hnet_dna.train.ranks import Ranks
-    from hnet_dna.train.recipe import Recipe
-    from hnet_dna.train.run_folder import Progress, RunFolder
-    from hnet_dna.train.settings import Settings
-    from hnet_dna.train.trainer import Budget
+    from hnet_dna.training.ranks import Ranks
+    from hnet_dna.training.run_folder import Progress, RunFolder
+    from hnet_dna.training.trainer import Budget
 
 DEFAULT_MINUTES = 10.0
 _NO_GENOME = "--genome is missing: give a FASTA file, or 'yeast' for the genome in the package"
@@ -125,13 +125,13 @@ def pretrain(
         raise UsageError("--out is missing: the folder to create for this run")
     if genome is None and not resume:
         raise UsageError(_NO_GENOME)
-    from hnet_dna.data.fetch import find_genome
-    from hnet_dna.data.genome import is_streamed
+    from hnet_dna.genome.fetch import find_genome
+    from hnet_dna.genome.genome import is_streamed
 
     if genome is not None:
         find_genome(genome)  # a mistake is told before what takes seconds to import
-    from hnet_dna.train.ranks import join_ranks
-    from hnet_dna.train.run_folder import RunFolder
+    from hnet_dna.training.ranks import join_ranks
+    from hnet_dna.training.run_folder import RunFolder
 
     with join_ranks() as ranks:
         quiet = quiet or not ranks.first
@@ -165,16 +165,16 @@ def resolve_settings(
     began: Settings | None = None,
 ) -> Settings:
     """Combine options into settings, over those of a run that goes on where there is one."""
-    from hnet_dna.train.settings import resolve
+    from hnet_dna.config.settings import resolve
 
     return resolve(preset, config, setting or (), options, alphabet, began)
 
 
 def began_with(told: dict[str, Any]) -> Settings:
     """Return the settings in a run's description."""
+    from hnet_dna.config.recipe import Recipe
     from hnet_dna.config.schema import ModelConfig
-    from hnet_dna.train.recipe import Recipe
-    from hnet_dna.train.settings import Settings
+    from hnet_dna.config.settings import Settings
 
     return Settings(told["preset"], ModelConfig.from_dict(told["model"]), Recipe.from_dict(told["recipe"]))
 
@@ -200,7 +200,7 @@ def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, floa
 
 
 def _begun_with(budget: tuple[int | None, float | None]) -> Budget:
-    from hnet_dna.train.trainer import Budget
+    from hnet_dna.training.trainer import Budget
 
     return Budget(None, DEFAULT_MINUTES * 60) if budget == (None, None) else Budget(*budget)
 
@@ -247,7 +247,7 @@ def _go_on(
     from hnet_dna.data.split import split_genome
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
-    from hnet_dna.train.trainer import Budget
+    from hnet_dna.training.trainer import Budget
 
     told, recipe = run.description(), settings.recipe
     if genome is None and told["data"].get("streamed"):
@@ -326,7 +326,7 @@ def begin(
     """Create the run folder with all that explains it and the state before the first step; say what is trained on."""
     from dataclasses import asdict
 
-    from hnet_dna.train.run_folder import Progress, describe_run
+    from hnet_dna.training.run_folder import Progress, describe_run
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
     told = describe_run(settings, parameters, genome, split, asdict(budget), sys.argv, ranks)
@@ -366,10 +366,10 @@ def train_and_compare(
     """Train, then evaluate on the held-out part and keep the result in the run folder, saying how far both are."""
     from contextlib import nullcontext
 
-    from hnet_dna.data.genome import known_bases
-    from hnet_dna.evaluate.compare import compare
+    from hnet_dna.evaluation.compare import compare
     from hnet_dna.files import sole_owner
-    from hnet_dna.train.trainer import StepReport, train
+    from hnet_dna.genome.genome import known_bases
+    from hnet_dna.training.trainer import StepReport, train
 
     if workers is None:
         workers = 2 if ranks.device.type == "cuda" else 0

@@ -19,9 +19,9 @@ from .outputs import check_outputs, output, shares_terminal
 if TYPE_CHECKING:
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.probe.dataset import Labels, Task
-    from hnet_dna.probe.head_file import About
-    from hnet_dna.probe.run import Result
+    from hnet_dna.probing.dataset import Labels, Task
+    from hnet_dna.probing.head_file import About
+    from hnet_dna.probing.run import Result
     from hnet_dna.sequence.codes import Codes
 
 _CLASSES = 12  # shown before the rest are counted
@@ -107,12 +107,12 @@ def probe(
     from hnet_dna.embedding.table import read_table
     from hnet_dna.errors import SequenceError
     from hnet_dna.files import folder_beside
-    from hnet_dna.probe import features as baselines
-    from hnet_dna.probe.dataset import labels_of_chunks, match, read_labels, sequences_of
-    from hnet_dna.probe.folds import make_folds
-    from hnet_dna.probe.head_file import About, save_head
-    from hnet_dna.probe.heads import make_head
-    from hnet_dna.probe.run import MODEL, cross_validate, fit_all
+    from hnet_dna.probing import features as baselines
+    from hnet_dna.probing.dataset import labels_of_chunks, match, read_labels, sequences_of
+    from hnet_dna.probing.folds import make_folds
+    from hnet_dna.probing.head_file import About, save_head
+    from hnet_dna.probing.heads import make_head
+    from hnet_dna.probing.run import MODEL, cross_validate, fit_all
     from hnet_dna.sequence.codes import from_text, to_text
 
     head = head or ("ridge" if kind == "regression" else "logistic")
@@ -201,7 +201,7 @@ def probe(
             for row, name in enumerate(found.ids):
                 lines.write(f"{name}\t{parts.fold[row]}\t{found.target[row]}\t{by_model.predicted[row]}\n")
         if plot:
-            from hnet_dna.probe.plot import draw
+            from hnet_dna.probing.plot import draw
 
             draw(folder / "curves.png", results, found.target, kind, f"{labels.name}, {head} head")
     show.results.print(_table(results, f"{labels.name}: {head} head, {folds} folds {parts.rule}"))
@@ -228,11 +228,11 @@ def predict(
     Example: hnet-dna predict new.fa --head probe
     """
     check_outputs({"--out": out}, [sequences, head, model])
-    from hnet_dna.data.text import called, watched
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
     from hnet_dna.inference.load import load_model
-    from hnet_dna.probe.head_file import load_head
+    from hnet_dna.probing.head_file import load_head
+    from hnet_dna.text import called, watched
 
     fitted, about = load_head(head)
     if about.pooling is None:
@@ -310,7 +310,7 @@ def _untrained(about: About, loaded: HNetLM | None, width: int) -> Embedder | No
     from hnet_dna.errors import CheckpointError, ConfigError
     from hnet_dna.inference.load import load_model
     from hnet_dna.pretrained.folder import read_config
-    from hnet_dna.probe.features import untrained
+    from hnet_dna.probing.features import untrained
 
     try:
         config = loaded.config if loaded is not None else read_config(Path(about.model))

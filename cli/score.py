@@ -16,7 +16,7 @@ from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal, with_index
 
 if TYPE_CHECKING:
-    from hnet_dna.data.genome import Genome
+    from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
 
 _WINDOW, _CONTEXT = 512, 4096
@@ -120,7 +120,7 @@ def _variants(
     out: Path | None,
     quiet: bool,
 ) -> None:
-    from hnet_dna.data.text import called, count_lines, watched
+    from hnet_dna.text import called, count_lines, watched
     from hnet_dna.tracks.vcf import VcfScorer
 
     with ExitStack() as stack:
@@ -151,9 +151,9 @@ def _variants(
 def _regions(
     path: Path, genome: Genome, model: HNetLM, strand: Any, context: int, out: Path | None, quiet: bool
 ) -> None:
-    from hnet_dna.data.genome import known_bases
-    from hnet_dna.data.regions import read_regions
-    from hnet_dna.evaluate.base_scores import read_for, region_scores
+    from hnet_dna.annotation.regions import read_regions
+    from hnet_dna.genome.genome import known_bases
+    from hnet_dna.inference.base_scores import read_for, region_scores
 
     regions = read_regions(path, genome)
     total = known_bases(genome, read_for(genome, regions, context)) * _readings(strand)
@@ -177,9 +177,9 @@ def _readings(strand: str) -> int:
 
 
 def _tracks(paths: dict[str, Path], genome: Genome, model: HNetLM, strand: Any, shard: str | None, quiet: bool) -> None:
-    from hnet_dna.data.genome import known_bases, whole
-    from hnet_dna.data.shards import shard as shard_of
-    from hnet_dna.evaluate.base_scores import base_scores
+    from hnet_dna.genome.genome import known_bases, whole
+    from hnet_dna.genome.shards import shard as shard_of
+    from hnet_dna.inference.base_scores import base_scores
     from hnet_dna.tracks.values import Values
 
     contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)

@@ -17,8 +17,8 @@ from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal, with_index
 
 if TYPE_CHECKING:
-    from hnet_dna.data.fasta import Piece
-    from hnet_dna.data.genome import Genome
+    from hnet_dna.genome.fasta import Piece
+    from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.interval import Interval
 
@@ -76,12 +76,12 @@ def segment(
         {"--bigwig": "bigWig"},
     )
     check_pipes({"GENOME": fasta, "--regions": regions})
-    from hnet_dna.data.fasta import read_fasta
-    from hnet_dna.data.fetch import find_genome
-    from hnet_dna.data.genome import is_streamed, known_bases
-    from hnet_dna.data.text import called, watched
-    from hnet_dna.data.twobit import is_twobit
+    from hnet_dna.genome.fasta import read_fasta
+    from hnet_dna.genome.fetch import find_genome
+    from hnet_dna.genome.genome import is_streamed, known_bases
+    from hnet_dna.genome.twobit import is_twobit
     from hnet_dna.sequence.codes import n_known
+    from hnet_dna.text import called, watched
 
     source = find_genome(fasta)  # a mistake is told before what takes seconds
     from hnet_dna.sequence.alphabet import alphabet
@@ -137,7 +137,7 @@ def write_bed(
     fasta: str | Path, model: HNetLM, stream: TextIO, on_bases: Callable[[int], None] = lambda count: None
 ) -> int:
     """Segment a FASTA file into an open stream; return the number of chunks."""
-    from hnet_dna.data.fasta import read_fasta
+    from hnet_dna.genome.fasta import read_fasta
     from hnet_dna.tracks.segment import Segmenter
 
     return Segmenter(model, stream, on_bases=on_bases).run(read_fasta(fasta))
@@ -152,9 +152,9 @@ class _Seen:
 
 
 def _chosen(genome: Genome, regions: Path | None, shard: str | None, seen: _Seen) -> list[Interval]:
-    from hnet_dna.data.genome import whole
-    from hnet_dna.data.regions import read_regions
-    from hnet_dna.data.shards import shard as shard_of
+    from hnet_dna.annotation.regions import read_regions
+    from hnet_dna.genome.genome import whole
+    from hnet_dna.genome.shards import shard as shard_of
     from hnet_dna.sequence.interval import union
 
     contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)

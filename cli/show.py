@@ -19,12 +19,12 @@ from rich.table import Table
 from hnet_dna.files import is_stream
 
 if TYPE_CHECKING:
-    from hnet_dna.data.genome import Genome
     from hnet_dna.data.split import Split
-    from hnet_dna.evaluate.compare import Comparison
+    from hnet_dna.evaluation.compare import Comparison
+    from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.train.run_folder import Progress as RunProgress
-    from hnet_dna.train.trainer import Budget, StepReport
+    from hnet_dna.training.run_folder import Progress as RunProgress
+    from hnet_dna.training.trainer import Budget, StepReport
 
 # What is printed holds names that users chose: `ctg1[organism=yeast]` and `chr:dna:1` mean what they say.
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
@@ -70,7 +70,7 @@ def model_name(model: Path) -> str:
 def say_if_windowed(model: HNetLM) -> None:
     """Tell when a model cannot be streamed exactly."""
     if model.config.has_global_attention:
-        from hnet_dna.evaluate.stream import PIECE
+        from hnet_dna.inference.stream import PIECE
 
         notes.print(
             f"this model has global attention: long contigs are run in windows of {2 * PIECE:,} bases, half of them "
@@ -281,9 +281,9 @@ def sequences_in(source: str, column: str | None) -> int | None:
 
 def open_genome(genome: str, quiet: bool = False) -> Genome:
     """Open a genome by path or name, from a pipe or from stdin, and say how far it is read if it has no store yet."""
-    from hnet_dna.data.fetch import find_genome
-    from hnet_dna.data.genome import Genome, is_streamed
-    from hnet_dna.data.text import called, watched
+    from hnet_dna.genome.fetch import find_genome
+    from hnet_dna.genome.genome import Genome, is_streamed
+    from hnet_dna.text import called, watched
 
     place = find_genome(genome)
     size = place.stat().st_size if place.is_file() and not is_streamed(place) else None
@@ -337,7 +337,7 @@ def split_lines(split: Split) -> list[str]:
 
 def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:
     """Build the closing table: the model beside uniform and Markov models; `seen` bases were trained on."""
-    from hnet_dna.evaluate.markov import MIXTURE, markov_name
+    from hnet_dna.evaluation.markov import MIXTURE, markov_name
 
     whole = comparison.whole
     bits = whole.bits_per_base
@@ -358,7 +358,7 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
 
 def classes_table(comparison: Comparison) -> Table:
     """Build the table of classes: contigs, repeats, annotation."""
-    from hnet_dna.evaluate.markov import MIXTURE, markov_name
+    from hnet_dna.evaluation.markov import MIXTURE, markov_name
 
     best = comparison.best_order
     table = Table(title="By class")

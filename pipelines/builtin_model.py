@@ -16,8 +16,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from hnet_dna.data.tables import read_rows
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL
+from hnet_dna.tables import read_rows
 
 ABOUT = {
     "yeast": "S. cerevisiae",

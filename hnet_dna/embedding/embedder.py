@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hnet_dna.embedding.levels import LevelReader, Vectors
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.evaluate.stream import PIECE
+from hnet_dna.inference.stream import PIECE
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import INVALID, LETTER_BITS, N_CODE, Codes, from_text, reverse_complement, runs_of_n
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hnet_dna.data.fasta import read_records
-from hnet_dna.data.fetch import open_genome
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.regions import is_bed, read_regions
-from hnet_dna.data.tables import is_missing, is_table, read_rows, require_one_line, to_name
-from hnet_dna.data.text import Source, first_line
+from hnet_dna.annotation.regions import is_bed, read_regions
 from hnet_dna.embedding.embedder import encode
 from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.genome.fasta import read_records
+from hnet_dna.genome.fetch import open_genome
+from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.codes import Codes, reverse_complement
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.tables import is_missing, is_table, read_rows, require_one_line, to_name
+from hnet_dna.text import Source, first_line
 
 SEQUENCE_NAMES = ("sequence", "sequences", "seq", "seqs", "dna")
 ID_NAMES = ("id", "name", "seq_id", "sequence_id", "locus_tag", "orf")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hnet_dna.errors import UsageError
-from hnet_dna.evaluate.stream import forward
+from hnet_dna.inference.stream import forward
 from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import Codes

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.data.tables import require_one_line
 from hnet_dna.embedding.inputs import Sequence as EmbeddedSequence
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.files import LOCK_FILE, sole_owner, write_beside
+from hnet_dna.tables import require_one_line
 
 METADATA_KEY = b"hnet_dna"
 _READ_KEY = b"sequences_read"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import UsageError
-from hnet_dna.evaluate.stream import Chunked, Part, StagePositions
+from hnet_dna.inference.stream import Chunked, Part, StagePositions
 from hnet_dna.model.lm import HNetLM
 
 

@@ -8,12 +8,12 @@ from typing import Literal, TextIO
 
 import numpy as np
 
-from hnet_dna.data.fasta import Piece
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.errors import UsageError
-from hnet_dna.evaluate.strands import ReverseStrand, groups
-from hnet_dna.evaluate.stream import PIECE, Chunked, Part, StagePositions, find_boundaries, parts
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.pieces import forward_pieces
+from hnet_dna.inference.strands import ReverseStrand, groups
+from hnet_dna.inference.stream import PIECE, Chunked, Part, StagePositions, find_boundaries, parts
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.bed import bed6, bed12, points

@@ -14,7 +14,7 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.bundled import bundled_genome
+from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.pretrained.builtin import builtin_models
 
 Cli = Callable[..., Result]
@@ -145,7 +145,7 @@ def test_pieces_do_not_change_the_chunks(
 ) -> None:
     fasta = write_fasta(tmp_path / "x.fa", {"a": random_dna(700) + "N" + random_dna(60, 1)})
     whole = cli("segment", fasta, "--model", model).stdout
-    monkeypatch.setattr("hnet_dna.data.fasta.PIECE", 101)
+    monkeypatch.setattr("hnet_dna.genome.fasta.PIECE", 101)
     assert cli("segment", fasta, "--model", model).stdout == whole
 
 

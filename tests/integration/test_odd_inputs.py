@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from helpers import lively_model, random_dna, small_config, write_fasta
 
-from hnet_dna.data.annotation import read_annotation
-from hnet_dna.data.genome import Genome, whole
-from hnet_dna.data.regions import read_regions
+from hnet_dna.annotation.reader import read_annotation
+from hnet_dna.annotation.regions import read_regions
 from hnet_dna.errors import HNetError
+from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.tracks.segment import Segmenter
 from hnet_dna.tracks.vcf import VcfScorer

@@ -22,11 +22,11 @@ from chromium import Chromium
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import CliRunner, Result
 
-from hnet_dna.data.annotation import read_features
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.regions import parse_region
-from hnet_dna.explain.locus import Locus, read_locus
-from hnet_dna.explain.serve import serve
+from hnet_dna.annotation.reader import read_features
+from hnet_dna.annotation.regions import parse_region
+from hnet_dna.explanation.locus import Locus, read_locus
+from hnet_dna.explanation.serve import serve
+from hnet_dna.genome.genome import Genome
 
 LENGTH = 12_000
 GENES = [(1000 * i + 401, 1000 * i + 700, "+-"[i % 2], f"G {i}") for i in range(1, 11)]  # 1-based, both ends

@@ -182,7 +182,7 @@ def test_a_dead_rank_ends_the_job(lab: Lab) -> None:
     _, stderr = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "rank      : 1" in stderr or "Signal 9" in stderr, stderr
-    assert "hnet_dna/train" not in stderr, "torchrun shows where it stopped; we do not"
+    assert "hnet_dna/training" not in stderr, "torchrun shows where it stopped; we do not"
 
 
 def children(pid: int) -> list[int]:

@@ -18,7 +18,7 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.genome import Genome
+from hnet_dna.genome.genome import Genome
 
 Cli = Callable[..., Result]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 import hnet_dna
 from hnet_dna.model.hnet import StageOutput
 from hnet_dna.ops import use_backend
-from hnet_dna.train.loss import ratio_loss
+from hnet_dna.training.loss import ratio_loss
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 # MKL rounds logarithms of float32 differently on different processors. This variable makes it round everywhere as it

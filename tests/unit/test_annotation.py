@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from helpers import random_dna, write_fasta
 
-from hnet_dna.data.annotation import classes_of, read_annotation, read_features
-from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.data.feature import Feature
-from hnet_dna.data.genes import coding_sequences, sites
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.regions import Region, is_bed, read_regions
+from hnet_dna.annotation.feature import Feature
+from hnet_dna.annotation.genes import coding_sequences, sites
+from hnet_dna.annotation.reader import classes_of, read_annotation, read_features
+from hnet_dna.annotation.regions import Region, is_bed, read_regions
 from hnet_dna.errors import SequenceError
-from hnet_dna.explain.locus import name_of
+from hnet_dna.explanation.locus import name_of
+from hnet_dna.genome.bundled import bundled_genome
+from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval
 
 GFF = (

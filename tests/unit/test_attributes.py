@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hnet_dna.data.attributes import GROUP, attributes, value_of
+from hnet_dna.annotation.attributes import GROUP, attributes, value_of
 
 
 @pytest.mark.parametrize(

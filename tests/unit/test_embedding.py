@@ -27,7 +27,7 @@ from hnet_dna.embedding.levels import level_names
 from hnet_dna.embedding.table import TableWriter, read_table
 from hnet_dna.errors import BusyError, SequenceError, UsageError
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.probe.features import untrained
+from hnet_dna.probing.features import untrained
 from hnet_dna.sequence.codes import from_text
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")

@@ -9,14 +9,14 @@ import pytest
 import torch
 from helpers import lively_model, random_dna, small_config, write_fasta
 
-from hnet_dna.data.fasta import Piece
-from hnet_dna.data.genome import Genome
-from hnet_dna.evaluate.breakdown import Breakdown
-from hnet_dna.evaluate.generate import Sampling, _choose, generate
-from hnet_dna.evaluate.markov import Baselines, MarkovModel
-from hnet_dna.evaluate.score import Score
-from hnet_dna.evaluate.strands import ReverseStrand
-from hnet_dna.evaluate.stream import Bases, Part, annotate, find_boundaries
+from hnet_dna.evaluation.breakdown import Breakdown
+from hnet_dna.evaluation.markov import Baselines, MarkovModel
+from hnet_dna.evaluation.score import Score
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.generate import Sampling, _choose, generate
+from hnet_dna.inference.strands import ReverseStrand
+from hnet_dna.inference.stream import Bases, Part, annotate, find_boundaries
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import from_text
 from hnet_dna.sequence.interval import Interval
@@ -48,7 +48,7 @@ def naive_markov(train: list[str], held_out: list[str], order: int) -> float:
 
 @pytest.mark.parametrize("order", [1, 2, 5])
 def test_markov_equals_dictionaries(order: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hnet_dna.evaluate.markov._BLOCK", 100)
+    monkeypatch.setattr("hnet_dna.evaluation.markov._BLOCK", 100)
     train = [random_dna(900, 1), random_dna(33, 2), "AC"]
     held_out = [random_dna(200, 3), "ACGNACGTTGCA", "A"]
     markov = MarkovModel(order, [from_text(s) for s in train])

@@ -14,16 +14,13 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.annotation import Feature, read_features
-from hnet_dna.data.genes import Coding, Site, coding_sequences, sites
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.pieces import forward_pieces
-from hnet_dna.evaluate.stream import annotate
-from hnet_dna.explain import robustness
-from hnet_dna.explain.axis import Axis, Positions, inside
-from hnet_dna.explain.bits import class_rows, overall, profile_rows
-from hnet_dna.explain.controls import Rotation, shifted, shuffle_dinucleotides
-from hnet_dna.explain.measures import (
+from hnet_dna.annotation.genes import Coding, Site, coding_sequences, sites
+from hnet_dna.annotation.reader import Feature, read_features
+from hnet_dna.explanation import robustness
+from hnet_dna.explanation.axis import Axis, Positions, inside
+from hnet_dna.explanation.bits import class_rows, overall, profile_rows
+from hnet_dna.explanation.controls import Rotation, shifted, shuffle_dinucleotides
+from hnet_dna.explanation.measures import (
     FLANK,
     Agreement,
     ClassRates,
@@ -37,9 +34,12 @@ from hnet_dna.explain.measures import (
     place_cuts,
     value,
 )
-from hnet_dna.explain.motifs import Words
-from hnet_dna.explain.reading import choose, read, reverse_boundaries
-from hnet_dna.explain.report import chunk_lengths, promoters
+from hnet_dna.explanation.motifs import Words
+from hnet_dna.explanation.reading import choose, read, reverse_boundaries
+from hnet_dna.explanation.report import chunk_lengths, promoters
+from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.pieces import forward_pieces
+from hnet_dna.inference.stream import annotate
 from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
 from hnet_dna.sequence.interval import Interval
 

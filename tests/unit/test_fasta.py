@@ -12,11 +12,11 @@ import pytest
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 from helpers import random_dna, write_fasta
 
-from hnet_dna.data import fasta
-from hnet_dna.data.fasta import read_fasta
-from hnet_dna.data.text import watched
 from hnet_dna.errors import SequenceError
+from hnet_dna.genome import fasta
+from hnet_dna.genome.fasta import read_fasta
 from hnet_dna.sequence.codes import to_text
+from hnet_dna.text import watched
 
 
 def read(path: Path) -> dict[str, str]:

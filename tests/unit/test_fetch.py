@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from helpers import random_dna
 
-from hnet_dna.data import fetch as fetching
-from hnet_dna.data.assemblies import Assembly, KnownContig
-from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.data.fetch import fetch, place_of
 from hnet_dna.errors import DownloadError, HNetError, SequenceError, UsageError
+from hnet_dna.genome import fetch as fetching
+from hnet_dna.genome.assemblies import Assembly, KnownContig
+from hnet_dna.genome.bundled import bundled_genome
+from hnet_dna.genome.fetch import fetch, place_of
 
 SEQUENCE = random_dna(400_000)
 FASTA = gzip.compress(f">chr1\n{SEQUENCE}\n".encode(), mtime=0)

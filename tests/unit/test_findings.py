@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from hnet_dna.errors import SequenceError
-from hnet_dna.explain.figures import figures
-from hnet_dna.explain.findings import discoveries, judge
-from hnet_dna.explain.page import interesting, write_page
-from hnet_dna.explain.table import read_tables
+from hnet_dna.explanation.figures import figures
+from hnet_dna.explanation.findings import discoveries, judge
+from hnet_dna.explanation.page import interesting, write_page
+from hnet_dna.explanation.table import read_tables
 
 COLUMNS = ("stage", "group", "class", "bases", "boundaries", "rate", "enrichment", "enrichment_low", "enrichment_high",
            "shifted_low", "shifted_high", "p", "untrained", "untrained_enrichment", "shuffled",
@@ -131,7 +131,7 @@ def test_too_few_shifts_are_said(folder: Path) -> None:
 
 
 def test_igv_is_the_file_of_its_package() -> None:
-    vendor = files("hnet_dna.explain") / "vendor"
+    vendor = files("hnet_dna.explanation") / "vendor"
     manifest = tomllib.loads((vendor / "igv.toml").read_text())
     assert sha256((vendor / "igv.min.js").read_bytes()).hexdigest() == manifest["sha256"]
     assert f'"{manifest["version"]}"' in (vendor / "igv.min.js").read_text()

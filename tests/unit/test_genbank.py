@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from helpers import random_dna, write_fasta
 
-from hnet_dna.data.annotation import classes_of, read_features
-from hnet_dna.data.feature import Feature
-from hnet_dna.data.genes import coding_sequences, derived_genes, directed_genes, sites
-from hnet_dna.data.genome import Genome
+from hnet_dna.annotation.feature import Feature
+from hnet_dna.annotation.genes import coding_sequences, derived_genes, directed_genes, sites
+from hnet_dna.annotation.reader import classes_of, read_features
 from hnet_dna.errors import SequenceError
+from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval
 
 # f: two exons, the intron inside a codon. r: the same on the other strand. p: begins before the record, /codon_start=3.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hnet_dna.data.annotation import read_features
-from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.data.feature import Feature
-from hnet_dna.data.genes import coding_sequences, derived_genes, sites
-from hnet_dna.data.genome import Genome
+from hnet_dna.annotation.feature import Feature
+from hnet_dna.annotation.genes import coding_sequences, derived_genes, sites
+from hnet_dna.annotation.reader import read_features
+from hnet_dna.genome.bundled import bundled_genome
+from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval
 
 # Two exons of 10 and 11 bases, twice: codons run on over the introns.

@@ -14,11 +14,11 @@ import pyfaidx
 import pytest
 from helpers import random_dna, write_fasta
 
-from hnet_dna.data import fasta, store, twobit
-from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.data.genome import Genome, whole
-from hnet_dna.data.store import STORE_SUFFIX
 from hnet_dna.errors import SequenceError
+from hnet_dna.genome import fasta, store, twobit
+from hnet_dna.genome.bundled import bundled_genome
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.store import STORE_SUFFIX
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval
 

@@ -13,14 +13,15 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 from torch import Tensor
 
 import hnet_dna
+from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.data.fasta import Piece
-from hnet_dna.data.genome import Genome
 from hnet_dna.data.split import split_genome
 from hnet_dna.errors import ConfigError, UsageError
-from hnet_dna.evaluate.generate import generate
-from hnet_dna.evaluate.stream import annotate
-from hnet_dna.evaluate.variants import Variant, score_variants
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.generate import generate
+from hnet_dna.inference.stream import annotate
+from hnet_dna.inference.variants import Variant, score_variants
 from hnet_dna.model.hnet import select_rows
 from hnet_dna.model.kmers import KmerStage, KmerState
 from hnet_dna.model.likelihood import base_nats
@@ -30,10 +31,9 @@ from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import from_text
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.chunks import check_stage
-from hnet_dna.train.optim import build_optimizer
-from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.run_folder import RunFolder
-from hnet_dna.train.trainer import Budget, StepReport, train
+from hnet_dna.training.optim import build_optimizer
+from hnet_dna.training.run_folder import RunFolder
+from hnet_dna.training.trainer import Budget, StepReport, train
 
 
 def kmer_config(k: int, **changes: object) -> ModelConfig:

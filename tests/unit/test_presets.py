@@ -11,12 +11,12 @@ from helpers import small_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from hnet_dna.config.presets import PRESETS, preset, preset_tables
+from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
+from hnet_dna.config.settings import resolve
 from hnet_dna.errors import ConfigError, UsageError
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.settings import resolve
 
 PUBLISHED = [name for name in PRESETS if "published_parameters" in preset_tables(name)]
 

@@ -20,20 +20,20 @@ from sklearn.preprocessing import FunctionTransformer
 from typer.testing import Result as CliResult
 
 from hnet_dna.config.presets import preset
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.tables import read_rows
 from hnet_dna.errors import CheckpointError, HNetError, SequenceError, UsageError
+from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.probe import metrics
-from hnet_dna.probe.dataset import Labels, read_labels
-from hnet_dna.probe.families import families
-from hnet_dna.probe.features import gc_content, kmer_frequencies, one_hot
-from hnet_dna.probe.folds import make_folds
-from hnet_dna.probe.head_file import About, load_head, save_head
-from hnet_dna.probe.heads import HEADS, make_head
-from hnet_dna.probe.run import cross_validate, fit_all, hold_out
-from hnet_dna.probe.suites import LAYOUTS, read_suite
+from hnet_dna.probing import metrics
+from hnet_dna.probing.dataset import Labels, read_labels
+from hnet_dna.probing.families import families
+from hnet_dna.probing.features import gc_content, kmer_frequencies, one_hot
+from hnet_dna.probing.folds import make_folds
+from hnet_dna.probing.head_file import About, load_head, save_head
+from hnet_dna.probing.heads import HEADS, make_head
+from hnet_dna.probing.run import cross_validate, fit_all, hold_out
+from hnet_dna.probing.suites import LAYOUTS, read_suite
 from hnet_dna.sequence.codes import from_text
+from hnet_dna.tables import read_rows
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 Cli = Callable[..., CliResult]

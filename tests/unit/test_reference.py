@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from typer.testing import Result
 
 from hnet_dna import HNetLM
+from hnet_dna.config.settings import resolve
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.pretrained.reference import read_config, to_reference
-from hnet_dna.train.settings import resolve
 
 Cli = Callable[..., Result]
 GOLDEN = Path(__file__).parent.parent / "golden"

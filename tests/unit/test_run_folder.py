@@ -8,12 +8,12 @@ import pytest
 import torch
 from helpers import small_config
 
+from hnet_dna.config.recipe import Recipe
 from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.train.optim import build_optimizer
-from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.run_folder import Progress, RunFolder
+from hnet_dna.training.optim import build_optimizer
+from hnet_dna.training.run_folder import Progress, RunFolder
 
 
 def saved_run(tmp_path: Path, steps: tuple[int, ...]) -> tuple[RunFolder, HNetLM, torch.optim.Optimizer]:
@@ -58,7 +58,7 @@ def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hnet_dna.train.run_folder.save_file", full)
+        patch.setattr("hnet_dna.training.run_folder.save_file", full)
         with pytest.raises(CheckpointError, match=r"No space left.*the last one is that of step 3.*--resume"):
             run.save(model, optimizer, Progress(5))
     assert [folder.name for folder in (run.path / "checkpoints").iterdir()] == ["step-00000003"]

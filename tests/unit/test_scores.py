@@ -15,13 +15,13 @@ import pytest
 import torch
 from helpers import lively_model, random_dna, small_config, write_fasta
 
-from hnet_dna.data.genome import Genome, whole
-from hnet_dna.data.regions import read_regions
+from hnet_dna.annotation.regions import read_regions
 from hnet_dna.errors import SequenceError
-from hnet_dna.evaluate import variants as variants_module
-from hnet_dna.evaluate.base_scores import base_scores, region_scores
-from hnet_dna.evaluate.stream import forward
-from hnet_dna.evaluate.variants import Variant, _leftmost, score_variants
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.inference import variants as variants_module
+from hnet_dna.inference.base_scores import base_scores, region_scores
+from hnet_dna.inference.stream import forward
+from hnet_dna.inference.variants import Variant, _leftmost, score_variants
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.vcf import VcfScorer

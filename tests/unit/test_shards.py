@@ -12,9 +12,9 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.shards import shard
-from hnet_dna.data.store import Contig
 from hnet_dna.errors import UsageError
+from hnet_dna.genome.shards import shard
+from hnet_dna.genome.store import Contig
 from hnet_dna.tracks.values import write_bigwig
 
 Cli = Callable[..., Result]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hnet_dna.data.tables import differing_in_case, is_missing, is_table, read_rows, spelt_differently
-from hnet_dna.data.text import first_line, open_bytes
 from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.tables import differing_in_case, is_missing, is_table, read_rows, spelt_differently
+from hnet_dna.text import first_line, open_bytes
 
 HEADER = "id\tsequence\tlabel\tnote\n"
 

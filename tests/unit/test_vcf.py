@@ -19,8 +19,8 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.genome import Genome
 from hnet_dna.errors import SequenceError
+from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.tracks.vcf import VcfReport, VcfScorer
 

@@ -1,0 +1,246 @@
+"""Reads annotation into classes of intervals: BED by its fourth column, GFF3 and GTF by their third, GenBank by key.
+
+GFF and GTF count from 1 and include the end; they are converted here and nowhere else. Where genes are given, two
+classes are derived: `intergenic`, in no gene, and `intron`, in a gene that has exons or CDS but in none of these. A
+contig without a line is not annotated, rather than intergenic.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, compress, islice
+from pathlib import Path
+from urllib.parse import unquote
+
+from hnet_dna.annotation.attributes import attributes, value_of
+from hnet_dna.annotation.feature import AFTER_ORIGIN, BEFORE_ORIGIN, GENES, OUT_OF_ORDER, coding_kind
+from hnet_dna.annotation.feature import Feature as Feature
+from hnet_dna.annotation.genbank import SUFFIXES, genbank_features
+from hnet_dna.annotation.regions import coordinates, format_suffix, is_setting, regions_of
+from hnet_dna.errors import SequenceError
+from hnet_dna.genome.assemblies import assemblies, recognise
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.names import same_contig, unknown_contig
+from hnet_dna.sequence.interval import Interval, difference, overlapping, union
+from hnet_dna.text import numbered_lines
+
+_log = logging.getLogger(__name__)
+_WHOLE_CONTIG = {"region", "chromosome", "scaffold", "contig", "sequence_feature", "biological_region"}
+_GFF_COLUMNS = 9
+_GFF_SUFFIXES = (".gff", ".gff3", ".gff2", ".gtf", ".gvf")
+_EXPECTED = "a GFF3, GTF, GenBank or BED file"
+# Lines by which files say how long their contigs are: GFF3's, and Prodigal's.
+_DECLARED = re.compile(
+    r"##sequence-region\s+(\S+)\s+(\d+)\s+(\d+)|# Sequence Data: (?=.*\bseqlen=(\d+))(?=.*\bseqhdr=\"?([^\s\";]+))"
+)
+_BUILD = re.compile(r"(?:#!|##)genome-build\s(?P<build>.*)|##description:.*\bgenome \((?P<gencode>[^)]*)\)")
+
+
+def read_annotation(path: Path, genome: Genome) -> dict[str, list[Interval]]:
+    """Return disjoint sorted intervals by class; see `read_features` for contigs that the genome lacks."""
+    return classes_of(read_features(path, genome), genome)
+
+
+def read_features(path: Path, genome: Genome) -> list[Feature]:
+    """Return the lines of an annotation in the file's order, without those that cover whole contigs.
+
+    The name tells the format; where it does not, as that of a pipe, the first line does. The file is read once, from
+    start to end. GFF3 and GTF are mostly of a whole assembly, and a FASTA may be a part of it: lines on contigs that it
+    lacks are left out, and a note says how many, if others are on contigs that it has. A contig that it has by another
+    name is an error.
+
+    A line of GFF3 that runs over the origin of a contig marked Is_circular becomes two, in the order of transcription.
+
+    Raises:
+        SequenceError: a line that is not of this format or not of this genome, or a file that cannot be read.
+    """
+    lines = numbered_lines(path, _EXPECTED)
+    suffix = format_suffix(path)
+    if suffix not in (*SUFFIXES, *_GFF_SUFFIXES, ".bed"):
+        suffix, lines = _sniff(lines)
+    if suffix in SUFFIXES:
+        return list(genbank_features(lines, path, genome))
+    if suffix == ".bed":
+        return [Feature(region.name or "annotated", region.interval) for region in regions_of(lines, path, genome)]
+    return _gff(lines, path, genome)
+
+
+def classes_of(features: Sequence[Feature], genome: Genome) -> dict[str, list[Interval]]:
+    """Return disjoint sorted intervals by class, derived classes included."""
+    classes: dict[str, list[Interval]] = {}
+    for feature in features:
+        classes.setdefault(feature.kind, []).append(feature.interval)
+    merged = {name: union(intervals) for name, intervals in classes.items()}
+    genes = [feature for feature in features if feature.kind in GENES]
+    if genes:
+        # Both kinds: some files give exons of RNAs alone and nothing but CDS for other genes.
+        kinds = ("exon", coding_kind(features))
+        parts = [feature for feature in features if feature.kind in kinds]
+        if parts:
+            merged["intron"] = difference(_holding(genes, parts), (part.interval for part in parts))
+        annotated = {feature.interval.contig for feature in features}
+        contigs = [whole(contig) for contig in genome.contigs if contig.name in annotated]
+        merged["intergenic"] = difference(contigs, (gene.interval for gene in genes))
+    return merged
+
+
+def _holding(genes: Sequence[Feature], parts: Sequence[Feature]) -> list[Interval]:
+    """Return the genes that share a base with a part on their strand; of others the structure is unknown."""
+    held: list[Interval] = []
+    for strand in ("+", "-", "."):
+        there = [gene.interval for gene in genes if gene.strand == strand]
+        holds = overlapping(there, (part.interval for part in parts if part.strand == strand))
+        held += compress(there, holds)
+    return held
+
+
+def _sniff(lines: Iterator[tuple[int, str]]) -> tuple[str, Iterator[tuple[int, str]]]:
+    """Return a suffix of the format that lines are in, by the first that is no comment, and all of them."""
+    seen = []
+    for number, line in lines:
+        seen.append((number, line))
+        if line.strip() and not line.startswith("#") and not is_setting(line):
+            break
+    else:
+        line = ""
+    fields = line.split("\t") if "\t" in line else line.split()
+    bed = len(fields) >= 3 and fields[1].isdecimal() and fields[2].isdecimal()
+    suffix = ".gb" if line.startswith("LOCUS ") else ".bed" if bed else ".gff"
+    return suffix, chain(seen, lines)
+
+
+def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[Feature]:
+    found: list[Feature] = []
+    past_the_end: list[tuple[int, str]] = []  # index in `found`, place in the file
+    circles: set[str] = set()
+    elsewhere: Counter[str] = Counter()
+    first_elsewhere = ""
+    shorter: list[str] = []
+    lines = iter(lines)
+    for number, line in lines:
+        where = f"{path}: line {number}"
+        if line.startswith(("##FASTA", ">")):
+            break
+        if line.startswith("#"):
+            shorter += _declared(line, where, genome)
+            continue
+        if not line.strip() or is_setting(line):
+            continue
+        fields = [field.strip() for field in line.split("\t")]
+        if len(fields) < _GFF_COLUMNS - 1:
+            raise SequenceError(f"{where}: expected the 9 columns of GFF3 or GTF, separated by tabs, got {len(fields)}")
+        contig, kind, told = fields[0], fields[2], "".join(fields[8:9])
+        if contig not in genome and unquote(contig) in genome:
+            contig = unquote(contig)
+        start, end = coordinates(fields[3], fields[4], where)
+        if not 1 <= start <= end:
+            raise SequenceError(f"{where}: expected 1 <= start <= end, got {fields[3]} and {fields[4]}")
+        if "Is_circular" in told and value_of(attributes(told), "Is_circular").lower() == "true":
+            circles.add(contig)
+        if kind in _WHOLE_CONTIG:
+            if contig in genome and end > genome[contig].length:
+                raise _past_the_end(where, Interval(contig, start - 1, end), genome)
+            continue
+        if contig not in genome:
+            if contig not in elsewhere and same_contig(contig, genome.contigs):
+                raise _unknown(where, [contig], genome, lines)
+            first_elsewhere = first_elsewhere or where
+            elsewhere[contig] += 1
+            continue
+        if told.count('"') % 2 and "=" not in told.partition('"')[0]:
+            raise SequenceError(f"{where}: a quotation mark in column 9 is not closed: {told[:60]}")
+        if end > genome[contig].length:
+            past_the_end.append((len(found), where))
+        strand = fields[6] if fields[6] in ("+", "-") else "."
+        phase = int(fields[7]) if fields[7] in ("0", "1", "2") else None
+        found.append(Feature(kind, Interval(contig, start - 1, end), strand, phase, told))
+    if elsewhere and not found:
+        raise _unknown(first_elsewhere, list(elsewhere), genome, ())
+    for index, where in reversed(past_the_end):
+        found[index : index + 1] = _over_the_origin(found[index], where, genome, circles)
+    if circles:
+        found = [_marked(feature, genome) if feature.interval.contig in circles else feature for feature in found]
+    if elsewhere:
+        names = ", ".join(islice(elsewhere, 3)) + (" ..." if len(elsewhere) > 3 else "")
+        count, lacking = f"{elsewhere.total():,}", genome.source.name
+        _log.info("%s: %s lines left out, on contigs that %s lacks: %s", path.name, count, lacking, names)
+    if shorter:
+        message = "%s: contigs that are longer in %s: %s, such as %s. Is it the same assembly?"
+        _log.warning(message, path.name, genome.source.name, f"{len(shorter):,}", shorter[0])
+    return found
+
+
+def _declared(line: str, where: str, genome: Genome) -> list[str]:
+    """Compare what a comment says of the assembly with the genome.
+
+    Returns:
+        What to say of a contig that is shorter in the file, which may describe a part of it.
+
+    Raises:
+        SequenceError: a contig ends before the one in the file does, or genome and file are of two known assemblies.
+    """
+    if found := _DECLARED.match(line):
+        name, start, end = found[1] or found[5], int(found[2] or 1), int(found[3] or found[4])
+        name = name if name in genome else unquote(name)
+        if name not in genome:
+            return []
+        length = genome[name].length
+        if end > length:
+            raise SequenceError(
+                f"{where}: {name} has {end:,} bases by this line, {length:,} in {genome.source.name}; is it the same "
+                "assembly?"
+            )
+        return [f"{name} ({end:,} bases here, {length:,} there)"] if start == 1 and end < length else []
+    if found := _BUILD.match(line):
+        told = (found["build"] or found["gencode"]).strip()
+        words = {re.sub(r"\.p\d+$", "", word).lower() for word in told.split()}
+        named = [a for a in assemblies() if words & {name.lower() for name in (a.name, a.assembly, *a.other_names)}]
+        ours = recognise(genome.contigs) if named else None
+        if ours is not None and ours.assembly not in named:
+            message = f"{where}: of genome build {told}, but {genome.source.name} is {ours.assembly.assembly}"
+            if max(ours.by_m5, ours.by_length) > 1:
+                raise SequenceError(f"{message}; use an annotation of this assembly")
+            _log.warning("%s, by one contig that may be the same in both", message)
+    return []
+
+
+def _over_the_origin(feature: Feature, where: str, genome: Genome, circles: set[str]) -> list[Feature]:
+    """Return the parts on a circle of a feature that ends past its contig, in the order of transcription."""
+    place = feature.interval
+    length = genome[place.contig].length
+    if place.contig not in circles or len(place) > length:
+        raise _past_the_end(where, place, genome)
+    start, end = place.start % length, place.start % length + len(place)
+    parts = [Interval(place.contig, start, min(end, length)), Interval(place.contig, 0, max(end - length, 0))]
+    parts = [part for part in (parts if feature.strand != "-" else reversed(parts)) if len(part)]
+    lines, before = [], feature.phase
+    for number, part in enumerate(parts, 1):
+        told = f"{feature.attributes.rstrip('; ')};{OUT_OF_ORDER};part={number}/{len(parts)}"
+        lines.append(replace(feature, interval=part, phase=before, attributes=told))
+        before = None if before is None else (before - len(part)) % 3
+    return lines
+
+
+def _marked(feature: Feature, genome: Genome) -> Feature:
+    """Mark a line of a circle that ends or begins at its origin: lines of both kinds may be one feature over it."""
+    place = feature.interval
+    marks = [BEFORE_ORIGIN] * (place.end == genome[place.contig].length) + [AFTER_ORIGIN] * (place.start == 0)
+    return replace(feature, attributes=";".join([feature.attributes.rstrip("; "), *marks])) if marks else feature
+
+
+def _past_the_end(where: str, place: Interval, genome: Genome) -> SequenceError:
+    return SequenceError(
+        f"{where}: {place} ends past the contig ({genome[place.contig].length:,} bases); is it the same assembly as "
+        f"{genome.source.name}? A contig that is a circle needs a line with Is_circular=true"
+    )
+
+
+def _unknown(where: str, names: Sequence[str], genome: Genome, rest: Iterable[tuple[int, str]]) -> SequenceError:
+    asked = (line.split("\t", 1)[0] for _, line in rest if "\t" in line and not line.startswith("#"))
+    return SequenceError(
+        f"{where}: {unknown_contig(names[0], genome.contigs, genome.source.name, asked=[*names, *asked])}"
+    )

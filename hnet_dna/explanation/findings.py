@@ -1,0 +1,122 @@
+"""What the tables of a report say in plain words, and what they do not.
+
+A class of bases stands out if its boundaries are denser, or sparser, than each of the three controls has them:
+
+- shifts: p passes Benjamini and Hochberg (1995) at a false discovery rate of 5 % over all rows judged, and the 95 %
+  interval of the enrichment lies wholly above, or below, 1;
+- the untrained model's enrichment lies on the near side of that interval, or beyond 1;
+- so does the enrichment on shuffled sequence.
+
+Rows in fewer than two blocks, and rows of which a control says nothing, are not judged.
+
+A small p against shifts alone shows no learning: a network that was never trained also cuts some sequence more often
+than other. The untrained model is one model and its enrichment one number without an interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hnet_dna.explanation.table import Table
+
+RATE = 0.05  # false discovery rate
+Verdict = Literal["stands out", "as untrained", "as shuffled", "as chance", "too little"]
+WORDS: dict[Verdict, str] = {
+    "stands out": "stands out",
+    "as untrained": "untrained does as much",
+    "as shuffled": "shuffled does as much",
+    "as chance": "not told from shifts",
+    "too little": "too little to say",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of `classes` or `codons`, judged.
+
+    Attributes:
+        table: the row's table.
+        row: its place in the table, from 0.
+        stage: 0 outermost.
+        name: of the class or codon position.
+        bases: in it.
+        enrichment, low, high: boundaries per base over those of all bases, with 95 % interval.
+        p: against circular shifts.
+        untrained, shuffled: enrichment in these controls.
+        verdict: see the module.
+    """
+
+    table: str
+    row: int
+    stage: int
+    name: str
+    bases: int
+    enrichment: float
+    low: float
+    high: float
+    p: float
+    untrained: float
+    shuffled: float
+    verdict: Verdict
+
+    @property
+    def strength(self) -> float:
+        """How many doublings away from 1 the end of the interval lies that is nearer to 1."""
+        near = self.low if self.enrichment > 1 else self.high
+        return abs(math.log2(near)) if near > 0 else math.inf
+
+    def sentence(self) -> str:
+        """Say it with its numbers."""
+        return (
+            f"{self.name}: {self.enrichment:.2f} times as many boundaries per base as in all bases (95 % interval "
+            f"{self.low:.2f} to {self.high:.2f}, p = {self.p:.3g} against shifts); untrained model "
+            f"{self.untrained:.2f}, shuffled sequence {self.shuffled:.2f}; {self.bases:,} bases"
+        )
+
+
+def judge(tables: Mapping[str, Table]) -> list[Finding]:
+    """Judge each row of `classes` and `codons` that has bases, those that stand out most first."""
+    rows = [(name, number, row) for name in ("classes", "codons") for number, row in _judged(tables.get(name))]
+    passed = discoveries([row["p"] for _, _, row in rows], RATE)
+    found = [_finding(name, number, row, ok) for (name, number, row), ok in zip(rows, passed, strict=True)]
+    order = list(WORDS)
+    return sorted(found, key=lambda f: (f.stage, order.index(f.verdict), -f.strength))
+
+
+def discoveries(p: Sequence[float], rate: float) -> list[bool]:
+    """Tell which p values pass Benjamini and Hochberg's step-up procedure; NaN is no test."""
+    known = sorted(value for value in p if not math.isnan(value))
+    passing = [value for rank, value in enumerate(known, 1) if value <= rate * rank / len(known)]
+    return [bool(passing) and value <= passing[-1] for value in p]
+
+
+def _judged(table: Table | None) -> list[tuple[int, dict[str, Any]]]:
+    rows = enumerate(table.rows if table else ())
+    return [(number, row) for number, row in rows if row["bases"] and row.get("group") != "all"]
+
+
+def _finding(table: str, number: int, row: dict[str, Any], passed: bool) -> Finding:
+    value, low, high = row["enrichment"], row["enrichment_low"], row["enrichment_high"]
+    untrained, shuffled = row["untrained_enrichment"], row["shuffled_enrichment"]
+    verdict: Verdict
+    if any(map(math.isnan, (value, low, high, row["p"], untrained, shuffled))):
+        verdict = "too little"
+    elif not passed or low <= 1 <= high:
+        verdict = "as chance"
+    elif not _beyond(low, high, untrained):
+        verdict = "as untrained"
+    elif not _beyond(low, high, shuffled):
+        verdict = "as shuffled"
+    else:
+        verdict = "stands out"
+    name = f"codon position {row['codon_position']}, {row['strand']} strand" if table == "codons" else row["class"]
+    return Finding(table, number, row["stage"], name, row["bases"], value, low, high, row["p"], untrained, shuffled,
+                   verdict)  # fmt: skip
+
+
+def _beyond(low: float, high: float, control: float) -> bool:
+    """Tell whether an interval that lies on one side of 1 lies beyond a control's value too."""
+    return low > control if low > 1 else high < control

@@ -1,0 +1,72 @@
+"""Contig names: chr1, 1 and NC_000001.11 may be the same contig.
+
+Nothing is renamed in silence; the error says which name would be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from itertools import islice
+
+from hnet_dna.errors import SequenceError
+from hnet_dna.genome.assemblies import assemblies
+from hnet_dna.genome.store import Contig
+
+_SHOWN = 4
+
+
+def same_contig(name: str, contigs: Sequence[Contig]) -> str | None:
+    """Return the name that these contigs use for `name`, by a known assembly, the chr prefix or Roman numerals."""
+    lengths = {contig.name: contig.length for contig in contigs}
+    for assembly in assemblies():
+        for known in assembly.contigs.values():
+            if name in known.names:
+                for other in known.names:
+                    if lengths.get(other) == known.length:
+                        return other
+    bares = {_bare(other): other for other in reversed(lengths)}
+    found = bares.get(_bare(name))
+    if found is None and "I" in bares and "II" in bares:  # yeasts and worms count their chromosomes so
+        found = bares.get(_roman(_bare(name)))
+    return found
+
+
+def _bare(name: str) -> str:
+    bare = name.removeprefix("chr")
+    return {"M": "MT"}.get(bare, bare)
+
+
+def _roman(number: str) -> str:
+    """Return 1 to 39 as a Roman numeral, and anything else as it is."""
+    if not number.isdecimal() or not 0 < int(number) < 40:
+        return number
+    tens, ones = divmod(int(number), 10)
+    return "X" * tens + ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")[ones]
+
+
+def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: Iterable[str] = ()) -> SequenceError:
+    """Build the error for a name that a genome lacks.
+
+    Args:
+        name: the first name that was not found.
+        contigs: of the genome.
+        source: the genome's file, as it is to be called.
+        asked: all names on the other side, shown beside the genome's.
+    """
+    known = [contig.name for contig in contigs]
+    others = list(dict.fromkeys(asked))
+    alias = same_contig(name, contigs)
+    if alias is not None:
+        advice = f"It is called {alias} there: use that name."
+    else:
+        # chr1 is not near chrXV. What the other side has as well is a contig of its own, not a slip.
+        near = [one for one in get_close_matches(name, known, cutoff=0.75) if one not in others][:1]
+        advice = f"Did you mean {near[0]}?" if near else "Is it the same assembly?"
+    given = f"; given: {few(others)}" if len(others) > 1 else ""
+    return SequenceError(f"{source} has no contig {name}. Its contigs: {few(known)}{given}. {advice}")
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first names of a list, and how many there are where it goes on."""
+    return ", ".join(islice(names, _SHOWN)) + (f" ... ({len(names):,})" if len(names) > _SHOWN else "")
