@@ -21,9 +21,9 @@ def shard(contigs: Sequence[Contig], which: str) -> list[Contig]:
     found = re.fullmatch(r"(\d+)/(\d+)", which)
     index, count = map(int, found.groups()) if found else (0, 0)
     if not 1 <= index <= count:
-        raise UsageError(f"--shard {which}: expected I/N with I from 1 to N, such as 2/8")
+        raise UsageError(f"`shard` {which}: expected I/N with I from 1 to N, such as 2/8")
     if count > len(contigs):
-        raise UsageError(f"--shard {which}: no more shards than contigs, of which there are {len(contigs):,}")
+        raise UsageError(f"`shard` {which}: no more shards than contigs, of which there are {len(contigs):,}")
     lengths = [contig.length for contig in contigs]
     low, high = max(lengths), sum(lengths)
     while low < high:  # the shortest limit that `count` shards can keep
