@@ -7,7 +7,6 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-
 _CHOSEN = "hnet_dna.command"
 
 
@@ -29,7 +28,7 @@ def with_options(message: str, ctx: Any) -> str:
 
     The library knows no options; it writes `held_out` where a user of the command line wrote --held-out.
     """
-    names = {}
+    names: dict[str, str] = {}
     for parameter in getattr(ctx.meta.get(_CHOSEN), "params", ()):
         long = [option for option in parameter.opts if option.startswith("--")]
         names[parameter.name] = long[0] if long else (parameter.metavar or parameter.name.upper()).strip(".")

@@ -2,7 +2,8 @@
 
 Each message says what is wrong, where (file, record, line), what was wanted and what to do. It names parameters of
 functions in backticks, which the command line replaces by its options. The command line prints one of these errors on
-one line and exits with `exit_code`; any other exception is a bug of ours and keeps its traceback. Every class also derives from the builtin that a caller of the library would expect to catch.
+one line and exits with `exit_code`; any other exception is a bug of ours and keeps its traceback. Every class also
+derives from the builtin that a caller of the library would expect to catch.
 """
 
 from __future__ import annotations
