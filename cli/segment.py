@@ -77,8 +77,8 @@ def segment(
     )
     check_pipes({"GENOME": fasta, "--regions": regions})
     from hnet_dna.genome.fasta import read_fasta
-    from hnet_dna.genome.fetch import find_genome
     from hnet_dna.genome.genome import is_streamed, known_bases
+    from hnet_dna.genome.open import find_genome
     from hnet_dna.genome.twobit import is_twobit
     from hnet_dna.sequence.codes import n_known
     from hnet_dna.text import called, watched
