@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hnet_dna.config.schema import ModelConfig as ModelConfig
     from hnet_dna.embedding.embedder import embed as embed
+    from hnet_dna.embedding.table import read_table as read_table
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
+    from hnet_dna.embedding.write import embed_to_table as embed_to_table
     from hnet_dna.genome.genome import Genome as Genome
     from hnet_dna.genome.open import open_genome as open_genome
     from hnet_dna.inference.load import load_model as load_model
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
+    from hnet_dna.probing.prediction import predict as predict
+    from hnet_dna.probing.run import probe as probe
     from hnet_dna.sequence.coerce import as_codes as as_codes
 
 __version__ = "0.1.0"
@@ -27,8 +31,12 @@ _LAZY = {
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
     "as_codes": "hnet_dna.sequence.coerce",
     "embed": "hnet_dna.embedding.embedder",
+    "embed_to_table": "hnet_dna.embedding.write",
     "load_model": "hnet_dna.inference.load",
     "open_genome": "hnet_dna.genome.open",
+    "predict": "hnet_dna.probing.prediction",
+    "probe": "hnet_dna.probing.run",
+    "read_table": "hnet_dna.embedding.table",
 }
 
 __all__ = [
@@ -40,8 +48,12 @@ __all__ = [
     "__version__",
     "as_codes",
     "embed",
+    "embed_to_table",
     "load_model",
     "open_genome",
+    "predict",
+    "probe",
+    "read_table",
 ]
 
 
