@@ -152,7 +152,7 @@ class TableWriter:
                 np.lib.format.write_array_header_1_0(file, header)
                 for table in self._tables():
                     file.write(_matrix(table).astype("<f4", copy=False).tobytes())
-            with write_beside(ids) as names, names.open("w") as lines:
+            with write_beside(ids) as names, names.open("w", encoding="utf-8", newline="\n") as lines:
                 for table in self._tables():
                     lines.writelines(f"{name}\n" for name in table["id"].to_pylist())
 

@@ -165,6 +165,16 @@ def test_devices_and_pipes_are_written_to(cli: Cli, folder: Path) -> None:
     assert not list(folder.glob(".*"))
 
 
+def test_a_full_device(cli: Cli, folder: Path) -> None:
+    for out in ("/dev/full", "full"):
+        (folder / "full").unlink(missing_ok=True)
+        (folder / "full").symlink_to("/dev/full")
+        result = cli("segment", FASTA, "--model", "m", "-o", out)
+        assert result.exit_code == 1, result.output
+        assert one_line_error(result) == f"Error: {out}: No space left on device"
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 def test_what_is_open_goes_on(folder: Path, name: str) -> None:
     """As after `>>`: what the file holds already stays."""
