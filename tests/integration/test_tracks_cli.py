@@ -205,7 +205,6 @@ def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> 
     [
         (["segment", "X", "--model", "M", "--strand", "x"], "expected +, - or both"),
         (["segment", "X", "--model", "M", "--points", "--nested"], "not both"),
-        (["segment", "-", "--model", "M", "--strand", "-"], "need a file"),
         (["segment", "X", "--model", "M", "--nested"], "nested chunks need an inner stage"),
         (["segment", "X", "--model", "M", "--stage", "2"], "chunking stages of this model: 2; expected 0 to 1"),
         (["score", "X"], "say what to write"),
