@@ -40,7 +40,7 @@ def demo(
     refuse_filled(out)
     run = RunFolder(out / "run")
     settings = resolve("tiny")
-    genome = pretrain_command.open_genome(str(bundled_genome().fasta), alphabet(settings.model.alphabet), quiet)
+    genome = show.open_genome(str(bundled_genome().fasta), quiet, alphabet(settings.model.alphabet))
     split = split_genome(genome)
     torch.manual_seed(settings.recipe.seed)
     ranks = Ranks(device=best_device())

@@ -120,7 +120,7 @@ def segment(
                 count = segmenter.run_strands(genome, intervals, strand)  # type: ignore[arg-type]
             else:
                 stack.enter_context(watched(source, progress.read))
-                count = segmenter.run(_counted(read_fasta(source), seen))
+                count = segmenter.run(_counted(read_fasta(source, check=True), seen))
             for name, path in bigwigs.items():
                 values[name].write_bigwig(path)
             for name, path in bedgraphs.items():

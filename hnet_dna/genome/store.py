@@ -131,7 +131,7 @@ def temporary_store(source: str | Path) -> Store:
     folder = Path(tempfile.mkdtemp(prefix="hnet-dna-"))
     try:
         place = folder / f"genome{STORE_SUFFIX}"
-        _write(read_fasta(source), place, {})
+        _write(read_fasta(source, check=True), place, {})
         store = read_store(place, {})
         assert store is not None
         weakref.finalize(store, _remove, folder, os.getpid())  # at the latest when Python ends
@@ -208,7 +208,7 @@ def _read_table(file: BinaryIO, size: int) -> dict[str, Any] | None:
 
 
 def _build(source: Path, place: Path, key: dict[str, int]) -> None:
-    _write(read_twobit(source) if is_twobit(source) else read_fasta(source), place, key)
+    _write(read_twobit(source) if is_twobit(source) else read_fasta(source, check=True), place, key)
 
 
 def _write(pieces: Iterator[Piece], place: Path, key: dict[str, int]) -> None:

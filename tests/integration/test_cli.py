@@ -337,7 +337,7 @@ def test_segment_works_without_a_model_of_one_s_own(cli: Cli, tmp_path: Path) ->
     fasta = tmp_path / "locus.fa"
     with gzip.open(bundled_genome().fasta, "rt") as file:
         fasta.write_text("".join(next(file) for _ in range(250)))
-    result = cli("segment", fasta)
+    result = cli("segment", fasta, "--quiet")
     assert result.exit_code == 0, result.output
     chunks = [line.split("\t") for line in result.stdout.splitlines()]
     assert [int(chunk[1]) for chunk in chunks[1:]] == [int(chunk[2]) for chunk in chunks[:-1]]

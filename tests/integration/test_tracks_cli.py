@@ -184,6 +184,14 @@ def test_evaluate_takes_what_the_run_held_out(cli: Cli, tmp_path: Path, fasta: P
     bare = cli(*command, "--annotation", tmp_path / "genes.gff3")
     assert "genes.gff3 has no line on c" in bare.stderr
     assert "intergenic" not in bare.stdout
+    similar = write_fasta(tmp_path / "s.fa", {"x": random_dna(900), "b": random_dna(90, 9), "d": random_dna(400, 3)})
+    shared = cli("evaluate", "--genome", similar, "--model", out)
+    assert (
+        f"{similar} is not the genome of the run {out}, but shares contigs with it: of 3, 1 with the same bases and 1 "
+        "more with the same name and length; the model may have been trained on what it is judged on here"
+    ) in shared.stderr
+    unrelated = write_fasta(tmp_path / "u.fa", {"d": random_dna(400, 3), "e": random_dna(90, 4)})
+    assert "not the genome of the run" not in cli("evaluate", "--genome", unrelated, "--model", out).stderr
 
 
 def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> None:
@@ -205,7 +213,6 @@ def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> 
     [
         (["segment", "X", "--model", "M", "--strand", "x"], "expected +, - or both"),
         (["segment", "X", "--model", "M", "--points", "--nested"], "not both"),
-        (["segment", "-", "--model", "M", "--strand", "-"], "need a file"),
         (["segment", "X", "--model", "M", "--nested"], "nested chunks need an inner stage"),
         (["segment", "X", "--model", "M", "--stage", "2"], "chunking stages of this model: 2; expected 0 to 1"),
         (["score", "X"], "say what to write"),
