@@ -84,7 +84,10 @@ class RunFolder:
 
         One that holds anything is refused, so that no run overwrites another.
         """
-        refuse_filled(self.path, "choose another folder, or go on with --resume")
+        other = "choose another folder"
+        refuse_filled(
+            self.path, f"{other}, or go on with --resume" if self.begun() else f"it holds no run to go on with; {other}"
+        )
         with folder_beside(self.path) as new:
             fill(RunFolder(new))
 
