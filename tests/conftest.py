@@ -36,7 +36,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep what was skipped for `--skipped`, whose tests have to be found again, each of them."""
     config = session.config
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if hasattr(config, "workerinput") or reporter is None or config.cache is None or config.option.collectonly:
+    if (
+        hasattr(config, "workerinput")
+        or reporter is None
+        or getattr(config, "cache", None) is None
+        or config.option.collectonly
+    ):
         return
     if config.getoption("--skipped"):
         ran = {
