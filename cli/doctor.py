@@ -110,6 +110,7 @@ def _checks(devices: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, st
                         "precision": check.precision,
                         "output": _finite(check.output),
                         "gradient": _finite(check.gradient),
+                        "norm": _finite(check.norm),
                         "allowed": check.tolerance,
                         "trouble": check.trouble,
                     }

@@ -246,8 +246,9 @@ class RunFolder:
         for key, tensor in moments.items():
             kind, name = key.split(".", 1)
             parameter = parameters[name]
-            # AdamW keeps its step counts on the CPU, whole.
-            optimizer.state[parameter][kind] = tensor if kind == "step" else share_of(tensor, parameter)
+            # Step counts are whole on every rank, and where fused AdamW wants them: beside their parameter.
+            moved = tensor.to(parameter.device) if kind == "step" else share_of(tensor, parameter)
+            optimizer.state[parameter][kind] = moved
         return progress
 
     def _checkpoint(self, step: int) -> Path:

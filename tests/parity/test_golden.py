@@ -96,7 +96,7 @@ def test_row_by_row_equals_padded_batch(golden: Golden) -> None:
     assert (logits - golden.tensors["logits"]).abs().max() < CLOSE
 
 
-@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch without MKL takes other logarithms")
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch without MKL takes other logarithms")  # type: ignore[no-untyped-call]
 def test_to_the_last_digits() -> None:
     command = [
         sys.executable,
