@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hnet_dna.errors import UsageError
+from hnet_dna.errors import CheckpointError, ConfigError, UsageError
 
 from . import options, show
 from .inputs import check_pipes
@@ -175,14 +175,16 @@ def began_with(told: dict[str, Any]) -> Settings:
     from hnet_dna.config.schema import ModelConfig
     from hnet_dna.config.settings import Settings
 
-    return Settings(told["preset"], ModelConfig.from_dict(told["model"]), Recipe.from_dict(told["recipe"]))
+    try:
+        return Settings(told["preset"], ModelConfig.from_dict(told["model"]), Recipe.from_dict(told["recipe"]))
+    except (ConfigError, KeyError, TypeError) as error:
+        raise CheckpointError(f"--resume: run.json does not say what the run is ({error}); is it damaged?") from None
 
 
 def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, float | None], quiet: bool) -> None:
-    import os
-
     from hnet_dna.data.split import split_genome
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
+    from hnet_dna.training.ranks import Place, place_of_process
 
     from . import dry_run
 
@@ -192,7 +194,7 @@ def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, floa
         opened = show.open_genome(genome, quiet, find_alphabet(settings.model.alphabet))
         parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
         lines = dry_run.run_lines(settings, opened, parts, _begun_with(budget))
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    ranks = (place_of_process() or Place()).size
     show.results.print(dry_run.cost_table(settings))
     lines = dry_run.step_lines(settings, ranks) + lines
     show.results.print("\n".join(lines), soft_wrap=True)

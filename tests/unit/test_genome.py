@@ -13,7 +13,7 @@ from typing import Any
 
 import pyfaidx
 import pytest
-from helpers import random_dna, write_fasta
+from helpers import PATIENCE, random_dna, write_fasta
 
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome import fasta, store, twobit
@@ -109,7 +109,7 @@ def test_processes_that_start_together_build_one_store(tmp_path: Path, monkeypat
     processes = [context.Process(target=_open, args=(path, queue, barrier)) for _ in range(4)]
     for process in processes:
         process.start()
-    assert {queue.get(timeout=60) for _ in processes} == {sequence[:50]}
+    assert {queue.get(timeout=PATIENCE) for _ in processes} == {sequence[:50]}
     for process in processes:
         process.join()
     assert builds.value == 1
