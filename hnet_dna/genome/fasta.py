@@ -1,4 +1,4 @@
-"""Reads FASTA in pieces of constant size: plain, gzip or bgzip, from a path, a pipe or stdin (`-`).
+"""Reads FASTA in pieces of constant size, and writes it: plain, gzip or bgzip, from a path, a pipe or stdin (`-`).
 
 Accepted: lines that end with LF, CRLF or CR, a byte order mark, lower case (kept as soft-mask), U (read as T and
 counted), IUPAC codes, blank lines between records, no final newline. Refused with file, record and line: any other
@@ -8,14 +8,14 @@ before the first header, a compressed file that is cut short.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
 from hnet_dna.errors import SequenceError
-from hnet_dna.sequence.codes import BYTE_TO_CODE, INVALID, Codes
+from hnet_dna.sequence.codes import BYTE_TO_CODE, INVALID, Codes, to_text
 from hnet_dna.text import Source, called, open_bytes, read_chunk
 
 PIECE = 1 << 20  # bytes read at once, so also the most bases of one piece
@@ -212,3 +212,12 @@ class _Parser:
             f"{self.source}: record {self.record}, line {line}: {letter!r} is not a nucleotide letter{hint}; expected "
             "A, C, G, T, U, N or another IUPAC code"
         )
+
+
+def write_fasta(records: Iterable[tuple[str, Codes]], stream: TextIO, *, line: int = 60) -> None:
+    """Write named sequences as FASTA, `line` letters a line; soft-masked bases are in lower case."""
+    for name, codes in records:
+        stream.write(f">{name}\n")
+        for start in range(0, len(codes), 1000 * line):
+            text = to_text(codes[start : start + 1000 * line])
+            stream.writelines(f"{text[at : at + line]}\n" for at in range(0, len(text), line))
