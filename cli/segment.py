@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.sequence.strand import check_strand
 
 from . import options, show
 from .inputs import check_pipes
@@ -59,8 +60,7 @@ def segment(
 
     Example: hnet-dna segment sample.fa --model run --bigwig boundaries.bw > boundaries.bed
     """
-    if strand not in ("+", "-", "both"):
-        raise UsageError(f"--strand {strand}: expected +, - or both")
+    strand = check_strand(strand)
     if shard is not None and regions is not None:
         raise UsageError("give --shard or --regions, not both")
     if points and nested:
@@ -77,8 +77,8 @@ def segment(
     )
     check_pipes({"GENOME": fasta, "--regions": regions})
     from hnet_dna.genome.fasta import read_fasta
-    from hnet_dna.genome.fetch import find_genome
     from hnet_dna.genome.genome import is_streamed, known_bases
+    from hnet_dna.genome.open import find_genome
     from hnet_dna.genome.twobit import is_twobit
     from hnet_dna.sequence.codes import n_known
     from hnet_dna.text import called, watched
@@ -117,7 +117,7 @@ def segment(
                 on_bases=progress.add,
             )
             if genome is not None:
-                count = segmenter.run_strands(genome, intervals, strand)  # type: ignore[arg-type]
+                count = segmenter.run_strands(genome, intervals, strand)
             else:
                 stack.enter_context(watched(source, progress.read))
                 count = segmenter.run(_counted(read_fasta(source, check=True), seen))

@@ -286,8 +286,8 @@ def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = Non
 
     Where the letters are given that a model knows, say also what was found.
     """
-    from hnet_dna.genome.fetch import find_genome
     from hnet_dna.genome.genome import Genome, is_streamed
+    from hnet_dna.genome.open import find_genome
     from hnet_dna.text import called, watched
 
     place = find_genome(genome)

@@ -1,4 +1,4 @@
-"""Reads FASTA in pieces of constant size: plain, gzip or bgzip, from a path, a pipe or stdin (`-`).
+"""Reads FASTA in pieces of constant size, and writes it: plain, gzip or bgzip, from a path, a pipe or stdin (`-`).
 
 Accepted: lines that end with LF, CRLF or CR, a byte order mark, lower case (kept as soft-mask), U (read as T and
 counted), IUPAC codes, blank lines between records, no final newline. Refused with file, record and line: any other
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
 from hnet_dna.errors import SequenceError
-from hnet_dna.sequence.codes import BYTE_TO_CODE, INVALID, Codes
+from hnet_dna.sequence.codes import BYTE_TO_CODE, INVALID, Codes, to_text
 from hnet_dna.text import Source, called, open_bytes, read_chunk
 
 PIECE = 1 << 20  # bytes read at once, so also the most bases of one piece
@@ -241,3 +241,12 @@ def _declared(description: bytes) -> int:
     # Ensembl's Y has the place of a part and the sequence of the whole: more bases than declared are no fault.
     found = _PLACE.match(description)
     return int(found[2]) - int(found[1]) + 1 if found else 0
+
+
+def write_fasta(records: Iterable[tuple[str, Codes]], stream: TextIO, *, line: int = 60) -> None:
+    """Write named sequences as FASTA, `line` letters a line; soft-masked bases are in lower case."""
+    for name, codes in records:
+        stream.write(f">{name}\n")
+        for start in range(0, len(codes), 1000 * line):
+            text = to_text(codes[start : start + 1000 * line])
+            stream.writelines(f"{text[at : at + line]}\n" for at in range(0, len(text), line))

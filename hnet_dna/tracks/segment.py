@@ -16,11 +16,11 @@ from hnet_dna.inference.strands import ReverseStrand, groups
 from hnet_dna.inference.stream import PIECE, Chunked, Part, StagePositions, find_boundaries, parts
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.sequence.strand import Strand
 from hnet_dna.tracks.bed import bed6, bed12, points
 from hnet_dna.tracks.chunks import Chunks, ForwardChunks, ReverseChunks, check_stage
 from hnet_dna.tracks.values import Values
 
-Strand = Literal["+", "-", "both"]
 Style = Literal["chunks", "points", "nested"]
 
 
