@@ -272,6 +272,14 @@ def is_small(source: str | Path) -> bool:
     return str(source) != "-" and path.is_file() and not is_stream(path) and path.stat().st_size <= SMALL
 
 
+def bases_in(source: str | Path) -> int | None:
+    """Return how many bases other than N a FASTA file holds, if that is soon counted."""
+    from hnet_dna.genome.fasta import read_fasta
+    from hnet_dna.sequence.codes import n_known
+
+    return sum(n_known(piece.codes) for piece in read_fasta(source)) if is_small(source) else None
+
+
 def sequences_in(source: str, column: str | None) -> int | None:
     """Return how many sequences a file holds, if that is soon counted."""
     from hnet_dna.embedding.inputs import read_sequences

@@ -29,7 +29,7 @@ _NOT_SATISFIABLE = 416
 OnProgress = Callable[[int, int | None], None]
 
 
-def find_genome(genome: str) -> Path:
+def find_genome(genome: str | Path) -> Path:
     """Return the file of a genome given by path, by the name of a known assembly, or by that of the bundled one.
 
     A path may be that of a pipe, or `-` for stdin.
@@ -42,10 +42,10 @@ def find_genome(genome: str) -> Path:
         UsageError: the name is ambiguous, or that of an assembly that has not been fetched.
     """
     path = Path(genome)
-    if genome == "-":
+    if str(genome) == "-":
         return path
     try:
-        assembly = None if genome == BUNDLED_NAME else find_assembly(genome)
+        assembly = None if genome == BUNDLED_NAME else find_assembly(str(genome))
     except UsageError:
         if path.exists():
             return path
@@ -65,8 +65,10 @@ def find_genome(genome: str) -> Path:
     return place
 
 
-def open_genome(genome: str) -> Genome:
-    """Open a genome found by `find_genome`."""
+def open_genome(genome: str | Path | Genome) -> Genome:
+    """Open a genome found by `find_genome`; one that is open stays as it is."""
+    if isinstance(genome, Genome):
+        return genome
     return Genome.open(find_genome(genome))
 
 

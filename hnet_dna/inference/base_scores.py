@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,8 @@ from hnet_dna.inference.stream import PIECE, annotate, parts
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import LETTER_BITS
 from hnet_dna.sequence.interval import Interval, union
+from hnet_dna.sequence.strand import Strand
 
-Strand = Literal["+", "-", "both"]
 OnBases = Callable[[int], None]
 
 

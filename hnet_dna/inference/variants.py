@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,8 +23,8 @@ from hnet_dna.model.hnet import InnerState, select_rows
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, from_text, reverse_complement, to_text
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.sequence.strand import Strand
 
-Strand = Literal["+", "-", "both"]
 _FIRST_BASE = {code: base for base, codes in {"A": "RWMDHV", "C": "YSB", "G": "K"}.items() for code in codes}
 _BATCH_BASES = 1 << 14  # run at once; larger batches fall out of the processor's cache
 

@@ -22,9 +22,10 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.assemblies import find_assembly
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.names import few, unknown_contig
-from hnet_dna.inference.variants import Strand, Variant, reason_to_skip, reference_differs, score_variants
+from hnet_dna.inference.variants import Variant, reason_to_skip, reference_differs, score_variants
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.sequence.strand import Strand
 from hnet_dna.text import called, raw_lines
 
 SCORE_FIELD, SKIP_FIELD = "HNET_LLR", "HNET_SKIPPED"
