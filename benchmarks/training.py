@@ -13,7 +13,7 @@ from hnet_dna.config.settings import resolve
 from hnet_dna.data.batches import stream
 from hnet_dna.data.split import split_genome, training_segments
 from hnet_dna.data.windows import Position, WindowSampler
-from hnet_dna.genome.fetch import open_genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.optim import build_optimizer, set_learning_rate
 from hnet_dna.training.ranks import Ranks

@@ -104,8 +104,8 @@ def embed(
 
 def _count(sequences: str, regions: Path | None, column: str | None, quiet: bool) -> int | None:
     """Return how many sequences there are to embed, if that is soon known."""
-    from hnet_dna.genome.fetch import find_genome
     from hnet_dna.genome.genome import is_streamed
+    from hnet_dna.genome.open import find_genome
     from hnet_dna.text import count_lines
 
     if regions is None:

@@ -125,8 +125,8 @@ def pretrain(
         raise UsageError("--out is missing: the folder to create for this run")
     if genome is None and not resume:
         raise UsageError(_NO_GENOME)
-    from hnet_dna.genome.fetch import find_genome
     from hnet_dna.genome.genome import is_streamed
+    from hnet_dna.genome.open import find_genome
 
     if genome is not None:
         find_genome(genome)  # a mistake is told before what takes seconds to import

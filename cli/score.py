@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.sequence.strand import check_strand
 
 from . import options, show
 from .inputs import check_pipes
@@ -67,8 +68,7 @@ def score(
 
     Example: hnet-dna score --vcf in.vcf.gz --genome genome.fa --model run > out.vcf
     """
-    if strand not in ("+", "-", "both"):
-        raise UsageError(f"--strand {strand}: expected +, - or both")
+    strand = check_strand(strand)
     if vcf is None and fasta is None:
         raise UsageError("give a FASTA file, or --vcf with --genome")
     if vcf is not None and (fasta is not None or genome is None):

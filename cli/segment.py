@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.sequence.strand import check_strand
 
 from . import options, show
 from .inputs import check_pipes
@@ -53,6 +54,7 @@ def segment(
 
     Example: hnet-dna segment sample.fa --model run --bigwig boundaries.bw > boundaries.bed
     """
+    strand = check_strand(strand)
     if points and nested:
         raise UsageError("give --points or --nested, not both")
     wanted = ["+", "-"] if strand == "both" else [strand]
@@ -66,16 +68,16 @@ def segment(
         {"--bigwig": "bigWig"},
     )
     check_pipes({"GENOME": fasta, "--regions": regions})
-    from hnet_dna.genome.fetch import find_genome  # what a mistake needs comes before what takes seconds to import
+    from hnet_dna.genome.open import find_genome  # what a mistake needs comes before what takes seconds to import
     from hnet_dna.text import called, watched
 
     source = find_genome(fasta)
     from hnet_dna.sequence.alphabet import alphabet
     from hnet_dna.tracks.job import Segmentation, reads_once
 
-    once = reads_once(fasta, strand, regions, shard)  # type: ignore[arg-type]
+    once = reads_once(fasta, strand, regions, shard)
     read = source if once else show.open_genome(fasta, quiet)
-    job = Segmentation(read, strand, regions=regions, shard=shard)  # type: ignore[arg-type]
+    job = Segmentation(read, strand, regions=regions, shard=shard)
     total = show.bases_in(source) if once else job.bases
     loaded = show.load_model(model)
     show.say_if_windowed(loaded)

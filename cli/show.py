@@ -289,8 +289,8 @@ def sequences_in(source: str, column: str | None) -> int | None:
 
 def open_genome(genome: str, quiet: bool = False) -> Genome:
     """Open a genome by path or name, from a pipe or from stdin, and say how far it is read if it has no store yet."""
-    from hnet_dna.genome.fetch import find_genome
     from hnet_dna.genome.genome import Genome, is_streamed
+    from hnet_dna.genome.open import find_genome
     from hnet_dna.text import called, watched
 
     place = find_genome(genome)

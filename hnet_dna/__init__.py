@@ -9,23 +9,40 @@ if TYPE_CHECKING:
     from hnet_dna.config.schema import ModelConfig as ModelConfig
     from hnet_dna.embedding.embedder import embed as embed
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
+    from hnet_dna.genome.genome import Genome as Genome
+    from hnet_dna.genome.open import open_genome as open_genome
     from hnet_dna.inference.load import load_model as load_model
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
+    from hnet_dna.sequence.coerce import as_codes as as_codes
 
 __version__ = "0.1.0"
 
 # Resolved on first use, so that importing the package, and `hnet-dna --help`, does not wait for torch.
 _LAZY = {
+    "Genome": "hnet_dna.genome.genome",
     "HNetLM": "hnet_dna.model.lm",
     "HNetOutput": "hnet_dna.model.lm",
     "ModelConfig": "hnet_dna.config.schema",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
+    "as_codes": "hnet_dna.sequence.coerce",
     "embed": "hnet_dna.embedding.embedder",
     "load_model": "hnet_dna.inference.load",
+    "open_genome": "hnet_dna.genome.open",
 }
 
-__all__ = ["HNetLM", "HNetOutput", "ModelConfig", "SequenceEmbedder", "__version__", "embed", "load_model"]
+__all__ = [
+    "Genome",
+    "HNetLM",
+    "HNetOutput",
+    "ModelConfig",
+    "SequenceEmbedder",
+    "__version__",
+    "as_codes",
+    "embed",
+    "load_model",
+    "open_genome",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 from hnet_dna.embedding.embedder import Embedder
 from hnet_dna.errors import HNetError, SequenceError
 from hnet_dna.files import write_beside
-from hnet_dna.genome.fetch import open_genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probing import features
 from hnet_dna.probing.run import hold_out

@@ -11,8 +11,8 @@ from hnet_dna.annotation.regions import is_bed, read_regions
 from hnet_dna.embedding.embedder import encode
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.fasta import read_records
-from hnet_dna.genome.fetch import open_genome
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.codes import Codes, reverse_complement
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tables import is_missing, is_table, read_rows, require_one_line, to_name

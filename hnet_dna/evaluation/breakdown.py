@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.inference.stream import Part
-from hnet_dna.sequence.codes import LETTER_BITS, SOFT_MASK
+from hnet_dna.sequence.codes import SOFT_MASK, is_acgt
 from hnet_dna.sequence.interval import Interval
 
 BLOCK = 10_000  # bases that the bootstrap keeps together, since neighbouring bases are not independent
@@ -56,7 +56,7 @@ class Breakdown:
 
     def add(self, part: Part, bits: Mapping[str, NDArray[np.float64]]) -> None:
         """Add consecutive bases and the bits (L,) that each model spends on them."""
-        known = (part.codes & LETTER_BITS) < 4
+        known = is_acgt(part.codes)
         masked = (part.codes & SOFT_MASK) > 0
         table = np.stack([known.astype(np.float64), *(bits[name] for name in self._models)])
         self._add(part, (ALL, ALL), table, known)

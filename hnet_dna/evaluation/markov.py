@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.sequence.codes import LETTER_BITS, Codes, reverse_complement
+from hnet_dna.sequence.codes import Codes, is_acgt, reverse_complement
+from hnet_dna.sequence.kmers import kmer_numbers
 
 _BLOCK = 1 << 22
 MAX_ORDER = 12
@@ -33,18 +34,19 @@ class MarkovModel:
             for start in range(0, max(len(segment) - order, 0), _BLOCK):
                 block = segment[start : start + _BLOCK + order]  # overlapping by k, so that each word is in one block
                 for strand in (block, reverse_complement(block)):
-                    words, known = _words(strand, order + 1)
-                    np.add.at(counts, words[known], one)
+                    words = kmer_numbers(strand, order + 1)
+                    np.add.at(counts, words[words >= 0], one)
         self._table = counts.reshape(-1, 4)
 
     def bits(self, segment: Codes) -> NDArray[np.float64]:
         """Return -log2 p of each base of a segment in float64, 0 where it is not A, C, G or T."""
-        bits = np.where((segment & LETTER_BITS) < 4, 2.0, 0.0)
+        bits = np.where(is_acgt(segment), 2.0, 0.0)
         for start in range(0, max(len(segment) - self.order, 0), _BLOCK):
-            words, known = _words(segment[start : start + _BLOCK + self.order], self.order + 1)
-            context = self._table[words[known] >> 2].astype(np.float64)
-            hits = np.take_along_axis(context, (words[known] & 3)[:, None], axis=1)[:, 0]
-            place = np.flatnonzero(known) + start + self.order
+            words = kmer_numbers(segment[start : start + _BLOCK + self.order], self.order + 1)
+            place = np.flatnonzero(words >= 0)
+            context = self._table[words[place] >> 2].astype(np.float64)
+            hits = np.take_along_axis(context, (words[place] & 3)[:, None], axis=1)[:, 0]
+            place += start + self.order
             bits[place] = -np.log2((hits + 1.0) / (context.sum(axis=1) + 4.0))
         return bits
 
@@ -70,7 +72,7 @@ class Baselines:
             self._before, self._spent = self._before[:0], np.zeros(len(self._models))
         joined = np.concatenate([self._before, codes])
         skip = len(self._before)
-        known = (codes & LETTER_BITS) < 4
+        known = is_acgt(codes)
         bits = {"uniform": np.where(known, 2.0, 0.0)}
         each = [model.bits(joined)[skip:] for model in self._models]
         bits |= {markov_name(model.order): found for model, found in zip(self._models, each, strict=True)}
@@ -114,16 +116,3 @@ def _decayed_sums(values: NDArray[np.float64], before: NDArray[np.float64]) -> N
         carried[:, tile] = powers[_TILE] * carried[:, tile - 1] + added[:, tile - 1]
     sums += carried[..., None] * powers[i]
     return sums.reshape(count, -1)[:, : length + 1]
-
-
-def _words(codes: Codes, length: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the base-4 number of every word of `length` letters, and whether all of them are A, C, G or T."""
-    letters = codes & LETTER_BITS
-    n = max(len(letters) - length + 1, 0)
-    words = np.zeros(n, dtype=np.int64)
-    known = np.ones(n, dtype=bool)
-    for offset in range(length):
-        letter = letters[offset : offset + n]
-        words = (words << 2) | letter
-        known &= letter < 4
-    return words, known

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hnet_dna.inference.stream import Bases
-from hnet_dna.sequence.codes import LETTER_BITS
+from hnet_dna.sequence.codes import is_acgt
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Score:
         """Sum over one piece of results."""
         return cls(
             float(bases.bits.sum()),
-            int(((bases.codes & LETTER_BITS) < 4).sum()),
+            int(is_acgt(bases.codes).sum()),
             len(bases.codes),
             tuple(int(stage.mask.sum()) for stage in bases.stages),
         )

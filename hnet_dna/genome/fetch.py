@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,58 +17,14 @@ import requests
 import urllib3
 from filelock import FileLock
 
-from hnet_dna.errors import DownloadError, SequenceError, UsageError
+from hnet_dna.errors import DownloadError
 from hnet_dna.files import home, write_beside
-from hnet_dna.genome.assemblies import Assembly, find_assembly
-from hnet_dna.genome.bundled import BUNDLED_NAME, bundled_genome
+from hnet_dna.genome.assemblies import Assembly
 from hnet_dna.genome.genome import Genome
 
 _BLOCK = 1 << 18
 _NOT_SATISFIABLE = 416
 OnProgress = Callable[[int, int | None], None]
-
-
-def find_genome(genome: str | Path) -> Path:
-    """Return the file of a genome given by path, by the name of a known assembly, or by that of the bundled one.
-
-    A path may be that of a pipe, or `-` for stdin.
-
-    A known name means the known genome, whatever folders of that name lie around; beside a file of that name it could
-    mean either, and is refused.
-
-    Raises:
-        SequenceError: there is neither a path nor a known genome of this name.
-        UsageError: the name is ambiguous, or that of an assembly that has not been fetched.
-    """
-    path = Path(genome)
-    if str(genome) == "-":
-        return path
-    try:
-        assembly = None if genome == BUNDLED_NAME else find_assembly(str(genome))
-    except UsageError:
-        if path.exists():
-            return path
-        raise SequenceError(
-            f"{genome}: no such file, and no known genome of this name ('hnet-dna genome list' shows them)"
-        ) from None
-    if path.is_file():
-        raise UsageError(
-            f"{genome} is a file in this folder and the name of a known genome; write .{os.sep}{genome} for the file, "
-            "or rename it"
-        )
-    if assembly is None:
-        return bundled_genome().fasta
-    place = place_of(assembly)
-    if not place.exists():
-        raise UsageError(f"{genome} has not been fetched yet; run: hnet-dna genome fetch {assembly.name}")
-    return place
-
-
-def open_genome(genome: str | Path | Genome) -> Genome:
-    """Open a genome found by `find_genome`; one that is open stays as it is."""
-    if isinstance(genome, Genome):
-        return genome
-    return Genome.open(find_genome(genome))
 
 
 def place_of(assembly: Assembly) -> Path:

@@ -1,30 +1,35 @@
-"""A genome as training and evaluation see it: contigs by name, and their bases, read-only.
+"""The class `Genome`: contigs by name, and their bases, read-only.
 
-Bases come from a memory-mapped store (see `store`). A `Genome` may be sent to other processes by any start method:
+Bases come from a memory-mapped store (see `store.py`). A `Genome` may be sent to other processes by any start method:
 what travels is the store's path, and the receiver maps it anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hnet_dna.errors import SequenceError
 from hnet_dna.files import descriptor, is_stream
+from hnet_dna.genome.fasta import Piece, read_fasta
 from hnet_dna.genome.names import unknown_contig
 from hnet_dna.genome.store import Contig, Store, open_store, read_store, temporary_store
-from hnet_dna.sequence.codes import Codes
+from hnet_dna.sequence.codes import Codes, to_text
 from hnet_dna.sequence.interval import Interval
 
 
 class Genome:
-    """Contigs and their bases.
+    """Contigs and their bases; `hnet_dna.open_genome` opens one.
+
+    It has as many items as contigs, iterates over their names, and `genome["chr1"]` is a `Contig`. Positions are
+    0-based, and ends are not included.
 
     Attributes:
-        source: the FASTA or .2bit file; of what came through a pipe, `stdin`, `pipe` or the pipe's own path.
+        source: the FASTA or .2bit file; `stdin`, `pipe` or the pipe's own path for what came through a pipe; a name for
+            sequences that were in memory.
         contigs: in the order of the file.
-        streamed: whether it came through a pipe, so that it cannot be opened again.
+        streamed: whether it came through a pipe or from memory, so that it cannot be opened again by its source.
     """
 
     def __init__(self, source: Path, store: Store, *, streamed: bool = False) -> None:
@@ -40,12 +45,17 @@ class Genome:
         if is_streamed(source):
             number = 0 if str(source) == "-" else descriptor(Path(source))
             name = Path(source) if number is None else Path("pipe" if number else "stdin")
-            return cls(name, temporary_store(source), streamed=True)
+            return cls.in_memory(read_fasta(source), name)
         source = Path(source)
         if not source.is_file():
             what = "is a directory" if source.is_dir() else "no such file"
             raise SequenceError(f"{source}: {what}; expected a FASTA file")
         return cls(source, open_store(source))
+
+    @classmethod
+    def in_memory(cls, pieces: Iterator[Piece], source: Path) -> Genome:
+        """Keep pieces that can be read only once in a temporary store, which lives as long as this genome."""
+        return cls(source, temporary_store(pieces), streamed=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.source, self._store.place, self._store.key, self.streamed)
@@ -55,8 +65,18 @@ class Genome:
             raise unknown_contig(name, self.contigs, self.source.name)
         return self._by_name[name]
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._by_name
+
+    def __len__(self) -> int:
+        return len(self.contigs)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __repr__(self) -> str:
+        contigs = f"{len(self):,} contig{'' if len(self) == 1 else 's'}"
+        return f"<Genome {self.source.name}: {contigs}, {self.length:,} bases>"
 
     @property
     def store_path(self) -> Path:
@@ -67,6 +87,15 @@ class Genome:
     def length(self) -> int:
         """Bases of all contigs, N included."""
         return sum(contig.length for contig in self.contigs)
+
+    def sequence(self, name: str, start: int = 0, end: int | None = None) -> str:
+        """Return bases [start, end) of a contig as text, soft-masked ones in lower case; all of it by default.
+
+        Raises:
+            SequenceError: there is no such contig, or it ends before `end`.
+            ValueError: not 0 <= start <= end.
+        """
+        return to_text(self.codes(Interval(name, start, self[name].length if end is None else end)))
 
     def codes(self, interval: Interval) -> Codes:
         """Return the codes of an interval without copying; one past the contig's end is an error."""
@@ -110,5 +139,7 @@ def is_streamed(source: str | Path) -> bool:
 def _reopen(source: Path, place: Path, key: dict[str, int], streamed: bool) -> Genome:
     store = read_store(place, key)
     if store is None:
-        raise SequenceError(f"{place}: the store of {source} has been removed or replaced since it was opened")
+        lost = "has been removed" if streamed else "has been removed or replaced"
+        lives = "; it lives only as long as the process that read it" if streamed else ""
+        raise SequenceError(f"{place}: the store of {source} {lost} since it was opened{lives}")
     return Genome(source, store, streamed=streamed)

@@ -126,12 +126,12 @@ def open_store(source: Path) -> Store:
     raise SequenceError(f"{source}: its store can be written neither at {places[0]} nor at {places[1]} ({problem})")
 
 
-def temporary_store(source: str | Path) -> Store:
-    """Read FASTA from a pipe, or from stdin (`-`), into a store that is removed when nobody refers to it any more."""
+def temporary_store(pieces: Iterator[Piece]) -> Store:
+    """Write what can be read once only into a store that is removed when nobody refers to it any more."""
     folder = Path(tempfile.mkdtemp(prefix="hnet-dna-"))
     try:
         place = folder / f"genome{STORE_SUFFIX}"
-        _write(read_fasta(source), place, {})
+        _write(pieces, place, {})
         store = read_store(place, {})
         assert store is not None
         weakref.finalize(store, _remove, folder, os.getpid())  # at the latest when Python ends

@@ -14,7 +14,7 @@ from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.strands import ReverseStrand, groups
 from hnet_dna.inference.stream import PIECE, annotate, parts
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.codes import LETTER_BITS
+from hnet_dna.sequence.codes import is_acgt
 from hnet_dna.sequence.interval import Interval, union
 from hnet_dna.sequence.strand import Strand
 
@@ -75,7 +75,7 @@ def base_scores(
 
 
 def _scores(contig: str, start: int, codes: NDArray[np.uint8], log2p: NDArray[np.float64]) -> BaseScores:
-    return BaseScores(contig, start, np.where((codes & LETTER_BITS) < 4, log2p, np.nan))
+    return BaseScores(contig, start, np.where(is_acgt(codes), log2p, np.nan))
 
 
 @dataclass(frozen=True)

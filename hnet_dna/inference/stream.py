@@ -26,7 +26,7 @@ from hnet_dna.model.hnet import InnerState
 from hnet_dna.model.likelihood import base_nats, targets_of
 from hnet_dna.model.lm import BoundaryOutput, HNetLM, HNetOutput
 from hnet_dna.sequence.alphabet import alphabet
-from hnet_dna.sequence.codes import N_CODE, Codes, runs_of_n
+from hnet_dna.sequence.codes import N_CODE, Codes, stretches
 
 PIECE = 1 << 13  # bases of a stretch run at once; it changes speed and memory, not the results
 _GROUP = 8 * PIECE  # bases of short stretches gathered before they are run
@@ -147,10 +147,9 @@ def parts(pieces: Iterable[Piece], size: int = PIECE) -> Iterator[Part]:
     """Cut pieces at runs of N and into parts of at most `size` bases, each knowing whether its stretch goes on."""
     held: Part | None = None
     for piece in pieces:
-        position = 0
-        for run_start, run_end in [*runs_of_n(piece.codes).tolist(), (len(piece.codes), len(piece.codes))]:
-            for start in range(position, run_start, size):
-                codes = piece.codes[start : min(start + size, run_start)]
+        for stretch_start, stretch_end in stretches(piece.codes):
+            for start in range(stretch_start, stretch_end, size):
+                codes = piece.codes[start : min(start + size, stretch_end)]
                 follows = (
                     held is not None
                     and held.contig == piece.record
@@ -159,7 +158,6 @@ def parts(pieces: Iterable[Piece], size: int = PIECE) -> Iterator[Part]:
                 if held is not None:
                     yield Part(held.contig, held.start, held.codes, held.first, not follows)
                 held = Part(piece.record, piece.start + start, codes, not follows, False)
-            position = run_end
     if held is not None:
         yield Part(held.contig, held.start, held.codes, held.first, True)
 

@@ -21,7 +21,7 @@ from hnet_dna.genome.genome import Genome
 from hnet_dna.inference.stream import bits_of, forward, nothing_before
 from hnet_dna.model.hnet import InnerState, select_rows
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, from_text, reverse_complement, to_text
+from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, from_text, reverse_complement, runs_of_n, to_text
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.strand import Strand
 
@@ -134,10 +134,9 @@ def _window(genome: Genome, variant: Variant, half: int) -> _Window:
     length = genome[contig].length
     before = genome.codes(Interval(contig, max(0, start - half), start))
     after = genome.codes(Interval(contig, end, min(length, end + half)))
-    last_n = np.flatnonzero((before & LETTER_BITS) == N_CODE)
-    first_n = np.flatnonzero((after & LETTER_BITS) == N_CODE)
-    before = before[last_n[-1] + 1 :] if len(last_n) else before
-    after = after[: first_n[0]] if len(first_n) else after
+    runs_before, runs_after = runs_of_n(before), runs_of_n(after)
+    before = before[runs_before[-1, 1] :] if len(runs_before) else before
+    after = after[: runs_after[0, 0]] if len(runs_after) else after
     return _Window(before, after, tuple(from_text(allele) for allele in alleles))
 
 

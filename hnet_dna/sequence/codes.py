@@ -77,6 +77,12 @@ def checksum_of(codes: Codes) -> int:
     return zlib.crc32(np.ascontiguousarray(codes & np.uint8(LETTER_BITS)).tobytes())
 
 
+def is_acgt(codes: Codes) -> NDArray[np.bool_]:
+    """Tell of each code (any shape) whether it is A, C, G or T, soft-masked or not."""
+    known: NDArray[np.bool_] = (codes & np.uint8(LETTER_BITS)) < 4
+    return known
+
+
 def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the maximal runs of True as (K, 2) half-open intervals."""
     padded = np.concatenate(([False], mask, [False]))
@@ -87,6 +93,11 @@ def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 def runs_of_n(codes: Codes) -> NDArray[np.int64]:
     """Return the maximal runs of N as (K, 2) half-open intervals."""
     return runs((codes & LETTER_BITS) == N_CODE)
+
+
+def stretches(codes: Codes) -> list[tuple[int, int]]:
+    """Return what lies between the runs of N, as half-open intervals (start, end), none of them empty."""
+    return [(start, end) for start, end in runs((codes & LETTER_BITS) != N_CODE).tolist()]
 
 
 def n_known(codes: Codes) -> int:

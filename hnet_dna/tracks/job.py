@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO, get_args
+from typing import Literal, TextIO
 
 from hnet_dna.annotation.regions import read_regions
 from hnet_dna.errors import UsageError
 from hnet_dna.genome.fasta import Piece, read_fasta
-from hnet_dna.genome.fetch import find_genome
 from hnet_dna.genome.genome import Genome, is_streamed, known_bases, whole
+from hnet_dna.genome.open import find_genome
 from hnet_dna.genome.shards import shard as shard_of
 from hnet_dna.genome.twobit import is_twobit
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import n_ambiguous
-from hnet_dna.sequence.strand import Strand
+from hnet_dna.sequence.strand import Strand, check_strand
 from hnet_dna.tracks.segment import Segmenter, Style, in_order
 from hnet_dna.tracks.values import Values
 
@@ -75,8 +75,7 @@ class Segmentation:
             regions: a BED file; nothing outside it is read, and each region on its own.
             shard: I/N, whole contigs that are the I-th of N parts of about equal length.
         """
-        if strand not in get_args(Strand):
-            raise UsageError(f"`strand` {strand}: expected +, - or both")
+        check_strand(strand)
         if shard is not None and regions is not None:
             raise UsageError("give `shard` or `regions`, not both")
         self._source, self._strand, self._written = source, strand, Written()

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO, get_args
+from typing import Literal, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import UsageError
 from hnet_dna.genome.fasta import Piece
-from hnet_dna.genome.fetch import open_genome
 from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.strands import ReverseStrand, groups
 from hnet_dna.inference.stream import PIECE, Chunked, Part, StagePositions, find_boundaries, parts
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval, union
-from hnet_dna.sequence.strand import Strand
+from hnet_dna.sequence.strand import Strand, check_strand
 from hnet_dna.tracks.bed import bed6, bed12, points
 from hnet_dna.tracks.chunks import Chunks, ForwardChunks, ReverseChunks, check_stage
 from hnet_dna.tracks.values import Values
@@ -143,7 +143,7 @@ def read_strands(
 
 
 def segment(
-    genome: str | Path | Genome,
+    genome: GenomeLike,
     model: str | Path | HNetLM,
     *,
     stage: int = 0,
@@ -177,8 +177,7 @@ def segment(
     """
     opened, loaded = open_genome(genome), load_model(model)
     check_stage(loaded, stage)
-    if strand not in get_args(Strand):
-        raise UsageError(f"`strand` {strand}: expected +, - or both")
+    check_strand(strand)
     intervals = [whole(contig) for contig in opened.contigs] if regions is None else in_order(opened, regions)
     contig: _Contig | None = None
     for reading in read_strands(opened, intervals, loaded, stage, strand, on_bases=on_bases):

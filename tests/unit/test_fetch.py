@@ -16,7 +16,7 @@ import pytest
 from helpers import random_dna
 
 from hnet_dna.errors import DownloadError, HNetError, SequenceError, UsageError
-from hnet_dna.genome import fetch as fetching
+from hnet_dna.genome import open as opening
 from hnet_dna.genome.assemblies import Assembly, KnownContig
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.fetch import fetch, place_of
@@ -110,15 +110,15 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fetched_once_and_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(lambda request, n: send(request)) as (url, ranges):
         known = assembly(url)
-        monkeypatch.setattr(fetching, "find_assembly", lambda name: known)
+        monkeypatch.setattr(opening, "find_assembly", lambda name: known)
         with pytest.raises(HNetError, match="has not been fetched yet; run: hnet-dna genome fetch test1"):
-            fetching.open_genome("test1")
+            opening.open_genome("test1")
         seen: list[tuple[int, int | None]] = []
         fetch(known, on_progress=lambda done, total: seen.append((done, total)))
         assert seen[-1] == (len(FASTA), len(FASTA))
         quick(known)
         assert ranges == [None]
-        assert fetching.open_genome("test1").length == len(SEQUENCE)
+        assert opening.open_genome("test1").length == len(SEQUENCE)
         assert files(known) == {"g.fa.gz", "g.fa.gz.hnetdna"}
 
 
@@ -127,17 +127,17 @@ def test_names_of_known_genomes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     Path("yeast").mkdir()
     Path("hg38").mkdir()
-    assert fetching.find_genome("yeast") == bundled_genome().fasta
+    assert opening.find_genome("yeast") == bundled_genome().fasta
     with pytest.raises(HNetError, match="hg38 has not been fetched yet"):
-        fetching.find_genome("hg38")
+        opening.find_genome("hg38")
     Path("yeast").rmdir()
     for name in ("yeast", "mm39"):
         Path(name).write_text(">s\nACGT\n")
-        with pytest.raises(UsageError, match=rf"{name} is a file in this folder .* write \./{name} for the file"):
-            fetching.find_genome(name)
-        assert fetching.open_genome(f"./{name}").length == 4
+        with pytest.raises(UsageError, match=rf"{name} is both a file .* write \./{name} for the file"):
+            opening.find_genome(name)
+        assert opening.open_genome(f"./{name}").length == 4
     with pytest.raises(SequenceError, match="no such file, and no known genome of this name"):
-        fetching.find_genome("yeats")
+        opening.find_genome("yeats")
 
 
 def test_cut_off_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
