@@ -173,6 +173,10 @@ class Progress:
             self._said = now
             notes.print(self._text(now))
 
+    def expect(self, total: int) -> None:
+        """Set how much there is to do, where that is known only after the work has been prepared."""
+        self._total, self._about = total, self._about or _amount(total, self._unit)
+
     def add(self, count: int) -> None:
         """Tell how many units have been done since the last call."""
         self.update(self._done + count)
