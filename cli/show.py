@@ -174,6 +174,10 @@ class Progress:
             self._said = now
             notes.print(self._text(now))
 
+    def expect(self, total: int) -> None:
+        """Set how much there is to do, where that is known only after the work has been prepared."""
+        self._total, self._about = total, self._about or _amount(total, self._unit)
+
     def add(self, count: int) -> None:
         """Tell how many units have been done since the last call."""
         self.update(self._done + count)
@@ -272,6 +276,14 @@ def is_small(source: str | Path) -> bool:
     """Tell whether a file can be read twice, and so soon that its records may be counted before the work begins."""
     path = Path(source)
     return str(source) != "-" and path.is_file() and not is_stream(path) and path.stat().st_size <= SMALL
+
+
+def bases_in(source: str | Path) -> int | None:
+    """Return how many bases other than N a FASTA file holds, if that is soon counted."""
+    from hnet_dna.genome.fasta import read_fasta
+    from hnet_dna.sequence.codes import n_known
+
+    return sum(n_known(piece.codes) for piece in read_fasta(source)) if is_small(source) else None
 
 
 def sequences_in(source: str, column: str | None) -> int | None:
