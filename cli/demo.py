@@ -9,7 +9,6 @@ import typer
 
 from . import options, show
 from . import pretrain as pretrain_command
-from .segment import write_bed
 
 
 def demo(
@@ -33,6 +32,7 @@ def demo(
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet
     from hnet_dna.sequence.codes import to_text
+    from hnet_dna.tracks.job import Segmentation
     from hnet_dna.training.ranks import Ranks, best_device
     from hnet_dna.training.run_folder import RunFolder
     from hnet_dna.training.trainer import Budget
@@ -40,7 +40,7 @@ def demo(
     refuse_filled(out)
     run = RunFolder(out / "run")
     settings = resolve("tiny")
-    genome = pretrain_command.open_genome(str(bundled_genome().fasta), alphabet(settings.model.alphabet), quiet)
+    genome = show.open_genome(str(bundled_genome().fasta), quiet, alphabet(settings.model.alphabet))
     split = split_genome(genome)
     torch.manual_seed(settings.recipe.seed)
     ranks = Ranks(device=best_device())
@@ -65,7 +65,7 @@ def demo(
         temporary.open("w") as stream,
         show.Progress("segmenting", total, "bases", quiet=quiet) as progress,
     ):
-        count = write_bed(fasta, model, stream, progress.add)
+        count = Segmentation(fasta).write(model, stream, on_bases=progress.add).chunks
     show.results.print(
         f"\n{count:,} chunks of {held_out.contig}: {bed}\n"
         f"  its sequence: {fasta}\n"

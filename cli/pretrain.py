@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hnet_dna.errors import UsageError
+from hnet_dna.errors import CheckpointError, ConfigError, UsageError
 
 from . import options, show
 from .inputs import check_pipes
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hnet_dna.evaluation.compare import Comparison
     from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.sequence.alphabet import Alphabet
     from hnet_dna.training.ranks import Ranks
     from hnet_dna.training.run_folder import Progress, RunFolder
     from hnet_dna.training.trainer import Budget
@@ -176,24 +175,26 @@ def began_with(told: dict[str, Any]) -> Settings:
     from hnet_dna.config.schema import ModelConfig
     from hnet_dna.config.settings import Settings
 
-    return Settings(told["preset"], ModelConfig.from_dict(told["model"]), Recipe.from_dict(told["recipe"]))
+    try:
+        return Settings(told["preset"], ModelConfig.from_dict(told["model"]), Recipe.from_dict(told["recipe"]))
+    except (ConfigError, KeyError, TypeError) as error:
+        raise CheckpointError(f"--resume: run.json does not say what the run is ({error}); is it damaged?") from None
 
 
 def _plan(settings: Settings, genome: str | None, budget: tuple[int | None, float | None], quiet: bool) -> None:
-    import os
-
     from hnet_dna.data.split import split_genome
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
+    from hnet_dna.training.ranks import Place, place_of_process
 
     from . import dry_run
 
     lines = []
     if genome is not None:  # first, since a mistake in it ends the command
         recipe = settings.recipe
-        opened = open_genome(genome, find_alphabet(settings.model.alphabet), quiet)
+        opened = show.open_genome(genome, quiet, find_alphabet(settings.model.alphabet))
         parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
         lines = dry_run.run_lines(settings, opened, parts, _begun_with(budget))
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    ranks = (place_of_process() or Place()).size
     show.results.print(dry_run.cost_table(settings))
     lines = dry_run.step_lines(settings, ranks) + lines
     show.results.print("\n".join(lines), soft_wrap=True)
@@ -221,7 +222,7 @@ def _begin(
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
 
     recipe = settings.recipe
-    opened = open_genome(genome, find_alphabet(settings.model.alphabet), quiet, told=ranks.first)
+    opened = show.open_genome(genome, quiet, find_alphabet(settings.model.alphabet) if ranks.first else None)
     parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
     training_segments(opened, parts)  # before anything is written
     torch.manual_seed(recipe.seed)
@@ -256,8 +257,8 @@ def _go_on(
             "sequences by --genome, as a file or through a pipe"
         )
     model = HNetLM.from_pretrained(run.path).to(ranks.device)
-    letters = find_alphabet(model.config.alphabet)
-    opened = open_genome(genome or told["data"]["genome"], letters, quiet, told=ranks.first)
+    letters = find_alphabet(model.config.alphabet) if ranks.first else None
+    opened = show.open_genome(genome or told["data"]["genome"], quiet, letters)
     _refuse_other_genome(opened, told)
     steps, seconds = (told["budget"]["steps"], told["budget"]["seconds"]) if budget == (None, None) else budget
     parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
@@ -301,23 +302,6 @@ def _conclude(run: RunFolder, name: str, model: HNetLM, comparison: Comparison |
     show.results.print(
         f"Model: {run.path}\nNext:  hnet-dna segment FASTA --model {run.path} > boundaries.bed", soft_wrap=True
     )
-
-
-def open_genome(genome: str, letters: Alphabet, quiet: bool, *, told: bool = True) -> Genome:
-    """Open a genome, and tell what was found in it."""
-    opened = show.open_genome(genome, quiet)
-    if not told:
-        return opened
-    n, ambiguous, uracils = (
-        sum(getattr(contig, name) for contig in opened.contigs) for name in ("n_bases", "ambiguous", "uracils")
-    )
-    show.notes.print(
-        f"{opened.source.name}: {show.counted(len(opened.contigs), 'contig')}, {opened.length:,} bases; "
-        + f"{n:,} N left out"
-        + (f"; {ambiguous:,} other IUPAC codes read as N" if ambiguous and not letters.keeps_ambiguity else "")
-        + (f"; {uracils:,} U read as T" if uracils else "")
-    )
-    return opened
 
 
 def begin(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hnet_dna.evaluation.compare import Comparison
     from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
+    from hnet_dna.sequence.alphabet import Alphabet
     from hnet_dna.training.run_folder import Progress as RunProgress
     from hnet_dna.training.trainer import Budget, StepReport
 
@@ -178,6 +179,10 @@ class Progress:
             self._said = now
             notes.print(self._text(now))
 
+    def expect(self, total: int) -> None:
+        """Set how much there is to do, where that is known only after the work has been prepared."""
+        self._total, self._about = total, self._about or _amount(total, self._unit)
+
     def add(self, count: int) -> None:
         """Tell how many units have been done since the last call."""
         self.update(self._done + count)
@@ -280,7 +285,8 @@ class Reports:
 def _amount(number: float, unit: str, total: int | None = None) -> str:
     if unit == "bytes":
         return _size(number) if total is None else f"{_size(number)} of {_size(total)}"
-    return f"{number:,} {unit}" if total is None else f"{number:,} of {total:,} {unit}"
+    noun = unit.removesuffix("s") if (total or number) == 1 else unit
+    return f"{number:,} {noun}" if total is None else f"{number:,} of {total:,} {noun}"
 
 
 def _size(number: float) -> str:
@@ -292,8 +298,8 @@ def _size(number: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
+    if seconds < 59.5:
+        return f"{seconds:.{0 if seconds >= 9.5 else 1}f} s"
     minutes = round(seconds / 60)
     if minutes < 60:
         return f"{minutes} min"
@@ -301,8 +307,19 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
 
 
-def open_genome(genome: str, quiet: bool = False) -> Genome:
-    """Open a genome by path or name, from a pipe or from stdin, and say how far it is read if it has no store yet."""
+def bases_in(source: str | Path) -> int | None:
+    """Return how many bases other than N a FASTA file holds, if that is soon counted."""
+    from hnet_dna.genome.fasta import read_fasta
+    from hnet_dna.sequence.codes import n_known
+
+    return sum(n_known(piece.codes) for piece in read_fasta(source)) if is_small(source) else None
+
+
+def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = None) -> Genome:
+    """Open a genome by path or name, from a pipe or from stdin, and say how far it is read if it has no store yet.
+
+    Where the letters are given that a model knows, say also what was found.
+    """
     from hnet_dna.genome.genome import Genome, is_streamed
     from hnet_dna.genome.open import find_genome
     from hnet_dna.text import called, watched
@@ -313,7 +330,18 @@ def open_genome(genome: str, quiet: bool = False) -> Genome:
         Progress(f"reading {called(genome)}", size, "bytes", quiet=quiet, late=True) as progress,
         watched(place, lambda done, size: progress.update(done)),
     ):
-        return Genome.open(place)
+        opened = Genome.open(place)
+    if letters is None:
+        return opened
+    n, ambiguous, uracils = (
+        sum(getattr(contig, name) for contig in opened.contigs) for name in ("n_bases", "ambiguous", "uracils")
+    )
+    notes.print(
+        f"{opened.source.name}: {counted(len(opened.contigs), 'contig')}, {opened.length:,} bases; {n:,} N left out"
+        + (f"; {ambiguous:,} other IUPAC codes read as N" if ambiguous and not letters.keeps_ambiguity else "")
+        + (f"; {uracils:,} U read as T" if uracils else "")
+    )
+    return opened
 
 
 def resumption_line(progress: RunProgress, budget: Budget) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import unquote
 
 GROUP = "group"  # the name of a first word that has no value
@@ -22,6 +23,7 @@ _WORD = re.compile(r'"([^"]*)"|([^\s"]+)')
 _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 
 
+@lru_cache(1 << 15)  # the lines of a small genome, each of which several statistics ask for
 def attributes(text: str) -> dict[str, tuple[str, ...]]:
     """Return the values of each key, in the order of the column; several where a key occurs again, or of Parent.
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from hnet_dna.annotation.feature import GENES, OUT_OF_ORDER, Feature
 from hnet_dna.errors import SequenceError
+from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
-from hnet_dna.genome.names import unknown_contig
 from hnet_dna.sequence.interval import Interval
 
 SUFFIXES = (".gb", ".gbk", ".gbff", ".genbank", ".seq")

@@ -23,8 +23,8 @@ from hnet_dna.annotation.genbank import SUFFIXES, genbank_features
 from hnet_dna.annotation.regions import coordinates, format_suffix, is_setting, regions_of
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.assemblies import assemblies, recognise
+from hnet_dna.genome.contig_names import same_contig, unknown_contig
 from hnet_dna.genome.genome import Genome, whole
-from hnet_dna.genome.names import same_contig, unknown_contig
 from hnet_dna.sequence.interval import Interval, difference, overlapping, union
 from hnet_dna.text import numbered_lines
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
-from hnet_dna.genome.names import unknown_contig
 from hnet_dna.genome.store import Contig
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.text import Source, numbered_lines

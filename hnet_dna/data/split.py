@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,8 +12,8 @@ from pathlib import Path
 from hnet_dna.annotation.regions import Region, read_regions
 from hnet_dna.errors import SequenceError, TrainingError, UsageError, did_you_mean
 from hnet_dna.genome.assemblies import recognise
+from hnet_dna.genome.contig_names import same_contig
 from hnet_dna.genome.genome import Genome, whole
-from hnet_dna.genome.names import same_contig
 from hnet_dna.sequence.codes import n_ambiguous
 from hnet_dna.sequence.interval import Interval, intersection, union
 
@@ -22,6 +23,7 @@ _VALID_FROM = 1_000_000  # bases of a genome that can spare a validation part
 _VALID_BASES = 100_000
 PARTS = ("train", "valid", "test")
 _RUN_FILE = "run.json"
+_log = logging.getLogger(__name__)
 _SYNONYMS = {"val": "valid", "validation": "valid", "dev": "valid", "training": "train"}
 
 
@@ -107,8 +109,27 @@ def split_of_run(genome: Genome, model: Path) -> Split | None:
     except (ValueError, KeyError, TypeError) as error:
         raise SequenceError(f"{path} does not say what the run held out ({error!r}); is it damaged?") from None
     if contigs != {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}:
+        _tell_of_shared(genome, contigs, path)
         return None
     return Split(**parts, rule=rule)
+
+
+def _tell_of_shared(genome: Genome, contigs: dict[str, dict[str, object]], path: Path) -> None:
+    """Log what a genome has in common with another one that a run was trained on."""
+    checksums = {told["md5"] for told in contigs.values()}
+    lengths = {(name, told["length"]) for name, told in contigs.items()}
+    by_bases = sum(contig.md5 in checksums for contig in genome.contigs)
+    by_name = sum((c.name, c.length) in lengths and c.md5 not in checksums for c in genome.contigs)
+    if by_bases or by_name:
+        _log.warning(
+            "%s is not the genome of the run %s, but shares contigs with it: of %s, %s with the same bases and %s with "
+            "the same name and length; the model may have been trained on what it is judged on here",
+            genome.source,
+            path.parent,
+            f"{len(genome.contigs):,}",
+            f"{by_bases:,}",
+            f"{by_name:,} more",
+        )
 
 
 def _run_files(model: Path) -> list[Path]:

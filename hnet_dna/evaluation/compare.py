@@ -26,11 +26,13 @@ class Comparison:
         model: sums for the model, each held-out stretch streamed whole.
         classes: bits per base by class, all bases first.
         orders: of the Markov models.
+        trained_on: how many of the bases the model was trained on; None where that is not known.
     """
 
     model: Score
     classes: list[ClassBits]
     orders: tuple[int, ...]
+    trained_on: int | None = None
 
     @property
     def whole(self) -> ClassBits:

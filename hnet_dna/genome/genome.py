@@ -12,8 +12,8 @@ from typing import Any
 
 from hnet_dna.errors import SequenceError
 from hnet_dna.files import descriptor, is_stream
+from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.fasta import Piece, read_fasta
-from hnet_dna.genome.names import unknown_contig
 from hnet_dna.genome.store import Contig, Store, open_store, read_store, temporary_store
 from hnet_dna.sequence.codes import Codes, to_text
 from hnet_dna.sequence.interval import Interval
@@ -45,7 +45,7 @@ class Genome:
         if is_streamed(source):
             number = 0 if str(source) == "-" else descriptor(Path(source))
             name = Path(source) if number is None else Path("pipe" if number else "stdin")
-            return cls.in_memory(read_fasta(source), name)
+            return cls.in_memory(read_fasta(source, check=True), name)
         source = Path(source)
         if not source.is_file():
             what = "is a directory" if source.is_dir() else "no such file"

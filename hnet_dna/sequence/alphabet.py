@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hnet_dna.config.values import shown
 from hnet_dna.errors import ConfigError, did_you_mean
 from hnet_dna.sequence.codes import LETTER_BITS, LETTERS, N_CODE, Codes
 
@@ -78,5 +79,5 @@ def alphabet(name: str | None) -> Alphabet:
     if name is None:
         raise ConfigError("this model has no alphabet: its ids have no letters, so it cannot read sequences")
     if name not in ALPHABETS:
-        raise ConfigError(f"alphabet {name!r} does not exist. {did_you_mean(name, ALPHABETS)}")
+        raise ConfigError(f"alphabet {shown(name)} does not exist. {did_you_mean(name, ALPHABETS)}")
     return ALPHABETS[name]

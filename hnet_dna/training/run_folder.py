@@ -85,7 +85,10 @@ class RunFolder:
 
         One that holds anything is refused, so that no run overwrites another.
         """
-        refuse_filled(self.path, "choose another folder, or go on with --resume")
+        other = "choose another folder"
+        refuse_filled(
+            self.path, f"{other}, or go on with --resume" if self.begun() else f"it holds no run to go on with; {other}"
+        )
         with folder_beside(self.path) as new:
             fill(RunFolder(new))
 
@@ -246,8 +249,9 @@ class RunFolder:
         for key, tensor in moments.items():
             kind, name = key.split(".", 1)
             parameter = parameters[name]
-            # AdamW keeps its step counts on the CPU, whole.
-            optimizer.state[parameter][kind] = tensor if kind == "step" else share_of(tensor, parameter)
+            # Step counts are whole on every rank, and where fused AdamW wants them: beside their parameter.
+            moved = tensor.to(parameter.device) if kind == "step" else share_of(tensor, parameter)
+            optimizer.state[parameter][kind] = moved
         return progress
 
     def _checkpoint(self, step: int) -> Path:

@@ -40,12 +40,17 @@ class Budget:
     steps: int | None = None
     seconds: float | None = None
 
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.seconds is None):
+            raise UsageError("a run ends after a number of steps or after a time: give one of them")
+        limit = self.seconds if self.steps is None else self.steps
+        if limit is None or not 0 <= limit < math.inf:
+            raise UsageError(f"a run ends after a finite number of steps or time, 0 or more; got {limit}")
+
     def share(self, progress: Progress) -> float:
         """Return how much of the budget is used, 0 to 1."""
-        if self.steps is not None:
-            return min(1.0, progress.step / self.steps) if self.steps else 1.0
-        assert self.seconds is not None
-        return min(1.0, progress.seconds / self.seconds)
+        used, limit = (progress.seconds, self.seconds) if self.steps is None else (progress.step, self.steps)
+        return min(1.0, used / limit) if limit else 1.0
 
 
 @dataclass(frozen=True)
