@@ -197,7 +197,7 @@ def embed(
     Example:
         >>> import hnet_dna
         >>> hnet_dna.embed("five-genomes", ["ACGTTGCA", "GGGCCC"], level="encoder").shape
-        (2, 192)
+        (2, 64)
     """
     names, codes = [], []
     for index, (name, sequence) in enumerate(named_sequences(sequences)):

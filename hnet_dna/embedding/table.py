@@ -257,8 +257,8 @@ class TableWriter:
             data.write_h5ad(temporary)
 
 
-def read_table(path: Path) -> Table:
-    """Read a Parquet table of vectors.
+def read_table(path: str | Path) -> Table:
+    """Read a Parquet table of vectors, as `embed_to_table` and `hnet-dna embed` write it.
 
     Raises:
         SequenceError: there is no such file, or it is not a table of vectors.
@@ -266,6 +266,7 @@ def read_table(path: Path) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    path = Path(path)
     if not path.is_file():
         raise SequenceError(f"{path}: no such file; expected a table made by 'hnet-dna embed --out X.parquet'")
     try:

@@ -25,7 +25,7 @@ class SequenceEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Example:
         >>> import hnet_dna
         >>> hnet_dna.SequenceEmbedder("five-genomes", level="encoder").fit_transform(["ACGTTGCA", "GGGCCC"]).shape
-        (2, 192)
+        (2, 64)
     """
 
     def __init__(self, model: str | Path, level: str = "chunk", pooling: str = "mean", strand: str = "both") -> None:

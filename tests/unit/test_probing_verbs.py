@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +217,19 @@ def test_predictions_come_as_they_are_asked_for(model: HNetLM, tmp_path: Path, m
     predictions = iter(hnet_dna.predict(endless(), tmp_path / "p", model=model))
     assert [next(predictions).id, next(predictions).id] == ["0", "1"]
     assert len(given) == 2
+
+
+def test_examples_of_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this order, since predict takes the head that probe makes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hnet_dna.probing.metrics._RESAMPLES", 3)
+    for module in (
+        "embedding.embedder",
+        "embedding.write",
+        "embedding.transformer",
+        "probing.run",
+        "probing.prediction",
+    ):
+        tried = doctest.testmod(import_module(f"hnet_dna.{module}"))
+        assert tried.attempted > 1, module
+        assert not tried.failed, module
