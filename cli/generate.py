@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import io
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.files import scratch_file
 
 from . import options, show
 from .outputs import check_outputs, output, shares_terminal
@@ -78,7 +79,7 @@ def _write(
 
     log2p = [0.0] * count
     with ExitStack() as stack:
-        files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(count)]
+        files = [stack.enter_context(io.TextIOWrapper(scratch_file(), encoding="ascii")) for _ in range(count)]
         for codes, scores in sample(model, length, count=count, prompt=prompt, sampling=sampling):
             for row, file in enumerate(files):
                 file.write(to_text(codes[row]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import re
 import secrets
@@ -12,17 +13,21 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from platformdirs import user_cache_path
 
 from hnet_dna.errors import HNetError, UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 HOME_VARIABLE = "HNET_DNA_HOME"
 # A disk, a quota or a limit on the size of files that is used up.
 FULL = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
 _NO_RESERVATION = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 _BLOCK = 1 << 20
+_PROBE = 1 << 16  # bytes; more than a block of any usual file system
 
 
 @contextmanager
@@ -90,9 +95,25 @@ def folder_beside(path: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _workplace(target) as folder:
         new = folder / target.name
-        new.mkdir()
-        yield new
+        with _no_room_told(new, str(path)):
+            new.mkdir()
+            yield new
         new.replace(target)
+
+
+class _Scratch(io.FileIO):
+    def write(self, data: Buffer) -> int:
+        with room_told(tempfile.gettempdir()):
+            return super().write(data)
+
+
+def scratch_file() -> io.BufferedRandom:
+    """Open a new file that has no name and goes when it is closed, for what is to be read again.
+
+    An error for want of room names the folder for temporary files.
+    """
+    with tempfile.TemporaryFile() as file:
+        return io.BufferedRandom(_Scratch(os.dup(file.fileno()), "r+b"))
 
 
 def reserve(path: Path, size: int) -> None:
@@ -151,12 +172,16 @@ def _number_in(message: str) -> int | None:
 
 
 def no_room(path: Path) -> int | None:
-    """Try whether a file could be longer, which adds to it; return the number of the error if there is no room."""
+    """Try beside a file whether it could be longer; return the number of the error if there is no room."""
+    probe = path.with_name(f"{path.name[:100]}.room")
     try:
-        with path.open("ab") as file:
-            file.write(bytes(_BLOCK))
+        with probe.open("wb") as file:
+            file.seek(path.stat().st_size if path.is_file() else 0)
+            file.write(bytes(_PROBE))
     except OSError as error:
         return error.errno if error.errno in FULL else None
+    finally:
+        probe.unlink(missing_ok=True)
     return None
 
 

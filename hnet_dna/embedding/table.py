@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -146,13 +145,15 @@ class TableWriter:
 
     def _npy(self) -> None:
         self._require_rows()
-        with ExitStack() as stack:
-            temporary, names = (stack.enter_context(write_beside(place)) for place in places(self._path))
-            header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self._width)}
-            with temporary.open("wb") as matrix, names.open("w") as lines:
-                np.lib.format.write_array_header_1_0(matrix, header)
+        matrix, ids = places(self._path)
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self._width)}
+        with write_beside(matrix) as temporary:
+            with temporary.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
                 for table in self._tables():
-                    matrix.write(_matrix(table).astype("<f4", copy=False).tobytes())
+                    file.write(_matrix(table).astype("<f4", copy=False).tobytes())
+            with write_beside(ids) as names, names.open("w", encoding="utf-8", newline="\n") as lines:
+                for table in self._tables():
                     lines.writelines(f"{name}\n" for name in table["id"].to_pylist())
 
     def _h5ad(self) -> None:

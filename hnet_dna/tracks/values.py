@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.files import room_told, write_beside
+from hnet_dna.files import no_room, scratch_file, write_beside
 from hnet_dna.tracks.bgzip import text_file
 
 _BLOCK = 1 << 18  # values handed to a writer at once
@@ -38,7 +38,7 @@ class Values:
     """Float32 values by base; a context manager that owns its temporary file."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="hnet-dna-")  # noqa: SIM115, closed by __exit__
+        self._file = scratch_file()
         self._contigs: dict[str, _Contig] = {}
         self._written = self._known = 0
 
@@ -48,8 +48,7 @@ class Values:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # of what a full disk did not take, which has been told
-            self._file.close()
+        self._file.close()
 
     def contig(self, name: str, length: int) -> None:
         """Tell a contig's length, or that it has grown to at least this."""
@@ -68,9 +67,8 @@ class Values:
         if runs and runs[-1][1] > start:
             raise ValueError(f"{contig}: values from {start} overlap those before, which end at {runs[-1][1]}")
         data = np.ascontiguousarray(values, dtype=_FLOAT)
-        with room_told(tempfile.gettempdir()):
-            self._file.seek(self._written * _FLOAT.itemsize)
-            self._file.write(data.tobytes())
+        self._file.seek(self._written * _FLOAT.itemsize)
+        self._file.write(data.tobytes())
         if runs and runs[-1][1] == start and runs[-1][2] + start - runs[-1][0] == self._written:
             runs[-1] = (runs[-1][0], end, runs[-1][2])
         else:
@@ -88,8 +86,7 @@ class Values:
 
     def read(self, offset: int, count: int) -> NDArray[np.float32]:
         """Return values from an offset of `blocks`."""
-        with room_told(tempfile.gettempdir()):  # which seeking may first write to
-            self._file.seek(offset * _FLOAT.itemsize)
+        self._file.seek(offset * _FLOAT.itemsize)
         return np.frombuffer(self._file.read(count * _FLOAT.itemsize), dtype=_FLOAT)
 
     def write_bigwig(self, path: Path) -> None:
@@ -175,7 +172,10 @@ def _line(value: object) -> bytes:
 
 @contextmanager
 def _writer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the process that writes a bigWig; end it with the block."""
+    """Start the process that writes a bigWig; end it with the block, and where there is no more room.
+
+    pyBigWig itself hides that a write has failed, and tries it again at every value.
+    """
     script = Path(__file__).with_name("bigwig_process.py")
     # -P: the files beside the script are no modules of it. A session of its own: Ctrl-C reaches us, and we end it.
     process = subprocess.Popen(
@@ -185,10 +185,22 @@ def _writer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            if no_room(path):
+                process.kill()
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     try:
         yield process
     finally:
+        done.set()
         process.kill()
+        watcher.join()
         for pipe in (process.stdin, process.stdout, process.stderr):
             with suppress(OSError):  # what is still to be written has no reader
                 if pipe is not None:

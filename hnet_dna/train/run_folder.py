@@ -182,10 +182,11 @@ class RunFolder:
             new.rename(final)
         except OSError as error:
             last = self._steps()
-            told = f"the last one is that of step {last[-1]}" if last else "there is none before it"
+            if not last:
+                raise  # no run has begun
             raise CheckpointError(
-                f"{final}: the checkpoint cannot be written ({error.strerror or error}); {told}. "
-                "Make room, then go on with --resume"
+                f"{final}: the checkpoint cannot be written ({error.strerror or error}); the last one is that of step "
+                f"{last[-1]}. Make room, then go on with --resume"
             ) from None
         finally:
             shutil.rmtree(new, ignore_errors=True)
