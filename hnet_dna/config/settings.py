@@ -22,8 +22,8 @@ import tomli_w
 from hnet_dna.config.presets import PRESETS, preset_tables
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.config.values import integer, shown, text
-from hnet_dna.errors import ConfigError, UsageError, did_you_mean
+from hnet_dna.config.values import integer, text
+from hnet_dna.errors import ConfigError, UsageError, did_you_mean, shown
 from hnet_dna.sequence.alphabet import alphabet
 
 DEFAULT_PRESET = "tiny"
