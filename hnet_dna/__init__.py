@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from hnet_dna.tracks.segment import segment as segment
     from hnet_dna.tracks.write import write_bedgraph as write_bedgraph
     from hnet_dna.tracks.write import write_bigwig as write_bigwig
+    from hnet_dna.training.plan import plan as plan
+    from hnet_dna.training.run import Run as Run
+    from hnet_dna.training.run import pretrain as pretrain
+    from hnet_dna.training.run import resume as resume
 
 __version__ = "0.1.0"
 
@@ -39,6 +43,7 @@ _LAZY = {
     "HNetLM": "hnet_dna.model.lm",
     "HNetOutput": "hnet_dna.model.lm",
     "ModelConfig": "hnet_dna.config.schema",
+    "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
     "as_codes": "hnet_dna.sequence.coerce",
     "describe_genome": "hnet_dna.genome.describe",
@@ -51,6 +56,9 @@ _LAZY = {
     "load_model": "hnet_dna.inference.load",
     "merge_tracks": "hnet_dna.tracks.merge",
     "open_genome": "hnet_dna.genome.open",
+    "plan": "hnet_dna.training.plan",
+    "pretrain": "hnet_dna.training.run",
+    "resume": "hnet_dna.training.run",
     "score": "hnet_dna.inference.base_scores",
     "score_variants": "hnet_dna.inference.variants",
     "segment": "hnet_dna.tracks.segment",
@@ -65,6 +73,7 @@ __all__ = [
     "HNetLM",
     "HNetOutput",
     "ModelConfig",
+    "Run",
     "SequenceEmbedder",
     "__version__",
     "as_codes",
@@ -78,6 +87,9 @@ __all__ = [
     "load_model",
     "merge_tracks",
     "open_genome",
+    "plan",
+    "pretrain",
+    "resume",
     "score",
     "score_variants",
     "segment",

@@ -12,8 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.config.values import shown
-from hnet_dna.errors import ConfigError, did_you_mean
+from hnet_dna.errors import ConfigError, did_you_mean, shown
 from hnet_dna.sequence.codes import LETTER_BITS, LETTERS, N_CODE, Codes
 
 

@@ -202,7 +202,7 @@ def train(
             if stop:
                 save()
                 raise StoppedEarly(
-                    f"stopped at step {progress.step}, as asked; the state is in {run.path}. Go on with --resume",
+                    f"stopped at step {progress.step}, as asked; the state is in {run.path}. Go on with `resume`",
                     int(stop),
                 )
             if share >= 1.0:
@@ -225,7 +225,10 @@ def train(
             else:
                 message = describe(trouble, progress.step + 1, batch)
                 if recipe.on_trouble == "stop":
-                    give_up(message, "Lower the learning rate, or go on with --resume --set train.on_trouble=skip")
+                    give_up(
+                        message,
+                        "Lower the learning rate, or go on with `resume` and train.on_trouble=skip in `settings`",
+                    )
                 if watch.skipped():
                     give_up(message, f"{MAX_SKIPS} steps in a row were left out before it. Lower the learning rate")
                 tell(f"{message}: left out", progress.step + 1)
