@@ -69,8 +69,8 @@ class Rows:
         # A file without a header has its first row here, with a whole sequence perhaps.
         shown = [name if len(name) <= _SHOWN else name[:_SHOWN] + "..." for name in self.columns if name]
         if wanted is not None:
-            found = [index for index, name in enumerate(self.columns) if name == wanted != ""]
-            if not found:
+            places = [index for index, name in enumerate(self.columns) if name == wanted != ""]
+            if not places:
                 raise UsageError(f"{self.source}: no column {wanted!r}. {did_you_mean(wanted, shown)}")
         else:
             lowered = [name.lower() for name in self.columns]
@@ -81,16 +81,16 @@ class Rows:
                     f"{self.source}: no column of {what} among {names}; name it by {option} COLUMN, or is the header "
                     "line missing?"
                 )
-            found = [index for index, name in enumerate(lowered) if name == first]
-        if len(found) > 1:
-            one, two = found[:2]
+            places = [index for index, name in enumerate(lowered) if name == first]
+        if len(places) > 1:
+            one, two = places[:2]
             same = "are both called" if self.columns[one] == self.columns[two] else "are called"
             names = " and ".join(dict.fromkeys((self.columns[one], self.columns[two])))
             raise SequenceError(
                 f"{self.source}: columns {one + 1} and {two + 1} {same} {names}, and only one of them can hold {what}; "
                 "rename or remove the other"
             )
-        return found[0]
+        return places[0]
 
     def has(self, usual: Iterable[str]) -> bool:
         """Tell whether a column has one of the usual names, in any case."""
@@ -223,8 +223,8 @@ def _csv(source: Source, lines: Iterator[tuple[int, str]]) -> Iterator[_Record]:
             if _RECORD.fullmatch(text) is None:
                 lines_of = f"line {first}" if first == number else f"lines {first} to {number}"
                 raise SequenceError(f"{source}: {lines_of}: a stray double quote. {_RULE}")
-            found = _CELLS.findall(text)
-            cells = [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in found]
+            raw_cells = _CELLS.findall(text)
+            cells = [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in raw_cells]
         commas = len(cells) - 1 if commas is None else commas
         yield first, [cell.strip() for cell in cells]
     if held:

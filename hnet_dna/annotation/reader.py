@@ -23,8 +23,8 @@ from hnet_dna.annotation.genbank import SUFFIXES, genbank_features
 from hnet_dna.annotation.regions import coordinates, format_suffix, is_setting, regions_of
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.assemblies import assemblies, recognise
-from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.genome.contig_names import same_contig, unknown_contig
+from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.sequence.interval import Interval, difference, overlapping, union
 from hnet_dna.text import numbered_lines
 
@@ -114,8 +114,8 @@ def _sniff(lines: Iterator[tuple[int, str]]) -> tuple[str, Iterator[tuple[int, s
 
 
 def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[Feature]:
-    found: list[Feature] = []
-    past_the_end: list[tuple[int, str]] = []  # index in `found`, place in the file
+    features: list[Feature] = []
+    past_the_end: list[tuple[int, str]] = []  # index in `features`, place in the file
     circles: set[str] = set()
     elsewhere: Counter[str] = Counter()
     first_elsewhere = ""
@@ -133,13 +133,13 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
         fields = [field.strip() for field in line.split("\t")]
         if len(fields) < _GFF_COLUMNS - 1:
             raise SequenceError(f"{where}: expected the 9 columns of GFF3 or GTF, separated by tabs, got {len(fields)}")
-        contig, kind, told = fields[0], fields[2], "".join(fields[8:9])
+        contig, kind, column_9 = fields[0], fields[2], "".join(fields[8:9])
         if contig not in genome and unquote(contig) in genome:
             contig = unquote(contig)
         start, end = coordinates(fields[3], fields[4], where)
         if not 1 <= start <= end:
             raise SequenceError(f"{where}: expected 1 <= start <= end, got {fields[3]} and {fields[4]}")
-        if "Is_circular" in told and value_of(attributes(told), "Is_circular").lower() == "true":
+        if "Is_circular" in column_9 and value_of(attributes(column_9), "Is_circular").lower() == "true":
             circles.add(contig)
         if kind in _WHOLE_CONTIG:
             if contig in genome and end > genome[contig].length:
@@ -151,19 +151,19 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
             first_elsewhere = first_elsewhere or where
             elsewhere[contig] += 1
             continue
-        if told.count('"') % 2 and "=" not in told.partition('"')[0]:
-            raise SequenceError(f"{where}: a quotation mark in column 9 is not closed: {told[:60]}")
+        if column_9.count('"') % 2 and "=" not in column_9.partition('"')[0]:
+            raise SequenceError(f"{where}: a quotation mark in column 9 is not closed: {column_9[:60]}")
         if end > genome[contig].length:
-            past_the_end.append((len(found), where))
+            past_the_end.append((len(features), where))
         strand = fields[6] if fields[6] in ("+", "-") else "."
         phase = int(fields[7]) if fields[7] in ("0", "1", "2") else None
-        found.append(Feature(kind, Interval(contig, start - 1, end), strand, phase, told))
-    if elsewhere and not found:
+        features.append(Feature(kind, Interval(contig, start - 1, end), strand, phase, column_9))
+    if elsewhere and not features:
         raise _unknown(first_elsewhere, list(elsewhere), genome, ())
     for index, where in reversed(past_the_end):
-        found[index : index + 1] = _over_the_origin(found[index], where, genome, circles)
+        features[index : index + 1] = _over_the_origin(features[index], where, genome, circles)
     if circles:
-        found = [_marked(feature, genome) if feature.interval.contig in circles else feature for feature in found]
+        features = [_marked(feature, genome) if feature.interval.contig in circles else feature for feature in features]
     if elsewhere:
         names = ", ".join(islice(elsewhere, 3)) + (" ..." if len(elsewhere) > 3 else "")
         count, lacking = f"{elsewhere.total():,}", genome.source.name
@@ -171,7 +171,7 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
     if shorter:
         message = "%s: contigs that are longer in %s: %s, such as %s. Is it the same assembly?"
         _log.warning(message, path.name, genome.source.name, f"{len(shorter):,}", shorter[0])
-    return found
+    return features
 
 
 def _declared(line: str, where: str, genome: Genome) -> list[str]:
@@ -183,8 +183,8 @@ def _declared(line: str, where: str, genome: Genome) -> list[str]:
     Raises:
         SequenceError: a contig ends before the one in the file does, or genome and file are of two known assemblies.
     """
-    if found := _DECLARED.match(line):
-        name, start, end = found[1] or found[5], int(found[2] or 1), int(found[3] or found[4])
+    if match := _DECLARED.match(line):
+        name, start, end = match[1] or match[5], int(match[2] or 1), int(match[3] or match[4])
         name = name if name in genome else unquote(name)
         if name not in genome:
             return []
@@ -195,13 +195,13 @@ def _declared(line: str, where: str, genome: Genome) -> list[str]:
                 "assembly?"
             )
         return [f"{name} ({end:,} bases here, {length:,} there)"] if start == 1 and end < length else []
-    if found := _BUILD.match(line):
-        told = (found["build"] or found["gencode"]).strip()
-        words = {re.sub(r"\.p\d+$", "", word).lower() for word in told.split()}
+    if match := _BUILD.match(line):
+        build = (match["build"] or match["gencode"]).strip()
+        words = {re.sub(r"\.p\d+$", "", word).lower() for word in build.split()}
         named = [a for a in assemblies() if words & {name.lower() for name in (a.name, a.assembly, *a.other_names)}]
         ours = recognise(genome.contigs) if named else None
         if ours is not None and ours.assembly not in named:
-            message = f"{where}: of genome build {told}, but {genome.source.name} is {ours.assembly.assembly}"
+            message = f"{where}: of genome build {build}, but {genome.source.name} is {ours.assembly.assembly}"
             if max(ours.by_m5, ours.by_length) > 1:
                 raise SequenceError(f"{message}; use an annotation of this assembly")
             _log.warning("%s, by one contig that may be the same in both", message)
@@ -219,8 +219,8 @@ def _over_the_origin(feature: Feature, where: str, genome: Genome, circles: set[
     parts = [part for part in (parts if feature.strand != "-" else reversed(parts)) if len(part)]
     lines, before = [], feature.phase
     for number, part in enumerate(parts, 1):
-        told = f"{feature.attributes.rstrip('; ')};{OUT_OF_ORDER};part={number}/{len(parts)}"
-        lines.append(replace(feature, interval=part, phase=before, attributes=told))
+        marked = f"{feature.attributes.rstrip('; ')};{OUT_OF_ORDER};part={number}/{len(parts)}"
+        lines.append(replace(feature, interval=part, phase=before, attributes=marked))
         before = None if before is None else (before - len(part)) % 3
     return lines
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.contig_names import unknown_contig
+from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.store import Contig
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.text import Source, numbered_lines
@@ -126,12 +126,12 @@ def parse_region(text: str, genome: Genome) -> Interval:
         UsageError: not of this form, or it ends before it starts.
         SequenceError: the genome lacks the contig, or the contig ends before the region does.
     """
-    found = re.fullmatch(r"(.+):([\d,]*\d)-([\d,]*\d)", text)
+    match = re.fullmatch(r"(.+):([\d,]*\d)-([\d,]*\d)", text)
     wanted = "expected contig:start-end, counted from 1, both ends included, such as chr2:1,001-2,000"
-    if found is None:
+    if match is None:
         whole = f"; {text} is a contig of {genome[text].length:,} bases" if text in genome else ""
         raise UsageError(f"region {text!r}: {wanted}{whole}. Names of genes are not looked up")
-    name, start, end = found[1], *(int(number.replace(",", "")) for number in found.groups()[1:])
+    name, start, end = match[1], *(int(number.replace(",", "")) for number in match.groups()[1:])
     if not 1 <= start <= end:
         raise UsageError(f"region {text!r}: start {start:,}, end {end:,}; {wanted}")
     length = genome[name].length

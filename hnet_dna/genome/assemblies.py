@@ -95,7 +95,7 @@ def recognise(contigs: Iterable[Contig]) -> Recognised | None:
     contigs = list(contigs)
     checksums = {contig.md5 for contig in contigs}
     lengths = {(contig.name, contig.length) for contig in contigs}
-    found = [
+    agreeing = [
         Recognised(
             assembly,
             sum(known.m5 in checksums for known in assembly.contigs.values()),
@@ -103,7 +103,7 @@ def recognise(contigs: Iterable[Contig]) -> Recognised | None:
         )
         for assembly in assemblies()
     ]
-    best = max(found, key=lambda r: (r.by_m5, r.by_length), default=None)
+    best = max(agreeing, key=lambda r: (r.by_m5, r.by_length), default=None)
     if best is None or (best.by_m5 == 0 and best.by_length == 0):
         return None
     if best.by_m5 == 0 and any(known.m5 for known in best.assembly.contigs.values()):

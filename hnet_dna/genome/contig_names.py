@@ -26,10 +26,10 @@ def same_contig(name: str, contigs: Sequence[Contig]) -> str | None:
                     if lengths.get(other) == known.length:
                         return other
     bares = {_bare(other): other for other in reversed(lengths)}
-    found = bares.get(_bare(name))
-    if found is None and "I" in bares and "II" in bares:  # yeasts and worms count their chromosomes so
-        found = bares.get(_roman(_bare(name)))
-    return found
+    same = bares.get(_bare(name))
+    if same is None and "I" in bares and "II" in bares:  # yeasts and worms count their chromosomes so
+        same = bares.get(_roman(_bare(name)))
+    return same
 
 
 def _bare(name: str) -> str:

@@ -142,9 +142,9 @@ def _check_file(assembly: Assembly, part: Path) -> None:
     for kind, wanted in (("md5", assembly.md5), ("sha256", assembly.sha256)):
         if problem is None and wanted is not None:
             with part.open("rb") as file:
-                found = hashlib.file_digest(file, kind).hexdigest()
-            if found != wanted:
-                problem = f"its {kind} is {found}, the manifest says {wanted}"
+                digest = hashlib.file_digest(file, kind).hexdigest()
+            if digest != wanted:
+                problem = f"its {kind} is {digest}, the manifest says {wanted}"
     if problem is not None:
         part.unlink()
         _version_file(part).unlink(missing_ok=True)
@@ -192,5 +192,5 @@ def _in_short(error: Exception) -> str:
     cause: BaseException = error
     while isinstance(cause.args[0] if cause.args else None, BaseException):
         cause = cause.args[0]
-    told = str(cause)
-    return told if len(told) <= 200 else f"{told[:200]} ..."
+    message = str(cause)
+    return message if len(message) <= 200 else f"{message[:200]} ..."

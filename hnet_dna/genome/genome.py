@@ -12,8 +12,8 @@ from typing import Any
 
 from hnet_dna.errors import SequenceError
 from hnet_dna.files import descriptor, is_stream
-from hnet_dna.genome.fasta import Piece, read_fasta
 from hnet_dna.genome.contig_names import unknown_contig
+from hnet_dna.genome.fasta import Piece, read_fasta
 from hnet_dna.genome.store import Contig, Store, open_store, read_store, temporary_store
 from hnet_dna.sequence.codes import Codes, to_text
 from hnet_dna.sequence.interval import Interval

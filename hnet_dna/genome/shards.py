@@ -18,8 +18,8 @@ def shard(contigs: Sequence[Contig], which: str) -> list[Contig]:
     Raises:
         UsageError: not of this form, or more shards than contigs.
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", which)
-    index, count = map(int, found.groups()) if found else (0, 0)
+    match = re.fullmatch(r"(\d+)/(\d+)", which)
+    index, count = map(int, match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
         raise UsageError(f"`shard` {which}: expected I/N with I from 1 to N, such as 2/8")
     if count > len(contigs):

@@ -97,9 +97,9 @@ def open_store(source: Path) -> Store:
     key = _key(source)
     places = (source.with_name(source.name + STORE_SUFFIX), _place_in_cache(source))
     for place in places:
-        found = read_store(place, key)
-        if found is not None:
-            return found
+        store = read_store(place, key)
+        if store is not None:
+            return store
     _wait_for_another_time(key)
     problem: OSError | None = None
     for place in places:
@@ -107,9 +107,9 @@ def open_store(source: Path) -> Store:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             with _alone(lock):
-                found = read_store(place, key)  # another process may have built it meanwhile
+                store = read_store(place, key)  # another process may have built it meanwhile
                 try:
-                    if found is None:
+                    if store is None:
                         _build(source, place, key)
                         _log.info("%s: the genome's store, made once (%s bytes)", place, f"{place.stat().st_size:,}")
                 finally:
@@ -118,11 +118,11 @@ def open_store(source: Path) -> Store:
         except OSError as error:
             problem = error
             continue
-        found = found or read_store(place, key)
-        if found is None or _key(source) != key:
+        store = store or read_store(place, key)
+        if store is None or _key(source) != key:
             place.unlink(missing_ok=True)
             raise SequenceError(f"{source} changed while it was read; run the command again")
-        return found
+        return store
     raise SequenceError(f"{source}: its store can be written neither at {places[0]} nor at {places[1]} ({problem})")
 
 

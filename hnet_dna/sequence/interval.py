@@ -61,12 +61,12 @@ def overlapping(intervals: Iterable[Interval], others: Iterable[Interval]) -> li
     """Tell of each interval, in their order, whether it shares a base with any of the others."""
     merged = union(others)
     ends = [(other.contig, other.end) for other in merged]
-    found = []
+    overlaps = []
     for interval in intervals:
         index = bisect_right(ends, (interval.contig, interval.start))
         near = index < len(merged) and merged[index].contig == interval.contig
-        found.append(near and max(merged[index].start, interval.start) < interval.end)
-    return found
+        overlaps.append(near and max(merged[index].start, interval.start) < interval.end)
+    return overlaps
 
 
 def difference(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]:
