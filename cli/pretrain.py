@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hnet_dna.train.trainer import Budget
 
 DEFAULT_MINUTES = 10.0
+_EVALUATED = 20_000_000  # bases at most that the closing evaluation takes: a minute or two
 _NO_GENOME = "--genome is missing: give a FASTA file, or 'yeast' for the genome in the package"
 # What a run that goes on may change: how fast, how often, how far a step goes, and what to do in trouble; not what it
 # learns from.
@@ -87,6 +88,9 @@ def pretrain(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --out; begin where there is no --out.")
     ] = False,
+    no_evaluation: Annotated[
+        bool, typer.Option("--no-evaluation", help="Leave out the closing evaluation on the held-out part.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps; train nothing, create no run folder.")
     ] = False,
@@ -136,14 +140,14 @@ def pretrain(
             run = RunFolder(out)
             began = began_with(run.description())
             settings = resolve_settings(preset, config, setting, options, alphabet, began)
-            _go_on(run, genome, settings, _changes(settings, began), budget, ranks, workers)
+            _go_on(run, genome, settings, _changes(settings, began), budget, ranks, workers, not no_evaluation)
         else:
             if genome is None:
                 raise UsageError(_NO_GENOME)
             settings = resolve_settings(preset, config, setting, options, alphabet)
             if resume and ranks.first:
                 show.notes.print(f"begins: no run in {out} yet")
-            _begin(RunFolder(out), genome, settings, budget, ranks, workers)
+            _begin(RunFolder(out), genome, settings, budget, ranks, workers, not no_evaluation)
 
 
 def resolve_settings(
@@ -204,6 +208,7 @@ def _begin(
     budget: tuple[int | None, float | None],
     ranks: Ranks,
     workers: int | None,
+    evaluate: bool,
 ) -> None:
     import torch
 
@@ -219,7 +224,9 @@ def _begin(
     model = HNetLM(settings.model).to(ranks.device)
     until = _begun_with(budget)
     begin(run, model, settings, opened, parts, until, ranks)
-    comparison = train_and_compare(model, opened, parts, recipe, until, run, ranks=ranks, workers=workers)
+    comparison = train_and_compare(
+        model, opened, parts, recipe, until, run, ranks=ranks, workers=workers, evaluate=evaluate
+    )
     _conclude(run, settings.preset or "model", model, comparison, ranks)
 
 
@@ -231,6 +238,7 @@ def _go_on(
     budget: tuple[int | None, float | None],
     ranks: Ranks,
     workers: int | None,
+    evaluate: bool,
 ) -> None:
     from dataclasses import asdict
 
@@ -262,7 +270,17 @@ def _go_on(
             run.describe_resumption(progress.step, settings, asdict(until), changed, sys.argv)
 
     comparison = train_and_compare(
-        model, opened, parts, recipe, until, run, ranks=ranks, resume=True, workers=workers, on_start=on_start
+        model,
+        opened,
+        parts,
+        recipe,
+        until,
+        run,
+        ranks=ranks,
+        resume=True,
+        workers=workers,
+        evaluate=evaluate,
+        on_start=on_start,
     )
     _conclude(run, told["preset"] or "model", model, comparison, ranks)
 
@@ -334,10 +352,11 @@ def train_and_compare(
     ranks: Ranks,
     resume: bool = False,
     workers: int | None = None,
+    evaluate: bool = True,
     on_start: Callable[[Progress], None] = lambda progress: None,
 ) -> Comparison | None:
     """Train with a progress bar, then evaluate on the held-out part and keep the result in the run folder."""
-    from hnet_dna.evaluate.compare import compare
+    from hnet_dna.evaluate.compare import compare, spread
     from hnet_dna.train.trainer import StepReport, train
 
     with show.bar() as bar:
@@ -369,13 +388,19 @@ def train_and_compare(
         if not ranks.first:
             return None
         bar.reset(task)
-        if split.held_out:
-            show.notes.print(f"evaluating {sum(map(len, split.held_out)):,} held-out bases")
+        if not evaluate:
+            run.leave_unevaluated(model)
+            show.notes.print("no evaluation, as asked; `hnet-dna evaluate` makes up for it")
+            return None
+        if held_out := sum(map(len, split.held_out)):
+            taken = sum(map(len, spread(split.held_out, _EVALUATED)))
+            rest = f" of {held_out:,} held-out bases, evenly spread; `hnet-dna evaluate` takes all of them"
+            show.notes.print(f"evaluating {taken:,}{' held-out bases' if taken == held_out else rest}")
 
         def on_progress(what: str, share: float) -> None:
             bar.update(task, completed=share, description=what)
 
-        comparison = compare(model, genome, split, on_progress=on_progress)
+        comparison = compare(model, genome, split, most=_EVALUATED, on_progress=on_progress)
     if comparison is None:
         run.write_card(model, None)
         show.notes.print("nothing is held out: no evaluation")
