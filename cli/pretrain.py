@@ -66,6 +66,9 @@ def pretrain(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --out; begin where there is no --out.")
     ] = False,
+    no_evaluation: Annotated[
+        bool, typer.Option("--no-evaluation", help="Leave out the closing evaluation on the held-out part.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps; train nothing, create no run folder.")
     ] = False,
@@ -115,7 +118,14 @@ def pretrain(
 
     with RunView(quiet) as view:
         run = run_pretrain(
-            genome, out, **options, workers=workers, resume=resume, command=sys.argv, observer=view.observer
+            genome,
+            out,
+            **options,
+            workers=workers,
+            evaluation=not no_evaluation,
+            resume=resume,
+            command=sys.argv,
+            observer=view.observer,
         )
     view.conclude(run)
 

@@ -90,8 +90,9 @@ class _Shown(RunObserver):
     def trained(self) -> None:
         self._show(None)
 
-    def evaluating(self, bases: int, known: int) -> None:
-        show.notes.print(f"evaluating {bases:,} held-out bases")
+    def evaluating(self, held_out: int, taken: int, known: int) -> None:
+        rest = f" of {held_out:,} held-out bases, evenly spread; `hnet-dna evaluate` takes all of them"
+        show.notes.print(f"evaluating {taken:,}{' held-out bases' if taken == held_out else rest}")
         about = "the model, and Markov models beside it"
         self._show(show.Progress("evaluating", known, "bases", about=about, quiet=self._quiet))
 
@@ -100,7 +101,8 @@ class _Shown(RunObserver):
             self._progress.part(what, share)
 
     def not_evaluated(self, why: str) -> None:
-        show.notes.print(f"{why}: no evaluation")
+        later = "; `hnet-dna evaluate` makes up for it" if why == "as asked" else ""
+        show.notes.print(f"no evaluation, {why}{later}" if later else f"{why}: no evaluation")
 
     def _show(self, progress: show.Progress | None) -> None:
         """End the progress that is shown, and begin another."""

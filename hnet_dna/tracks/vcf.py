@@ -22,11 +22,7 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.assemblies import find_assembly
 from hnet_dna.genome.contig_names import few, unknown_contig
 from hnet_dna.genome.genome import Genome
-<<<<<<< HEAD
 from hnet_dna.inference.variants import Variant, allele_scores, reason_to_skip, reference_differs
-=======
-from hnet_dna.inference.variants import Variant, reason_to_skip, reference_differs, score_variants
->>>>>>> j-genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.strand import Strand

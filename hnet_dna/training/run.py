@@ -15,7 +15,7 @@ from hnet_dna.config.schema import ModelConfig
 from hnet_dna.config.settings import Settings, resolve
 from hnet_dna.data.split import Split, split_genome, training_segments
 from hnet_dna.errors import CheckpointError, ConfigError, UsageError
-from hnet_dna.evaluation.compare import Comparison, compare
+from hnet_dna.evaluation.compare import Comparison, compare, spread
 from hnet_dna.files import sole_owner
 from hnet_dna.genome.genome import Genome, is_streamed, known_bases
 from hnet_dna.genome.open import GenomeLike, find_genome, open_genome
@@ -26,6 +26,7 @@ from hnet_dna.training.run_folder import Progress, RunFolder, describe_run
 from hnet_dna.training.trainer import Budget, StepReport, train
 
 DEFAULT_MINUTES = 10.0
+_EVALUATED = 20_000_000  # bases at most that the closing evaluation takes: a minute or two
 # What a run that goes on may change: how fast, how often, how far a step goes, and what to do in trouble; not what it
 # learns from.
 _CHANGEABLE = {
@@ -98,8 +99,8 @@ class RunObserver:
     def trained(self) -> None:
         """Take note that the last step has been taken."""
 
-    def evaluating(self, bases: int, known: int) -> None:
-        """Take note that evaluation begins, on `bases` held-out bases, `known` of them not N."""
+    def evaluating(self, held_out: int, taken: int, known: int) -> None:
+        """Take note that evaluation begins, on `taken` of the held-out bases, `known` of them not N."""
 
     def evaluated(self, what: str, share: float) -> None:
         """Take note of the share of a part of the evaluation that is done."""
@@ -127,6 +128,7 @@ def pretrain(
     repeat_weight: float | None = None,
     seed: int | None = None,
     workers: int | None = None,
+    evaluation: bool = True,
     resume: bool = False,
     command: Sequence[str] = (),
     observer: RunObserver | None = None,
@@ -151,6 +153,7 @@ def pretrain(
         repeat_weight: factor on the loss of soft-masked bases.
         seed: decides initial weights, windows and strands.
         workers: processes that read ahead; 2 with a GPU and none without, where None. They change nothing but speed.
+        evaluation: measure held-out bits per base at the end, on 20 million bases at most, spread evenly over more.
         resume: go on from the last checkpoint in `out`; where no run has begun there, begin.
         command: kept in the run's record.
         observer: follows the run.
@@ -196,7 +199,7 @@ def pretrain(
         # All ranks look before the first one creates anything.
         begun = bool(ranks.agree(float(folder.begun()))[0])
         following = watching if ranks.first else RunObserver()
-        life = _Life(folder, ranks, workers, tuple(command), following)
+        life = _Life(folder, ranks, workers, evaluation, tuple(command), following)
         if resume and (begun or genome is None):
             began = settings_of(folder.description())
             return life.go_on(genome, settings_for(**asked, began=began), began, budget)
@@ -214,6 +217,7 @@ def resume(
     settings: Sequence[str] = (),
     genome: GenomeLike | None = None,
     workers: int | None = None,
+    evaluation: bool = True,
     command: Sequence[str] = (),
     observer: RunObserver | None = None,
 ) -> Run:
@@ -225,7 +229,7 @@ def resume(
         minutes: how long to train, in all.
         settings: texts such as `train.learning_rate=1e-3`, of what a run that goes on may change.
         genome: needed only if the run's own came from memory or through a pipe.
-        workers, command, observer: see `pretrain`.
+        workers, evaluation, command, observer: see `pretrain`.
 
     Raises:
         CheckpointError: no run, or no whole checkpoint, lies there.
@@ -249,6 +253,7 @@ def resume(
         steps=steps,
         minutes=minutes,
         workers=workers,
+        evaluation=evaluation,
         resume=True,
         command=command,
         observer=observer,
@@ -314,6 +319,7 @@ class _Life:
     folder: RunFolder
     ranks: Ranks
     workers: int | None
+    evaluation: bool
     command: tuple[str, ...]
     observer: RunObserver
 
@@ -415,9 +421,14 @@ class _Life:
         return Run(self.folder.path, settings.preset or "model", model.eval(), comparison)
 
     def _evaluate(self, model: HNetLM, genome: Genome, split: Split) -> Comparison | None:
-        if split.held_out:
-            self.observer.evaluating(sum(map(len, split.held_out)), known_bases(genome, split.held_out))
-        comparison = compare(model, genome, split, on_progress=self.observer.evaluated)
+        if not self.evaluation:
+            self.folder.leave_unevaluated(model)
+            self.observer.not_evaluated("as asked")
+            return None
+        if held_out := sum(map(len, split.held_out)):
+            taken = spread(split.held_out, _EVALUATED)
+            self.observer.evaluating(held_out, sum(map(len, taken)), known_bases(genome, taken))
+        comparison = compare(model, genome, split, most=_EVALUATED, on_progress=self.observer.evaluated)
         if comparison is None:
             self.folder.write_card(model, None)
             self.observer.not_evaluated("nothing is held out")

@@ -145,6 +145,11 @@ class RunFolder:
         """Write results.json."""
         self._write_json(self.path / RESULTS_FILE, results)
 
+    def leave_unevaluated(self, model: HNetLM) -> None:
+        """Write the model card without results; those of the run's state at an earlier step go."""
+        (self.path / RESULTS_FILE).unlink(missing_ok=True)
+        self.write_card(model, None)
+
     def write_card(self, model: HNetLM, results: dict[str, Any] | None) -> None:
         """Write README.md, the model card."""
         with write_beside(self.path / CARD_FILE) as path:
