@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from hnet_dna.annotation.extract import extract as extract
     from hnet_dna.config.schema import ModelConfig as ModelConfig
     from hnet_dna.embedding.embedder import embed as embed
+    from hnet_dna.embedding.table import read_table as read_table
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
+    from hnet_dna.embedding.write import embed_to_table as embed_to_table
     from hnet_dna.evaluation.run import evaluate as evaluate
     from hnet_dna.genome.describe import describe_genome as describe_genome
     from hnet_dna.genome.genome import Genome as Genome
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from hnet_dna.inference.variants import score_variants as score_variants
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
+    from hnet_dna.probing.prediction import predict as predict
+    from hnet_dna.probing.run import probe as probe
     from hnet_dna.sequence.coerce import as_codes as as_codes
     from hnet_dna.tracks.bed import write_bed as write_bed
     from hnet_dna.tracks.chunks import Chunks as Chunks
@@ -48,6 +52,7 @@ _LAZY = {
     "as_codes": "hnet_dna.sequence.coerce",
     "describe_genome": "hnet_dna.genome.describe",
     "embed": "hnet_dna.embedding.embedder",
+    "embed_to_table": "hnet_dna.embedding.write",
     "evaluate": "hnet_dna.evaluation.run",
     "extract": "hnet_dna.annotation.extract",
     "fetch_genome": "hnet_dna.genome.known",
@@ -57,7 +62,10 @@ _LAZY = {
     "merge_tracks": "hnet_dna.tracks.merge",
     "open_genome": "hnet_dna.genome.open",
     "plan": "hnet_dna.training.plan",
+    "predict": "hnet_dna.probing.prediction",
     "pretrain": "hnet_dna.training.run",
+    "probe": "hnet_dna.probing.run",
+    "read_table": "hnet_dna.embedding.table",
     "resume": "hnet_dna.training.run",
     "score": "hnet_dna.inference.base_scores",
     "score_variants": "hnet_dna.inference.variants",
@@ -79,6 +87,7 @@ __all__ = [
     "as_codes",
     "describe_genome",
     "embed",
+    "embed_to_table",
     "evaluate",
     "extract",
     "fetch_genome",
@@ -88,7 +97,10 @@ __all__ = [
     "merge_tracks",
     "open_genome",
     "plan",
+    "predict",
     "pretrain",
+    "probe",
+    "read_table",
     "resume",
     "score",
     "score_variants",
