@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from hnet_dna.tracks.segment import segment as segment
     from hnet_dna.tracks.write import write_bedgraph as write_bedgraph
     from hnet_dna.tracks.write import write_bigwig as write_bigwig
+    from hnet_dna.training.plan import plan as plan
+    from hnet_dna.training.run import Run as Run
+    from hnet_dna.training.run import pretrain as pretrain
+    from hnet_dna.training.run import resume as resume
 
 __version__ = "0.1.0"
 
@@ -43,6 +47,7 @@ _LAZY = {
     "HNetLM": "hnet_dna.model.lm",
     "HNetOutput": "hnet_dna.model.lm",
     "ModelConfig": "hnet_dna.config.schema",
+    "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
     "as_codes": "hnet_dna.sequence.coerce",
     "describe_genome": "hnet_dna.genome.describe",
@@ -56,9 +61,12 @@ _LAZY = {
     "load_model": "hnet_dna.inference.load",
     "merge_tracks": "hnet_dna.tracks.merge",
     "open_genome": "hnet_dna.genome.open",
+    "plan": "hnet_dna.training.plan",
     "predict": "hnet_dna.probing.prediction",
+    "pretrain": "hnet_dna.training.run",
     "probe": "hnet_dna.probing.run",
     "read_table": "hnet_dna.embedding.table",
+    "resume": "hnet_dna.training.run",
     "score": "hnet_dna.inference.base_scores",
     "score_variants": "hnet_dna.inference.variants",
     "segment": "hnet_dna.tracks.segment",
@@ -73,6 +81,7 @@ __all__ = [
     "HNetLM",
     "HNetOutput",
     "ModelConfig",
+    "Run",
     "SequenceEmbedder",
     "__version__",
     "as_codes",
@@ -87,9 +96,12 @@ __all__ = [
     "load_model",
     "merge_tracks",
     "open_genome",
+    "plan",
     "predict",
+    "pretrain",
     "probe",
     "read_table",
+    "resume",
     "score",
     "score_variants",
     "segment",
