@@ -45,17 +45,16 @@ def plot(
     check_outputs({"--out": out}, [genome, annotation, model], {"--out": ""})
     check_pipes({"--genome": genome, "--annotation": annotation})
     need_matplotlib()
-    import numpy as np
 
     from hnet_dna.annotation.reader import read_features
     from hnet_dna.annotation.regions import parse_region
     from hnet_dna.explanation.locus import read_locus
     from hnet_dna.explanation.locus_figure import draw_locus
-    from hnet_dna.sequence.codes import LETTER_BITS
+    from hnet_dna.sequence.codes import is_acgt
 
     opened = show.open_genome(genome, quiet)
     interval = parse_region(region, opened)
-    if np.all((opened.codes(interval) & LETTER_BITS) >= 4):
+    if not is_acgt(opened.codes(interval)).any():
         raise SequenceError(f"{genome}: {region} has no A, C, G or T, so that there is nothing to draw")
     features = read_features(annotation, opened) if annotation else []
     loaded = show.load_model(model)
