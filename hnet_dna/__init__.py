@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from hnet_dna.config.schema import ModelConfig as ModelConfig
     from hnet_dna.embedding.embedder import embed as embed
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
+    from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
+    from hnet_dna.explanation.report import explain as explain
     from hnet_dna.genome.describe import describe_genome as describe_genome
     from hnet_dna.genome.genome import Genome as Genome
     from hnet_dna.genome.known import fetch_genome as fetch_genome
@@ -32,11 +34,13 @@ _LAZY = {
     "as_codes": "hnet_dna.sequence.coerce",
     "describe_genome": "hnet_dna.genome.describe",
     "embed": "hnet_dna.embedding.embedder",
+    "explain": "hnet_dna.explanation.report",
     "extract": "hnet_dna.annotation.extract",
     "fetch_genome": "hnet_dna.genome.known",
     "known_genomes": "hnet_dna.genome.known",
     "load_model": "hnet_dna.inference.load",
     "open_genome": "hnet_dna.genome.open",
+    "plot_locus": "hnet_dna.explanation.figures.locus",
 }
 
 __all__ = [
@@ -49,11 +53,13 @@ __all__ = [
     "as_codes",
     "describe_genome",
     "embed",
+    "explain",
     "extract",
     "fetch_genome",
     "known_genomes",
     "load_model",
     "open_genome",
+    "plot_locus",
 ]
 
 
