@@ -75,13 +75,9 @@ def load_model(model: Path) -> HNetLM:
 
 def say_if_windowed(model: HNetLM) -> None:
     """Tell when a model cannot be streamed exactly."""
-    if model.config.has_global_attention:
-        from hnet_dna.inference.stream import PIECE
+    from hnet_dna.inference.stream import log_windows
 
-        notes.print(
-            f"this model has global attention: long contigs are run in windows of {2 * PIECE:,} bases, half of them "
-            "context, and far bases do not see each other"
-        )
+    log_windows(model)
 
 
 class Progress:

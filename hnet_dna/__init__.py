@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
     from hnet_dna.embedding.write import embed_to_table as embed_to_table
     from hnet_dna.evaluation.run import evaluate as evaluate
+    from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
+    from hnet_dna.explanation.report import explain as explain
     from hnet_dna.genome.describe import describe_genome as describe_genome
     from hnet_dna.genome.genome import Genome as Genome
     from hnet_dna.genome.known import fetch_genome as fetch_genome
@@ -54,6 +56,7 @@ _LAZY = {
     "embed": "hnet_dna.embedding.embedder",
     "embed_to_table": "hnet_dna.embedding.write",
     "evaluate": "hnet_dna.evaluation.run",
+    "explain": "hnet_dna.explanation.report",
     "extract": "hnet_dna.annotation.extract",
     "fetch_genome": "hnet_dna.genome.known",
     "generate": "hnet_dna.inference.generate",
@@ -62,6 +65,7 @@ _LAZY = {
     "merge_tracks": "hnet_dna.tracks.merge",
     "open_genome": "hnet_dna.genome.open",
     "plan": "hnet_dna.training.plan",
+    "plot_locus": "hnet_dna.explanation.figures.locus",
     "predict": "hnet_dna.probing.prediction",
     "pretrain": "hnet_dna.training.run",
     "probe": "hnet_dna.probing.run",
@@ -89,6 +93,7 @@ __all__ = [
     "embed",
     "embed_to_table",
     "evaluate",
+    "explain",
     "extract",
     "fetch_genome",
     "generate",
@@ -97,6 +102,7 @@ __all__ = [
     "merge_tracks",
     "open_genome",
     "plan",
+    "plot_locus",
     "predict",
     "pretrain",
     "probe",

@@ -15,7 +15,7 @@ from hnet_dna.annotation.genes import coding_sequences, sites
 from hnet_dna.annotation.reader import classes_of, read_annotation, read_features
 from hnet_dna.annotation.regions import Region, is_bed, read_regions
 from hnet_dna.errors import SequenceError
-from hnet_dna.explanation.locus import name_of
+from hnet_dna.explanation.statistics.locus import name_of
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval
