@@ -11,7 +11,9 @@ from hnet_dna.errors import ConfigError, did_you_mean
 Schedule = Literal["wsd", "cosine"]
 Precision = Literal["auto", "fp32", "bf16"]
 OnTrouble = Literal["stop", "skip"]
+Optimizer = Literal["adamw", "muon"]
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": get_args(Optimizer),
     "schedule": get_args(Schedule),
     "precision": get_args(Precision),
     "on_trouble": get_args(OnTrouble),
@@ -32,7 +34,8 @@ class Recipe:
         learning_rate: peak, at base resolution.
         lr_multipliers: factor on it for each stage, outermost first; the last entry serves any further stage. Empty
             means those of the paper's equation 11, relative to the outermost stage.
-        betas, weight_decay, clip: AdamW, and the largest gradient norm.
+        optimizer: `adamw` for all parameters, or `muon` for the matrices inside the network and AdamW for the rest.
+        betas, weight_decay, clip: AdamW, whose decay Muon shares, and the largest gradient norm.
         schedule: `wsd` rises, holds, and falls linearly to zero; `cosine` rises and falls to a tenth of the peak.
         warmup, decay: shares in which the rate rises, and (`wsd`) falls.
         ratio_targets: N of each chunking stage, bases (or outer chunks) per chunk aimed at; the last serves the rest.
@@ -62,6 +65,7 @@ class Recipe:
     repeat_weight: float = 1.0
     learning_rate: float = 3e-3
     lr_multipliers: tuple[float, ...] = ()
+    optimizer: Optimizer = "adamw"
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.1
     clip: float = 1.0

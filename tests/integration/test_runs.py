@@ -128,9 +128,11 @@ def test_preempted_run_saves_and_goes_on(lab: Lab, number: signal.Signals, code:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--set", "train.shard=true")], ids=["DDP", "FSDP"])
-def test_two_ranks_are_one(lab: Lab, more: tuple[str, ...]) -> None:
-    lab.run("one", 20)
-    lab.run("two", 20, *more, ranks=2)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_two_ranks_are_one(lab: Lab, more: tuple[str, ...], optimizer: str) -> None:
+    by = ("--set", f"train.optimizer={optimizer}")
+    lab.run("one", 20, *by)
+    lab.run("two", 20, *by, *more, ranks=2)
     for ours, theirs in zip(lab.curve("two"), lab.curve("one"), strict=True):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
