@@ -34,6 +34,7 @@ def demo(
     from hnet_dna.train.run_folder import RunFolder
     from hnet_dna.train.settings import resolve
     from hnet_dna.train.trainer import Budget
+    from hnet_dna.train.words import learn_words
 
     refuse_filled(out)
     run = RunFolder(out / "run")
@@ -42,7 +43,9 @@ def demo(
     split = split_genome(genome)
     torch.manual_seed(settings.recipe.seed)
     ranks = Ranks(device=best_device())
-    model = HNetLM(settings.model).to(ranks.device)
+    model = HNetLM(settings.model)
+    learn_words(model, genome, split)
+    model = model.to(ranks.device)
     budget = Budget(seconds=minutes * 60)
     pretrain_command.begin(run, model, settings, genome, split, budget, ranks)
     comparison = pretrain_command.train_and_compare(model, genome, split, settings.recipe, budget, run, ranks=ranks)

@@ -208,13 +208,16 @@ def _begin(
     from hnet_dna.data.split import split_genome, training_segments
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import alphabet as find_alphabet
+    from hnet_dna.train.words import learn_words
 
     recipe = settings.recipe
     opened = open_genome(genome, find_alphabet(settings.model.alphabet))
     parts = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
     training_segments(opened, parts)  # before anything is written
     torch.manual_seed(recipe.seed)
-    model = HNetLM(settings.model).to(ranks.device)
+    model = HNetLM(settings.model)
+    learn_words(model, opened, parts)
+    model = model.to(ranks.device)
     until = _begun_with(budget)
     begin(run, model, settings, opened, parts, until, ranks)
     comparison = train_and_compare(model, opened, parts, recipe, until, run, ranks=ranks, workers=workers)
@@ -400,12 +403,12 @@ def _changes(asked: Settings, began: Settings) -> dict[str, list[Any]]:
         ("train", asked.recipe.to_dict(), began.recipe.to_dict()),
     ):
         for name in wanted:
-            if wanted[name] == had[name]:
+            if wanted[name] == had.get(name):
                 continue
             if name not in _CHANGEABLE:
                 raise UsageError(
-                    f"--resume: {table}.{name} decides what the run is and stays as it began, {had[name]}; asked for "
-                    f"{wanted[name]}. {', '.join(sorted(_CHANGEABLE))} can change"
+                    f"--resume: {table}.{name} decides what the run is and stays as it began, {had.get(name)}; "
+                    f"asked for {wanted[name]}. {', '.join(sorted(_CHANGEABLE))} can change"
                 )
             changed[f"{table}.{name}"] = [had[name], wanted[name]]
     return changed

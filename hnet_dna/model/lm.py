@@ -21,8 +21,9 @@ from hnet_dna.files import write_beside
 from hnet_dna.model import hub, reference
 from hnet_dna.model.builtin import builtin_models
 from hnet_dna.model.hnet import ChunkingStage, InnerState, StageOutput, build_stage
-from hnet_dna.model.init import init_embeddings, init_stages
+from hnet_dna.model.init import init_embeddings, init_memory, init_stages
 from hnet_dna.model.kmers import KmerStage
+from hnet_dna.model.memory import Memory, MemoryState, Recall
 from hnet_dna.model.rows import Rows
 
 CONFIG_FILE = "config.json"
@@ -91,6 +92,10 @@ class HNetLM(nn.Module, ModelHubMixin):
             self.lm_head.weight = self.embeddings.weight
         init_embeddings(self.embeddings, self.lm_head)
         init_stages(self.backbone)
+        # Last, so that the weights of all else are those of a model without a memory.
+        self.memory = Memory(config) if config.has_memory else None
+        if self.memory is not None:
+            init_memory(self.memory)
 
     def forward(
         self, input_ids: Tensor, state: InnerState | None = None, *, lengths: Tensor | None = None
@@ -109,9 +114,12 @@ class HNetLM(nn.Module, ModelHubMixin):
         if isinstance(self.backbone, KmerStage):
             logits, after = self.backbone(input_ids, rows, cast(Any, state), self.embeddings, self.lm_head)
             return HNetOutput(logits, (), after)
-        x = self.embeddings(input_ids)
-        out, stages, state = self.backbone(x, rows, cast(Any, state))
-        return HNetOutput(self.lm_head(out), stages, state)
+        x, recall, inner, letters = self._read(input_ids, rows, state)
+        out, stages, after = self.backbone(x, rows, cast(Any, inner))
+        logits = self.lm_head(out)
+        if self.memory is not None and recall is not None:
+            logits = self.memory.add_to(logits, recall, out)
+        return HNetOutput(logits, stages, self._state(letters, after))
 
     def boundaries(
         self, input_ids: Tensor, state: InnerState | None = None, *, stage: int, lengths: Tensor | None = None
@@ -131,10 +139,23 @@ class HNetLM(nn.Module, ModelHubMixin):
                 f"stage {stage}: this model has {self.n_chunking_stages} chunking stages, the first being 0"
             )
         rows = _rows(input_ids, lengths)
-        outputs, after = cast(ChunkingStage, self.backbone).boundaries(
-            self.embeddings(input_ids), rows, cast(Any, state), stage
-        )
-        return BoundaryOutput(outputs, after)
+        x, _, inner, letters = self._read(input_ids, rows, state)
+        outputs, after = cast(ChunkingStage, self.backbone).boundaries(x, rows, cast(Any, inner), stage)
+        return BoundaryOutput(outputs, self._state(letters, after))
+
+    def _read(
+        self, ids: Tensor, rows: Rows, state: InnerState | None
+    ) -> tuple[Tensor, Recall | None, InnerState | None, Tensor | None]:
+        """Embed ids (B, L); return also what the memory recalls, the state inside, and the last letters."""
+        x = self.embeddings(ids)
+        if self.memory is None:
+            return x, None, state, None
+        before = cast("MemoryState | None", state) or MemoryState(None, None)
+        recall, letters = self.memory(ids, rows, before.letters)
+        return x + recall.vector, recall, before.inner, letters
+
+    def _state(self, letters: Tensor | None, inner: InnerState | None) -> InnerState | None:
+        return inner if self.memory is None else MemoryState(letters, inner)
 
     @property
     def n_chunking_stages(self) -> int:
@@ -176,6 +197,8 @@ class HNetLM(nn.Module, ModelHubMixin):
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load a state dict, refusing missing, surplus and misshapen tensors by name."""
         weights = dict(state_dict)
+        if self.memory is not None:
+            self.memory.make_room(weights)
         if self.config.tie_embeddings:
             weights.setdefault("lm_head.weight", weights.get("embeddings.weight", torch.empty(0)))
             weights.setdefault("embeddings.weight", weights["lm_head.weight"])
@@ -226,6 +249,8 @@ class HNetLM(nn.Module, ModelHubMixin):
     ) -> HNetLM:
         """Read what `save_pretrained` wrote: from a folder, from the package or from the hub. Nothing is unpickled.
 
+        The model is ready to be used, as after `eval()`: while training, a memory of k-mers leaves out what it reads.
+
         Args:
             pretrained_model_name_or_path: a folder; or, where no such folder exists, the name of a built-in model, or
                 owner/name on the hub.
@@ -258,7 +283,7 @@ class HNetLM(nn.Module, ModelHubMixin):
             raise CheckpointError(f"{folder}: {error}") from None
         if (folder / CARD_FILE).is_file():
             model.card = (folder / CARD_FILE).read_text(encoding="utf-8", errors="replace")
-        return model
+        return model.eval()
 
 
 def _rows(input_ids: Tensor, lengths: Tensor | None) -> Rows:

@@ -31,7 +31,7 @@ _COSINE_FLOOR = 0.1
 
 def is_decayed(name: str) -> bool:
     """Tell whether weight decay applies to a parameter."""
-    return not name.endswith(_EXEMPT_SUFFIXES)
+    return not name.endswith(_EXEMPT_SUFFIXES) and not name.startswith("memory.")
 
 
 def stage_multipliers(config: ModelConfig, recipe: Recipe) -> tuple[float, ...]:
