@@ -58,7 +58,7 @@ def step_lines(settings: Settings, ranks: int) -> list[str]:
     memory, worst = cost.training_bytes(part) / 2**30, cost.worst_training_bytes(part) / 2**30
     orders = ", ".join(map(str, model.word_orders))
     words = [
-        f"memory: at most {model.max_words:,} words of each of {orders} bases, "
+        f"words: at most {model.max_words:,} of each of {orders} bases, "
         f"at most {cost.word_bytes / 1e6:.1f} MB of the model's file"
     ]
     return [
