@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hnet_dna.errors import CheckpointError
+
 _KEY_BITS, _HIGH_BITS = 40, 16
 _ODD = 0x9E3779B97F4A7C15 - (1 << 64)  # Knuth's multiplier for 64 bits, as a signed integer
 _LEVELS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -69,6 +71,8 @@ class WordTable(nn.Module):
         """Compute what is read from what is stored."""
         shift = self._bits - self._high
         sizes = self.starts.diff().long()
+        if int(self.starts[0]) or int(self.starts[-1]) != len(self.low) or bool((sizes < 0).any()):
+            raise CheckpointError(f"the words of {self.k} letters are damaged: starts does not fit low")
         high = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
         places = 8 * torch.arange(self.low.shape[1], device=sizes.device)
         self.keys = (high << shift) + (self.low.long() << places).sum(dim=1)

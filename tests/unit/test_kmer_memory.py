@@ -94,6 +94,11 @@ def test_words_are_counted_as_by_hand(tmp_path: Path, monkeypatch: pytest.Monkey
     }
     assert len(wanted) > 100
     assert dict(zip(numbers.tolist(), counts.tolist(), strict=True)) == dict(sorted(wanted.items()))
+    monkeypatch.setattr(counting, "_ALL", genome.length)  # chosen by half of the pieces, counted in all
+    sampled, sampled_counts = count_words(genome, training_segments(genome, split), k, 10**6)
+    assert 50 < len(sampled) < len(wanted)
+    assert [wanted[n] for n in sampled.tolist()] == sampled_counts.tolist()
+    monkeypatch.undo()
     few, few_counts = count_words(genome, training_segments(genome, split), k, 50)
     assert len(few) == 50
     assert sorted(few_counts.sum(axis=1)) == sorted(counts.sum(axis=1))[-50:]
@@ -210,6 +215,10 @@ def test_model_is_written_and_read(tmp_path: Path) -> None:
     weights = model.state_dict()
     weights["memory.words.8.low"] = weights["memory.words.8.low"][1:]
     with pytest.raises(CheckpointError, match=r"memory.words.8.low has shape"):
+        again.load_weights(weights)
+    weights = model.state_dict()
+    weights["memory.words.8.starts"] = weights["memory.words.8.starts"].flip(0)
+    with pytest.raises(CheckpointError, match="words of 8 letters are damaged"):
         again.load_weights(weights)
     del weights["memory.words.8.counts"]
     with pytest.raises(CheckpointError, match=r"missing memory.words.8.counts"):
