@@ -321,6 +321,9 @@ def begin(
             show.notes.print(f"  {what}: {bases:,} bases")
     threads = show.counted(told["machine"]["threads"], "thread") + (f", {ranks.size} ranks" if ranks.size > 1 else "")
     show.notes.print(f"model: {model.config}, {parameters:,} parameters, {told['machine']['device']}, {threads}")
+    if model.memory is not None:
+        words = [f"{len(table.keys):,} words of {k} bases" for k, table in model.memory.counted.items()]
+        show.notes.print(f"memory: {', '.join(words) or 'tables'}")
     show.notes.print(f"budget: {show.budget_text(budget)}")
 
 
