@@ -18,6 +18,7 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.optim import build_optimizer, set_learning_rate
 from hnet_dna.training.ranks import Ranks
 from hnet_dna.training.step import Step
+from hnet_dna.training.words import learn_words
 
 # Steps before timing, so that it is of what most of a run is: a fresh router sets too many boundaries, unevenly among
 # rows, and rates of decay, which decide how the scan divides its tiles, grow at first.
@@ -32,10 +33,12 @@ class Training:
         asked = resolve(preset, settings=settings)
         self.recipe = asked.recipe
         torch.manual_seed(0)
-        self.model = HNetLM(asked.model).to(device)
+        model = HNetLM(asked.model)
+        data = open_genome(genome)
+        learn_words(model, data, split_genome(data))
+        self.model = model.to(device)
         self._optimizer = build_optimizer(self.model, asked.model, asked.recipe)
         set_learning_rate(self._optimizer, asked.recipe.learning_rate)
-        data = open_genome(genome)
         sampler = WindowSampler(training_segments(data, split_genome(data)), asked.recipe.window, 0)
         self._batches = stream(data, sampler, Position(), asked.recipe.batch)
         self._step = Step(self.model, asked.recipe, Ranks(device=torch.device(device)))

@@ -25,6 +25,8 @@ from hnet_dna.config.schema import ModelConfig
 from hnet_dna.evaluation.markov import MIXTURE
 from hnet_dna.model.cost import cost_of
 
+MEMORY = "model.memory_cfg={word_orders=[12, 16, 20], max_words=900_000}"  # that of the preset tiny-memory
+
 RUNS: dict[str, tuple[str, list[str]]] = {
     "tiny": ("tiny", []),
     "tiny-mamba2": ("tiny-mamba2", []),
@@ -38,6 +40,12 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "no smoothing": ("tiny", ["model.chunk_cfg.smoothing=false"]),
     "no straight-through": ("tiny", ["model.chunk_cfg.straight_through=false"]),
     "linear routing": ("tiny", ["model.chunk_cfg.routing=linear"]),
+    "AdamW alone": ("tiny", ["train.optimizer=adamw"]),
+    "tiny with a memory": ("tiny", [MEMORY]),
+    "tiny-mamba2 with a memory": ("tiny-mamba2", [MEMORY]),
+    "tiny-transformer with a memory": ("tiny-transformer", [MEMORY]),
+    "tiny-hybrid with a memory": ("tiny-hybrid", [MEMORY]),
+    "fixed stride of 3, with a memory": ("tiny", ["model.chunk_cfg.routing=fixed", MEMORY]),
 }
 
 
@@ -64,7 +72,7 @@ class Curve:
 
 def train(name: str, genome: str, steps: int, out: Path) -> None:
     """Run one training to its end, unless it is there."""
-    run = out / name.replace(" ", "_")
+    run = out / name.replace(" ", "_").replace(",", "")
     if (run / "results.json").exists():
         return
     command = ["hnet-dna", "pretrain", "--resume", "--out", str(run), "--genome", genome, "--steps", str(steps)]
@@ -81,7 +89,7 @@ def train(name: str, genome: str, steps: int, out: Path) -> None:
 
 def read(name: str, out: Path, seconds_per_step: float) -> Curve:
     """Read a finished run."""
-    run = out / name.replace(" ", "_")
+    run = out / name.replace(" ", "_").replace(",", "")
     told = json.loads((run / "run.json").read_text())
     results = json.loads((run / "results.json").read_text())
     recipe, model = Recipe.from_dict(told["recipe"]), ModelConfig.from_dict(told["model"])

@@ -68,6 +68,11 @@ def step_lines(settings: Settings, ranks: int) -> list[str]:
     part = recipe.batch * recipe.window // (recipe.accumulate * ranks)
     cost = cost_of(model, targets, recipe.window)
     memory, worst = cost.training_bytes(part) / 2**30, cost.worst_training_bytes(part) / 2**30
+    orders = ", ".join(map(str, model.word_orders))
+    words = [
+        f"words: at most {model.max_words:,} of each of {orders} bases, "
+        f"at most {cost.word_bytes / 1e6:.1f} MB of the model's file"
+    ]
     return [
         f"layout: {LEGEND}; a number counts layers; brackets hold the stage that reads chunks",
         f"step: {recipe.batch} windows of {recipe.window:,} bases = {recipe.batch * recipe.window:,} bases"
@@ -76,6 +81,7 @@ def step_lines(settings: Settings, ranks: int) -> list[str]:
         f"memory per process, estimated in float32: {memory:.2f} GiB"
         + (f"; at most {worst:.2f} GiB, however the routers decide" if targets else "")
         + ("; bfloat16 on a GPU, train.accumulate and train.recompute need less" if memory > 16 else ""),
+        *(words if orders else []),
     ]
 
 

@@ -67,6 +67,9 @@ class _Shown(RunObserver):
         threads = show.counted(machine["threads"], "thread") + ranks
         model = beginning.model.config
         show.notes.print(f"model: {model}, {record['parameters']:,} parameters, {machine['device']}, {threads}")
+        if (memory := beginning.model.memory) is not None:
+            words = [f"{len(table.keys):,} words of {k} bases" for k, table in memory.counted.items()]
+            show.notes.print(f"memory: {', '.join(words) or 'tables'}")
         show.notes.print(f"budget: {show.budget_text(beginning.budget)}")
 
     def nothing_to_resume(self, path: Path) -> None:

@@ -11,6 +11,7 @@ from typer.testing import Result
 
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.model.words import WordTable
 
 # Seconds after which what was waited for is said never to happen. No test depends on how fast a machine is.
 PATIENCE = 1200
@@ -67,4 +68,15 @@ def lively_model(config: ModelConfig, seed: int = 0) -> HNetLM:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
+    if model.memory is not None:
+        for k, table in model.memory.counted.items():
+            fill_at_random(table, k)
     return model.eval()
+
+
+def fill_at_random(table: WordTable, k: int) -> None:
+    """Let a table know 40,000 words of random letters, and the four of one letter alone."""
+    random = np.random.default_rng(k)
+    one_letter = [letter * ((4**k - 1) // 3) for letter in range(4)]
+    numbers = np.unique(np.append(random.integers(0, 4**k, 40_000), one_letter))
+    table.fill(numbers, random.integers(1, 20, (len(numbers), 4)))

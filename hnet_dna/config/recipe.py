@@ -12,6 +12,7 @@ from hnet_dna.errors import ConfigError
 Schedule = Literal["wsd", "cosine"]
 Precision = Literal["auto", "fp32", "bf16"]
 OnTrouble = Literal["stop", "skip"]
+Optimizer = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Recipe:
         learning_rate: peak, at base resolution.
         lr_multipliers: factor on it for each stage, outermost first; the last entry serves any further stage. Empty
             means those of the paper's equation 11, relative to the outermost stage.
-        betas, weight_decay, clip: AdamW, and the largest gradient norm.
+        optimizer: `adamw` for all parameters, or `muon` for the matrices inside the network and AdamW for the rest.
+        betas, weight_decay, clip: AdamW, whose decay Muon shares, and the largest gradient norm.
         schedule: `wsd` rises, holds, and falls linearly to zero; `cosine` rises and falls to a tenth of the peak.
         warmup, decay: shares in which the rate rises, and (`wsd`) falls.
         ratio_targets: N of each chunking stage, bases (or outer chunks) per chunk aimed at; the last serves the rest.
@@ -59,6 +61,7 @@ class Recipe:
     repeat_weight: float = 1.0
     learning_rate: float = 3e-3
     lr_multipliers: tuple[float, ...] = ()
+    optimizer: Optimizer = "adamw"
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.1
     clip: float = 1.0
@@ -136,6 +139,7 @@ _READERS: dict[str, Reader] = {
     "repeat_weight": _NOT_NEGATIVE,
     "learning_rate": _POSITIVE,
     "lr_multipliers": several(_POSITIVE),
+    "optimizer": choice(get_args(Optimizer)),
     "betas": row("two numbers from 0 to below 1", _BETA, _BETA),
     "weight_decay": _NOT_NEGATIVE,
     "clip": _POSITIVE,

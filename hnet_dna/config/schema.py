@@ -16,6 +16,8 @@ from hnet_dna.errors import ConfigError, shown
 
 MLP_MULTIPLE = 128  # the reference rounds the MLP's width up to this
 MAX_KMER = 8  # 65,536 k-mers
+TABLE_ORDERS = (2, 11)  # four million rows
+WORD_ORDERS = (8, 30)  # with the base after it, a word is a number of 64 bits
 
 Routing = Literal["cosine", "linear", "fixed", "random"]
 
@@ -76,6 +78,10 @@ class ModelConfig:
             boundaries that a stream can keep as well as a window: at least one in `max_chunk` positions.
         smoothing: chunks come back through the moving average (False: as they are).
         straight_through: the decision's confidence scales gradients alone (False: also the values).
+        table_orders: k of the memory's trained tables of k-mers (see `hnet_dna.model.memory`); empty for none.
+        table_width: numbers per k-mer in these tables.
+        word_orders: k of the memory's counted words; empty for none.
+        max_words: the most words that are kept for each of these k, those counted most often first.
     """
 
     layout: Layout
@@ -99,6 +105,10 @@ class ModelConfig:
     max_chunk: tuple[int, ...] = (0,)
     smoothing: bool = True
     straight_through: bool = True
+    table_orders: tuple[int, ...] = ()
+    table_width: int = 16
+    word_orders: tuple[int, ...] = ()
+    max_words: int = 1_000_000
     _stages: tuple[StageConfig, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
@@ -139,6 +149,7 @@ class ModelConfig:
 
     def _check(self) -> None:
         self._check_kmer()
+        self._check_memory()
         layout: Layout | None = self.layout
         previous = 0
         for index, stage in enumerate(self._stages):
@@ -194,6 +205,23 @@ class ModelConfig:
         if self.tie_embeddings:
             raise ConfigError("kmer: a model of k-mers cannot tie its embeddings, which hold one entry more")
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether there is a memory of k-mers beside the network."""
+        return bool(self.table_orders or self.word_orders)
+
+    def _check_memory(self) -> None:
+        for name, (low, high) in (("table_orders", TABLE_ORDERS), ("word_orders", WORD_ORDERS)):
+            orders = getattr(self, name)
+            if list(orders) != sorted(set(orders)):
+                raise ConfigError(
+                    f"{setting_path(name)}: expected rising numbers from {low} to {high}, got {shown(list(orders))}"
+                )
+        if self.has_memory and self.kmer:
+            raise ConfigError("memory_cfg: a model of k-mers has no memory beside it; leave out kmer or memory_cfg")
+        if self.has_memory and self.alphabet is None:
+            raise ConfigError("memory_cfg: a memory needs an alphabet, which tells the ids of A, C, G, T")
+
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ModelConfig:
         """Read the JSON form; an unknown field is a `ConfigError` with a suggestion."""
@@ -226,6 +254,8 @@ class ModelConfig:
         """Return the JSON form, with the reference's field names."""
         groups = {group: {n: _plain(getattr(self, n)) for n in names} for group, names in _GROUPS.items()}
         top = {name: _plain(getattr(self, name)) for name in _TOP_FIELDS}
+        if not self.has_memory:
+            del groups["memory_cfg"]  # as before there was one, so that the digests of older models stay
         return {"arch_layout": _plain(self.layout), **top, **groups}
 
     def __str__(self) -> str:
@@ -237,6 +267,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "ssm_cfg": ("chunk_size", "d_conv", "d_state", "expand", "head_dim"),
     "attn_cfg": ("num_heads", "rotary_emb_dim", "rotary_period", "window_size"),
     "chunk_cfg": ("routing", "stride", "max_chunk", "smoothing", "straight_through"),
+    "memory_cfg": ("table_orders", "table_width", "word_orders", "max_words"),
 }
 _TOP_FIELDS = ("d_model", "d_intermediate", "vocab_size", "tie_embeddings", "alphabet", "kmer")
 _PER_STAGE = (
@@ -293,4 +324,8 @@ _READERS: dict[str, Reader] = {
     "max_chunk": several(integer(0), least=1),
     "smoothing": boolean,
     "straight_through": boolean,
+    "table_orders": several(integer(*TABLE_ORDERS)),
+    "table_width": integer(1, _WIDEST),
+    "word_orders": several(integer(*WORD_ORDERS)),
+    "max_words": integer(1),
 }

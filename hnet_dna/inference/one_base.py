@@ -10,7 +10,7 @@ width, N state size, K also the positions that attention still sees.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput, StageState
 from hnet_dna.model.lm import HNetLM, HNetOutput
+from hnet_dna.model.memory import OTHER, PRIOR, SEEN, Memory, MemoryState, Recall
 from hnet_dna.model.mixer import (
     REFERENCE_ANGLES,
     Attention,
@@ -36,6 +37,8 @@ Array: TypeAlias = NDArray[Any]
 _MambaState: Any = MambaState
 _AttentionState: Any = AttentionState
 _RouterState: Any = RouterState
+_MemoryState: Any = MemoryState
+_Recall: Any = Recall
 
 
 class OneBase:
@@ -53,6 +56,7 @@ class OneBase:
         if self._serves:
             self._embeddings, self._head = _array(model.embeddings.weight), _array(model.lm_head.weight).T
             self._stage = _stage(model.backbone)
+            self._memory = None if model.memory is None else _Memory(model.memory)
 
     def __call__(self, ids: Tensor, state: InnerState | None) -> HNetOutput:
         """Predict what follows one more base of each row."""
@@ -61,8 +65,15 @@ class OneBase:
             output: HNetOutput = self.model(ids, state)
             return output
         with np.errstate(over="ignore"):  # exp(-x) of a gate that is shut: x / (1 + inf) = 0, as it should be
-            out, stages, after = self._stage(self._embeddings[ids[:, 0].numpy()], before)
-        logits = torch.from_numpy(out @ self._head)[:, None]
+            if self._memory is None:
+                out, stages, after = self._stage(self._embeddings[ids[:, 0].numpy()], before)
+                scores = out @ self._head
+            else:
+                recall, letters = self._memory(ids[:, 0].numpy(), before.letters)
+                out, stages, inner = self._stage(self._embeddings[ids[:, 0].numpy()] + recall.vector, before.inner)
+                scores = self._memory.add_to(out @ self._head, recall, out)
+                after = _MemoryState(letters, inner)
+        logits = torch.from_numpy(scores)[:, None]
         self._arrays, self._tensors = after, _tensors(after)
         return HNetOutput(logits, tuple(map(_stage_output, stages)), self._tensors)
 
@@ -73,6 +84,56 @@ class _Decision(NamedTuple):
     prob: Array
     boundary: Array
     present: Array
+
+
+class _Memory:
+    def __init__(self, memory: Memory) -> None:
+        self.letter_of_id, self.base_ids = _array(memory.letter_of_id), _array(memory.base_ids)
+        self.tables = [(int(k), _array(cast(nn.Embedding, table).weight)) for k, table in memory.tables.items()]
+        self.widen = _array(memory.widen.weight).T if memory.tables else None
+        self.words = memory.counted
+        if self.words:
+            self.keys = {k: _array(table.keys) for k, table in self.words.items()}
+            self.counts = {k: _array(table.all_counts()) for k, table in self.words.items()}
+            self.evidence, self.trust = _array(memory.read_evidence.weight).T, _array(memory.trust.weight).T
+            self.by_count = _array(memory.trust_by_count)
+
+    def __call__(self, ids: Array, before: Array) -> tuple[Any, Array]:
+        letters = np.concatenate([before, self.letter_of_id[ids][:, None]], axis=1)
+        unbroken = np.logical_and.accumulate(letters[:, ::-1] != OTHER, axis=1)
+        run = np.add.reduce(unbroken, axis=1)
+        number = np.add.reduce(np.where(unbroken, letters[:, ::-1], 0) << 2 * np.arange(letters.shape[1]), axis=1)
+        vector: Any = 0
+        for k, table in self.tables:
+            vector = vector + table[np.where(run >= k, number & ((1 << 2 * k) - 1), 0)] * (run >= k)[:, None]
+        if self.widen is not None:
+            vector = vector @ self.widen
+        if not self.words:
+            return _Recall(vector, None, None), letters[:, 1:]
+        dtype = self.evidence.dtype
+        evidence = np.zeros((len(ids), len(self.words), 4), dtype=dtype)
+        seen = np.zeros(evidence.shape[:2], dtype=np.int64)
+        for index, (k, words) in enumerate(self.words.items()):
+            if not len(self.keys[k]):
+                continue
+            key = words.key(number & ((1 << 2 * k) - 1))
+            place = np.minimum(np.searchsorted(self.keys[k], key), len(self.keys[k]) - 1)
+            known = np.flatnonzero((self.keys[k][place] == key) & (run >= k))
+            if not len(known):
+                continue
+            counts = self.counts[k][place[known]].astype(dtype)
+            total = np.add.reduce(counts, axis=1, keepdims=True)
+            evidence[known, index] = np.log(counts + PRIOR) - np.log(total / 4 + PRIOR)
+            seen[known, index] = np.searchsorted(SEEN, total[:, 0], side="right")
+        kinds = np.where(seen > 0, 1 + seen, 0).astype(dtype)
+        read = np.concatenate([evidence, kinds[..., None]], axis=2).reshape(len(ids), -1)
+        return _Recall(vector + read @ self.evidence, evidence, seen), letters[:, 1:]
+
+    def add_to(self, logits: Array, recall: Any, vectors: Array) -> Array:
+        if self.words:
+            trust = self.by_count[np.arange(len(self.words)), recall.seen] + vectors @ self.trust
+            logits[:, self.base_ids] += np.add.reduce(trust[..., None] * recall.evidence, axis=1)
+        return logits
 
 
 class _Mamba:

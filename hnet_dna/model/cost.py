@@ -16,6 +16,7 @@ from hnet_dna.config.schema import ModelConfig, StageConfig
 from hnet_dna.model.hnet import stage_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.mixer import query_block
+from hnet_dna.model.words import WordTable
 
 # A batch with so many times the positions that the target ratio gives an inner stage is crowded: in training that
 # stage's layers then run again in the backward pass instead of keeping values (`Stack.keep`), which bounds memory.
@@ -49,11 +50,13 @@ class Cost:
         stages: each stage.
         kept_values: numbers kept for the backward pass per base, at the target ratio.
         worst_values: the most that are alive at once per base, whatever the routers decide.
+        word_bytes: the most that the memory's counted words add to the model's file.
     """
 
     stages: tuple[StageCost, ...]
     kept_values: float
     worst_values: float
+    word_bytes: int = 0
 
     @property
     def parameters(self) -> int:
@@ -108,6 +111,9 @@ def cost_of(config: ModelConfig, ratio_targets: Sequence[float], window: int) ->
             classes = 4**config.kmer if config.kmer else config.vocab_size
             flops += 2 * stage.d_model * classes
             between += 2 * classes
+            if config.has_memory:
+                flops += _memory_flops(config)
+                between += _memory_values(config)
         if len(layout) == 3:
             routing = {"cosine": 4 * stage.d_model**2, "linear": 2 * stage.d_model}.get(stage.routing, 0)
             flops += routing + 2 * stage.d_model**2
@@ -125,7 +131,21 @@ def cost_of(config: ModelConfig, ratio_targets: Sequence[float], window: int) ->
             positions /= ratio
             most /= stage.stride if stage.routing == "fixed" and not stage.max_chunk else 1
         layout = inner_layout(layout)
-    return Cost(tuple(stages), kept, worst + worst_again)
+    words = sum(WordTable.most_bytes(k, config.max_words) for k in config.word_orders)
+    return Cost(tuple(stages), kept, worst + worst_again, words)
+
+
+def _memory_flops(config: ModelConfig) -> float:
+    """Operations of the memory of k-mers per base; looking up a word is none."""
+    width, words = config.stage(0).d_model, len(config.word_orders)
+    tables = (len(config.table_orders) + 2 * width) * config.table_width if config.table_orders else 0
+    return tables + words * (2 * 5 * width + 2 * width + 8)
+
+
+def _memory_values(config: ModelConfig) -> float:
+    """Numbers that the memory keeps for the backward pass per base."""
+    tables = (2 * len(config.table_orders) + 1) * config.table_width if config.table_orders else 0
+    return tables + 16 * len(config.word_orders)
 
 
 def _layer_flops(layer: LayerSpec, stage: StageConfig, tile: int, length: float) -> float:

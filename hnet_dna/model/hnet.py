@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hnet_dna.config.layout import Layout, parse_stack
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.kmers import KmerState
+from hnet_dna.model.memory import MemoryState
 from hnet_dna.model.router import Router, RouterState, Routing, chunk, dechunk
 from hnet_dna.model.rows import Rows
 from hnet_dna.model.stack import Stack, StackState
@@ -54,7 +55,7 @@ class StageState:
     decoder: StackState | None
 
 
-InnerState: TypeAlias = "StageState | StackState | KmerState"
+InnerState: TypeAlias = "StageState | StackState | KmerState | MemoryState"
 _START = StageState(None, None, None, None, None)
 
 

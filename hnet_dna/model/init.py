@@ -10,6 +10,7 @@
 | linear router (an ablation)        | N(0, 0.02), bias 0: about half the positions begin a chunk             |
 | residual_proj                      | weight 0, bias U(-1, 1) / sqrt(D) (PyTorch's default)                  |
 | pad_dimension                      | 0                                                                      |
+| memory: tables, evidence, trust    | 0; the tables' projection N(0, 1 / sqrt(width of the tables))          |
 | Mamba dt_bias                      | inverse softplus of a log-uniform dt in [1e-3, 1e-1], at least 1e-4     |
 | Mamba A_log, D                     | log U(1, 16), 1                                                        |
 | conv1d, norms                      | PyTorch's default, 1                                                   |
@@ -27,6 +28,7 @@ from torch import nn
 
 from hnet_dna.model.hnet import ChunkingStage, Innermost
 from hnet_dna.model.kmers import KmerStage
+from hnet_dna.model.memory import Memory
 from hnet_dna.model.mixer import Attention, Mamba2, SwiGLU
 from hnet_dna.model.stack import Stack
 
@@ -89,3 +91,11 @@ def init_embeddings(embeddings: nn.Embedding, head: nn.Linear) -> None:
         return
     nn.init.normal_(embeddings.weight, std=1.0)
     nn.init.normal_(head.weight, std=_STD)
+
+
+def init_memory(memory: Memory) -> None:
+    """Let a memory say nothing at first."""
+    for parameter in memory.parameters():
+        nn.init.zeros_(parameter)
+    if memory.tables:
+        nn.init.normal_(memory.widen.weight, std=memory.widen.in_features**-0.5)

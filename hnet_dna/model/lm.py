@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.hnet import ChunkingStage, InnerState, StageOutput, build_stage
-from hnet_dna.model.init import init_embeddings, init_kmer_stage, init_stages
+from hnet_dna.model.init import init_embeddings, init_kmer_stage, init_memory, init_stages
 from hnet_dna.model.kmers import KmerStage
+from hnet_dna.model.memory import Memory, MemoryState, Recall
 from hnet_dna.model.rows import Rows
 from hnet_dna.pretrained.folder import PretrainedModel
 
@@ -68,6 +70,10 @@ class HNetLM(PretrainedModel):
             self.lm_head.weight = self.embeddings.weight
         init_embeddings(self.embeddings, self.lm_head)
         init_stages(self.backbone)
+        # Last, so that the weights of all else are those of a model without a memory.
+        self.memory = Memory(config) if config.has_memory else None
+        if self.memory is not None:
+            init_memory(self.memory)
 
     def forward(
         self, input_ids: Tensor, state: InnerState | None = None, *, lengths: Tensor | None = None
@@ -83,9 +89,12 @@ class HNetLM(PretrainedModel):
             Logits, stage outputs over this piece, and the state after it. Values at padding are meaningless.
         """
         rows = _rows(input_ids, lengths)
-        x = self.embeddings(input_ids)
-        out, stages, state = self.backbone(x, rows, cast(Any, state))
-        return HNetOutput(self.lm_head(out), stages, state)
+        x, recall, inner, letters = self._read(input_ids, rows, state)
+        out, stages, after = self.backbone(x, rows, cast(Any, inner))
+        logits = self.lm_head(out)
+        if self.memory is not None and recall is not None:
+            logits = self.memory.add_to(logits, recall, out)
+        return HNetOutput(logits, stages, self._state(letters, after))
 
     def boundaries(
         self, input_ids: Tensor, state: InnerState | None = None, *, stage: int, lengths: Tensor | None = None
@@ -105,10 +114,28 @@ class HNetLM(PretrainedModel):
                 f"stage {stage}: this model has {self.n_chunking_stages} chunking stages, the first being 0"
             )
         rows = _rows(input_ids, lengths)
-        outputs, after = cast(ChunkingStage, self.backbone).boundaries(
-            self.embeddings(input_ids), rows, cast(Any, state), stage
-        )
-        return BoundaryOutput(outputs, after)
+        x, _, inner, letters = self._read(input_ids, rows, state)
+        outputs, after = cast(ChunkingStage, self.backbone).boundaries(x, rows, cast(Any, inner), stage)
+        return BoundaryOutput(outputs, self._state(letters, after))
+
+    def _read(
+        self, ids: Tensor, rows: Rows, state: InnerState | None
+    ) -> tuple[Tensor, Recall | None, InnerState | None, Tensor | None]:
+        """Embed ids (B, L); return also what the memory recalls, the state inside, and the last letters."""
+        x = self.embeddings(ids)
+        if self.memory is None:
+            return x, None, state, None
+        before = cast("MemoryState | None", state) or MemoryState(None, None)
+        recall, letters = self.memory(ids, rows, before.letters)
+        return x + recall.vector, recall, before.inner, letters
+
+    def _state(self, letters: Tensor | None, inner: InnerState | None) -> InnerState | None:
+        return inner if self.memory is None else MemoryState(letters, inner)
+
+    def _make_room(self, weights: Mapping[str, Tensor]) -> None:
+        """Let the memory have as many words as the weights hold."""
+        if self.memory is not None:
+            self.memory.make_room(weights)
 
     @property
     def n_chunking_stages(self) -> int:
@@ -134,6 +161,7 @@ class KmerLM(HNetLM):
         self.lm_head = nn.Linear(width, kmers, bias=False)
         init_embeddings(self.embeddings, self.lm_head)
         init_kmer_stage(self.backbone)
+        self.memory = None
 
     def forward(
         self, input_ids: Tensor, state: InnerState | None = None, *, lengths: Tensor | None = None

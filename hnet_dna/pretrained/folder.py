@@ -66,6 +66,7 @@ class PretrainedModel(nn.Module, ModelHubMixin):
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load a state dict, refusing missing, surplus and misshapen tensors by name."""
         weights = dict(state_dict)
+        self._make_room(weights)
         if self.config.tie_embeddings:
             weights.setdefault("lm_head.weight", weights.get("embeddings.weight", torch.empty(0)))
             weights.setdefault("embeddings.weight", weights["lm_head.weight"])
@@ -82,11 +83,16 @@ class PretrainedModel(nn.Module, ModelHubMixin):
             raise CheckpointError(f"the weights do not fit the configuration: {'; '.join(problems[:3])}{more}")
         self.load_state_dict(weights)
 
+    def _make_room(self, weights: Mapping[str, Tensor]) -> None:
+        """Prepare for weights whose sizes the configuration leaves open; a network that has such overrides this."""
+
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, *, revision: str | None = None, **download: Any
     ) -> Self:
         """Read what `save_pretrained` wrote: from a folder, from the package or from the hub.
+
+        The model is ready to be used, as after `eval()`: while training, a memory of k-mers leaves out what it reads.
 
         Args:
             pretrained_model_name_or_path: a folder; or, where no such folder exists, the name of a built-in model, or
@@ -112,7 +118,7 @@ class PretrainedModel(nn.Module, ModelHubMixin):
         model.folder = folder
         if (folder / CARD_FILE).is_file():
             model.card = (folder / CARD_FILE).read_text(encoding="utf-8", errors="replace")
-        return model
+        return model.eval()
 
     def save_pretrained(self, save_directory: str | Path, **hub_options: Any) -> str | None:
         """Write `config.json` and `model.safetensors` into a folder, each beside its place and then renamed.

@@ -35,6 +35,8 @@ _GROUPS = {
     "ssm_cfg": ("chunk_size", "d_conv", "d_state", "expand"),
     "attn_cfg": ("num_heads", "rotary_emb_dim", "window_size"),
 }
+# The alphabet is dropped; the last two mean nothing without a memory, which is refused.
+_DROPPED = {"alphabet", "table_width", "max_words"}
 _KNOWN = {"layout", *_TOP, *_GROUPS["ssm_cfg"], *_GROUPS["attn_cfg"]}
 _PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 
@@ -88,7 +90,7 @@ def to_reference(config: ModelConfig) -> dict[str, Any]:
     """
     refused = {}
     for field in fields(config):
-        if not field.init or field.name in _KNOWN or field.name == "alphabet":
+        if not field.init or field.name in _KNOWN | _DROPPED:
             continue
         value = getattr(config, field.name)
         default = field.default if field.default is not MISSING else None
@@ -170,5 +172,5 @@ def _refusal(refused: Mapping[str, tuple[Any, Any]]) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, tuple):
-        return "/".join(map(str, value if len(set(value)) > 1 else value[:1]))
+        return "/".join(map(str, value if len(set(value)) > 1 else value[:1])) or "[]"
     return str(value)

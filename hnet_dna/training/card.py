@@ -15,8 +15,8 @@ from hnet_dna.evaluation.markov import MIXTURE, markov_name
 from hnet_dna.sequence.alphabet import ALPHABETS
 
 _ROWS = 20  # of a table; a draft assembly has a hundred thousand contigs
-_RECIPE = ("window", "batch", "window_warmup", "repeat_weight", "learning_rate", "lr_multipliers", "betas",
-           "weight_decay", "clip", "warmup", "decay", "ratio_targets", "ratio_weights", "schedule",
+_RECIPE = ("window", "batch", "window_warmup", "repeat_weight", "optimizer", "learning_rate", "lr_multipliers",
+           "betas", "weight_decay", "clip", "warmup", "decay", "ratio_targets", "ratio_weights", "schedule",
            "precision", "seed")  # fmt: skip
 # Up to the last separator of an absolute path, also behind --option=.
 _FOLDERS = re.compile(r"^(--[\w-]+=)?(?:[A-Za-z]:)?[/\\].*[/\\]")
@@ -56,6 +56,9 @@ def _what(description: Mapping[str, Any], config: ModelConfig) -> str:
     ]
     if config.n_stages > 1:
         rows.append(("routing of each chunking stage", " / ".join(config.routing[: config.n_stages - 1])))
+    if config.word_orders:
+        lengths = ", ".join(map(str, config.word_orders))
+        rows.append(("memory", f"the file holds words of {lengths} bases of the training part, and what followed them"))
     return (
         f"# H-Net trained on {genome}\n\n"
         "A causal language model of nucleotide sequence that reads single letters and learns where chunks begin "

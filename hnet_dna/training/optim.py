@@ -1,8 +1,9 @@
-"""AdamW as the paper means it: a rate per stage, and weight decay on matrices only."""
+"""The optimizer: a rate per stage, weight decay on matrices only; AdamW for all of it, or Muon for the matrices."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.hnet import stage_of
+from hnet_dna.training.muon import Muon, Together, matrices
 
 # Biases, norm scales, and the rates of Mamba-2. The reference means to exempt these, though its code decays some.
 _EXEMPT_SUFFIXES = (
@@ -29,7 +31,7 @@ _COSINE_FLOOR = 0.1
 
 def is_decayed(name: str) -> bool:
     """Tell whether weight decay applies to a parameter."""
-    return not name.endswith(_EXEMPT_SUFFIXES)
+    return not name.endswith(_EXEMPT_SUFFIXES) and not name.startswith("memory.")
 
 
 def stage_multipliers(config: ModelConfig, recipe: Recipe) -> tuple[float, ...]:
@@ -48,25 +50,21 @@ def stage_multipliers(config: ModelConfig, recipe: Recipe) -> tuple[float, ...]:
     return tuple(math.sqrt(share * widths[0] / width) for share, width in zip(shares, widths, strict=True))
 
 
-def build_optimizer(model: nn.Module, config: ModelConfig, recipe: Recipe) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, config: ModelConfig, recipe: Recipe) -> torch.optim.Optimizer:
     """Group parameters by stage and decay; each group keeps its stage's factor as `lr_multiplier`."""
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    rows = matrices(model) if recipe.optimizer == "muon" else {}
+    groups: dict[tuple[bool, int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault((stage_of(name), is_decayed(name)), []).append(parameter)
+        groups.setdefault((parameter in rows, stage_of(name), is_decayed(name)), []).append(parameter)
     multipliers = stage_multipliers(config, recipe)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "weight_decay": recipe.weight_decay if decayed else 0.0,
-                "lr_multiplier": multipliers[stage],
-            }
-            for (stage, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
-        ],
-        lr=recipe.learning_rate,
-        betas=recipe.betas,
-        fused=True,
-    )
+    served: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    for (by_muon, stage, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
+        decay = recipe.weight_decay if decayed else 0.0
+        served[by_muon].append(
+            {"params": parameters, "weight_decay": decay, "lr_multiplier": multipliers[stage]}
+        )  # fmt: skip
+    adamw = torch.optim.AdamW(served[False], lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+    return Together([adamw, Muon(served[True], rows, recipe.learning_rate)]) if rows else adamw
 
 
 def schedule(progress: float, recipe: Recipe) -> float:

@@ -150,7 +150,8 @@ def spread(model: HNetLM, ranks: Ranks, *, shard: bool) -> nn.Module:
     if ranks.size == 1:
         return model
     if not shard:
-        return DistributedDataParallel(model)
+        # Buffers are constants, the same on all ranks: a memory's words would be sent anew in each step.
+        return DistributedDataParallel(model, broadcast_buffers=False)
     for module in model.modules():
         if isinstance(module, Layer):
             fully_shard(module)

@@ -24,6 +24,7 @@ from hnet_dna.sequence.alphabet import Alphabet, alphabet
 from hnet_dna.training.ranks import Ranks, join_ranks
 from hnet_dna.training.run_folder import Progress, RunFolder, describe_run
 from hnet_dna.training.trainer import Budget, StepReport, train
+from hnet_dna.training.words import learn_words
 
 DEFAULT_MINUTES = 10.0
 _EVALUATED = 20_000_000  # bases at most that the closing evaluation takes: a minute or two
@@ -329,7 +330,9 @@ class _Life:
         split = split_genome(genome, recipe.held_out, recipe.split, recipe.regions)
         training_segments(genome, split)  # refuses a genome with nothing to train on before anything is written
         torch.manual_seed(recipe.seed)
-        model = HNetLM(settings.model).to(self.ranks.device)
+        model = HNetLM(settings.model)
+        learn_words(model, genome, split)
+        model = model.to(self.ranks.device)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         record = describe_run(settings, parameters, genome, split, asdict(budget), self.command, self.ranks)
 
@@ -445,13 +448,14 @@ def _changes(asked: Settings, began: Settings) -> dict[str, list[Any]]:
         ("model", asked.model.to_dict(), began.model.to_dict()),
         ("train", asked.recipe.to_dict(), began.recipe.to_dict()),
     ):
-        for name in wanted:
-            if wanted[name] == had[name]:
+        for name in {**had, **wanted}:  # a model without a memory has no memory_cfg
+            if wanted.get(name) == had.get(name):
                 continue
             if name not in _CHANGEABLE:
                 raise UsageError(
-                    f"`resume`: {table}.{name} decides what the run is and stays as it began, {had[name]}; asked for "
-                    f"{wanted[name]}. {', '.join(sorted(_CHANGEABLE))} can change"
+                    f"`resume`: {table}.{name} decides what the run is and stays as it began, "
+                    f"{had.get(name, 'none')}; asked for {wanted.get(name, 'none')}. "
+                    f"{', '.join(sorted(_CHANGEABLE))} can change"
                 )
             changed[f"{table}.{name}"] = [had[name], wanted[name]]
     return changed

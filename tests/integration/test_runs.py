@@ -31,6 +31,10 @@ checkpoint_every = 0.3
 validate_every = 15
 """
 
+MUON_AND_MEMORY = (
+    "--set", "train.optimizer=muon", "--set", "model.memory_cfg={table_orders=[2, 3], word_orders=[8, 9]}",
+)  # fmt: skip
+
 
 class Lab:
     """A folder with a genome and a configuration, in which runs are started."""
@@ -128,9 +132,10 @@ def test_preempted_run_saves_and_goes_on(lab: Lab, number: signal.Signals, code:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--set", "train.shard=true")], ids=["DDP", "FSDP"])
-def test_two_ranks_are_one(lab: Lab, more: tuple[str, ...]) -> None:
-    lab.run("one", 20)
-    lab.run("two", 20, *more, ranks=2)
+@pytest.mark.parametrize("by", [(), MUON_AND_MEMORY], ids=["", "Muon and a memory"])
+def test_two_ranks_are_one(lab: Lab, more: tuple[str, ...], by: tuple[str, ...]) -> None:
+    lab.run("one", 20, *by)
+    lab.run("two", 20, *by, *more, ranks=2)
     for ours, theirs in zip(lab.curve("two"), lab.curve("one"), strict=True):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():

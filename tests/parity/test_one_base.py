@@ -31,6 +31,9 @@ SERVED = {
         arch_layout=["T1", ["T1"], "T1"], d_model=[24, 40], d_intermediate=[32, 32],
         attn_cfg={"num_heads": 2, "rotary_emb_dim": 0, "window_size": 3}
     ),
+    "memory of k-mers": small_config(memory_cfg={"table_orders": [2, 3], "table_width": 5, "word_orders": [8, 9, 21]}),
+    "tables of k-mers": small_config(memory_cfg={"table_orders": [2]}),
+    "words": small_config(memory_cfg={"word_orders": [8, 12]}),
 }  # fmt: skip
 REFERRED = {
     "forced boundaries": small_config(

@@ -30,6 +30,13 @@ CONFIGS = {
     "linear routers, forced boundaries": small_config(
         chunk_cfg={"routing": "linear", "max_chunk": [3, 2, 0], "straight_through": False},
     ),
+    "memory of k-mers": small_config(
+        memory_cfg={"table_orders": [2, 3], "table_width": 5, "word_orders": [8, 9, 21]},
+    ),
+    "memory of k-mers, isotropic": small_config(
+        arch_layout=["m1"], d_model=[24], d_intermediate=[0], attn_cfg={}, memory_cfg={"word_orders": [8]},
+    ),
+    "tables of k-mers": small_config(memory_cfg={"table_orders": [5], "table_width": 24}),
     "3-mers": small_config(kmer=3, arch_layout=["T1m1"], d_model=[24], d_intermediate=[32],
                            attn_cfg={"num_heads": 3, "rotary_emb_dim": 4, "window_size": 3}),
     "2-mers, global attention": small_config(

@@ -81,6 +81,12 @@ def test_card_of_made_up_files() -> None:
     assert "/home" not in text  # cards are published
 
 
+def test_card_tells_of_words_in_the_file() -> None:
+    assert "words of" not in model_card(description(), None, small_config())
+    card = model_card(description(), None, small_config(memory_cfg={"word_orders": [12, 16]}))
+    assert "| memory | the file holds words of 12, 16 bases of the training part" in card
+
+
 def test_card_without_held_out_bases() -> None:
     assert "nothing was held out" in model_card(description(), None, small_config())
 

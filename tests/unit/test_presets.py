@@ -35,7 +35,9 @@ def test_parameters_are_those_published(name: str) -> None:
     assert cost.parameters == pytest.approx(preset_tables(name)["published_parameters"], rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-mamba2", "tiny-transformer", "tiny-hybrid", "tiny-6mers"])
+@pytest.mark.parametrize(
+    "name", ["tiny", "tiny-mamba2", "tiny-transformer", "tiny-hybrid", "tiny-6mers", "tiny-memory"]
+)
 def test_parameters_by_stage_are_the_models(name: str) -> None:
     config = preset(name, "dna", 5)
     assert cost_of(config, [3.0], 1024).parameters == sum(p.numel() for p in HNetLM(config).parameters())

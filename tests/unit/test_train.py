@@ -13,7 +13,7 @@ import torch
 from helpers import lively_model, random_dna, small_config, write_fasta
 
 from hnet_dna.config.presets import preset
-from hnet_dna.config.recipe import Recipe
+from hnet_dna.config.recipe import Optimizer, Recipe
 from hnet_dna.data.batches import read_batch
 from hnet_dna.data.split import split_genome
 from hnet_dna.data.windows import Position, Window
@@ -193,7 +193,9 @@ def metrics(run: RunFolder) -> list[dict[str, object]]:
     return [{k: v for k, v in json.loads(line).items() if k not in timings} for line in lines]
 
 
-def test_stopped_and_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_stopped_and_resumed_run_is_the_uninterrupted_one(tmp_path: Path, optimizer: Optimizer) -> None:
+    recipe = replace(RECIPE, optimizer=optimizer)
     genome = make_genome(tmp_path)
     split = split_genome(genome)
     straight, broken = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "broken")
@@ -201,7 +203,7 @@ def test_stopped_and_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> Non
     broken.create()
     model = tiny_model()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    train(model, genome, split, RECIPE, Budget(steps=40), straight)
+    train(model, genome, split, recipe, Budget(steps=40), straight)
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), f"{name} never moved"
 
@@ -213,12 +215,12 @@ def test_stopped_and_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> Non
 
     other = tiny_model()
     with pytest.raises(Killed):
-        train(other, genome, split, RECIPE, Budget(steps=40), broken, on_report=kill)
+        train(other, genome, split, recipe, Budget(steps=40), broken, on_report=kill)
     # Killed in the middle of writing a line; step 10 was logged but its checkpoint not yet written.
     with (broken.path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1')
     resumed = tiny_model()
-    progress = train(resumed, genome, split, RECIPE, Budget(steps=40), broken, resume=True)
+    progress = train(resumed, genome, split, recipe, Budget(steps=40), broken, resume=True)
     assert progress.step == 40
     for (name, parameter), expected in zip(resumed.named_parameters(), model.parameters(), strict=True):
         assert torch.equal(parameter, expected), name
