@@ -11,8 +11,8 @@ from pathlib import Path
 from hnet_dna.annotation.regions import Region, read_regions
 from hnet_dna.errors import SequenceError, TrainingError, UsageError, did_you_mean
 from hnet_dna.genome.assemblies import recognise
-from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.genome.contig_names import same_contig
+from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.sequence.codes import n_ambiguous
 from hnet_dna.sequence.interval import Interval, intersection, union
 

@@ -17,8 +17,8 @@ from hnet_dna.annotation.regions import read_regions
 from hnet_dna.embedding.inputs import ID_NAMES, SEQUENCE_NAMES, region_codes, sequence_cell
 from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.contig_names import unknown_contig
+from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.store import Contig
 from hnet_dna.sequence.codes import Codes, checksum_of, to_text
 from hnet_dna.sequence.interval import Interval, union

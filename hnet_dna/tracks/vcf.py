@@ -20,8 +20,8 @@ from typing import BinaryIO
 
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.assemblies import find_assembly
-from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.contig_names import few, unknown_contig
+from hnet_dna.genome.genome import Genome
 from hnet_dna.inference.variants import Variant, reason_to_skip, reference_differs, score_variants
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval

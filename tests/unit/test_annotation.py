@@ -179,7 +179,7 @@ def test_builds_are_compared(tmp_path: Path) -> None:
         "##description: evidence-based annotation of the human genome (GRCh38), version 44 (Ensembl 110)",
     ):
         with pytest.raises(
-            SequenceError, match=r"a.gtf: line 1: of genome build .*GRCh38.*, but .* is R64 \(sacCer3\)"
+            SequenceError, match=r"a.gtf: line 1: the genome build is .*GRCh38.*, but .* is R64 \(sacCer3\)"
         ):
             read(f"{line}\n{gene}", yeast, tmp_path / "a.gtf")
 
