@@ -113,6 +113,7 @@ def _checks(devices: list[str], on_check: Callable[[str], None]) -> tuple[list[d
                         "precision": check.precision,
                         "output": _finite(check.output),
                         "gradient": _finite(check.gradient),
+                        "norm": _finite(check.norm),
                         "allowed": check.tolerance,
                         "trouble": check.trouble,
                     }

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from hnet_dna.errors import UsageError
 from hnet_dna.files import scratch_file
 
 from . import options, show
@@ -44,12 +43,11 @@ def generate(
 
     Example: hnet-dna generate --model run --length 2000 --count 3 --seed 7
     """
-    if not 0 < top_p <= 1:
-        raise UsageError(f"--top-p {top_p}: expected above 0 and up to 1")
     check_outputs({"--out": out}, [prompt, model])
     from hnet_dna.genome.fasta import read_records
     from hnet_dna.inference.generate import Sampling
 
+    sampling = Sampling(temperature, top_p, seed)
     loaded = show.load_model(model)
     prompts: Iterable[tuple[str, Codes | None]] = [("generated", None)] if prompt is None else read_records(prompt)
     known = 1 if prompt is None else sum(1 for _ in read_records(prompt)) if show.is_small(prompt) else None
@@ -59,7 +57,6 @@ def generate(
         show.Progress("sampling", total, "bases", quiet=quiet, on_data=shares_terminal(out)) as progress,
     ):
         for name, codes in prompts:
-            sampling = Sampling(temperature, top_p, seed)
             _write(loaded, name, codes, length, count, sampling, stream, progress)
 
 
@@ -74,7 +71,7 @@ def _write(
     progress: show.Progress,
 ) -> None:
     """Sample into temporary files, since the header that comes first is known last."""
-    from hnet_dna.inference.generate import generate as sample
+    from hnet_dna.inference.generate import sample
     from hnet_dna.sequence.codes import to_text
 
     log2p = [0.0] * count

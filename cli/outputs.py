@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from hnet_dna.errors import UsageError
-from hnet_dna.files import is_stream
+from hnet_dna.files import is_stream, room_told
 
 if TYPE_CHECKING:
     from hnet_dna.tracks.bgzip import Kind
@@ -82,8 +82,9 @@ def output(out: Path | None, kind: Kind | None = None) -> Iterator[TextIO]:
     Lines of a `kind` that has positions are indexed where they are compressed.
     """
     if out is None:
-        yield sys.stdout
-        sys.stdout.flush()
+        with room_told("stdout"):
+            yield sys.stdout
+            sys.stdout.flush()
         return
     from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,10 +15,7 @@ from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal, with_index
 
 if TYPE_CHECKING:
-    from hnet_dna.genome.fasta import Piece
-    from hnet_dna.genome.genome import Genome
-    from hnet_dna.model.lm import HNetLM
-    from hnet_dna.sequence.interval import Interval
+    from hnet_dna.tracks.segment import Style
 
 
 def segment(
@@ -30,7 +24,7 @@ def segment(
     stage: Annotated[int, typer.Option(metavar="N", help="Chunking stage, 0 outermost.", min=0)] = 0,
     strand: Annotated[str, typer.Option(metavar="STRAND", help="+, - or both.")] = "+",
     regions: Annotated[
-        Path | None, typer.Option(metavar="BED", help="Read these regions alone, each from its start.")
+        Path | None, typer.Option(metavar="BED", help="Read only these regions, each from its start.")
     ] = None,
     shard: Annotated[
         str | None,
@@ -61,124 +55,52 @@ def segment(
     Example: hnet-dna segment sample.fa --model run --bigwig boundaries.bw > boundaries.bed
     """
     strand = check_strand(strand)
-    if shard is not None and regions is not None:
-        raise UsageError("give --shard or --regions, not both")
     if points and nested:
         raise UsageError("give --points or --nested, not both")
-    wanted = {"+": ["plus"], "-": ["minus"], "both": ["plus", "minus"]}[strand]
-    bigwigs, bedgraphs = (
-        {name: _of_strand(path, name) if strand == "both" else path for name in wanted} if path is not None else {}
-        for path in (bigwig, bedgraph)
-    )
+    wanted = ["+", "-"] if strand == "both" else [strand]
+    tracks = {
+        kind: {one: _of_strand(path, one) if strand == "both" else path for one in wanted} if path is not None else {}
+        for kind, path in (("bigwig", bigwig), ("bedgraph", bedgraph))
+    }
     check_outputs(
-        {"--out": with_index(out), "--bigwig": [*bigwigs.values()], "--bedgraph": [*bedgraphs.values()]},
+        {"--out": with_index(out), **{f"--{kind}": [*paths.values()] for kind, paths in tracks.items()}},
         [fasta, regions, model],
         {"--bigwig": "bigWig"},
     )
     check_pipes({"GENOME": fasta, "--regions": regions})
-    from hnet_dna.genome.fasta import read_fasta
-    from hnet_dna.genome.genome import is_streamed, known_bases
-    from hnet_dna.genome.open import find_genome
-    from hnet_dna.genome.twobit import is_twobit
-    from hnet_dna.sequence.codes import n_known
+    from hnet_dna.genome.open import find_genome  # what a mistake needs comes before what takes seconds to import
     from hnet_dna.text import called, watched
 
-    source = find_genome(fasta)  # a mistake is told before what takes seconds
+    source = find_genome(fasta)
     from hnet_dna.sequence.alphabet import alphabet
-    from hnet_dna.tracks.segment import Segmenter
-    from hnet_dna.tracks.values import Values
+    from hnet_dna.tracks.job import Segmentation, reads_once
 
-    seen = _Seen()
-    genome: Genome | None = None
-    intervals: list[Interval] = []
-    total: int | None = None
-    if strand != "+" or regions is not None or shard is not None or (not is_streamed(source) and is_twobit(source)):
-        genome = show.open_genome(fasta, quiet)
-        intervals = _chosen(genome, regions, shard, seen)
-        total = known_bases(genome, intervals) * len(wanted)
-    elif show.is_small(source):
-        total = sum(n_known(piece.codes) for piece in read_fasta(source))
+    once = reads_once(fasta, strand, regions, shard)
+    read = source if once else show.open_genome(fasta, quiet)
+    job = Segmentation(read, strand, regions=regions, shard=shard)
+    total = show.bases_in(source) if once else job.bases
     loaded = show.load_model(model)
     show.say_if_windowed(loaded)
-    with ExitStack() as stack:
-        values = {name: stack.enter_context(Values()) for name in wanted if bigwig or bedgraph}
-        with output(out, "bed") as bed:
-            about = called(fasta) if total is None else ""
-            progress = stack.enter_context(
-                show.Progress("segmenting", total, "bases", about=about, quiet=quiet, on_data=shares_terminal(out))
-            )
-            segmenter = Segmenter(
-                loaded,
-                bed,
-                stage,
-                "points" if points else "nested" if nested else "chunks",
-                values.get("plus"),
-                values.get("minus"),
-                on_bases=progress.add,
-            )
-            if genome is not None:
-                count = segmenter.run_strands(genome, intervals, strand)
-            else:
-                stack.enter_context(watched(source, progress.read))
-                count = segmenter.run(_counted(read_fasta(source), seen))
-            for name, path in bigwigs.items():
-                values[name].write_bigwig(path)
-            for name, path in bedgraphs.items():
-                values[name].write_bedgraph(path)
-    if seen.ambiguous and not alphabet(loaded.config.alphabet).keeps_ambiguity:
-        show.notes.print(f"{seen.ambiguous:,} other IUPAC codes read as N")
-    if seen.uracils:
-        show.notes.print(f"{seen.uracils:,} U read as T")
-    if count == 0:
+    about = called(fasta) if total is None else ""
+    with (
+        output(out, "bed") as bed,
+        show.Progress("segmenting", total, "bases", about=about, quiet=quiet, on_data=shares_terminal(out)) as progress,
+        watched(source, progress.read),
+    ):
+        style: Style = "points" if points else "nested" if nested else "chunks"
+        written = job.write(loaded, bed, stage=stage, style=style, tracks=tracks, on_bases=progress.add)  # type: ignore[arg-type]
+    if written.ambiguous and not alphabet(loaded.config.alphabet).keeps_ambiguity:
+        show.notes.print(f"{written.ambiguous:,} other IUPAC codes read as N")
+    if written.uracils:
+        show.notes.print(f"{written.uracils:,} U read as T")
+    if written.chunks == 0:
         show.notes.print(f"{fasta}: no chunks, because it holds nothing but N")
 
 
-def write_bed(
-    fasta: str | Path, model: HNetLM, stream: TextIO, on_bases: Callable[[int], None] = lambda count: None
-) -> int:
-    """Segment a FASTA file into an open stream; return the number of chunks."""
-    from hnet_dna.genome.fasta import read_fasta
-    from hnet_dna.tracks.segment import Segmenter
-
-    return Segmenter(model, stream, on_bases=on_bases).run(read_fasta(fasta))
-
-
-@dataclass
-class _Seen:
-    """How many letters the model does not see as they are written."""
-
-    ambiguous: int = 0
-    uracils: int = 0
-
-
-def _chosen(genome: Genome, regions: Path | None, shard: str | None, seen: _Seen) -> list[Interval]:
-    from hnet_dna.annotation.regions import read_regions
-    from hnet_dna.genome.genome import whole
-    from hnet_dna.genome.shards import shard as shard_of
-    from hnet_dna.sequence.interval import union
-
-    contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)
-    seen.ambiguous = sum(contig.ambiguous for contig in contigs)
-    seen.uracils = sum(contig.uracils for contig in contigs)
-    if regions is None:
-        return [whole(contig) for contig in contigs]
-    chosen = union(region.interval for region in read_regions(regions, genome))
-    order = {contig.name: index for index, contig in enumerate(genome.contigs)}
-    return sorted(chosen, key=lambda interval: (order[interval.contig], interval.start))
-
-
-def _counted(pieces: Iterator[Piece], seen: _Seen) -> Iterator[Piece]:
-    from hnet_dna.sequence.codes import n_ambiguous
-
-    for piece in pieces:
-        seen.ambiguous += n_ambiguous(piece.codes)
-        seen.uracils += piece.uracils
-        yield piece
-
-
-def _of_strand(path: Path, name: str) -> Path:
+def _of_strand(path: Path, strand: str) -> Path:
     """Put the strand before the ending: b.plus.bw, b.plus.bedgraph.gz."""
     from hnet_dna.tracks.bgzip import is_compressed
 
+    name = "plus" if strand == "+" else "minus"
     ending = (Path(path.stem).suffix if is_compressed(path) else "") + path.suffix
     return path.with_name(f"{path.name.removesuffix(ending)}.{name}{ending}")

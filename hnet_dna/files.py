@@ -29,6 +29,7 @@ LOCK_FILE = ".lock"
 FULL = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
 _NO_RESERVATION = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 _BLOCK = 1 << 20
+_PROBE = 1 << 16  # bytes; more than a block of any usual file system
 
 
 @contextmanager
@@ -182,12 +183,16 @@ def _number_in(message: str) -> int | None:
 
 
 def no_room(path: Path) -> int | None:
-    """Try whether a file could be longer, which adds to it; return the number of the error if there is no room."""
+    """Try beside a file whether it could be longer; return the number of the error if there is no room."""
+    probe = path.with_name(f"{path.name[:100]}.room")
     try:
-        with path.open("ab") as file:
-            file.write(bytes(_BLOCK))
+        with probe.open("wb") as file:
+            file.seek(path.stat().st_size if path.is_file() else 0)
+            file.write(bytes(_PROBE))
     except OSError as error:
         return error.errno if error.errno in FULL else None
+    finally:
+        probe.unlink(missing_ok=True)
     return None
 
 

@@ -12,10 +12,11 @@ name that two columns share.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from hnet_dna.errors import SequenceError, UsageError, did_you_mean
 from hnet_dna.text import Source, numbered_lines
@@ -53,14 +54,14 @@ class Rows:
         """Yield line and cells of each row."""
         return self.rows
 
-    def find(self, wanted: str | None, usual: Iterable[str], what: str, option: str) -> int:
+    def find(self, wanted: str | None, usual: Iterable[str], what: str, parameter: str) -> int:
         """Return the index of the column `wanted`, or of the first column with a usual name in any case.
 
         Args:
             wanted: the name of a column as it stands in the header.
             usual: names in lower case to look for if `wanted` is None.
             what: what the column holds, for messages.
-            option: the parameter that names another column, for messages.
+            parameter: the parameter that names another column, for messages.
 
         Raises:
             UsageError: the wanted column does not exist.
@@ -78,7 +79,7 @@ class Rows:
             if first is None:
                 names = ", ".join(shown[:8]) + (", and more" if len(shown) > 8 else "")
                 raise SequenceError(
-                    f"{self.source}: no column of {what} among {names}; name it by {option} COLUMN, or is the header "
+                    f"{self.source}: no column of {what} among {names}; name it by `{parameter}`, or is the header "
                     "line missing?"
                 )
             places = [index for index, name in enumerate(lowered) if name == first]
@@ -185,6 +186,15 @@ def differing_in_case(names: Iterable[str]) -> list[tuple[str, str]]:
         for name in dict.fromkeys(names)
         if first.setdefault(name.casefold(), name) != name
     ]
+
+
+def data_frame(columns: Mapping[str, Any]) -> Any:
+    """Return a pandas DataFrame; raise `UsageError` where pandas is not installed."""
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise UsageError("a DataFrame needs pandas: pip install pandas") from None
+    return pandas.DataFrame(dict(columns))
 
 
 def _suffix(source: Source) -> str:

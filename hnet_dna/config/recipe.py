@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from hnet_dna.errors import ConfigError, did_you_mean
+from hnet_dna.config.values import Reader, boolean, choice, integer, name, number, refuse_unknown, row, several, text
+from hnet_dna.errors import ConfigError
 
 Schedule = Literal["wsd", "cosine"]
 Precision = Literal["auto", "fp32", "bf16"]
 OnTrouble = Literal["stop", "skip"]
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "schedule": get_args(Schedule),
-    "precision": get_args(Precision),
-    "on_trouble": get_args(OnTrouble),
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,8 @@ class Recipe:
         seed: decides initial weights, windows and strands.
         held_out: contigs to hold out; empty means the default split.
         split, regions: as `split_genome` takes them.
-        checkpoint_every: seconds between checkpoints.
+        checkpoint_every: seconds between checkpoints, or more: those of large models may take a fiftieth of the time
+            at most; 0 saves after every step.
         keep_checkpoints: how many of the last checkpoints to keep.
         validate_every: steps between measurements on the validation part; 0 never measures.
         validate_bases: how much of the validation part is measured.
@@ -87,31 +84,15 @@ class Recipe:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name, low in _AT_LEAST.items():
-            if getattr(self, name) < low:
-                raise ConfigError(f"train.{name}: expected {low} or more, got {getattr(self, name)}")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"train.{name}: {did_you_mean(str(getattr(self, name)), choices)}")
-        if self.learning_rate <= 0 or min(self.lr_multipliers, default=1.0) <= 0 or self.clip <= 0:
-            raise ConfigError("train: learning_rate, lr_multipliers and clip must be above 0")
-        if not self.ratio_targets or min(self.ratio_targets) <= 1:
-            raise ConfigError(f"train.ratio_targets: expected numbers above 1, got {self.ratio_targets}")
-        if not self.ratio_weights or min(self.ratio_weights) < 0:
-            raise ConfigError(f"train.ratio_weights: expected numbers of 0 or more, got {self.ratio_weights}")
-        if self.warmup < 0 or self.decay < 0 or self.warmup + self.decay > 1:
-            raise ConfigError("train: warmup and decay are shares of the run and may not exceed 1 together")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"train.betas: expected two numbers from 0 to below 1, got {self.betas}")
+        for field, read in _READERS.items():
+            object.__setattr__(self, field, read(f"train.{field}", getattr(self, field)))
+        if self.warmup + self.decay > 1:
+            raise ConfigError("train.warmup, train.decay: shares of the run, which may not exceed 1 together")
         if self.batch % self.accumulate:
             raise ConfigError(f"train.accumulate: expected a divisor of batch {self.batch}, got {self.accumulate}")
-        if any(len(pair) != 2 for pair in self.window_warmup):
-            raise ConfigError(f"train.window_warmup: expected pairs of share and bases, got {self.window_warmup}")
         ends = [until for until, _ in self.window_warmup]
-        if ends != sorted(set(ends)) or any(not 0 < end < 1 for end in ends):
+        if ends != sorted(set(ends)):
             raise ConfigError(f"train.window_warmup: expected rising shares between 0 and 1, got {ends}")
-        if any(length < 1 for _, length in self.window_warmup):
-            raise ConfigError("train.window_warmup: expected windows of 1 base or more")
 
     def window_at(self, share: float) -> int:
         """Return bases per window at a share of the run."""
@@ -136,45 +117,46 @@ class Recipe:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Recipe:
         """Read the JSON or TOML form; an unknown key or a value of another kind is an error that names it."""
-        defaults = {field.name: field.default for field in fields(cls)}
-        for name in value:
-            if name not in defaults:
-                raise ConfigError(f"train.{name}: unknown field. {did_you_mean(name, defaults)}")
-        return cls(**{name: _like(defaults[name], f"train.{name}", given) for name, given in value.items()})
+        refuse_unknown("train.", value, _READERS)
+        return cls(**value)
 
 
-_AT_LEAST: dict[str, float] = {
-    "window": 1,
-    "batch": 1,
-    "accumulate": 1,
-    "repeat_weight": 0,
-    "weight_decay": 0,
-    "seed": 0,
-    "checkpoint_every": 0,
-    "keep_checkpoints": 1,
-    "validate_every": 0,
-    "validate_bases": 1,
-    "spike_bits": 0,
+_ANY_SHARE = number("from 0 to 1", lambda x: 0 <= x <= 1)
+_NOT_NEGATIVE = number("of 0 or more", lambda x: x >= 0)
+_POSITIVE = number("above 0", lambda x: x > 0)
+_BETA = number("from 0 to below 1", lambda x: 0 <= x < 1)
+# Of every field, in their order.
+_READERS: dict[str, Reader] = {
+    "window": integer(1),
+    "batch": integer(1),
+    "accumulate": integer(1),
+    "window_warmup": several(
+        row("a pair of share and bases", number("between 0 and 1", lambda x: 0 < x < 1), integer(1))
+    ),
+    "repeat_weight": _NOT_NEGATIVE,
+    "learning_rate": _POSITIVE,
+    "lr_multipliers": several(_POSITIVE),
+    "betas": row("two numbers from 0 to below 1", _BETA, _BETA),
+    "weight_decay": _NOT_NEGATIVE,
+    "clip": _POSITIVE,
+    "schedule": choice(get_args(Schedule)),
+    "warmup": _ANY_SHARE,
+    "decay": _ANY_SHARE,
+    "ratio_targets": several(number("above 1", lambda x: x > 1), least=1),
+    "ratio_weights": several(_NOT_NEGATIVE, least=1),
+    "precision": choice(get_args(Precision)),
+    "compile": boolean,
+    "recompute": boolean,
+    "shard": boolean,
+    "seed": integer(0, 2**63 - 1),
+    "held_out": several(name),
+    "split": text,
+    "regions": text,
+    "checkpoint_every": _NOT_NEGATIVE,
+    "keep_checkpoints": integer(1),
+    "validate_every": integer(0),
+    "validate_bases": integer(1),
+    "on_trouble": choice(get_args(OnTrouble)),
+    "spike_bits": _NOT_NEGATIVE,
+    "tensorboard": boolean,
 }
-
-
-def _like(default: Any, name: str, value: Any) -> Any:
-    """Return a value as the kind of thing that its default is."""
-    if isinstance(default, tuple):
-        if not isinstance(value, (list, tuple)):
-            value = (value,)
-        return tuple(_tuples(item) for item in value) if name != "train.held_out" else tuple(map(str, value))
-    kinds = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(default):
-        raise ConfigError(f"{name}: expected {kinds[type(default)]}, got {value!r}")
-    return value
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_tuples, value))
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"train: expected a number, got {value!r}")
-    return value

@@ -22,7 +22,8 @@ import tomli_w
 from hnet_dna.config.presets import PRESETS, preset_tables
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.errors import ConfigError, UsageError, did_you_mean
+from hnet_dna.config.values import integer, text
+from hnet_dna.errors import ConfigError, UsageError, did_you_mean, shown
 from hnet_dna.sequence.alphabet import alphabet
 
 DEFAULT_PRESET = "tiny"
@@ -82,7 +83,7 @@ def resolve(
     if began is not None:
         if asked is not None and asked != began.preset:
             raise UsageError(
-                f"--resume: the run began with {f'preset {began.preset}' if began.preset else 'no preset'}, and stays "
+                f"`resume`: the run began with {f'preset {began.preset}' if began.preset else 'no preset'}, and stays "
                 f"so; asked for {asked}"
             )
         asked, tables = began.preset, began.tables()
@@ -94,8 +95,8 @@ def resolve(
             tables = {name: start.get(name, {}) for name in _TABLES}
     below = _merge(tables, file)
     above = below
-    for text in settings:
-        above = _merge(above, _setting(text))
+    for setting in settings:
+        above = _merge(above, _setting(setting))
     above = _merge(above, {"train": dict(options or {})})
     try:
         return _checked(asked, above, letters)
@@ -110,16 +111,20 @@ def resolve(
 
 
 def _checked(preset: str | None, tables: Mapping[str, Any], letters: str | None = None) -> Settings:
-    chosen = alphabet(letters or tables["model"].get("alphabet") or "dna")
+    named = text("model.alphabet", tables["model"].get("alphabet", "dna") if letters is None else letters)
+    try:
+        chosen = alphabet(named)
+    except ConfigError as error:
+        raise ConfigError(str(error) if letters else f"model.alphabet: {error}") from None
     model = {"vocab_size": chosen.vocab_size, **tables["model"], "alphabet": chosen.name}
-    if model["vocab_size"] != chosen.vocab_size:
+    if integer(1)("model.vocab_size", model["vocab_size"]) != chosen.vocab_size:
         raise ConfigError(
             f"model.vocab_size: alphabet {chosen.name} has {chosen.vocab_size} ids, got {model['vocab_size']}"
         )
     try:
         shape = ModelConfig.from_dict(model)
     except ConfigError as error:
-        raise ConfigError(f"model: {error}") from None
+        raise ConfigError(f"model.{error}") from None
     return Settings(preset or "", shape, Recipe.from_dict(tables["train"]))
 
 
@@ -128,13 +133,13 @@ def _read(path: Path) -> dict[str, Any]:
         value = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise ConfigError(
-            f"--config {path}: no such file; expected a TOML file with the tables model and train"
+            f"`config` {path}: no such file; expected a TOML file with the tables model and train"
         ) from None
     except UnicodeDecodeError:
-        raise ConfigError(f"--config {path} is not text; expected TOML with the tables model and train") from None
+        raise ConfigError(f"`config` {path} is not text; expected TOML with the tables model and train") from None
     except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error})") from None
-    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"`config` {path}: cannot be read ({error})") from None
+    except (ValueError, RecursionError) as error:  # integers of thousands of digits, lists in lists without end
         raise ConfigError(f"{path}: not TOML: {error}") from None
     known = ("preset", "about", "published_parameters", *_TABLES)
     for name in value:
@@ -144,22 +149,23 @@ def _read(path: Path) -> dict[str, Any]:
         value.pop(name, None)
     for name in _TABLES:
         if not isinstance(value.get(name, {}), Mapping):
-            raise ConfigError(f"{path}: [{name}]: expected a table, got {value[name]!r}")
+            raise ConfigError(f"{path}: [{name}]: expected a table, got {shown(value[name])}")
     if value.get("preset") not in (None, *PRESETS):
         named = str(value["preset"])
         raise ConfigError(f"{path}: preset {named!r}: no such preset. {did_you_mean(named, PRESETS)}")
     return value
 
 
-def _setting(text: str) -> dict[str, Any]:
-    key, found, value = text.partition("=")
+def _setting(setting: str) -> dict[str, Any]:
+    key, found, value = setting.partition("=")
     parts = key.strip().split(".")
     if not found or len(parts) < 2 or parts[0] not in _TABLES or not all(parts):
-        raise UsageError(f"--set {text}: expected model.FIELD=VALUE or train.FIELD=VALUE")
+        raise UsageError(f"`settings` {setting}: expected model.FIELD=VALUE or train.FIELD=VALUE")
     try:
-        parsed: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
+        table = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):  # not TOML, or nothing that it can hold
+        table = {}
+    parsed: Any = table["value"] if len(table) == 1 else value.strip()
     for part in reversed(parts):
         parsed = {part: parsed}
     assert isinstance(parsed, dict)

@@ -8,6 +8,8 @@ not UTF-8, text before the first header, and a truncated compressed file.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, TextIO
@@ -23,6 +25,10 @@ _LONGEST_HEADER = 1 << 20
 _SHOWN = 20  # bytes of a line in messages
 _NEWLINE_KEEPING = bytes(BYTE_TO_CODE[i] if i not in b"\n" else 0 for i in range(256))
 _COMMENTS = "lines of comments, as in old files, are not read; remove them"
+# Lengths in headers, as analysis sets (LN:248956422) and Ensembl (chromosome:GRCh38:1:1:248956422:1) write them.
+_LENGTH = re.compile(rb"(?:^|\s)LN:(\d+)(?:\s|$)")
+_PLACE = re.compile(rb"^dna(?:_sm|_rm)?:\S+ [^:\s]+:[^:\s]*:[^:\s]*:(\d+):(\d+):-?1(?:\s|$)")
+_log = logging.getLogger(__name__)
 # How other files begin, and what they are.
 _OTHERS = {
     b"@HD\t": "this looks like SAM", b"@SQ\t": "this looks like SAM", b"@": "this looks like FASTQ",
@@ -51,10 +57,13 @@ class Piece:
     uracils: int
 
 
-def read_fasta(path: Source) -> Iterator[Piece]:
-    """Yield the bases of a FASTA file piece by piece, records in file order."""
+def read_fasta(path: Source, *, check: bool = False) -> Iterator[Piece]:
+    """Yield the bases of a FASTA file piece by piece, records in file order.
+
+    With `check`, a record with fewer bases than its header declares is logged.
+    """
     with open_bytes(path, "a FASTA file") as stream:
-        parser = _Parser(called(path))
+        parser = _Parser(called(path), check)
         yield from parser.parse(stream)
 
 
@@ -75,9 +84,11 @@ def read_records(path: Source) -> Iterator[tuple[str, Codes]]:
 @dataclass
 class _Parser:
     source: str
+    check: bool
     line: int = 1  # line on which the bytes now looked at begin
     record: str | None = None
     length: int = 0  # bases of the record so far
+    declared: int = 0  # at least so many bases, by the record's header
     blank: int | None = None  # a blank line was met in the record, and may turn out to lie inside it
     seen: set[str] = field(default_factory=set)
 
@@ -156,11 +167,20 @@ class _Parser:
         if name in self.seen:
             raise SequenceError(f"{self.source}: line {self.line}: record {name} occurs twice; names must be unique")
         self.record, self.length, self.blank = name, 0, None
+        self.declared = _declared(words[1]) if len(words) > 1 else 0
         self.seen.add(name)
 
     def _close(self) -> None:
         if self.length == 0:
             raise SequenceError(f"{self.source}: record {self.record} has no sequence (line {self.line - 1})")
+        if self.check and self.length < self.declared:
+            _log.warning(
+                "%s: the header of record %s declares %s bases, and it has %s; is the file cut short?",
+                self.source,
+                self.record,
+                f"{self.declared:,}",
+                f"{self.length:,}",
+            )
 
     def _sequence(self, text: bytes, at_line_start: bool) -> Iterator[Piece]:
         n_lines = text.count(b"\n")
@@ -212,6 +232,15 @@ class _Parser:
             f"{self.source}: record {self.record}, line {line}: {letter!r} is not a nucleotide letter{hint}; expected "
             "A, C, G, T, U, N or another IUPAC code"
         )
+
+
+def _declared(description: bytes) -> int:
+    """Return the length that a header declares, 0 where it says none."""
+    if found := _LENGTH.search(description):
+        return int(found[1])
+    # Ensembl's Y has the place of a part and the sequence of the whole: more bases than declared are no fault.
+    found = _PLACE.match(description)
+    return int(found[2]) - int(found[1]) + 1 if found else 0
 
 
 def write_fasta(records: Iterable[tuple[str, Codes]], stream: TextIO, *, line: int = 60) -> None:

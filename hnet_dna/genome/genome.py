@@ -45,7 +45,7 @@ class Genome:
         if is_streamed(source):
             number = 0 if str(source) == "-" else descriptor(Path(source))
             name = Path(source) if number is None else Path("pipe" if number else "stdin")
-            return cls.in_memory(read_fasta(source), name)
+            return cls.in_memory(read_fasta(source, check=True), name)
         source = Path(source)
         if not source.is_file():
             what = "is a directory" if source.is_dir() else "no such file"

@@ -209,7 +209,7 @@ def _read_table(file: BinaryIO, size: int) -> dict[str, Any] | None:
 
 
 def _build(source: Path, place: Path, key: dict[str, int]) -> None:
-    _write(read_twobit(source) if is_twobit(source) else read_fasta(source), place, key)
+    _write(read_twobit(source) if is_twobit(source) else read_fasta(source, check=True), place, key)
 
 
 def _write(pieces: Iterator[Piece], place: Path, key: dict[str, int]) -> None:

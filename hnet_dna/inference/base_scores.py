@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.annotation.regions import Region
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.genome.pieces import forward_pieces
+from hnet_dna.inference.load import load_model
 from hnet_dna.inference.strands import ReverseStrand, groups
 from hnet_dna.inference.stream import PIECE, annotate, parts
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import is_acgt
 from hnet_dna.sequence.interval import Interval, union
-from hnet_dna.sequence.strand import Strand
+from hnet_dna.sequence.strand import Strand, check_strand
 
 OnBases = Callable[[int], None]
 
@@ -39,6 +43,45 @@ class BaseScores:
     def end(self) -> int:
         """Position after the last base."""
         return self.start + len(self.log2p)
+
+    def to_pandas(self) -> Any:
+        """Return a data frame with the columns chrom, start, end, log2p, one row per base (needs pandas)."""
+        import pandas as pd
+
+        starts = np.arange(self.start, self.end)
+        return pd.DataFrame({"chrom": self.contig, "start": starts, "end": starts + 1, "log2p": self.log2p})
+
+
+def score(
+    genome: GenomeLike,
+    model: str | Path | HNetLM,
+    *,
+    strand: Strand = "both",
+    regions: Sequence[Interval] | None = None,
+    on_bases: OnBases = lambda count: None,
+) -> Iterator[BaseScores]:
+    """Yield log2 p of every base in the genome's order, piece by piece, in constant memory.
+
+    Args:
+        genome: anything that `open_genome` takes.
+        model: anything that `load_model` takes.
+        strand: which strand predicts a base, or the mean of both.
+        regions: score only these disjoint intervals, each read on its own; whole contigs where None.
+        on_bases: called with the number of bases run since the last call; on both strands, each counts twice.
+
+    Raises:
+        UsageError: there is no such strand.
+        SequenceError: the genome cannot be read, or a region is not part of it.
+
+    Example:
+        >>> from hnet_dna import score
+        >>> next(score({"chr1": "ACGTTGCA"}, "five-genomes")).log2p.shape
+        (8,)
+    """
+    check_strand(strand)
+    opened, loaded = open_genome(genome), load_model(model)
+    intervals = [whole(contig) for contig in opened.contigs] if regions is None else list(regions)
+    yield from base_scores(opened, intervals, loaded, strand, on_bases=on_bases)
 
 
 def base_scores(
@@ -80,11 +123,22 @@ def _scores(contig: str, start: int, codes: NDArray[np.uint8], log2p: NDArray[np
 
 @dataclass(frozen=True)
 class RegionScore:
-    """A region, how many of its bases are A, C, G or T, and the sum of their log2 p."""
+    """The likelihood of a region.
+
+    Attributes:
+        region: where, and its name.
+        bases: how many of its bases are A, C, G or T.
+        log2p: the sum of their log2 p.
+    """
 
     region: Region
     bases: int
     log2p: float
+
+    @property
+    def mean(self) -> float:
+        """Mean log2 p of a base, NaN where there is none."""
+        return self.log2p / self.bases if self.bases else float("nan")
 
 
 def region_scores(

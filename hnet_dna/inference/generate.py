@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hnet_dna.errors import UsageError
+from hnet_dna.inference.load import load_model
 from hnet_dna.inference.one_base import OneBase
 from hnet_dna.inference.stream import forward, forward_one, nothing_before
 from hnet_dna.model.hnet import select_rows
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
-from hnet_dna.sequence.codes import Codes
+from hnet_dna.sequence.codes import Codes, to_text
+from hnet_dna.sequence.coerce import as_codes
 
 _BLOCK = 1024  # bases handed over at once
 
@@ -34,8 +38,72 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"`top_p` {self.top_p}: expected above 0 and up to 1")
+        if not 0 <= self.temperature < math.inf:
+            raise UsageError(f"`temperature` {self.temperature}: expected 0 or more")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sampled sequence.
+
+    Attributes:
+        sequence: its letters, without the prompt.
+        log2p: log-likelihood in bits under the model itself, at temperature 1, given the prompt.
+    """
+
+    sequence: str
+    log2p: float
+
 
 def generate(
+    model: str | Path | HNetLM,
+    length: int,
+    *,
+    count: int = 1,
+    prompt: str = "",
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> list[Sample]:
+    """Sample sequences.
+
+    Args:
+        model: anything that `load_model` takes.
+        length: bases to sample after the prompt.
+        count: how many sequences.
+        prompt: letters that all of them continue.
+        temperature: 1 samples as the model predicts, 0 takes the likeliest base.
+        top_p: choose among the likeliest bases that together reach this probability.
+        seed: decides the sequences.
+
+    Raises:
+        UsageError: a count, temperature or probability out of range.
+        SequenceError: the prompt has a letter that is no nucleotide.
+
+    Example:
+        >>> from hnet_dna import generate
+        >>> [len(sample.sequence) for sample in generate("five-genomes", 20, count=2)]
+        [20, 20]
+    """
+    if length < 1 or count < 1:
+        raise UsageError("`length` and `count`: expected 1 or more")
+    blocks = list(
+        sample(
+            load_model(model),
+            length,
+            count=count,
+            prompt=as_codes(prompt) if prompt else None,
+            sampling=Sampling(temperature, top_p, seed),
+        )
+    )
+    codes, log2p = (np.concatenate([block[i] for block in blocks], axis=1) for i in (0, 1))
+    return [Sample(to_text(row), float(scores.sum())) for row, scores in zip(codes, log2p, strict=True)]
+
+
+def sample(
     model: HNetLM, length: int, *, count: int = 1, prompt: Codes | None = None, sampling: Sampling | None = None
 ) -> Iterator[tuple[Codes, NDArray[np.float64]]]:
     """Sample sequences side by side; memory does not grow with their length.

@@ -9,21 +9,25 @@ like length, so that a long one costs its own bases only, and memory does not gr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import GenomeLike, open_genome
+from hnet_dna.inference.load import load_model
 from hnet_dna.inference.stream import bits_of, forward, nothing_before
 from hnet_dna.model.hnet import InnerState, select_rows
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, from_text, reverse_complement, runs_of_n, to_text
 from hnet_dna.sequence.interval import Interval
-from hnet_dna.sequence.strand import Strand
+from hnet_dna.sequence.strand import Strand, check_strand
 
 _FIRST_BASE = {code: base for base, codes in {"A": "RWMDHV", "C": "YSB", "G": "K"}.items() for code in codes}
 _BATCH_BASES = 1 << 14  # run at once; larger batches fall out of the processor's cache
@@ -72,17 +76,57 @@ def reference_differs(genome: Genome, interval: Interval, ref: str) -> bool:
 
 
 def score_variants(
-    genome: Genome, variants: Sequence[Variant], model: HNetLM, *, window: int = 512, strand: Strand = "both"
-) -> Iterator[list[float]]:
-    """Yield, for each variant in its order, the score of each alternative allele in bits.
+    variants: Iterable[Variant | tuple[str, int, str, str]],
+    genome: GenomeLike,
+    model: str | Path | HNetLM,
+    *,
+    window: int = 512,
+    strand: Strand = "both",
+) -> NDArray[np.float64]:
+    """Return log2 p(window with the allele) - log2 p(window without it) of each alternative allele, in bits.
 
     Args:
-        genome: that the variants refer to.
-        variants: with a reference that agrees.
-        model: any with an alphabet.
+        variants: `Variant`s, or tuples (contig, 0-based position, reference letters, alternative letters).
+        genome: anything that `open_genome` takes; the reference letters have to agree with it.
+        model: anything that `load_model` takes.
         window: bases of reference around a variant, half on each side.
         strand: which strand's likelihood, or the mean of both.
+
+    Returns:
+        One score for each alternative allele, in the order of the variants and of their alleles.
+
+    Raises:
+        SequenceError: an allele has letters other than A, C, G and T, or the reference letters are not the genome's.
+
+    Example:
+        >>> from hnet_dna import score_variants
+        >>> score_variants([("chr1", 3, "T", "G")], {"chr1": "ACGTTGCA"}, "five-genomes").shape
+        (1,)
     """
+    check_strand(strand)
+    opened, loaded = open_genome(genome), load_model(model)
+    checked = [_checked(variant, opened) for variant in variants]
+    scores = allele_scores(opened, checked, loaded, window=window, strand=strand)
+    return np.array([score for of_variant in scores for score in of_variant], dtype=np.float64)
+
+
+def _checked(variant: Variant | tuple[str, int, str, str], genome: Genome) -> Variant:
+    if not isinstance(variant, Variant):
+        contig, position, ref, alt = variant
+        variant = Variant(Interval(contig, position, position + len(ref)), ref, (alt,))
+    for alt in variant.alts:
+        if reason := reason_to_skip(variant.ref, alt):
+            raise SequenceError(f"{variant.interval}: {variant.ref} to {alt} cannot be scored ({reason})")
+    if reference_differs(genome, variant.interval, variant.ref):
+        here = to_text(genome.codes(variant.interval)).upper()
+        raise SequenceError(f"{variant.interval}: {genome.source.name} has {here} there, not {variant.ref}")
+    return variant
+
+
+def allele_scores(
+    genome: Genome, variants: Sequence[Variant], model: HNetLM, *, window: int = 512, strand: Strand = "both"
+) -> Iterator[list[float]]:
+    """Yield, for each variant in its order, the score of each alternative allele in bits; see `score_variants`."""
     half = max(1, window // 2)
     batch: list[Variant] = []
     bases = 0

@@ -43,6 +43,7 @@ class PretrainedModel(nn.Module, ModelHubMixin):
     Attributes:
         config: its shape.
         card: text of the model card in the folder that it was read from, None without one; `push_to_hub` uploads it.
+        folder: where it was read from; None for a model that was not read from files.
     """
 
     config: ModelConfig
@@ -51,6 +52,7 @@ class PretrainedModel(nn.Module, ModelHubMixin):
         super().__init__()
         self.config = config
         self.card: str | None = None
+        self.folder: Path | None = None
 
     def digest(self) -> str:
         """Return a SHA-256 of the configuration and all weights, by which results name the model they come from."""
@@ -107,6 +109,7 @@ class PretrainedModel(nn.Module, ModelHubMixin):
             model.load_weights(weights)
         except CheckpointError as error:
             raise CheckpointError(f"{folder}: {error}") from None
+        model.folder = folder
         if (folder / CARD_FILE).is_file():
             model.card = (folder / CARD_FILE).read_text(encoding="utf-8", errors="replace")
         return model

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from hnet_dna.config.layout import n_stages, parse_layout
 from hnet_dna.config.schema import ModelConfig, setting_path
-from hnet_dna.errors import CheckpointError, ConfigError
+from hnet_dna.config.values import json_object
+from hnet_dna.errors import CheckpointError, ConfigError, shown
 from hnet_dna.files import write_beside
 from hnet_dna.sequence.alphabet import alphabet as find_alphabet
 
@@ -48,14 +49,13 @@ def read_config(config: Mapping[str, Any] | str | Path, alphabet: str | None = N
     where = str(config) if isinstance(config, Path) else "reference config"
     try:
         text = config.read_text() if isinstance(config, Path) else config
-        value = json.loads(text) if isinstance(text, str) else text
-        if not isinstance(value, Mapping):
-            raise ConfigError("expected a JSON object")
-        return _read_fields(value, alphabet)
     except OSError as error:
         raise ConfigError(f"{config}: cannot be read ({error.strerror})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{where} is not JSON ({error})") from None
+    value = json_object(text, where) if isinstance(text, str) else text
+    try:
+        return _read_fields(value, alphabet)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 
@@ -150,9 +150,9 @@ def _read_fields(value: Mapping[str, Any], alphabet: str | None) -> ModelConfig:
         value["alphabet"] = alphabet
     stages = n_stages(parse_layout(value.get("arch_layout")))
     for group in _GROUPS:  # the reference indexes its lists by stage and ignores surplus entries
-        section = value.get(group) or {}
+        section = {} if value.get(group) is None else value[group]
         if not isinstance(section, Mapping):
-            raise ConfigError(f"{group}: expected an object, got {section!r}")
+            raise ConfigError(f"{group}: expected an object, got {shown(section)}")
         value[group] = {n: v[:stages] if isinstance(v, list) else v for n, v in section.items()}
     value["ssm_cfg"] = {"head_dim": HEAD_DIM, **value["ssm_cfg"]}
     return ModelConfig.from_dict(value)

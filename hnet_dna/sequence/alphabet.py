@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.errors import ConfigError, did_you_mean
+from hnet_dna.errors import ConfigError, did_you_mean, shown
 from hnet_dna.sequence.codes import LETTER_BITS, LETTERS, N_CODE, Codes
 
 
@@ -78,5 +78,5 @@ def alphabet(name: str | None) -> Alphabet:
     if name is None:
         raise ConfigError("this model has no alphabet, so it cannot read sequences: its ids do not stand for letters")
     if name not in ALPHABETS:
-        raise ConfigError(f"alphabet {name!r} does not exist. {did_you_mean(name, ALPHABETS)}")
+        raise ConfigError(f"alphabet {shown(name)} does not exist. {did_you_mean(name, ALPHABETS)}")
     return ALPHABETS[name]

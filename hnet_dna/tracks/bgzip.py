@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.files import is_stream, no_room, open_stream, write_beside
+from hnet_dna.files import is_stream, no_room, open_stream, room_told, write_beside
 
 Kind = Literal["bed", "vcf"]
 _MAX_TBI = 1 << 29  # positions that a .tbi index can hold; .csi has no such limit
@@ -35,7 +35,7 @@ def text_file(path: Path) -> Iterator[TextIO]:
     Lines for a device or a pipe go there at once, unless they are to be compressed.
     """
     if not is_compressed(path) and is_stream(path):
-        with _as_text(open_stream(path)) as stream:
+        with room_told(path), _as_text(open_stream(path)) as stream:
             yield stream
         return
     with (

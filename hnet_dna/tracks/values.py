@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.files import scratch_file, write_beside
+from hnet_dna.files import no_room, scratch_file, write_beside
 from hnet_dna.tracks.bgzip import text_file
 
 _BLOCK = 1 << 18  # values handed to a writer at once
@@ -171,7 +172,10 @@ def _line(value: object) -> bytes:
 
 @contextmanager
 def _writer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the process that writes a bigWig; end it with the block."""
+    """Start the process that writes a bigWig; end it with the block, and where there is no more room.
+
+    pyBigWig itself hides that a write has failed, and tries it again at every value.
+    """
     script = Path(__file__).with_name("bigwig_process.py")
     # -P: the files beside the script are no modules of it. A session of its own: Ctrl-C reaches us, and we end it.
     process = subprocess.Popen(
@@ -181,10 +185,22 @@ def _writer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            if no_room(path):
+                process.kill()
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     try:
         yield process
     finally:
+        done.set()
         process.kill()
+        watcher.join()
         for pipe in (process.stdin, process.stdout, process.stderr):
             with suppress(OSError):  # what is still to be written has no reader
                 if pipe is not None:

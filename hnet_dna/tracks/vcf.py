@@ -22,7 +22,7 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.assemblies import find_assembly
 from hnet_dna.genome.contig_names import few, unknown_contig
 from hnet_dna.genome.genome import Genome
-from hnet_dna.inference.variants import Variant, reason_to_skip, reference_differs, score_variants
+from hnet_dna.inference.variants import Variant, allele_scores, reason_to_skip, reference_differs
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.strand import Strand
@@ -66,7 +66,7 @@ class VcfScorer:
         genome: the reference that the file is about.
         model: any with an alphabet.
         model_name: written into the header.
-        window, strand: see `score_variants`.
+        window, strand: see `allele_scores`.
         strict: whether a REF that differs from the genome, or a contig of another length, is an error instead of being
             skipped.
         on_records: told how many records are done.
@@ -213,7 +213,7 @@ class VcfScorer:
             if good:
                 variants.append(Variant(record.interval, record.ref, tuple(record.alts[i] for i in good)))
                 places.append((answer, good))
-        scores = score_variants(self.genome, variants, self.model, window=self.window, strand=self.strand)
+        scores = allele_scores(self.genome, variants, self.model, window=self.window, strand=self.strand)
         for (answer, good), found in zip(places, scores, strict=True):
             for allele, score in zip(good, found, strict=True):
                 answer[allele] = score

@@ -7,6 +7,7 @@ take the same turn. One process is the case of one rank, with nothing to exchang
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -18,16 +19,57 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from hnet_dna.errors import HNetError, TrainingError
+from hnet_dna.errors import HNetError, TrainingError, UsageError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.stack import Layer
 
 
+@dataclass(frozen=True)
+class Place:
+    """What the environment says of this process among all: its number, theirs, and its number on this machine."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+
+
+def place_of_process() -> Place | None:
+    """Return what torchrun, or a scheduler in its stead, told this process; None where it is the only one.
+
+    Raises:
+        UsageError: the environment has only some of the variables, or values that cannot be.
+    """
+    if not any(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")):
+        return None
+    wanted = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    found = {name: os.environ.get(name, "").strip() for name in wanted}
+    if missing := [name for name in wanted if not found[name]]:
+        given = ", ".join(f"{name}={value}" for name, value in found.items() if value)
+        raise UsageError(
+            f"the environment has {given or 'empty variables of torchrun'} but not {', '.join(missing)}: start several "
+            "processes by torchrun, which sets all of them, or unset these for one process"
+        )
+    ranges = {"WORLD_SIZE": (1, 2**20), "RANK": (0, 2**20), "LOCAL_RANK": (0, 2**20), "MASTER_PORT": (0, 65_535)}
+    for name, (low, high) in ranges.items():
+        if not re.fullmatch(r"[0-9]{1,7}", found[name]) or not low <= int(found[name]) <= high:
+            raise UsageError(f"environment variable {name}: expected an integer from {low}, got {found[name]!r}")
+    rank, size = int(found["RANK"]), int(found["WORLD_SIZE"])
+    if rank >= size:
+        raise UsageError(f"environment variable RANK: expected less than WORLD_SIZE, {size}, got {rank}")
+    return Place(rank, size, int(found["LOCAL_RANK"]))
+
+
 def best_device() -> torch.device:
     """Return where this process computes: its own GPU where there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = (place_of_process() or Place()).local
+    if local >= torch.cuda.device_count():
+        raise UsageError(
+            f"environment variable LOCAL_RANK: got {local}, but this machine has {torch.cuda.device_count()} GPUs; "
+            "start as many processes"
+        )
+    return torch.device("cuda", local)
 
 
 @dataclass(frozen=True)
@@ -74,20 +116,24 @@ class Ranks:
 @contextmanager
 def join_ranks() -> Iterator[Ranks]:
     """Join the processes that torchrun started, or be the only one."""
-    device = best_device()
-    if "RANK" not in os.environ:
+    place, device = place_of_process(), best_device()
+    if place is None:
         yield Ranks(device=device)
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"rank {place.rank} cannot join the others at {where} ({reason})") from None
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
     except RuntimeError as error:
         if isinstance(error, HNetError) or not _is_broken_connection(error):
             raise
-        rank = os.environ["RANK"]
-        raise TrainingError(f"rank {rank}: another rank has ended; its own message says why") from None
+        raise TrainingError(f"rank {place.rank}: another rank has ended; its own message says why") from None
     finally:
         dist.destroy_process_group()
 

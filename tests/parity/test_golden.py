@@ -21,20 +21,10 @@ from hnet_dna.ops import use_backend
 from hnet_dna.training.loss import ratio_loss
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-# MKL rounds logarithms of float32 differently on different processors. This variable makes it round everywhere as it
-# did on the machine that made the golden files; it has to be set before the process starts.
-PORTABLE_ROUNDING = {"MKL_CBWR": "COMPATIBLE"}
-
-
-def rounds_as_the_files_do() -> bool:
-    """Tell whether logarithms have, bit for bit, the values that the golden files were made with."""
-    return int(torch.log(1 / (1 - torch.arange(1, 4096) / 4096)).view(torch.int32).long().sum()) == SUM_OF_BITS
-
-
-SUM_OF_BITS = 4332088633662
-# The decay of the moving average is a float32 logarithm in the reference; its last bit moves a logit by up to 5e-7.
-TOLERANCE = 1e-10 if rounds_as_the_files_do() else 1e-6
-LOSS_TOLERANCE = 1e-8 if rounds_as_the_files_do() else 1e-6
+# The reference takes the logarithm of its average's rate in float32, and MKL's differs by processor in the last bit:
+# logits then differ by some 1e-7. The golden files were made by its path that serves every processor alike.
+EVERYWHERE_ALIKE = {"MKL_CBWR": "COMPATIBLE"}
+CLOSE = 1e-10 if EVERYWHERE_ALIKE.items() <= os.environ.items() else 1e-6
 
 
 class Golden:
@@ -68,7 +58,7 @@ def packed(x: Tensor, lengths: Tensor) -> Tensor:
 @pytest.mark.parametrize("backend", ["torch", "reference"])
 @pytest.mark.parametrize(
     ("dtype", "tolerance", "gradient_tolerance"),
-    [(torch.float64, TOLERANCE, 1e-6), (torch.float32, 1e-4, 1e-4)],
+    [(torch.float64, CLOSE, 1e-6), (torch.float32, 1e-4, 1e-4)],
     ids=["float64", "float32"],
 )
 def test_outputs_losses_and_gradients(
@@ -89,7 +79,7 @@ def test_outputs_losses_and_gradients(
             ratio = ratio + loss
         cross_entropy = F.cross_entropy(logits, golden.tensors["target_ids"])
         total = cross_entropy + float(golden.metadata["ratio_weight"]) * ratio
-        loss_tolerance = LOSS_TOLERANCE if dtype == torch.float64 else 1e-5
+        loss_tolerance = max(1e-8, tolerance / 10)
         assert abs(cross_entropy.item() - golden.tensors["cross_entropy"].item()) < loss_tolerance
         assert abs(total.item() - golden.tensors["loss"].item()) < loss_tolerance
         total.backward()  # type: ignore[no-untyped-call]
@@ -103,22 +93,26 @@ def test_outputs_losses_and_gradients(
 def test_row_by_row_equals_padded_batch(golden: Golden) -> None:
     model = golden.model(torch.float64)
     logits = torch.cat([model(row[None]).logits[0] for row in golden.rows])
-    assert (logits - golden.tensors["logits"]).abs().max() < TOLERANCE
+    assert (logits - golden.tensors["logits"]).abs().max() < CLOSE
 
 
-@pytest.mark.skipif(rounds_as_the_files_do(), reason="the tests above hold the strict tolerance on this processor")
-def test_agreement_to_1e_10_where_logarithms_round_as_in_the_files() -> None:
-    tests = [sys.executable, "-m", "pytest", "-q", "--numprocesses=0", __file__, "-k", "not strict and not 1e_10"]
-    environment = {**os.environ, **PORTABLE_ROUNDING}
-    done = subprocess.run(tests, env=environment, capture_output=True, text=True, cwd=GOLDEN.parent.parent)
-    assert done.returncode == 0, done.stdout[-4000:]
-    check = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_golden as t; print(t.TOLERANCE)"
-    )
-    used = subprocess.run(
-        [sys.executable, "-c", check, str(Path(__file__).parent)], env=environment, capture_output=True, text=True
-    )
-    assert float(used.stdout) == 1e-10, "this processor has no rounding that is that of the files"
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch without MKL takes other logarithms")  # type: ignore[no-untyped-call]
+def test_to_the_last_digits() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "0",
+        "-k",
+        "float64 or row_by_row",
+        __file__,
+    ]
+    found = subprocess.run(command, env={**os.environ, **EVERYWHERE_ALIKE}, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+    assert "6 passed" in found.stdout
 
 
 def test_fp32_islands_decide_the_last_digits(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,6 +160,32 @@ def test_whoever_watches_learns_how_far_a_file_is_read(tmp_path: Path) -> None:
     assert len(told) == count
 
 
+@pytest.mark.parametrize(
+    ("header", "declared"),
+    [
+        ("chr1  AC:CM000663.2  gi:568336023  LN:248  rl:Chromosome  M5:6aef  AS:GRCh38", 248),
+        ("1 dna:chromosome chromosome:GRCh38:1:1:248:1 REF", 248),
+        ("KI270728.1 dna_sm:scaffold scaffold:GRCh38:KI270728.1:101:348:-1 REF", 248),
+        ("Y dna:chromosome chromosome:GRCh38:Y:278:568:1 REF", 291),
+        ("a cdna chromosome:GRCh38:7:1424:9999:1 gene:ENSG1", 0),  # the span of a gene, introns and all
+        ("a chromosome 1, length 248", 0),
+        ("a", 0),
+    ],
+)
+def test_lengths_that_headers_declare(
+    header: str, declared: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x.fa"
+    for length in (declared, declared + 1, max(declared - 1, 5)):
+        caplog.clear()
+        path.write_text(f">{header}\n{random_dna(max(length, 5))}\n>z\nAC\n")
+        list(read_fasta(path, check=True))
+        name = header.split()[0]
+        cut = [f"{path}: the header of record {name} declares {declared} bases, and it has {length}; is the file cut "
+               "short?"]  # fmt: skip
+        assert [record.getMessage() for record in caplog.records] == (cut if length < declared else [])
+
+
 def test_line_longer_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fasta, "PIECE", 64)
     records = {"one": random_dna(1000), "two": random_dna(333, 1)}

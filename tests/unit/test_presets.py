@@ -126,7 +126,7 @@ def test_written_settings_ask_for_the_same(name: str, tmp_path: Path) -> None:
         ("[train]\naccumulate = 3\n", "train.accumulate: expected a divisor of batch 4, got 3"),
         ("[train]\nbetas = [0.9]\n", "train.betas: expected two numbers"),
         ("[train]\nratio_targets = ['a']\n", "expected a number, got 'a'"),
-        ("[model]\nd_modl = 3\n", "model: d_modl: unknown field. Did you mean d_model?"),
+        ("[model]\nd_modl = 3\n", "model.d_modl: unknown field. Did you mean d_model?"),
         ("[model]\nvocab_size = 7\n", "alphabet dna has 5 ids, got 7"),
         ("preset = 'tinny'\n", "c.toml: preset 'tinny': no such preset. Did you mean tiny"),
         ("preset = 3\n", "c.toml: preset '3': no such preset"),

@@ -21,7 +21,7 @@ from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.inference import variants as variants_module
 from hnet_dna.inference.base_scores import base_scores, region_scores
 from hnet_dna.inference.stream import forward
-from hnet_dna.inference.variants import Variant, _leftmost, score_variants
+from hnet_dna.inference.variants import Variant, _leftmost, allele_scores
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.vcf import VcfScorer
@@ -120,7 +120,7 @@ def test_variants_against_whole_windows(genome: Genome, model: HNetLM, strand: s
         alts = tuple(a + "G" * (length - 2) + a if length > 1 else a for a in "ACGT" if a not in (ref[0], ref[-1]))
         variants.append(Variant(Interval(contig, start, start + length), ref, alts))
         expected.append([slow_score(model, contig, start, ref, alt, half, strand) for alt in alts])
-    found = list(score_variants(genome, variants, model, window=2 * half, strand=strand))  # type: ignore[arg-type]
+    found = list(allele_scores(genome, variants, model, window=2 * half, strand=strand))  # type: ignore[arg-type]
     assert [len(scores) for scores in found] == [len(scores) for scores in expected]
     np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=1e-6)
 
@@ -131,7 +131,7 @@ def test_one_indel_has_one_score_however_it_is_written(model: HNetLM, tmp_path: 
     text = "GATTC" + "ACACACAC" + "GGTA"
     variants = [Variant(Interval("a", s, s + len(ref)), ref, (alt,)) for s, ref, alt in written]
     assert all(text[v.interval.start : v.interval.end] == v.ref for v in variants)
-    scores = [score for (score,) in score_variants(genome, variants, model, window=8)]
+    scores = [score for (score,) in allele_scores(genome, variants, model, window=8)]
     assert scores == pytest.approx([scores[0]] * len(scores), abs=1e-9)
     assert abs(scores[0]) > 1e-3
 
@@ -150,7 +150,7 @@ def test_long_alleles_among_short_ones(model: HNetLM, tmp_path: Path, strand: st
     mixed = Variant(Interval("a", 650, 652), text[650:652], (text[650] + random_dna(130, 4), "AAA", "AAA"))
     same = Variant(Interval("a", 700, 701), text[700], (text[700],))
     variants[3:3] = [deletion, mixed, same]
-    alone = [next(iter(score_variants(genome, [v], model, window=40, strand=strand))) for v in variants]  # type: ignore[arg-type]
+    alone = [next(iter(allele_scores(genome, [v], model, window=40, strand=strand))) for v in variants]  # type: ignore[arg-type]
     ran: list[tuple[int, ...]] = []
 
     def spy(model: HNetLM, codes: np.ndarray, *rest: Any) -> Any:
@@ -159,7 +159,7 @@ def test_long_alleles_among_short_ones(model: HNetLM, tmp_path: Path, strand: st
 
     monkeypatch.setattr(variants_module, "forward", spy)
     monkeypatch.setattr(variants_module, "_BATCH_BASES", 128)
-    found = list(score_variants(genome, variants, model, window=40, strand=strand))  # type: ignore[arg-type]
+    found = list(allele_scores(genome, variants, model, window=40, strand=strand))  # type: ignore[arg-type]
     for one, other_one in zip(found, alone, strict=True):
         np.testing.assert_allclose(one, other_one, atol=1e-6)
     assert found[5] == [0.0]  # REF is ALT
@@ -171,9 +171,9 @@ def test_long_alleles_among_short_ones(model: HNetLM, tmp_path: Path, strand: st
 def test_long_windows_are_run_in_pieces(genome: Genome, model: HNetLM, monkeypatch: Any) -> None:
     ref = ref_at("chr1", 150, 1)
     variant = Variant(Interval("chr1", 150, 151), ref, ("A" if ref != "A" else "C",))
-    (whole_window,) = score_variants(genome, [variant], model, window=300)
+    (whole_window,) = allele_scores(genome, [variant], model, window=300)
     monkeypatch.setattr(variants_module, "_BATCH_BASES", 50)
-    (pieces,) = score_variants(genome, [variant], model, window=300)
+    (pieces,) = allele_scores(genome, [variant], model, window=300)
     np.testing.assert_allclose(pieces, whole_window, atol=1e-6)
 
 
