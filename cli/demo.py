@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import options, show
-from . import pretrain as pretrain_command
 
 
 def demo(
@@ -22,37 +22,26 @@ def demo(
 
     Example: hnet-dna demo --minutes 1 --out quick-look
     """
-    import torch
-
-    from hnet_dna.config.settings import resolve
-    from hnet_dna.data.split import split_genome
+    from hnet_dna.data.split import split_of_run
     from hnet_dna.files import refuse_filled, write_beside
     from hnet_dna.genome.bundled import bundled_genome
     from hnet_dna.genome.genome import known_bases
-    from hnet_dna.model.lm import HNetLM
-    from hnet_dna.sequence.alphabet import alphabet
+    from hnet_dna.genome.open import open_genome
     from hnet_dna.sequence.codes import to_text
     from hnet_dna.tracks.job import Segmentation
-    from hnet_dna.training.ranks import Ranks, best_device
-    from hnet_dna.training.run_folder import RunFolder
-    from hnet_dna.training.trainer import Budget
+    from hnet_dna.training.run import pretrain
+
+    from .run_view import RunView
 
     refuse_filled(out)
-    run = RunFolder(out / "run")
-    settings = resolve("tiny")
-    genome = show.open_genome(str(bundled_genome().fasta), quiet, alphabet(settings.model.alphabet))
-    split = split_genome(genome)
-    torch.manual_seed(settings.recipe.seed)
-    ranks = Ranks(device=best_device())
-    model = HNetLM(settings.model).to(ranks.device)
-    budget = Budget(seconds=minutes * 60)
-    pretrain_command.begin(run, model, settings, genome, split, budget, ranks)
-    comparison = pretrain_command.train_and_compare(
-        model, genome, split, settings.recipe, budget, run, ranks=ranks, quiet=quiet
-    )
-    assert comparison is not None
-    show.results.print(show.comparison_table(comparison, f"tiny ({model.config})"))
+    with RunView(quiet) as view:
+        run = pretrain(bundled_genome().fasta, out / "run", minutes=minutes, command=sys.argv, observer=view.observer)
+    assert run.comparison is not None
+    show.results.print(show.comparison_table(run.comparison, f"tiny ({run.model.config})"))
 
+    genome, model = open_genome(bundled_genome().fasta), run.model
+    split = split_of_run(genome, run.path)
+    assert split is not None
     (held_out,) = split.held_out
     fasta, bed = out / f"{held_out.contig}.fa", out / f"{held_out.contig}.chunks.bed"
     sequence = to_text(genome.codes(held_out))

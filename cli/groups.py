@@ -32,4 +32,6 @@ def with_options(message: str, ctx: Any) -> str:
     for parameter in getattr(ctx.meta.get(_CHOSEN), "params", ()):
         long = [option for option in parameter.opts if option.startswith("--")]
         names[parameter.name] = long[0] if long else (parameter.metavar or parameter.name.upper()).strip(".")
-    return re.sub(r"`(\w+)`", lambda found: names.get(found[1], found[1]), message)
+        if parameter.secondary_opts:
+            names[f"{parameter.name}=False"] = parameter.secondary_opts[0]
+    return re.sub(r"`(\w+(?:=False)?)`", lambda found: names.get(found[1], found[1]), message)

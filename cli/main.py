@@ -56,6 +56,7 @@ class ErrorBoundary(Commands):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
+        _notes.context = ctx
         try:
             with termination():
                 return super().invoke(ctx)
@@ -115,7 +116,8 @@ def _forget_stdout() -> None:
 
 _log = logging.getLogger("hnet_dna")
 _log.setLevel(logging.INFO)
-_log.addHandler(show.LogNotes())
+_notes = show.LogNotes()
+_log.addHandler(_notes)
 
 app = typer.Typer(
     cls=ErrorBoundary,

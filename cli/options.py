@@ -26,8 +26,11 @@ Strand = Annotated[str, typer.Option(metavar="STRAND", help="+, - or both (the m
 Level = Annotated[
     str, typer.Option(metavar="LEVEL", help="Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on.")
 ]
-Pool = Annotated[
-    str, typer.Option(metavar="POOLING", help="mean, max, last or boundary (mean weighted by its probability).")
+Pooling = Annotated[
+    str,
+    typer.Option(
+        "--pool", metavar="POOLING", help="mean, max, last, or boundary (mean weighted by boundary probability)."
+    ),
 ]
 HeldOut = Annotated[
     list[str] | None,

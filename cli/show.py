@@ -16,7 +16,11 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from hnet_dna.files import is_stream
+from hnet_dna.progress import SMALL
+from hnet_dna.progress import Progress as Report
+from hnet_dna.progress import is_small as is_small
+
+from .groups import with_options
 
 if TYPE_CHECKING:
     from hnet_dna.data.split import Split
@@ -35,15 +39,21 @@ results = Console(**_PLAIN, width=max(140, get_terminal_size().columns))
 
 
 class LogNotes(logging.Handler):
-    """Prints what the library logs as notes."""
+    """Prints what the library logs as notes.
+
+    Attributes:
+        context: of the command that runs, whose options stand in for the parameters that a note names.
+    """
+
+    context: Any = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
-        notes.print(self.format(record))
+        message = self.format(record)
+        notes.print(message if self.context is None else with_options(message, self.context))
 
 
 _EVERY = 60.0  # seconds between lines of progress
-SMALL = 1 << 24  # bytes of a file that is read ahead so far that the share read says nothing of the work done
 
 
 def counted(number: int, noun: str) -> str:
@@ -63,20 +73,11 @@ def load_model(model: Path) -> HNetLM:
     return loaded
 
 
-def model_name(model: Path) -> str:
-    """Return how to find a model again from anywhere: a folder by its whole path, a name on the hub as it is."""
-    return str(model.resolve()) if model.is_dir() else model.as_posix()
-
-
 def say_if_windowed(model: HNetLM) -> None:
     """Tell when a model cannot be streamed exactly."""
-    if model.config.has_global_attention:
-        from hnet_dna.inference.stream import PIECE
+    from hnet_dna.inference.stream import log_windows
 
-        notes.print(
-            f"this model has global attention: long contigs are run in windows of {2 * PIECE:,} bases, half of them "
-            "context, and far bases do not see each other"
-        )
+    log_windows(model)
 
 
 class Progress:
@@ -247,6 +248,36 @@ class Progress:
         return [f"{_size(rate)}/s" if self._unit == "bytes" else f"{rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s"]
 
 
+class Reports:
+    """Shows what a function of the library reports of its work, one piece after the other; a context manager."""
+
+    def __init__(self, *, quiet: bool = False, on_data: bool = False) -> None:
+        self._quiet, self._on_data = quiet, on_data
+        self._shown: Progress | None = None
+
+    def __call__(self, report: Report) -> None:
+        """Show a report."""
+        if self._shown is None:
+            self._shown = Progress(
+                report.what, report.total, report.unit, about=report.about, quiet=self._quiet, on_data=self._on_data
+            )
+            self._shown.go_on(report.done, report.done / report.total if report.total else 0.0)
+        elif report.finished:
+            self._shown.__exit__(None, None, None)
+            self._shown = None
+        else:
+            self._shown.update(report.done, share=report.share, part=report.part)
+
+    def __enter__(self) -> Reports:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown.__exit__(kind, error, trace)
+
+
 def _amount(number: float, unit: str, total: int | None = None) -> str:
     if unit == "bytes":
         return _size(number) if total is None else f"{_size(number)} of {_size(total)}"
@@ -272,25 +303,12 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
 
 
-def is_small(source: str | Path) -> bool:
-    """Tell whether a file can be read twice, and so soon that its records may be counted before the work begins."""
-    path = Path(source)
-    return str(source) != "-" and path.is_file() and not is_stream(path) and path.stat().st_size <= SMALL
-
-
 def bases_in(source: str | Path) -> int | None:
     """Return how many bases other than N a FASTA file holds, if that is soon counted."""
     from hnet_dna.genome.fasta import read_fasta
     from hnet_dna.sequence.codes import n_known
 
     return sum(n_known(piece.codes) for piece in read_fasta(source)) if is_small(source) else None
-
-
-def sequences_in(source: str, column: str | None) -> int | None:
-    """Return how many sequences a file holds, if that is soon counted."""
-    from hnet_dna.embedding.inputs import read_sequences
-
-    return sum(1 for _ in read_sequences(source, column=column)) if is_small(source) else None
 
 
 def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = None) -> Genome:

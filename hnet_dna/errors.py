@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class HNetError(Exception):
@@ -66,6 +67,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {' or '.join(near)}?"
     return f"Known: {', '.join(choices)}."
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it, cut where it is long."""
+    try:
+        whole = repr(value)
+    except (ValueError, RecursionError):  # integers of thousands of digits have no text
+        return f"a value of type {type(value).__name__} too long to show"
+    return whole if len(whole) <= 80 else f"{whole[:77]}..."
 
 
 def _is_short_for(word: str, choice: str) -> bool:

@@ -1,21 +1,22 @@
-"""Reads the tables that users give: CSV and TSV, plain or gzip, whose first line names the columns.
+"""Reads tables of users: CSV and TSV, plain or gzip, whose first line names the columns.
 
-The name says which of the two a table is (.csv; .tsv or .tab; each also with .gz or .bgz). Under any other name, and
-in a pipe, the header line does: with a tab in it, the table is TSV.
+The file name says whether a table is CSV or TSV (.csv; .tsv or .tab; each also with .gz or .bgz). Under any other name,
+and in a pipe, the header line decides: with a tab in it, the table is TSV.
 
-CSV has commas, and cells with a comma, a line break or a double quote in them stand in double quotes, with the quote
-itself doubled. In TSV a quote is a letter like any other. Blanks around a cell do not count, and rows of empty cells
-only are skipped. What is ambiguous is an error with the line: a stray quote, a row of more or fewer cells than the
-header, a name that two columns have.
+In CSV, a cell that contains a comma, a line break or a double quote is written in double quotes, with the quote itself
+doubled. In TSV, a quote is an ordinary character. Blanks around a cell do not count, and rows of empty cells are
+skipped. Anything ambiguous is an error with its line: a stray quote, a row with more or fewer cells than the header, a
+name that two columns share.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from hnet_dna.errors import SequenceError, UsageError, did_you_mean
 from hnet_dna.text import Source, numbered_lines
@@ -23,10 +24,10 @@ from hnet_dna.text import Source, numbered_lines
 _SUFFIXES = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": None}
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 _EXPECTED = "CSV or TSV"
-_SHOWN = 20  # letters of a column's name in messages
+_SHOWN = 20  # characters of a column's name in messages
 _MISSING = {"", "na", "n/a", "<na>", "nan", "null", "."}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-# What ends a line for one reader or another, and what cannot stand in a cell of our own tables.
+# What ends a line for some readers, and what cannot stand in a cell of our own tables.
 _BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 _CELL = r'(?:"[^"]*(?:""[^"]*)*"|[^",]*)'
 _RECORD = re.compile(rf"{_CELL}(?:,{_CELL})*")
@@ -37,12 +38,12 @@ _Record = tuple[int, list[str]]
 
 @dataclass(frozen=True)
 class Rows:
-    """A table as it is read, once, from start to end.
+    """A table that is being read, once, from start to end.
 
     Attributes:
         source: the file, for messages.
-        columns: names in the header; empty ones cannot be asked for.
-        rows: the line on which each row begins, counted from 1, and its cells, as many as there are columns.
+        columns: names in the header, some of which may be empty.
+        rows: for each row the line on which it begins, counted from 1, and its cells, as many as there are columns.
     """
 
     source: str
@@ -53,24 +54,24 @@ class Rows:
         """Yield line and cells of each row."""
         return self.rows
 
-    def find(self, wanted: str | None, usual: Iterable[str], what: str, option: str) -> int:
-        """Return the place of the column `wanted`, or of the first one with a usual name in any case.
+    def find(self, wanted: str | None, usual: Iterable[str], what: str, parameter: str) -> int:
+        """Return the index of the column `wanted`, or of the first column with a usual name in any case.
 
         Args:
-            wanted: a column's name as it stands in the header.
-            usual: names in lower case to look for where none is wanted.
-            what: the column holds, for messages.
-            option: how the user names another column, for messages.
+            wanted: the name of a column as it stands in the header.
+            usual: names in lower case to look for if `wanted` is None.
+            what: what the column holds, for messages.
+            parameter: the parameter that names another column, for messages.
 
         Raises:
-            UsageError: the column that is asked for does not exist.
-            SequenceError: none has a usual name, or two columns have the name.
+            UsageError: the wanted column does not exist.
+            SequenceError: no column has a usual name, or two columns share the name.
         """
-        # A file without a header has its first row here, with a whole sequence perhaps.
+        # The header of a file without one is its first row, which may contain a whole sequence.
         shown = [name if len(name) <= _SHOWN else name[:_SHOWN] + "..." for name in self.columns if name]
         if wanted is not None:
-            found = [index for index, name in enumerate(self.columns) if name == wanted != ""]
-            if not found:
+            places = [index for index, name in enumerate(self.columns) if name == wanted != ""]
+            if not places:
                 raise UsageError(f"{self.source}: no column {wanted!r}. {did_you_mean(wanted, shown)}")
         else:
             lowered = [name.lower() for name in self.columns]
@@ -78,19 +79,19 @@ class Rows:
             if first is None:
                 names = ", ".join(shown[:8]) + (", and more" if len(shown) > 8 else "")
                 raise SequenceError(
-                    f"{self.source}: no column of {what} among {names}; name it by {option} COLUMN, or is the header "
+                    f"{self.source}: no column of {what} among {names}; name it by `{parameter}`, or is the header "
                     "line missing?"
                 )
-            found = [index for index, name in enumerate(lowered) if name == first]
-        if len(found) > 1:
-            one, two = found[:2]
+            places = [index for index, name in enumerate(lowered) if name == first]
+        if len(places) > 1:
+            one, two = places[:2]
             same = "are both called" if self.columns[one] == self.columns[two] else "are called"
             names = " and ".join(dict.fromkeys((self.columns[one], self.columns[two])))
             raise SequenceError(
                 f"{self.source}: columns {one + 1} and {two + 1} {same} {names}, and only one of them can hold {what}; "
                 "rename or remove the other"
             )
-        return found[0]
+        return places[0]
 
     def has(self, usual: Iterable[str]) -> bool:
         """Tell whether a column has one of the usual names, in any case."""
@@ -139,15 +140,15 @@ def is_missing(text: str) -> bool:
 
 
 def to_name(text: str, what: str, where: str) -> str:
-    """Return a cell that names something, refusing a missing one, and one that cannot stand in a table again.
+    """Return a cell that names something; refuse a missing one, and one that could not be written to a table again.
 
     Args:
         text: the cell.
-        what: it is, such as `id`.
-        where: file and line.
+        what: what it is, such as `id`.
+        where: its file and line.
 
     Raises:
-        SequenceError: it is missing, or holds a tab, a line break or another control character.
+        SequenceError: the cell is missing, or contains a tab, a line break or another control character.
     """
     if is_missing(text):
         shown = f" ({text!r} means that)" if text else ""
@@ -156,7 +157,7 @@ def to_name(text: str, what: str, where: str) -> str:
 
 
 def require_one_line(text: str, what: str, where: str) -> str:
-    """Return a name that can stand in a line of a table; raise `SequenceError` for any other."""
+    """Return a name that can be written to one line of a table; raise `SequenceError` for any other."""
     if broken := _BREAKS.search(text):
         raise SequenceError(
             f"{where}: the {what} {text!r} holds {broken[0]!r}; tabs, line breaks and other control characters cannot "
@@ -171,20 +172,29 @@ def is_number(text: str) -> bool:
 
 
 def spelt_differently(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Return pairs of different names that are one number (1, 1.0, 01), each with the first way it is written."""
+    """Return pairs of different spellings of one number (1, 1.0, 01), the first spelling first."""
     first: dict[Decimal, str] = {}
     numbers = ((Decimal(name), name) for name in dict.fromkeys(names) if is_number(name))
     return [(first[value], name) for value, name in numbers if first.setdefault(value, name) != name]
 
 
 def differing_in_case(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Return pairs of different names that differ only in case, each with the first way it is written."""
+    """Return pairs of names that differ only in case, the first spelling first."""
     first: dict[str, str] = {}
     return [
         (first[name.casefold()], name)
         for name in dict.fromkeys(names)
         if first.setdefault(name.casefold(), name) != name
     ]
+
+
+def data_frame(columns: Mapping[str, Any]) -> Any:
+    """Return a pandas DataFrame; raise `UsageError` where pandas is not installed."""
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise UsageError("a DataFrame needs pandas: pip install pandas") from None
+    return pandas.DataFrame(dict(columns))
 
 
 def _suffix(source: Source) -> str:
@@ -202,10 +212,10 @@ def _tsv(lines: Iterator[tuple[int, str]]) -> Iterator[_Record]:
 
 
 def _csv(source: Source, lines: Iterator[tuple[int, str]]) -> Iterator[_Record]:
-    """Split CSV into records. The csv module of Python reads stray quotes as if they were meant."""
-    commas: int | None = None  # of the header
+    """Split CSV into records; Python's csv module would read stray quotes without complaint."""
+    commas: int | None = None  # in the header
     first, inside = 0, False
-    held: list[str] = []  # lines of a record that goes on
+    held: list[str] = []  # the lines so far of a record that is not complete
     for number, line in lines:
         if held and commas and commas == _commas(line) == _commas(held[0]):
             raise SequenceError(
@@ -223,8 +233,8 @@ def _csv(source: Source, lines: Iterator[tuple[int, str]]) -> Iterator[_Record]:
             if _RECORD.fullmatch(text) is None:
                 lines_of = f"line {first}" if first == number else f"lines {first} to {number}"
                 raise SequenceError(f"{source}: {lines_of}: a stray double quote. {_RULE}")
-            found = _CELLS.findall(text)
-            cells = [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in found]
+            raw_cells = _CELLS.findall(text)
+            cells = [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in raw_cells]
         commas = len(cells) - 1 if commas is None else commas
         yield first, [cell.strip() for cell in cells]
     if held:

@@ -1,7 +1,7 @@
-"""Opens the files that users give: plain or gzip, from a path, a pipe or stdin (`-`), and reads their lines.
+"""Opens text files of users (plain or gzip, from a path, a pipe or stdin) and reads their lines.
 
-Every reader of text goes through here, so that all of them treat byte order marks, line ends, encodings and damaged
-compression in the same way.
+Every reader of text goes through here, so that byte order marks, line ends, encodings and damaged compression are
+treated alike everywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BUFFER = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-# Files that begin with these bytes are refused by name. UTF-16 without a mark shows by the zero in its first two bytes.
+# Files that begin with these bytes are refused. UTF-16 without a mark has a zero among its first two bytes.
 _UNREADABLE = {
     b"\xff\xfe": "is UTF-16 text; convert it with: iconv -f UTF-16 -t UTF-8",
     b"\xfe\xff": "is UTF-16 text; convert it with: iconv -f UTF-16 -t UTF-8",
@@ -43,10 +43,10 @@ _watched: ContextVar[tuple[str, OnRead] | None] = ContextVar("watched", default=
 
 @dataclass(frozen=True)
 class Opened:
-    """A source that `first_line` has opened. Readers take it in place of its name, and read it from its start.
+    """A source that `first_line` has opened. Readers accept it in place of a path, and read it from its start.
 
     Attributes:
-        name: of the source, for messages.
+        name: the name of the source, for messages.
         stream: its decompressed bytes.
         closing: closes the stream.
     """
@@ -67,12 +67,12 @@ def open_bytes(source: Source, expected: str) -> Iterator[BinaryIO]:
     """Yield the decompressed bytes of a file, without a byte order mark.
 
     Args:
-        source: a path, which may be a pipe, or `-` for stdin. It is opened once and read from start to end.
-            What `first_line` has opened is not opened again.
+        source: a path, which may be a pipe, or `-` for stdin. It is opened once and read from start to end. A source
+            that `first_line` has opened is not opened again.
         expected: what the file should be, such as `a BED file`, for messages.
 
     Raises:
-        SequenceError: no such file, a folder, UTF-16, or compressed in another way than gzip.
+        SequenceError: there is no such file, or it is a folder, UTF-16, or compressed in another way than gzip.
     """
     if isinstance(source, Opened):
         with source.closing:
@@ -96,10 +96,10 @@ def open_bytes(source: Source, expected: str) -> Iterator[BinaryIO]:
 
 
 def count_lines(source: Source, expected: str) -> int:
-    """Return how many lines of a text file are not comments that begin with `#`, for who shows how far work has come.
+    """Return the number of lines that are not comments (`#`), which progress displays need.
 
     Raises:
-        SequenceError: what `open_bytes` raises, or damaged compression.
+        SequenceError: as `open_bytes` raises it, or for damaged compression.
     """
     count, comments, last = 0, 0, b"\n"
     with open_bytes(source, expected) as stream:
@@ -112,11 +112,11 @@ def count_lines(source: Source, expected: str) -> int:
 
 @contextmanager
 def watched(source: Source, on_read: OnRead) -> Iterator[None]:
-    """Tell how far a file has been read, whoever reads it in this block.
+    """Report how far a file has been read, for every reader inside this block.
 
     Args:
-        source: as it is given to `open_bytes`.
-        on_read: called with the bytes read so far, as they lie on the disk, and the file's size; None for a pipe.
+        source: the same as `open_bytes` gets.
+        on_read: called with the (compressed) bytes read so far, and the size of the file, or None for a pipe.
     """
     token = _watched.set((str(source), on_read))
     try:
@@ -126,7 +126,7 @@ def watched(source: Source, on_read: OnRead) -> Iterator[None]:
 
 
 def report_read(source: Source, done: int, size: int | None) -> None:
-    """Tell who watches a file that is read otherwise than by `open_bytes` how far it has been read."""
+    """Report how far a file has been read, for a reader that does not use `open_bytes`."""
     watcher = _watched.get()
     if watcher is not None and watcher[0] == str(source):
         watcher[1](done, size)
@@ -144,12 +144,12 @@ def read_chunk(stream: BinaryIO, size: int, source: str) -> bytes:
 
 
 def first_line(source: str | Path, expected: str) -> tuple[str, Opened]:
-    """Return the first line of a source that is not blank, and the source in a form that is read from its start.
+    """Return the first line of a source that is not blank, and the source in a form that can be read from its start.
 
-    A pipe can be opened only once, so that whoever has to see how it begins must hand on what was read.
+    A pipe can be opened only once, so that a caller who looks at its beginning must pass on what was read.
 
     Raises:
-        SequenceError: what `open_bytes` raises, or damaged compression.
+        SequenceError: as `open_bytes` raises it, or for damaged compression.
     """
     name = called(source)
     with ExitStack() as stack:
@@ -174,7 +174,7 @@ def _damage_of(source: str) -> Iterator[None]:
 
 
 class _Joined(io.RawIOBase):
-    """Bytes that were read from a stream already, then the rest of it."""
+    """The bytes that were already read from a stream, followed by the rest of it."""
 
     def __init__(self, seen: bytes, stream: BinaryIO) -> None:
         self._seen, self._stream = seen, stream
@@ -191,12 +191,12 @@ class _Joined(io.RawIOBase):
 
 
 def numbered_lines(source: Source, expected: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text file with their numbers, from 1, without what ends them.
+    """Yield the lines of a text file with their numbers, counted from 1, without line ends.
 
-    Lines end with LF, CRLF or CR, and with nothing else: U+2028 and its like are letters of a line.
+    Lines end with LF, CRLF or CR, and with nothing else: U+2028 and the like are characters of a line.
 
     Raises:
-        SequenceError: what `open_bytes` raises, damaged compression, or a line that is not UTF-8.
+        SequenceError: as `open_bytes` raises it, or for damaged compression or a line that is not UTF-8.
     """
     for number, raw in enumerate(raw_lines(source, expected), start=1):
         try:
@@ -209,10 +209,10 @@ def numbered_lines(source: Source, expected: str) -> Iterator[tuple[int, str]]:
 
 
 def raw_lines(source: Source, expected: str) -> Iterator[bytes]:
-    """Yield the lines of a text file in any encoding that extends ASCII, each with what ends it.
+    """Yield the lines of a text file in any encoding that extends ASCII, with their line ends.
 
     Raises:
-        SequenceError: what `open_bytes` raises, or damaged compression.
+        SequenceError: as `open_bytes` raises it, or for damaged compression.
     """
     with open_bytes(source, expected) as stream:
         rest = b""
@@ -220,15 +220,15 @@ def raw_lines(source: Source, expected: str) -> Iterator[bytes]:
             data = rest + data
             if b"\0" in data:
                 raise SequenceError(f"{called(source)} is not text, since it holds zero bytes; expected {expected}")
-            lines = data.splitlines(keepends=True)  # of bytes: at LF, CRLF and CR only
-            rest = b"" if data.endswith(b"\n") else lines.pop()  # one that goes on, or ends in half of CRLF
+            lines = data.splitlines(keepends=True)  # bytes are split only at LF, CRLF and CR
+            rest = b"" if data.endswith(b"\n") else lines.pop()  # an incomplete line, or one that ends in half of CRLF
             yield from lines
         if rest:
             yield rest
 
 
 class _Counted(io.RawIOBase):
-    """A stream that tells how far it has been read."""
+    """A stream that reports how far it has been read."""
 
     def __init__(self, stream: BinaryIO, on_read: OnRead, size: int | None) -> None:
         self._stream, self._on_read, self._size, self._done = stream, on_read, size, 0
@@ -257,7 +257,7 @@ def _decompressed(stream: BinaryIO, source: str, expected: str) -> BinaryIO:
     try:
         start = _peek(buffered, _LONGEST)
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        return buffered  # told where it is read
+        return buffered  # the reader reports it
     for magic, what in _UNREADABLE.items():
         if start.startswith(magic):
             raise SequenceError(f"{source} {what}. Expected {expected}")

@@ -21,7 +21,7 @@ from hnet_dna.files import write_beside
 from hnet_dna.genome.open import open_genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probing import features
-from hnet_dna.probing.run import hold_out
+from hnet_dna.probing.cross_validation import hold_out
 from hnet_dna.probing.suites import LAYOUTS, Dataset, read_suite
 from hnet_dna.sequence.codes import Codes, to_text
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import pysam
 
-from hnet_dna.explanation.browser import igv
-from hnet_dna.explanation.serve import serve
+from hnet_dna.explanation.page.browser import igv
+from hnet_dna.explanation.page.serve import serve
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.fasta import read_fasta
 from hnet_dna.model.lm import HNetLM

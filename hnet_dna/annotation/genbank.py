@@ -1,8 +1,8 @@
-"""Reads GenBank flat files into the lines that an equal GFF3 has, through Biopython (the extra `genbank`).
+"""Reads GenBank flat files into the same features that an equivalent GFF3 gives, with Biopython (extra `genbank`).
 
-Joined locations become one line for each part, in the order of transcription. An RNA becomes a line from end to end and
-an `exon` for each part, as NCBI's GFF3 has it; a gene marked /pseudo is a `pseudogene`. /codon_start becomes the phases
-of all parts.
+Joined locations become one feature per part, in the order of transcription. An RNA becomes one feature from end to end
+and an `exon` per part, as in NCBI's GFF3. A gene marked /pseudo becomes a `pseudogene`. The phases of all parts follow
+from /codon_start.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from hnet_dna.sequence.interval import Interval
 
 SUFFIXES = (".gb", ".gbk", ".gbff", ".genbank", ".seq")
 _KINDS = {"5'UTR": "five_prime_UTR", "3'UTR": "three_prime_UTR"}
-_LONGEST = 200  # letters of a message of Biopython's
+_LONGEST = 200  # letters of a Biopython message that are shown
 _STRANDS = {1: "+", -1: "-"}
 
 
 def genbank_features(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> Iterator[Feature]:
-    """Yield the features but `source` of the numbered lines of a GenBank file, in its order; `path` is for messages.
+    """Yield all features but `source` from the numbered lines of a GenBank file, in its order; `path` is for messages.
 
-    A record belongs to the contig that has its VERSION, ACCESSION or LOCUS as name; one that the genome lacks, or whose
-    length differs, is an error.
+    A record belongs to the contig that is named like its VERSION, ACCESSION or LOCUS. A genome that lacks this contig,
+    or has it at another length, is an error.
     """
     number = 0
     for record in _records(lines, path):
@@ -44,7 +44,7 @@ def genbank_features(lines: Iterable[tuple[int, str]], path: Path, genome: Genom
 
 
 class _Text(io.TextIOBase):
-    """Numbered lines as the file that Biopython reads."""
+    """A file for Biopython to read, made of numbered lines."""
 
     def __init__(self, lines: Iterable[tuple[int, str]]) -> None:
         self._lines = iter(lines)
@@ -55,7 +55,7 @@ class _Text(io.TextIOBase):
         return "" if text is None else f"{text}\n"
 
     def read(self, size: int | None = -1, /) -> str:
-        """Return nothing for a size of 0, by which Biopython asks whether this is text."""
+        """Read everything, or nothing for a size of 0, which is how Biopython asks whether this is text."""
         return "" if size == 0 else "".join(self)
 
 
@@ -67,20 +67,20 @@ def _records(lines: Iterable[tuple[int, str]], path: Path) -> Iterator[Any]:
             f"{path}: reading GenBank needs Biopython; install it with: pip install 'hnet-dna[genbank]', or give GFF3"
         ) from None
     text = _Text(lines)
-    parser: Any = SeqIO  # typed in part
+    parser: Any = SeqIO  # only parts of Biopython are typed
     records = parser.parse(text, "genbank")
     last = None
     while True:
         after = f" after record {last}" if last else ""
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")  # what a header lacks is no concern; a location is, and is checked below
+            warnings.simplefilter("always")  # gaps in a header do not matter; locations do, and are checked below
             try:
                 record = next(records, None)
             except SequenceError:
                 raise
-            except Exception as error:  # Biopython raises what its code comes upon: ValueError, AssertionError, ...
+            except Exception as error:  # Biopython raises ValueError, AssertionError and others
                 raise SequenceError(
-                    f"{path}: line {text.line}{after}: not GenBank's format: {_one_line(error)}"
+                    f"{path}: line {text.line}{after}: not in GenBank format: {_one_line(error)}"
                 ) from None
         if record is None:
             break
@@ -88,16 +88,20 @@ def _records(lines: Iterable[tuple[int, str]], path: Path) -> Iterator[Any]:
         sizes = [w for w in caught if "Expected sequence length" in str(w.message)]
         if sizes:
             raise SequenceError(
-                f"{path}: record {record.id}: LOCUS and sequence differ in length ({_one_line(sizes[0].message)}); is "
-                "the file damaged?"
+                f"{path}: record {record.id}: the lengths of LOCUS line and sequence differ "
+                f"({_one_line(sizes[0].message)}); is the file damaged?"
             )
         for feature in record.features:
             if feature.location is None:
-                told = [_one_line(w.message).partition("; setting")[0] for w in caught if "location" in str(w.message)]
+                about = [w.message for w in caught if "location" in str(w.message)]
+                reason = _one_line(about[0]).partition("; setting")[0] if about else ""
+                circle = (
+                    "; the LOCUS line of a circular record must say circular" if "spans the origin" in reason else ""
+                )
                 raise SequenceError(
-                    f"{path}: record {record.id}: {feature.type} without a location that can be read"
-                    + (f" ({told[0]})" if told else "")
-                    + ("; LOCUS of a circle says circular" if told and "spans the origin" in told[0] else "")
+                    f"{path}: record {record.id}: {feature.type}: the location cannot be read"
+                    + (f" ({reason})" if reason else "")
+                    + circle
                 )
         yield record
     if last is None:
@@ -125,13 +129,13 @@ def _contig(path: Path, genome: Genome, record: Any) -> str:
 
 
 def _lines(where: str, genome: Genome, contig: str, feature: Any, number: int) -> Iterator[Feature]:
-    """Yield the lines of one feature."""
+    """Yield the parts of one feature of Biopython."""
     parts, partial = [], False
     for part in feature.location.parts:
         try:
             start, end = int(part.start), int(part.end)
         except TypeError:
-            raise SequenceError(f"{where} {feature.location}: an end is unknown; expected positions") from None
+            raise SequenceError(f"{where} {feature.location}: an end is unknown; expected two positions") from None
         partial |= part.ref is not None or "<" in str(part) or ">" in str(part)
         if part.ref is not None or start == end:  # in another record, or between two bases
             continue
@@ -156,13 +160,13 @@ def _lines(where: str, genome: Genome, contig: str, feature: Any, number: int) -
         owner = "ID"
     before = _codon_start(where, feature) if kind == "CDS" else 0
     for index, (interval, strand) in enumerate(parts, 1):
-        told = f";part={index}/{len(parts)}" if kind in GENES and len(parts) > 1 else ""
-        yield Feature(kind, interval, strand, before % 3 if kind == "CDS" else None, f"{owner}={name}{marks}{told}")
+        numbered = f";part={index}/{len(parts)}" if kind in GENES and len(parts) > 1 else ""
+        yield Feature(kind, interval, strand, before % 3 if kind == "CDS" else None, f"{owner}={name}{marks}{numbered}")
         before -= len(interval)
 
 
 def _in_order(parts: Sequence[tuple[Interval, str]]) -> bool:
-    """Tell whether parts follow one another on one strand: not over a circle's origin, nor trans-spliced."""
+    """Tell whether parts follow one another on one strand, as those across an origin or trans-spliced do not."""
     return all(
         strand == next_strand and (right.start >= left.start if strand != "-" else right.end <= left.end)
         for (left, strand), (right, next_strand) in pairwise(parts)
@@ -170,7 +174,7 @@ def _in_order(parts: Sequence[tuple[Interval, str]]) -> bool:
 
 
 def _codon_start(where: str, feature: Any) -> int:
-    """Return the bases before the first whole codon."""
+    """Return how many bases come before the first whole codon."""
     (text,) = feature.qualifiers.get("codon_start", ["1"])[:1]
     if text not in ("1", "2", "3"):
         raise SequenceError(f"{where} {feature.location}: /codon_start must be 1, 2 or 3, got {text}")

@@ -1,7 +1,7 @@
-"""Genes from the lines of an annotation: their extents, complete coding sequences, and sites with a direction.
+"""Genes from the features of an annotation: their extents, complete coding sequences, and sites with a direction.
 
-GFF3 ties lines together by ID and Parent, GTF by transcript_id, older files by names of their own. GTF leaves the stop
-codon out of CDS; its stop_codon lines are put back here.
+GFF3 links features by ID and Parent, GTF by transcript_id, older files by other names. GTF leaves the stop codon out
+of CDS; it is added back here from the stop_codon lines.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from hnet_dna.annotation.attributes import GROUP, attributes, value_of
+from hnet_dna.annotation.attributes import GROUP, Values, value_of
 from hnet_dna.annotation.feature import AFTER_ORIGIN, BEFORE_ORIGIN, CODING, GENES, OUT_OF_ORDER, Feature, coding_kind
 from hnet_dna.sequence.interval import Interval, difference, overlapping, union
 
-MIN_INTRON = 4  # bases; shorter gaps between exons are how files write frameshifts
-_DEEPEST = 4  # levels of Parent between a part and its gene
+MIN_INTRON = 4  # bases; files use shorter gaps between exons for frameshifts
+_DEEPEST = 4  # levels of Parent between an exon and its gene
 _PARTS = {"exon", *CODING, "start_codon", "stop_codon", "five_prime_UTR", "three_prime_UTR", "UTR", "five_prime_utr",
           "three_prime_utr"}  # fmt: skip
-# What ties lines together, the surest first: their transcript, their gene, or what they are translated to.
+# What links features, the most specific first: their transcript, their gene, or the protein they code for.
 _TRANSCRIPT = ("Parent", "transcript_id", "transcriptId", "Transcript")
 _GENE = ("locus_tag", "gene_id", "geneID", "geneId", GROUP)
 _PROTEIN = ("protein_id", "proteinId", "CDS")
 _OF_EXON = (*_TRANSCRIPT, *_GENE)
-_OF_CODING = (*_TRANSCRIPT, "ID", *_GENE, *_PROTEIN)  # GFF3 has one ID for all lines of a coding sequence
-_SYMBOL = ("gene", "Gene", "gene_name", "Name", "name")  # may be those of several genes
+_OF_CODING = (*_TRANSCRIPT, "ID", *_GENE, *_PROTEIN)  # all parts of a coding sequence have one ID in GFF3
+_SYMBOL = ("gene", "Gene", "gene_name", "Name", "name")  # several genes may share one
 _CODONS = ("start_codon", "stop_codon")
-# Of these keys, values other than the second set mark a coding sequence that is not whole: NCBI's and Prodigal's
-# (partial=10), TransDecoder's, Liftoff's, and BGI's (Lack 5'-end).
+# Keys that mark an incomplete coding sequence unless their value is in `_NO`: those of NCBI and Prodigal (partial=10),
+# TransDecoder, Liftoff and BGI (Lack 5'-end).
 _PARTIAL = ("partial", "start_range", "end_range", "5_prime_partial", "3_prime_partial", "five_prime_partial",
             "three_prime_partial", "missing_start_codon", "missing_stop_codon", "Lack")  # fmt: skip
 _PSEUDO = ("pseudo", "pseudogene")
@@ -41,7 +41,7 @@ class Coding:
     """A complete coding sequence, from its start codon to its stop codon.
 
     Attributes:
-        parts: its exons in the order of translation; codons run on over them.
+        parts: its exons in the order of translation; a codon may span two of them.
         strand: `+` or `-`.
     """
 
@@ -51,12 +51,12 @@ class Coding:
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """A base at which something begins.
+    """The first base of a codon, gene, intron or exon, and its strand.
 
     Attributes:
-        contig: where.
+        contig: its name.
         position: of the base, 0-based.
-        strand: `+` or `-`; on `-` it begins towards lower positions.
+        strand: `+` or `-`; what begins here runs to lower positions on `-`.
     """
 
     contig: str
@@ -65,21 +65,22 @@ class Site:
 
     @property
     def cut(self) -> int:
-        """The position after the border between this base and the one before it, in the gene's direction."""
+        """The position to the right of the border between this base and its predecessor on the strand."""
         return self.position + (self.strand == "-")
 
 
 def coding_sequences(features: Iterable[Feature]) -> tuple[list[Coding], dict[str, int]]:
-    """Return complete coding sequences, each once, and how many others were left out for what reason.
+    """Return complete coding sequences, each once, and the number of others for each reason to leave them out.
 
-    Complete: parts on one strand that do not overlap, not marked partial or as of a pseudogene, a phase of 0 at the
-    first base, a length of whole codons, and the phases of all further parts as codons that run on over exons make
-    them. Where some coding sequences have lines of their start and stop codons, those without are not complete. Lines
-    that nothing ties to others are left out, since each may be an exon of a longer coding sequence.
+    A coding sequence is complete if its parts lie on one strand and do not overlap, if it is not marked as partial or
+    as a pseudogene, if it has a whole number of codons, and if its phases are 0 at the first base and consistent
+    afterwards. Where some coding sequences of a file have start_codon and stop_codon lines, those without them are not
+    complete. Features that nothing links to others are left out, since each may be one exon of a longer coding
+    sequence.
     """
-    found: dict[Coding, None] = {}
+    complete: dict[Coding, None] = {}
     groups, loose = _coding_groups(features)
-    left_out: Counter[str] = Counter({"tied to other lines by no ID, Parent, transcript_id or gene_id": loose})
+    left_out: Counter[str] = Counter({"without ID, Parent, transcript_id or gene_id": loose})
     marked = {kind for lines in groups for kind in _kinds(lines)}
     for lines in groups:
         missing = [kind for kind in _CODONS if kind in marked - _kinds(lines)]
@@ -89,24 +90,24 @@ def coding_sequences(features: Iterable[Feature]) -> tuple[list[Coding], dict[st
         if isinstance(coding, str):
             left_out[coding] += 1
         else:
-            found[coding] = None
-    return list(found), dict(+left_out)
+            complete[coding] = None
+    return list(complete), dict(+left_out)
 
 
 def sites(features: Sequence[Feature], codings: Iterable[Coding]) -> dict[str, list[Site]]:
     """Return sites by kind, sorted, each once.
 
-    start codon, stop codon: first base of each, of complete coding sequences. TSS: first base of a gene. donor: first
-    base of an intron; acceptor: first base of the exon after it; introns lie between the exons of one transcript, or
-    between the parts of one CDS that has a part in no exon that is tied to a transcript or gene.
+    start codon, stop codon: first base of each, in complete coding sequences. TSS: first base of a gene. donor: first
+    base of an intron. acceptor: first base of the exon after it. Introns lie between the exons of a transcript. Where a
+    CDS has a part outside all exons that belong to a transcript or gene, introns lie between its parts as well.
     """
-    found: dict[str, set[Site]] = {name: set() for name in ("start codon", "stop codon", "TSS", "donor", "acceptor")}
+    sites_of: dict[str, set[Site]] = {name: set() for name in ("start codon", "stop codon", "TSS", "donor", "acceptor")}
     for coding in codings:
-        found["start codon"].add(_first(coding.parts[0], coding.strand))
-        found["stop codon"].add(_stop(coding))
+        sites_of["start codon"].add(_first(coding.parts[0], coding.strand))
+        sites_of["stop codon"].add(_stop(coding))
     for gene in directed_genes(features):
-        found["TSS"].add(_first(gene.interval, gene.strand))
-    genes = {value_of(attributes(f.attributes), "ID") for f in features if f.kind in GENES}
+        sites_of["TSS"].add(_first(gene.interval, gene.strand))
+    genes = {value_of(f.values, "ID") for f in features if f.kind in GENES}
     transcripts, _ = _groups((f for f in features if f.kind == "exon"), _OF_EXON)
     codings_too, _ = _coding_groups(features)
     parts = [[line for line in lines if line.kind not in _CODONS] for lines in codings_too]
@@ -120,13 +121,13 @@ def sites(features: Sequence[Feature], codings: Iterable[Coding]) -> dict[str, l
                 if right.start - left.end < MIN_INTRON:
                     continue
                 intron, after = Interval(left.contig, left.end, right.start), right if strand == "+" else left
-                found["donor"].add(_first(intron, strand))
-                found["acceptor"].add(_first(after, strand))
-    return {name: sorted(places) for name, places in found.items()}
+                sites_of["donor"].add(_first(intron, strand))
+                sites_of["acceptor"].add(_first(after, strand))
+    return {name: sorted(places) for name, places in sites_of.items()}
 
 
 def directed_genes(features: Iterable[Feature]) -> list[Feature]:
-    """Return the lines of kind `gene` that have a strand; of a gene in several parts the first."""
+    """Return the features of kind `gene` that have a strand, and only the first part of a gene in several parts."""
     return [
         feature
         for feature in features
@@ -135,19 +136,19 @@ def directed_genes(features: Iterable[Feature]) -> list[Feature]:
 
 
 def derived_genes(features: Iterable[Feature]) -> list[Feature]:
-    """Return genes for an annotation that has no lines for them; none for one that has.
+    """Derive genes for an annotation without gene features; return none for an annotation that has some.
 
-    A transcript reaches from the first to the last base of its lines; a gene is transcripts that overlap or touch, on
-    one strand, and name the same gene: by gene_id, else by the Parent of the transcript, else each by itself. Lines
-    without a name belong to none.
+    A transcript reaches from the first to the last base of its features. A gene consists of transcripts on one strand
+    that overlap or touch and name the same gene, by gene_id or else by the Parent of the transcript. A transcript that
+    names none is a gene of its own. Features without any name are left out.
     """
-    told = [(feature, attributes(feature.attributes)) for feature in features]
-    if any(feature.kind in GENES for feature, _ in told):
+    features = list(features)
+    if any(feature.kind in GENES for feature in features):
         return []
     gene_of: dict[tuple[str, str], str] = {}
     lines: dict[tuple[str, str, str], list[Feature]] = {}
-    for feature, names in told:
-        contig = feature.interval.contig
+    for feature in features:
+        names, contig = feature.values, feature.interval.contig
         if _is_transcript(feature.kind):
             transcripts: tuple[str, ...] = (value_of(names, "ID", *_TRANSCRIPT[1:], "Parent", GROUP),)
             gene = value_of(names, *_GENE[:-1], "Parent")
@@ -162,13 +163,13 @@ def derived_genes(features: Iterable[Feature]) -> list[Feature]:
                 gene_of.setdefault((contig, transcript), gene)
     extents: dict[tuple[str, str, str], list[Interval]] = {}
     circling: set[tuple[str, str, str]] = set()
-    for (contig, strand, transcript), found in lines.items():
-        intervals = [feature.interval for feature in found]
+    for (contig, strand, transcript), members in lines.items():
+        intervals = [feature.interval for feature in members]
         gene = transcript
         for _ in range(_DEEPEST):  # a miRNA is part of a primary transcript, which is part of a gene
             gene = gene_of.get((contig, gene), gene)
         key = contig, strand, gene
-        if _out_of_order(found):
+        if _out_of_order(members):
             circling.add(key)
         else:
             intervals = [Interval(contig, min(i.start for i in intervals), max(i.end for i in intervals))]
@@ -188,46 +189,45 @@ def _is_transcript(kind: str) -> bool:
 
 
 def _is_later_part(feature: Feature) -> bool:
-    part = value_of(attributes(feature.attributes), "part")
+    part = value_of(feature.values, "part")
     return bool(part) and part.partition("/")[0] != "1"
 
 
-def _tie(told: dict[str, tuple[str, ...]], keys: Sequence[str]) -> tuple[str, ...]:
-    """Return what a line belongs to by the surest of these keys that it has: one name, or each of its parents."""
+def _tie(values: Values, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return what a feature belongs to by the first of these keys that it has: one name, or all its parents."""
     for key in keys:
-        values = tuple(filter(None, told.get(key, ())))
-        if values:
-            return values if key == "Parent" else values[:1]
+        names = tuple(filter(None, values.get(key, ())))
+        if names:
+            return names if key == "Parent" else names[:1]
     return ()
 
 
 def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list[Feature]], list[Feature]]:
-    """Gather the lines that belong together by the surest of these keys that each has, and those that none ties.
+    """Group features by the first of these keys that each has; return the groups, and features that belong to none.
 
-    One transcript or gene may have several coding sequences, or chains of exons: lines that differ by ID, unless each
-    has an ID of its own, as exons have, and CDS that do not overlap in some files; and CDS that overlap and differ by
-    protein.
+    One transcript or gene may have several coding sequences, or chains of exons. They are told apart by ID, unless
+    every feature has an ID of its own, as exons do, and in some files CDS that do not overlap. CDS that overlap are
+    also told apart by protein.
     """
     tied: dict[tuple[str, str], list[Feature]] = {}
     symbols: dict[tuple[str, str], list[Feature]] = {}
     loose = []
     for feature in features:
-        told, contig = attributes(feature.attributes), feature.interval.contig
-        names = _tie(told, keys)
+        contig = feature.interval.contig
+        names = _tie(feature.values, keys)
         for name in names:
             tied.setdefault((contig, name), []).append(feature)
         if names:
             continue
-        if symbol := value_of(told, *_SYMBOL):
+        if symbol := value_of(feature.values, *_SYMBOL):
             symbols.setdefault((contig, symbol), []).append(feature)
         else:
             loose.append(feature)
     groups: list[list[Feature]] = []
-    for found in tied.values():
-        once: dict[tuple[Interval, str, str], Feature] = {}  # some files have lines twice
-        for line in found:
-            told = attributes(line.attributes)
-            once.setdefault((line.interval, value_of(told, "ID"), value_of(told, *_PROTEIN)), line)
+    for members in tied.values():
+        once: dict[tuple[Interval, str, str], Feature] = {}  # some files repeat lines
+        for line in members:
+            once.setdefault((line.interval, value_of(line.values, "ID"), value_of(line.values, *_PROTEIN)), line)
         lines = list(once.values())
         by_id, by_protein = _by(lines, "ID"), _by(lines, *_PROTEIN)
         overlap = lines[0].kind in CODING and _overlap(lines)
@@ -237,7 +237,7 @@ def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list
             groups += by_protein
         else:
             groups.append(lines)
-    for lines in symbols.values():  # the exons of one gene, or several genes of one name
+    for lines in symbols.values():  # exons of one gene, or of several genes of one name
         if len(lines) == 1:
             groups.append(lines)
         else:
@@ -246,38 +246,33 @@ def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list
 
 
 def _by(lines: list[Feature], *keys: str) -> list[list[Feature]]:
-    """Part lines by the value of the first of these keys; all together where one has none of them."""
-    found: dict[str, list[Feature]] = {}
+    """Split lines by the value of the first of these keys; keep them together where a line has none of them."""
+    by_value: dict[str, list[Feature]] = {}
     for line in lines:
-        found.setdefault(value_of(attributes(line.attributes), *keys), []).append(line)
-    return [lines] if "" in found else list(found.values())
+        by_value.setdefault(value_of(line.values, *keys), []).append(line)
+    return [lines] if "" in by_value else list(by_value.values())
 
 
 def _coding_groups(features: Iterable[Feature]) -> tuple[list[list[Feature]], int]:
-    """Gather the lines of each coding sequence, codons included, and count those that nothing ties together."""
+    """Group the lines of each coding sequence, start and stop codons included; count the lines without a group."""
     features = list(features)
     kind = coding_kind(features)
     groups, loose = _groups((f for f in features if f.kind == kind), _OF_CODING)
     by_name: dict[tuple[str, str], list[list[Feature]]] = {}
     for lines in groups:
-        names = {
-            name
-            for line in lines
-            for told in [attributes(line.attributes)]
-            for key in _OF_CODING
-            for name in told.get(key, ())
-        }
+        names = {name for line in lines for key in _OF_CODING for name in line.values.get(key, ())}
         for name in filter(None, names):
             by_name.setdefault((lines[0].interval.contig, name), []).append(lines)
     codons: list[tuple[list[Feature], Feature]] = []
     for feature in features:
         if feature.kind not in _CODONS:
             continue
-        told = attributes(feature.attributes)
         for key in _OF_CODING:
-            owners = [by_name.get((feature.interval.contig, name), []) for name in told.get(key, ())]
-            for found in owners:
-                codons += [(g, feature) for g in found if len(found) == 1 or any(_touch(f, feature) for f in g)]
+            owners = [by_name.get((feature.interval.contig, name), []) for name in feature.values.get(key, ())]
+            for groups_there in owners:
+                codons += [
+                    (g, feature) for g in groups_there if len(groups_there) == 1 or any(_touch(f, feature) for f in g)
+                ]
             if any(owners):
                 break
     for lines, codon in codons:
@@ -290,11 +285,10 @@ def _complete(lines: list[Feature]) -> Coding | str:
     strands = {line.strand for line in lines}
     if len(strands) > 1 or "." in strands:
         return "strand unknown or mixed"
-    told = [attributes(line.attributes) for line in lines]
-    if any(_marked(names, _PARTIAL) or _PARTIAL_TAGS & _tags(names) for names in told):
+    if any(_marked(line.values, _PARTIAL) or _PARTIAL_TAGS & _tags(line.values) for line in lines):
         return "marked partial"
-    if any(_marked(names, _PSEUDO) for names in told):
-        return "marked as of a pseudogene"
+    if any(_marked(line.values, _PSEUDO) for line in lines):
+        return "marked as a pseudogene"
     if _out_of_order(lines):
         return "parts out of order"
     (strand,) = strands
@@ -326,12 +320,12 @@ def _kinds(lines: Iterable[Feature]) -> set[str]:
     return {line.kind for line in lines}
 
 
-def _marked(told: dict[str, tuple[str, ...]], keys: Iterable[str]) -> bool:
-    return any(value.lower() not in _NO for key in keys for value in told.get(key, ()))
+def _marked(values: Values, keys: Iterable[str]) -> bool:
+    return any(value.lower() not in _NO for key in keys for value in values.get(key, ()))
 
 
-def _tags(told: dict[str, tuple[str, ...]]) -> set[str]:
-    return {tag for value in told.get("tag", ()) for tag in value.split(",")}
+def _tags(values: Values) -> set[str]:
+    return {tag for value in values.get("tag", ()) for tag in value.split(",")}
 
 
 def _out_of_order(lines: Sequence[Feature]) -> bool:
@@ -341,8 +335,8 @@ def _out_of_order(lines: Sequence[Feature]) -> bool:
 
 
 def _mixed(lines: Sequence[Feature], genes: set[str]) -> bool:
-    """Tell whether lines overlap that belong to one gene, by what is known, but maybe not to one transcript."""
-    parents = _tie(attributes(lines[0].attributes), _TRANSCRIPT)
+    """Tell whether lines overlap that are known to share a gene, but perhaps not a transcript."""
+    parents = _tie(lines[0].values, _TRANSCRIPT)
     return (not parents or not genes.isdisjoint(parents)) and _overlap(lines)
 
 
@@ -361,7 +355,7 @@ def _first(interval: Interval, strand: str) -> Site:
 
 
 def _stop(coding: Coding) -> Site:
-    """Find the first base of the last codon, which an intron may cut."""
+    """Find the first base of the last codon, which an intron may split."""
     left = 3
     for part in reversed(coding.parts):
         if len(part) >= left:

@@ -1,8 +1,9 @@
-"""Reads annotation into classes of intervals: BED by its fourth column, GFF3 and GTF by their third, GenBank by key.
+"""Reads annotation files into features, and features into classes of intervals.
 
-GFF and GTF count from 1 and include the end; they are converted here and nowhere else. Where genes are given, two
-classes are derived: `intergenic`, in no gene, and `intron`, in a gene that has exons or CDS but in none of these. A
-contig without a line is not annotated, rather than intergenic.
+The class of a feature is its kind: the fourth column of BED, the third of GFF3 and GTF, the feature key of GenBank.
+Where there are genes, two classes are derived: `intergenic` is in no gene; `intron` is in a gene that has exons or CDS,
+but outside these. A contig without any feature counts as not annotated, rather than as intergenic. GFF and GTF count
+from 1 and include the end; they are converted here and nowhere else.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _WHOLE_CONTIG = {"region", "chromosome", "scaffold", "contig", "sequence_feature
 _GFF_COLUMNS = 9
 _GFF_SUFFIXES = (".gff", ".gff3", ".gff2", ".gtf", ".gvf")
 _EXPECTED = "a GFF3, GTF, GenBank or BED file"
-# Lines by which files say how long their contigs are: GFF3's, and Prodigal's.
+# Comments of GFF3, and of Prodigal, that give the lengths of contigs.
 _DECLARED = re.compile(
     r"##sequence-region\s+(\S+)\s+(\d+)\s+(\d+)|# Sequence Data: (?=.*\bseqlen=(\d+))(?=.*\bseqhdr=\"?([^\s\";]+))"
 )
@@ -41,22 +42,24 @@ _BUILD = re.compile(r"(?:#!|##)genome-build\s(?P<build>.*)|##description:.*\bgen
 
 
 def read_annotation(path: Path, genome: Genome) -> dict[str, list[Interval]]:
-    """Return disjoint sorted intervals by class; see `read_features` for contigs that the genome lacks."""
+    """Return disjoint sorted intervals by class, as `classes_of` does for what `read_features` returns."""
     return classes_of(read_features(path, genome), genome)
 
 
 def read_features(path: Path, genome: Genome) -> list[Feature]:
-    """Return the lines of an annotation in the file's order, without those that cover whole contigs.
+    """Return the features of an annotation in the file's order, except those that describe whole contigs.
 
-    The name tells the format; where it does not, as that of a pipe, the first line does. The file is read once, from
-    start to end. GFF3 and GTF are mostly of a whole assembly, and a FASTA may be a part of it: lines on contigs that it
-    lacks are left out, and a note says how many, if others are on contigs that it has. A contig that it has by another
-    name is an error.
+    The name of the file tells its format; if it does not, as for a pipe, the first line does. The file is read once,
+    from start to end.
 
-    A line of GFF3 that runs over the origin of a contig marked Is_circular becomes two, in the order of transcription.
+    An annotation is usually of a whole assembly, and the genome may be a part of it. Lines on contigs that the genome
+    lacks are therefore left out, and logged, as long as other lines are on contigs that it has. A contig that the
+    genome has under another name is an error.
+
+    A line of GFF3 that crosses the origin of a contig marked Is_circular becomes two, in the order of transcription.
 
     Raises:
-        SequenceError: a line that is not of this format or not of this genome, or a file that cannot be read.
+        SequenceError: a line that is malformed or does not fit this genome, or a file that cannot be read.
     """
     lines = numbered_lines(path, _EXPECTED)
     suffix = format_suffix(path)
@@ -77,7 +80,7 @@ def classes_of(features: Sequence[Feature], genome: Genome) -> dict[str, list[In
     merged = {name: union(intervals) for name, intervals in classes.items()}
     genes = [feature for feature in features if feature.kind in GENES]
     if genes:
-        # Both kinds: some files give exons of RNAs alone and nothing but CDS for other genes.
+        # Both kinds, since some files have exons only for RNAs, and only CDS for other genes.
         kinds = ("exon", coding_kind(features))
         parts = [feature for feature in features if feature.kind in kinds]
         if parts:
@@ -89,7 +92,7 @@ def classes_of(features: Sequence[Feature], genome: Genome) -> dict[str, list[In
 
 
 def _holding(genes: Sequence[Feature], parts: Sequence[Feature]) -> list[Interval]:
-    """Return the genes that share a base with a part on their strand; of others the structure is unknown."""
+    """Return the genes that share a base with a part on their strand; the structure of other genes is unknown."""
     held: list[Interval] = []
     for strand in ("+", "-", "."):
         there = [gene.interval for gene in genes if gene.strand == strand]
@@ -99,7 +102,7 @@ def _holding(genes: Sequence[Feature], parts: Sequence[Feature]) -> list[Interva
 
 
 def _sniff(lines: Iterator[tuple[int, str]]) -> tuple[str, Iterator[tuple[int, str]]]:
-    """Return a suffix of the format that lines are in, by the first that is no comment, and all of them."""
+    """Return the suffix of the format that lines are in, judged by the first that is not a comment, and all lines."""
     seen = []
     for number, line in lines:
         seen.append((number, line))
@@ -114,8 +117,8 @@ def _sniff(lines: Iterator[tuple[int, str]]) -> tuple[str, Iterator[tuple[int, s
 
 
 def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[Feature]:
-    found: list[Feature] = []
-    past_the_end: list[tuple[int, str]] = []  # index in `found`, place in the file
+    features: list[Feature] = []
+    past_the_end: list[tuple[int, str]] = []  # index in `features`, place in the file
     circles: set[str] = set()
     elsewhere: Counter[str] = Counter()
     first_elsewhere = ""
@@ -133,13 +136,13 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
         fields = [field.strip() for field in line.split("\t")]
         if len(fields) < _GFF_COLUMNS - 1:
             raise SequenceError(f"{where}: expected the 9 columns of GFF3 or GTF, separated by tabs, got {len(fields)}")
-        contig, kind, told = fields[0], fields[2], "".join(fields[8:9])
+        contig, kind, column_9 = fields[0], fields[2], "".join(fields[8:9])
         if contig not in genome and unquote(contig) in genome:
             contig = unquote(contig)
         start, end = coordinates(fields[3], fields[4], where)
         if not 1 <= start <= end:
             raise SequenceError(f"{where}: expected 1 <= start <= end, got {fields[3]} and {fields[4]}")
-        if "Is_circular" in told and value_of(attributes(told), "Is_circular").lower() == "true":
+        if "Is_circular" in column_9 and value_of(attributes(column_9), "Is_circular").lower() == "true":
             circles.add(contig)
         if kind in _WHOLE_CONTIG:
             if contig in genome and end > genome[contig].length:
@@ -151,19 +154,19 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
             first_elsewhere = first_elsewhere or where
             elsewhere[contig] += 1
             continue
-        if told.count('"') % 2 and "=" not in told.partition('"')[0]:
-            raise SequenceError(f"{where}: a quotation mark in column 9 is not closed: {told[:60]}")
+        if column_9.count('"') % 2 and "=" not in column_9.partition('"')[0]:
+            raise SequenceError(f"{where}: a quotation mark in column 9 is not closed: {column_9[:60]}")
         if end > genome[contig].length:
-            past_the_end.append((len(found), where))
+            past_the_end.append((len(features), where))
         strand = fields[6] if fields[6] in ("+", "-") else "."
         phase = int(fields[7]) if fields[7] in ("0", "1", "2") else None
-        found.append(Feature(kind, Interval(contig, start - 1, end), strand, phase, told))
-    if elsewhere and not found:
+        features.append(Feature(kind, Interval(contig, start - 1, end), strand, phase, column_9))
+    if elsewhere and not features:
         raise _unknown(first_elsewhere, list(elsewhere), genome, ())
     for index, where in reversed(past_the_end):
-        found[index : index + 1] = _over_the_origin(found[index], where, genome, circles)
+        features[index : index + 1] = _over_the_origin(features[index], where, genome, circles)
     if circles:
-        found = [_marked(feature, genome) if feature.interval.contig in circles else feature for feature in found]
+        features = [_marked(feature, genome) if feature.interval.contig in circles else feature for feature in features]
     if elsewhere:
         names = ", ".join(islice(elsewhere, 3)) + (" ..." if len(elsewhere) > 3 else "")
         count, lacking = f"{elsewhere.total():,}", genome.source.name
@@ -171,20 +174,20 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
     if shorter:
         message = "%s: contigs that are longer in %s: %s, such as %s. Is it the same assembly?"
         _log.warning(message, path.name, genome.source.name, f"{len(shorter):,}", shorter[0])
-    return found
+    return features
 
 
 def _declared(line: str, where: str, genome: Genome) -> list[str]:
-    """Compare what a comment says of the assembly with the genome.
+    """Compare what a comment says about the assembly with the genome.
 
     Returns:
-        What to say of a contig that is shorter in the file, which may describe a part of it.
+        A description of a contig that is shorter in the file, which may cover only a part of it; at most one.
 
     Raises:
-        SequenceError: a contig ends before the one in the file does, or genome and file are of two known assemblies.
+        SequenceError: a contig is longer in the file, or file and genome are of two known assemblies.
     """
-    if found := _DECLARED.match(line):
-        name, start, end = found[1] or found[5], int(found[2] or 1), int(found[3] or found[4])
+    if match := _DECLARED.match(line):
+        name, start, end = match[1] or match[5], int(match[2] or 1), int(match[3] or match[4])
         name = name if name in genome else unquote(name)
         if name not in genome:
             return []
@@ -195,21 +198,21 @@ def _declared(line: str, where: str, genome: Genome) -> list[str]:
                 "assembly?"
             )
         return [f"{name} ({end:,} bases here, {length:,} there)"] if start == 1 and end < length else []
-    if found := _BUILD.match(line):
-        told = (found["build"] or found["gencode"]).strip()
-        words = {re.sub(r"\.p\d+$", "", word).lower() for word in told.split()}
+    if match := _BUILD.match(line):
+        build = (match["build"] or match["gencode"]).strip()
+        words = {re.sub(r"\.p\d+$", "", word).lower() for word in build.split()}
         named = [a for a in assemblies() if words & {name.lower() for name in (a.name, a.assembly, *a.other_names)}]
         ours = recognise(genome.contigs) if named else None
         if ours is not None and ours.assembly not in named:
-            message = f"{where}: of genome build {told}, but {genome.source.name} is {ours.assembly.assembly}"
+            message = f"{where}: the genome build is {build}, but {genome.source.name} is {ours.assembly.assembly}"
             if max(ours.by_m5, ours.by_length) > 1:
                 raise SequenceError(f"{message}; use an annotation of this assembly")
-            _log.warning("%s, by one contig that may be the same in both", message)
+            _log.warning("%s, judged by one contig that both assemblies may share", message)
     return []
 
 
 def _over_the_origin(feature: Feature, where: str, genome: Genome, circles: set[str]) -> list[Feature]:
-    """Return the parts on a circle of a feature that ends past its contig, in the order of transcription."""
+    """Return the two parts of a feature that crosses the origin of a circular contig, in the order of transcription."""
     place = feature.interval
     length = genome[place.contig].length
     if place.contig not in circles or len(place) > length:
@@ -219,14 +222,14 @@ def _over_the_origin(feature: Feature, where: str, genome: Genome, circles: set[
     parts = [part for part in (parts if feature.strand != "-" else reversed(parts)) if len(part)]
     lines, before = [], feature.phase
     for number, part in enumerate(parts, 1):
-        told = f"{feature.attributes.rstrip('; ')};{OUT_OF_ORDER};part={number}/{len(parts)}"
-        lines.append(replace(feature, interval=part, phase=before, attributes=told))
+        marked = f"{feature.attributes.rstrip('; ')};{OUT_OF_ORDER};part={number}/{len(parts)}"
+        lines.append(replace(feature, interval=part, phase=before, attributes=marked))
         before = None if before is None else (before - len(part)) % 3
     return lines
 
 
 def _marked(feature: Feature, genome: Genome) -> Feature:
-    """Mark a line of a circle that ends or begins at its origin: lines of both kinds may be one feature over it."""
+    """Mark a line of a circular contig that touches the origin; two that do so may be one feature that crosses it."""
     place = feature.interval
     marks = [BEFORE_ORIGIN] * (place.end == genome[place.contig].length) + [AFTER_ORIGIN] * (place.start == 0)
     return replace(feature, attributes=";".join([feature.attributes.rstrip("; "), *marks])) if marks else feature
@@ -235,7 +238,7 @@ def _marked(feature: Feature, genome: Genome) -> Feature:
 def _past_the_end(where: str, place: Interval, genome: Genome) -> SequenceError:
     return SequenceError(
         f"{where}: {place} ends past the contig ({genome[place.contig].length:,} bases); is it the same assembly as "
-        f"{genome.source.name}? A contig that is a circle needs a line with Is_circular=true"
+        f"{genome.source.name}? A circular contig needs a line with Is_circular=true"
     )
 
 

@@ -1,8 +1,8 @@
-"""Reads regions: BED files, 0-based and half-open as BED is, and single ones as people write them.
+"""Reads regions: BED files, and single regions written as contig:start-end.
 
-Accepted in BED: 3 columns or more, separated by tabs or blanks, any line ends, a byte order mark, comments, blank
-lines, `track` and `browser` lines. Refused with file and line: coordinates that are no integers, start after end, an
-end past the contig, an unknown contig.
+BED has 3 columns or more, separated by tabs or blanks; comments, blank lines, and `track` and `browser` lines are
+skipped. Errors name file and line: coordinates that are not integers, a start after the end, an end past the contig, an
+unknown contig.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Region:
 
     Attributes:
         interval: columns 1 to 3.
-        name: column 4, empty where there is none, or a dot.
+        name: column 4; empty if there is none, or if it is a dot.
         line: its number, from 1.
-        strand: column 6 as it stands, `.` where there is none.
-        score: column 5 as it stands, `.` where there is none.
+        strand: column 6 as it stands, `.` if there is none.
+        score: column 5 as it stands, `.` if there is none.
     """
 
     interval: Interval
@@ -45,17 +45,17 @@ class Region:
 
 
 def format_suffix(path: Path) -> str:
-    """Return what a file's name says of its format: its last suffix in lower case, `.gz` and `.bgz` left aside."""
+    """Return the last suffix of a file's name other than `.gz` and `.bgz`, in lower case."""
     return next((s for s in map(str.lower, reversed(path.suffixes)) if s not in _COMPRESSED), "")
 
 
 def is_bed(path: str | Path) -> bool:
-    """Tell whether a file's name says that it is BED: `.bed`, in capitals or small letters, compressed or not."""
+    """Tell whether a file is BED by its name: `.bed` in any case, compressed or not."""
     return format_suffix(Path(path)) == ".bed"
 
 
 class Contigs(Protocol):
-    """What regions lie on: a `Genome`, or whatever else knows contigs by name."""
+    """What regions lie on: a `Genome`, or another object that knows contigs by name."""
 
     @property
     def source(self) -> Path: ...  # noqa: D102
@@ -66,12 +66,12 @@ class Contigs(Protocol):
 
 
 def read_regions(path: Source, genome: Contigs) -> list[Region]:
-    """Return the regions of a BED file (plain or gzip, or a pipe), each inside a contig of the genome.
+    """Return the regions of a BED file (plain, gzip, or a pipe), each inside a contig of the genome.
 
-    Regions without a base, which BED has for insertions, are left out.
+    Empty regions, which BED has for insertions, are left out.
 
     Raises:
-        SequenceError: a line that is no region of this genome, no region at all, or a file that cannot be read.
+        SequenceError: a line is not a region of this genome, there is no region, or the file cannot be read.
     """
     return regions_of(numbered_lines(path, "a BED file"), path, genome)
 
@@ -108,30 +108,30 @@ def regions_of(lines: Iterable[tuple[int, str]], path: Source, genome: Contigs) 
 
 
 def coordinates(start: str, end: str, where: str) -> tuple[int, int]:
-    """Read two columns as integers; `where` begins the message of the error."""
+    """Return two columns as integers; error messages begin with `where`."""
     if not (_INTEGER.fullmatch(start) and _INTEGER.fullmatch(end)):
         raise SequenceError(f"{where}: start and end must be integers, got {start!r} and {end!r}")
     return int(start), int(end)
 
 
 def is_setting(line: str) -> bool:
-    """Tell whether a line is one of those by which genome browsers are told what to show, not data."""
+    """Tell whether a line is a setting for genome browsers rather than data."""
     return line.split(maxsplit=1)[0] in _SETTINGS
 
 
 def parse_region(text: str, genome: Genome) -> Interval:
-    """Read a region as samtools and genome browsers write it, `chr2:1,001-2,000`: 1-based, both ends included.
+    """Return a region that is written as in samtools and genome browsers: `chr2:1,001-2,000`, 1-based, ends included.
 
     Raises:
-        UsageError: not of this form, or it ends before it starts.
+        UsageError: the text has another form, or the region ends before it starts.
         SequenceError: the genome lacks the contig, or the contig ends before the region does.
     """
-    found = re.fullmatch(r"(.+):([\d,]*\d)-([\d,]*\d)", text)
+    match = re.fullmatch(r"(.+):([\d,]*\d)-([\d,]*\d)", text)
     wanted = "expected contig:start-end, counted from 1, both ends included, such as chr2:1,001-2,000"
-    if found is None:
+    if match is None:
         whole = f"; {text} is a contig of {genome[text].length:,} bases" if text in genome else ""
         raise UsageError(f"region {text!r}: {wanted}{whole}. Names of genes are not looked up")
-    name, start, end = found[1], *(int(number.replace(",", "")) for number in found.groups()[1:])
+    name, start, end = match[1], *(int(number.replace(",", "")) for number in match.groups()[1:])
     if not 1 <= start <= end:
         raise UsageError(f"region {text!r}: start {start:,}, end {end:,}; {wanted}")
     length = genome[name].length

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from hnet_dna.config.values import shown
-from hnet_dna.errors import ConfigError
+from hnet_dna.errors import ConfigError, shown
 
 Layout: TypeAlias = "tuple[str] | tuple[str, Layout, str]"
 Mixer = Literal["mamba", "attention"]

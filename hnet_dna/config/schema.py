@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from hnet_dna.config.layout import LayerSpec, Layout, inner_layout, layout_text, n_stages, parse_layout, parse_stack
-from hnet_dna.config.values import Reader, boolean, choice, integer, json_object, refuse_unknown, several, shown, text
-from hnet_dna.errors import ConfigError
+from hnet_dna.config.values import Reader, boolean, choice, integer, json_object, refuse_unknown, several, text
+from hnet_dna.errors import ConfigError, shown
 
 MLP_MULTIPLE = 128  # the reference rounds the MLP's width up to this
 MAX_KMER = 8  # 65,536 k-mers

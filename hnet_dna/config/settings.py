@@ -22,8 +22,8 @@ import tomli_w
 from hnet_dna.config.presets import PRESETS, preset_tables
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.config.values import integer, shown, text
-from hnet_dna.errors import ConfigError, UsageError, did_you_mean
+from hnet_dna.config.values import integer, text
+from hnet_dna.errors import ConfigError, UsageError, did_you_mean, shown
 from hnet_dna.sequence.alphabet import alphabet
 
 DEFAULT_PRESET = "tiny"
@@ -83,7 +83,7 @@ def resolve(
     if began is not None:
         if asked is not None and asked != began.preset:
             raise UsageError(
-                f"--resume: the run began with {f'preset {began.preset}' if began.preset else 'no preset'}, and stays "
+                f"`resume`: the run began with {f'preset {began.preset}' if began.preset else 'no preset'}, and stays "
                 f"so; asked for {asked}"
             )
         asked, tables = began.preset, began.tables()
@@ -133,12 +133,12 @@ def _read(path: Path) -> dict[str, Any]:
         value = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise ConfigError(
-            f"--config {path}: no such file; expected a TOML file with the tables model and train"
+            f"`config` {path}: no such file; expected a TOML file with the tables model and train"
         ) from None
     except UnicodeDecodeError:
-        raise ConfigError(f"--config {path} is not text; expected TOML with the tables model and train") from None
+        raise ConfigError(f"`config` {path} is not text; expected TOML with the tables model and train") from None
     except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error})") from None
+        raise ConfigError(f"`config` {path}: cannot be read ({error})") from None
     except (ValueError, RecursionError) as error:  # integers of thousands of digits, lists in lists without end
         raise ConfigError(f"{path}: not TOML: {error}") from None
     known = ("preset", "about", "published_parameters", *_TABLES)
@@ -160,7 +160,7 @@ def _setting(setting: str) -> dict[str, Any]:
     key, found, value = setting.partition("=")
     parts = key.strip().split(".")
     if not found or len(parts) < 2 or parts[0] not in _TABLES or not all(parts):
-        raise UsageError(f"--set {setting}: expected model.FIELD=VALUE or train.FIELD=VALUE")
+        raise UsageError(f"`settings` {setting}: expected model.FIELD=VALUE or train.FIELD=VALUE")
     try:
         table = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError):  # not TOML, or nothing that it can hold

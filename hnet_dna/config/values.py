@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
-from hnet_dna.errors import ConfigError, did_you_mean
+from hnet_dna.errors import ConfigError, did_you_mean, shown
 
 Reader: TypeAlias = "Callable[[str, Any], Any]"
 LARGEST = 2**31 - 1  # of counts, where nothing smaller is said
@@ -129,12 +129,3 @@ def json_object(content: str, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{what}: expected a JSON object")
     return value
-
-
-def shown(value: Any) -> str:
-    """Return a value as a message shows it, cut where it is long."""
-    try:
-        whole = repr(value)
-    except (ValueError, RecursionError):  # integers of thousands of digits have no text
-        return f"a value of type {type(value).__name__} too long to show"
-    return whole if len(whole) <= 80 else f"{whole[:77]}..."

@@ -69,7 +69,7 @@ def split_genome(
     more give the end of their longest training stretch for it: a fiftieth, but at most 100,000 bases.
     """
     if held_out and split:
-        raise UsageError("give --held-out or --split, not both")
+        raise UsageError("give `held_out` or `split`, not both")
     may_add_valid = True  # a BED file says all there is to say
     kept = [region.interval for region in read_regions(Path(regions), genome)] if regions else None
     if held_out:
@@ -89,7 +89,7 @@ def split_genome(
     train, valid, test = (tuple(intersection(part, kept)) for part in (chosen.train, chosen.valid, chosen.test))
     if chosen.held_out and not (valid or test):
         raise SequenceError(
-            f"{regions}: nothing of what is held out ({chosen.rule}) lies in these regions; --split 0.1 holds out a "
+            f"{regions}: nothing of what is held out ({chosen.rule}) lies in these regions; `split` 0.1 holds out a "
             "tenth of them"
         )
     return Split(train, valid, test, f"{chosen.rule}, inside {Path(regions).name}")
@@ -181,9 +181,9 @@ def _share(text: str) -> float | None:
     except ValueError:
         if Path(text).exists():
             return None
-        raise SequenceError(f"{text}: no such file; --split takes a BED file, or a share such as 0.1") from None
+        raise SequenceError(f"{text}: no such file; `split` takes a BED file, or a share such as 0.1") from None
     if not 0 < share < 1:
-        raise UsageError(f"--split {text}: expected a share between 0 and 1, or a BED file")
+        raise UsageError(f"`split` {text}: expected a share between 0 and 1, or a BED file")
     return share
 
 

@@ -1,11 +1,12 @@
 """Tables of vectors on disk.
 
-Parquet: columns id, contig, start, end, contig_length, strand, checksum, (index, prob for chunks,) and `vector`, a
-list of float32 of fixed size; the model's digest and the settings are in the file's metadata. `.npy`: a matrix for
-random access, with the ids beside it in `<name>.ids.txt`, one a line. `.h5ad`: AnnData (extra `anndata`).
+- `.parquet`: columns id, contig, start, end, contig_length, strand, checksum, for chunks also index and prob, and
+  `vector`, a list of float32 of fixed size. The model's digest and the settings are in the file's metadata.
+- `.npy`: a matrix for random access, with the ids beside it in `<name>.ids.txt`, one a line.
+- `.h5ad`: AnnData (extra `anndata`).
 
-Rows are written in parts as they come, so that memory does not grow with them, and the parts become the file at the
-end. A run that is cut short leaves its parts in a hidden folder, from which `resume` goes on.
+Rows are written in parts as they come, so that memory does not grow with the table, and at the end the parts become the
+file. A run that is cut short leaves its parts in a hidden folder, from which `resume` goes on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from hnet_dna.embedding.inputs import Sequence as EmbeddedSequence
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.files import LOCK_FILE, sole_owner, write_beside
-from hnet_dna.tables import require_one_line
+from hnet_dna.tables import data_frame, require_one_line
 
 METADATA_KEY = b"hnet_dna"
 _READ_KEY = b"sequences_read"
@@ -36,16 +37,16 @@ _KINDS = (".parquet", ".npy", ".h5ad")
 
 @dataclass(frozen=True)
 class Table:
-    """Vectors read back.
+    """A table of vectors that was read from Parquet.
 
     Attributes:
         id, contig: (N,) text.
         start, end: (N,) places in the contig, 0-based half-open.
-        contig_length: (N,) bases of the whole contig; None in tables of before it was written.
+        contig_length: (N,) bases of the whole contig; None in tables made before this column existed.
         strand: (N,) `-` where the sequence is the reverse complement of its place, else `+` or `.`.
-        checksum: (N,) of the letters (`checksum_of`); None in tables of before it was written.
+        checksum: (N,) of the letters (`checksum_of`); None in tables made before this column existed.
         vector: (N, D) float32.
-        metadata: model digest and settings.
+        metadata: the model, its digest, and the settings.
     """
 
     id: list[str]
@@ -58,20 +59,43 @@ class Table:
     vector: NDArray[np.float32]
     metadata: dict[str, Any]
 
+    def to_pandas(self) -> Any:
+        """Return a DataFrame: id, chrom, start, end (0-based half-open), strand, and vector, an array (D,) per row."""
+        return data_frame(
+            {
+                "id": self.id,
+                "chrom": self.contig,
+                "start": self.start,
+                "end": self.end,
+                "strand": self.strand,
+                "vector": list(self.vector),
+            }
+        )
+
 
 def places(path: Path) -> list[Path]:
-    """Return the files that a table of this name is: a matrix has its ids beside it."""
+    """Return the files that make up a table of this name: a matrix has its ids in a second file."""
     return [path, path.with_suffix(".ids.txt")] if path.suffix == ".npy" else [path]
 
 
+def check_kind(path: Path) -> None:
+    """Refuse a name of a table that has none of the endings known, or one that needs a package that is missing."""
+    if path.suffix not in _KINDS:
+        raise UsageError(f"{path}: expected a name that ends in {', '.join(_KINDS)}")
+    if path.suffix == ".h5ad" and find_spec("anndata") is None:
+        raise UsageError("writing .h5ad needs anndata: pip install 'hnet-dna[anndata]'")
+
+
 class TableWriter:
-    """Writes a table in parts, and by `finish` the file; a context manager that leaves no empty parts behind."""
+    """Writes a table in parts, which `finish` turns into the file; a context manager that leaves no empty parts behind.
+
+    Attributes:
+        rows: written so far, by earlier jobs too.
+        inputs: sequences read so far, by earlier jobs too.
+    """
 
     def __init__(self, path: Path, width: int, metadata: dict[str, Any], *, resume: bool = False) -> None:
-        if path.suffix not in _KINDS:
-            raise UsageError(f"{path}: expected a name that ends in {', '.join(_KINDS)}")
-        if path.suffix == ".h5ad" and find_spec("anndata") is None:
-            raise UsageError("writing .h5ad needs anndata: pip install 'hnet-dna[anndata]'")
+        check_kind(path)
         self._path, self._width, self._metadata, self._resume = path, width, metadata, resume
         self._folder = path.with_name(f".{path.name}.parts")
         self._settings = self._folder / "settings.json"
@@ -81,7 +105,7 @@ class TableWriter:
         self.rows = self.inputs = 0
 
     def __enter__(self) -> TableWriter:
-        """Take the folder of parts for this process alone, and what an earlier one has left in it."""
+        """Lock the folder of parts for this process; go on with the parts left there, or remove them."""
         self._lock.enter_context(sole_owner(self._folder))
         try:
             if self._resume and self._settings.is_file():
@@ -97,16 +121,16 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Keep the parts for `resume` where there is anything in them."""
+        """Release the folder; keep the parts for `resume` if they hold any row."""
         if not self.rows:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.close()
 
     def unread(self, sequences: Iterable[EmbeddedSequence]) -> Iterator[EmbeddedSequence]:
-        """Yield the sequences that no earlier job has embedded, once those that one has are seen to be the same.
+        """Yield the sequences that no earlier job has embedded, after checking that those before them are the same.
 
         Raises:
-            SequenceError: the sequences that the parts hold are not the first of these.
+            SequenceError: the sequences that the parts were made of are not the first of these.
         """
         count = 0
         for sequence in sequences:
@@ -126,15 +150,15 @@ class TableWriter:
         if self._read.hexdigest() != self._read_before:
             raise SequenceError(
                 f"{self._path}: the table was begun with other sequences than the first {self.inputs:,} given now, so "
-                "that it cannot go on; begin it anew without `resume`"
+                "it cannot go on; begin it anew without `resume`"
             )
         self._read_before = ""
 
     def add(self, rows: Sequence[dict[str, Any]], inputs: int) -> None:
-        """Write rows, each with the columns and `vector`, that come from `inputs` further sequences.
+        """Write the rows, each with the columns and `vector`, that `inputs` further sequences gave.
 
         Raises:
-            SequenceError: an id with a line break, which would be two of them in a list of ids.
+            SequenceError: an id holds a line break, and would be two lines in a list of ids.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -153,7 +177,7 @@ class TableWriter:
             pq.write_table(pa.table(data).replace_schema_metadata(digest), str(temporary))
 
     def finish(self) -> None:
-        """Make the file out of the parts, and remove them."""
+        """Make the file of the parts, and remove them."""
         writer = {".parquet": self._parquet, ".npy": self._npy, ".h5ad": self._h5ad}[self._path.suffix]
         writer()
         shutil.rmtree(self._folder)
@@ -162,7 +186,7 @@ class TableWriter:
         import pyarrow.parquet as pq
 
         before = json.loads(self._settings.read_text())
-        # The digest names the model, wherever its folder lies now.
+        # The digest identifies the model, wherever its folder lies now.
         changed = [key for key in self._metadata if key != "model" and before.get(key) != self._metadata[key]]
         if changed:
             raise UsageError(f"{self._path} was begun with other settings ({', '.join(changed)}); it cannot go on")
@@ -173,7 +197,7 @@ class TableWriter:
             self._read_before = (file.schema_arrow.metadata or {}).get(_READ_KEY, b"unknown").decode()
 
     def _clear(self) -> None:
-        """Remove what an earlier job has left."""
+        """Remove the parts that an earlier job has left."""
         for left in self._folder.iterdir():
             if left.name != LOCK_FILE:
                 left.unlink()
@@ -233,11 +257,16 @@ class TableWriter:
             data.write_h5ad(temporary)
 
 
-def read_table(path: Path) -> Table:
-    """Read a Parquet table of vectors, refusing files that are none."""
+def read_table(path: str | Path) -> Table:
+    """Read a Parquet table of vectors, as `embed_to_table` and `hnet-dna embed` write it.
+
+    Raises:
+        SequenceError: there is no such file, or it is not a table of vectors.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    path = Path(path)
     if not path.is_file():
         raise SequenceError(f"{path}: no such file; expected a table made by 'hnet-dna embed --out X.parquet'")
     try:
@@ -253,7 +282,7 @@ def read_table(path: Path) -> Table:
         np.array(table["start"].to_pylist(), dtype=np.int64),
         np.array(table["end"].to_pylist(), dtype=np.int64),
         np.array(table["contig_length"].to_pylist(), dtype=np.int64) if "contig_length" in table.column_names else None,
-        # Tables of before this column was written read every region forward.
+        # Tables made before this column existed read every region forward.
         table["strand"].to_pylist() if "strand" in table.column_names else ["."] * table.num_rows,
         table["checksum"].to_pylist() if "checksum" in table.column_names else None,
         _matrix(table),

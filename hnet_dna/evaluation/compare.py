@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from hnet_dna.data.split import Split
 from hnet_dna.evaluation.breakdown import Breakdown, ClassBits
+from hnet_dna.evaluation.counts import genome_counts
 from hnet_dna.evaluation.markov import MAX_ORDER, MIXTURE, Baselines, markov_name
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.genome import Genome, known_bases
@@ -16,6 +17,7 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 
 MODEL = "model"
+_STRETCH = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def compare(
     *,
     annotation: Mapping[str, Sequence[Interval]] | None = None,
     orders: Sequence[int] = range(1, MAX_ORDER + 1),
+    most: int | None = None,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Comparison | None:
     """Evaluate on the held-out part; None where it has no base at all.
@@ -73,18 +76,35 @@ def compare(
         split: `held_out` is predicted, `train` is what the Markov models count.
         annotation: classes of intervals to report on.
         orders: of the Markov models.
+        most: bases to evaluate on; of more, so many are taken, in stretches of a megabase spread evenly.
         on_progress: called with what is being done and the share of it done.
     """
-    total = known_bases(genome, split.held_out)
+    held_out = split.held_out if most is None else spread(split.held_out, most)
+    total = known_bases(genome, held_out)
     if not total:
         return None
     on_progress("counting words for the Markov models", 0.0)
-    train = [genome.codes(segment) for interval in split.train for segment in genome.segments(interval)]
-    baselines = Baselines(train, orders)
+    baselines = Baselines.of_counts(genome_counts(genome, split.train, orders))
     breakdown = Breakdown([MODEL, "uniform", *map(markov_name, orders), MIXTURE], annotation)
     score = Score()
-    for bases in annotate(forward_pieces(genome, split.held_out), model):
+    for bases in annotate(forward_pieces(genome, held_out), model):
         score += Score.of(bases)
         breakdown.add(bases, {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)})
         on_progress("evaluating", score.read / total)
     return Comparison(score, breakdown.results(), tuple(orders))
+
+
+def spread(intervals: Sequence[Interval], most: int) -> tuple[Interval, ...]:
+    """Return intervals as they are, or of more bases than `most` so many or fewer, in stretches spread evenly."""
+    total = sum(map(len, intervals))
+    if total <= most:
+        return tuple(intervals)
+    size, kept, due = max(1, min(_STRETCH, most // 8)), [], 0.0
+    for interval in intervals:
+        for start in range(interval.start, interval.end, size):
+            stretch = Interval(interval.contig, start, min(start + size, interval.end))
+            due += len(stretch) * most / total
+            if due >= len(stretch):
+                kept.append(stretch)
+                due -= len(stretch)
+    return tuple(kept)

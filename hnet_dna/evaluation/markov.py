@@ -6,12 +6,12 @@ in its segment costs 2 bits. Any letter other than A, C, G, T breaks the context
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.sequence.codes import Codes, is_acgt, reverse_complement
+from hnet_dna.sequence.codes import LETTER_BITS, Codes, is_acgt, reverse_complement
 from hnet_dna.sequence.kmers import kmer_numbers
 
 _BLOCK = 1 << 22
@@ -25,18 +25,15 @@ class MarkovModel:
 
     def __init__(self, order: int, train: Iterable[Codes]) -> None:
         """Count the words of both strands of segments of nucleotide codes."""
-        if not 0 <= order <= MAX_ORDER:
-            raise ValueError(f"order: expected 0 to {MAX_ORDER}, got {order}")
         self.order = order
-        counts = np.zeros(4 ** (order + 1), dtype=np.uint32)
-        one = np.uint32(1)
-        for segment in train:
-            for start in range(0, max(len(segment) - order, 0), _BLOCK):
-                block = segment[start : start + _BLOCK + order]  # overlapping by k, so that each word is in one block
-                for strand in (block, reverse_complement(block)):
-                    words = kmer_numbers(strand, order + 1)
-                    np.add.at(counts, words[words >= 0], one)
-        self._table = counts.reshape(-1, 4)
+        self._table = count_words(train, [order])[order]
+
+    @classmethod
+    def of_counts(cls, order: int, counts: NDArray[np.unsignedinteger]) -> MarkovModel:
+        """Make a model of what `count_words` returned for its order."""
+        model = cls.__new__(cls)
+        model.order, model._table = order, counts
+        return model
 
     def bits(self, segment: Codes) -> NDArray[np.float64]:
         """Return -log2 p of each base of a segment in float64, 0 where it is not A, C, G or T."""
@@ -59,9 +56,19 @@ class Baselines:
     well lately is trusted more.
     """
 
-    def __init__(self, train: Sequence[Codes], orders: Iterable[int]) -> None:
+    def __init__(self, train: Iterable[Codes], orders: Iterable[int]) -> None:
         """Count words of every order in segments of nucleotide codes."""
-        self._models = [MarkovModel(order, train) for order in orders]
+        self._start(count_words(train, orders))
+
+    @classmethod
+    def of_counts(cls, counts: Mapping[int, NDArray[np.unsignedinteger]]) -> Baselines:
+        """Make baselines of what `count_words` returned."""
+        baselines = cls.__new__(cls)
+        baselines._start(counts)
+        return baselines
+
+    def _start(self, counts: Mapping[int, NDArray[np.unsignedinteger]]) -> None:
+        self._models = [MarkovModel.of_counts(order, found) for order, found in counts.items()]
         self._context = max((model.order for model in self._models), default=0)
         self._before: Codes = np.zeros(0, dtype=np.uint8)
         self._spent = np.zeros(len(self._models))
@@ -116,3 +123,48 @@ def _decayed_sums(values: NDArray[np.float64], before: NDArray[np.float64]) -> N
         carried[:, tile] = powers[_TILE] * carried[:, tile - 1] + added[:, tile - 1]
     sums += carried[..., None] * powers[i]
     return sums.reshape(count, -1)[:, : length + 1]
+
+
+def count_words(train: Iterable[Codes], orders: Iterable[int]) -> dict[int, NDArray[np.unsignedinteger]]:
+    """Count the words of k + 1 letters of both strands of segments, for each order k: (4^k, 4).
+
+    Only the longest words are looked up base by base. A shorter word is counted wherever it begins a longer one, and
+    besides at the ends of stretches, where none follows.
+    """
+    orders = list(orders)
+    for order in orders:
+        if not 0 <= order <= MAX_ORDER:
+            raise ValueError(f"order: expected 0 to {MAX_ORDER}, got {order}")
+    longest = max(orders, default=-1) + 1
+    counts: NDArray[np.unsignedinteger] = np.zeros(4**longest, dtype=np.uint32)
+    tails: list[Codes] = []
+    one = np.uint32(1)
+    for segment in train if longest else ():
+        for forward in _known_stretches(segment):
+            for stretch in (forward, reverse_complement(forward)):
+                tails.append(stretch[len(stretch) - min(longest, len(stretch)) :])
+                for start in range(0, max(len(stretch) - longest + 1, 0), _BLOCK):
+                    # Overlapping, so that each word is in one block.
+                    words = kmer_numbers(stretch[start : start + _BLOCK + longest - 1], longest)
+                    np.add.at(counts, words, one)
+    found: dict[int, NDArray[np.unsignedinteger]] = {}
+    for length in range(longest, 0, -1):
+        if length < longest:
+            summed = counts.reshape(-1, 4).sum(axis=1, dtype=np.uint64)
+            ends = [tail[len(tail) - length :] for tail in tails if len(tail) >= length]
+            if ends:
+                np.add.at(summed, kmer_numbers(np.concatenate(ends), length)[::length], np.uint64(1))
+            counts = summed if length < MAX_ORDER - 3 else summed.astype(np.uint32)
+        if length - 1 in orders:
+            found[length - 1] = counts.reshape(-1, 4)
+    return {order: found[order] for order in orders}
+
+
+def _known_stretches(segment: Codes) -> Iterator[NDArray[np.uint8]]:
+    """Yield the letters of what lies between letters other than A, C, G, T."""
+    letters = segment & np.uint8(LETTER_BITS)
+    start = 0
+    for end in [*np.flatnonzero(~is_acgt(segment)).tolist(), len(letters)]:
+        if end > start:
+            yield letters[start:end]
+        start = end + 1

@@ -1,8 +1,8 @@
-"""Reference genomes that the package knows: one manifest each, in data_manifests/genomes.
+"""The manifests of the reference genomes that the package knows, and how to recognise these genomes.
 
-A manifest tells where the FASTA comes from, what its checksums are, which contigs it has and by which other names
-these go, and which contigs we recommend to hold out. Facts that could not be confirmed from public records are absent
-and listed in the manifest as `unconfirmed`.
+A manifest (in data_manifests/genomes) says where the FASTA comes from, its checksums, its contigs with their other
+names, and which contigs we recommend to hold out. Facts that could not be confirmed from public records are left out,
+and are listed in the manifest as `unconfirmed`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hnet_dna.genome.store import Contig
 
 @dataclass(frozen=True)
 class KnownContig:
-    """A contig of a known assembly: its length, its M5 where confirmed, and all its names."""
+    """A contig of a known assembly: its length, its M5 if confirmed, and all its names."""
 
     length: int
     m5: str | None
@@ -30,15 +30,15 @@ class KnownContig:
 
 @dataclass(frozen=True)
 class Assembly:
-    """What a manifest says.
+    """The manifest of an assembly.
 
     Attributes:
-        name: as given to `--genome` and `genome fetch`.
-        organism, assembly, licence: for people.
+        name: by which `open_genome` and `fetch_genome` know it.
+        organism, assembly, licence: as they are shown to people.
         other_names: other names of the assembly.
-        url, file: where the FASTA is downloaded from, and its file name.
-        size, md5, sha256: of that file, where confirmed.
-        contigs: assembled molecules, by their name in that file.
+        url, file: address of the FASTA, and the name of the downloaded file.
+        size, md5, sha256: of that file, if confirmed; size in bytes.
+        contigs: the assembled molecules, by their names in that file.
         valid, test: contigs that we recommend to hold out.
     """
 
@@ -60,7 +60,7 @@ class Assembly:
 
 @dataclass(frozen=True)
 class Recognised:
-    """An assembly that a genome's contigs agree with, and how many of its contigs do so by checksum."""
+    """An assembly that contigs agree with, and how many of its contigs do so by M5, and by name and length."""
 
     assembly: Assembly
     by_m5: int
@@ -83,7 +83,7 @@ def assemblies() -> tuple[Assembly, ...]:
 
 
 def find_assembly(name: str) -> Assembly:
-    """Return an assembly by one of its names."""
+    """Return an assembly by one of its names, in any case; an unknown name is a `UsageError`."""
     for assembly in assemblies():
         if name.lower() in (other.lower() for other in (assembly.name, *assembly.other_names)):
             return assembly
@@ -91,11 +91,11 @@ def find_assembly(name: str) -> Assembly:
 
 
 def recognise(contigs: Iterable[Contig]) -> Recognised | None:
-    """Tell which assembly contigs come from: by M5, and where none is on record, by names with their lengths."""
+    """Tell which assembly contigs come from: by M5, or if none is on record, by names and lengths."""
     contigs = list(contigs)
     checksums = {contig.md5 for contig in contigs}
     lengths = {(contig.name, contig.length) for contig in contigs}
-    found = [
+    agreeing = [
         Recognised(
             assembly,
             sum(known.m5 in checksums for known in assembly.contigs.values()),
@@ -103,11 +103,11 @@ def recognise(contigs: Iterable[Contig]) -> Recognised | None:
         )
         for assembly in assemblies()
     ]
-    best = max(found, key=lambda r: (r.by_m5, r.by_length), default=None)
+    best = max(agreeing, key=lambda r: (r.by_m5, r.by_length), default=None)
     if best is None or (best.by_m5 == 0 and best.by_length == 0):
         return None
     if best.by_m5 == 0 and any(known.m5 for known in best.assembly.contigs.values()):
-        return None  # the lengths agree, the bases do not
+        return None  # the lengths agree, but the bases do not
     return best
 
 

@@ -1,6 +1,6 @@
-"""The genome that travels inside the package: S. cerevisiae S288C R64, with its genes.
+"""The genome that is part of the package: S. cerevisiae S288C R64, with its genes.
 
-Made by pipelines/bundle_yeast.py; provenance and checksums are in data_manifests/bundled/yeast_s288c_r64.toml.
+It is made by pipelines/bundle_yeast.py. Provenance and checksums are in data_manifests/bundled/yeast_s288c_r64.toml.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Contig names: chr1, 1 and NC_000001.11 may be the same contig.
+"""Finds the name by which a genome knows a contig: chr1, 1 and NC_000001.11 may be the same.
 
-Nothing is renamed in silence; the error says which name would be right.
+Nothing is renamed silently. The error for an unknown contig says which name would be right.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SHOWN = 4
 
 
 def same_contig(name: str, contigs: Sequence[Contig]) -> str | None:
-    """Return the name that these contigs use for `name`, by a known assembly, the chr prefix or Roman numerals."""
+    """Return the contig that `name` stands for, by known assemblies, the prefix chr, or Roman numerals, if any."""
     lengths = {contig.name: contig.length for contig in contigs}
     for assembly in assemblies():
         for known in assembly.contigs.values():
@@ -26,10 +26,10 @@ def same_contig(name: str, contigs: Sequence[Contig]) -> str | None:
                     if lengths.get(other) == known.length:
                         return other
     bares = {_bare(other): other for other in reversed(lengths)}
-    found = bares.get(_bare(name))
-    if found is None and "I" in bares and "II" in bares:  # yeasts and worms count their chromosomes so
-        found = bares.get(_roman(_bare(name)))
-    return found
+    same = bares.get(_bare(name))
+    if same is None and "I" in bares and "II" in bares:  # as the chromosomes of yeasts and worms are numbered
+        same = bares.get(_roman(_bare(name)))
+    return same
 
 
 def _bare(name: str) -> str:
@@ -38,7 +38,7 @@ def _bare(name: str) -> str:
 
 
 def _roman(number: str) -> str:
-    """Return 1 to 39 as a Roman numeral, and anything else as it is."""
+    """Return 1 to 39 as Roman numerals, and anything else unchanged."""
     if not number.isdecimal() or not 0 < int(number) < 40:
         return number
     tens, ones = divmod(int(number), 10)
@@ -46,13 +46,13 @@ def _roman(number: str) -> str:
 
 
 def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: Iterable[str] = ()) -> SequenceError:
-    """Build the error for a name that a genome lacks.
+    """Return the error for a contig that a genome lacks.
 
     Args:
         name: the first name that was not found.
         contigs: of the genome.
-        source: the genome's file, as it is to be called.
-        asked: all names on the other side, shown beside the genome's.
+        source: the name of the genome, for the message.
+        asked: all names in the file that asks, which are shown beside those of the genome.
     """
     known = [contig.name for contig in contigs]
     others = list(dict.fromkeys(asked))
@@ -60,7 +60,7 @@ def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: 
     if alias is not None:
         advice = f"It is called {alias} there: use that name."
     else:
-        # chr1 is not near chrXV. What the other side has as well is a contig of its own, not a slip.
+        # chr1 is not close to chrXV. A name that the asking file has as well is another contig, not a typing error.
         near = [one for one in get_close_matches(name, known, cutoff=0.75) if one not in others][:1]
         advice = f"Did you mean {near[0]}?" if near else "Is it the same assembly?"
     given = f"; given: {few(others)}" if len(others) > 1 else ""
@@ -68,5 +68,5 @@ def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: 
 
 
 def few(names: Sequence[str]) -> str:
-    """Return the first names of a list, and how many there are where it goes on."""
+    """Return the first names of a list, and their number if there are more."""
     return ", ".join(islice(names, _SHOWN)) + (f" ... ({len(names):,})" if len(names) > _SHOWN else "")

@@ -1,9 +1,9 @@
-"""Reads FASTA in pieces of constant size, and writes it: plain, gzip or bgzip, from a path, a pipe or stdin (`-`).
+"""Reads FASTA in pieces of constant size (plain, gzip or bgzip, from a path, a pipe or stdin), and writes it.
 
-Accepted: lines that end with LF, CRLF or CR, a byte order mark, lower case (kept as soft-mask), U (read as T and
-counted), IUPAC codes, blank lines between records, no final newline. Refused with file, record and line: any other
-letter, blank lines inside a record, records without name or sequence, names that occur twice or are not UTF-8, text
-before the first header, a compressed file that is cut short.
+Accepted are lines that end with LF, CRLF or CR, a byte order mark, lower case (kept as soft-mask), U (read as T and
+counted), IUPAC codes, blank lines between records, and a missing final newline. Errors name file, record and line; they
+are any other letter, a blank line inside a record, a record without name or sequence, a name that occurs twice or is
+not UTF-8, text before the first header, and a truncated compressed file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hnet_dna.errors import SequenceError
 from hnet_dna.sequence.codes import BYTE_TO_CODE, INVALID, Codes, to_text
 from hnet_dna.text import Source, called, open_bytes, read_chunk
 
-PIECE = 1 << 20  # bytes read at once, so also the most bases of one piece
+PIECE = 1 << 20  # bytes read at once, and thus the most bases of a piece
 _LONGEST_HEADER = 1 << 20
 _SHOWN = 20  # bytes of a line in messages
 _NEWLINE_KEEPING = bytes(BYTE_TO_CODE[i] if i not in b"\n" else 0 for i in range(256))

@@ -1,8 +1,8 @@
-"""Downloads reference genomes by their manifests, and finds them again.
+"""Downloads reference genomes and compares them with their manifests.
 
-A download goes on where it stopped, also after the process was killed: what has arrived is kept beside the final name
-with the server's version of the file, and asked for from its end on. Only a file whose size and checksum agree with
-the manifest gets the final name; then its contigs are compared with the manifest too.
+A download that was interrupted is resumed, even after the process was killed: the received part is kept beside the
+final file, along with the server's version of the file, and only the rest is requested. A file gets its final name
+only if size and checksum agree with the manifest. Its contigs are compared with the manifest as well.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OnProgress = Callable[[int, int | None], None]
 
 
 def place_of(assembly: Assembly) -> Path:
-    """Return where a fetched assembly lies."""
+    """Return where the file of an assembly lies once it has been fetched."""
     return home() / "genomes" / assembly.name / assembly.file
 
 
@@ -40,14 +40,14 @@ def fetch(
     pause: float = 1.0,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Genome:
-    """Download an assembly unless it is there, check it, build its store, and return it.
+    """Download an assembly unless it is there, check it, and open it.
 
     Args:
-        assembly: from a manifest.
-        attempts: how often in a row a connection may fail without bringing a single byte.
-        timeout: seconds without any data after which a connection counts as failed.
-        pause: seconds before the second attempt, doubled for each further one.
-        on_progress: called with bytes done and bytes in all, where known.
+        assembly: its manifest.
+        attempts: how many times in a row a connection may fail without transferring a byte.
+        timeout: seconds without data after which a connection counts as failed.
+        pause: seconds before the second attempt; doubled for each further attempt.
+        on_progress: called with the bytes received, and their total if it is known.
 
     Raises:
         DownloadError: the server cannot be reached, or what it serves is not what the manifest promises.
@@ -65,7 +65,7 @@ def download(
     pause: float = 1.0,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Path:
-    """Download an assembly unless it is there and check the file; see `fetch`. Return where it lies."""
+    """Download an assembly unless it is there, check the file, and return its path; see `fetch`."""
     path = place_of(assembly)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
@@ -99,24 +99,24 @@ def _download(
         if failed >= attempts:
             raise DownloadError(
                 f"{assembly.url}: {attempts} attempts failed in a row, the last with: {_in_short(problem)}. "
-                f"{arrived:,} bytes are kept; the same command goes on from there"
+                f"{arrived:,} bytes are kept; the same command continues from there"
             ) from None
         time.sleep(pause * 2**failed if failed else 0)
 
 
 def _receive(assembly: Assembly, part: Path, timeout: float, on_progress: OnProgress) -> None:
-    """Ask for what is missing and append it; return when the file is complete as the server counts."""
+    """Request what is missing and append it, until the file has the length that the server says."""
     done = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     version = _read_version(part)
     if done and version:
-        # If the file has changed on the server, this makes it send the whole instead of a part that does not fit.
+        # If the file has changed on the server, If-Range makes it send all of it rather than a part that does not fit.
         headers |= {"Range": f"bytes={done}-", "If-Range": version}
     elif done:
         done = 0
     with requests.get(assembly.url, headers=headers, stream=True, timeout=timeout) as answer:
         if answer.status_code == _NOT_SATISFIABLE:
-            return  # nothing is missing; the checksum decides whether it is right
+            return  # nothing is missing; the checksum will tell whether it is right
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:
             done = 0
@@ -124,17 +124,17 @@ def _receive(assembly: Assembly, part: Path, timeout: float, on_progress: OnProg
         total = done + int(length) if length.isdigit() else assembly.size
         _write_version(part, answer.headers)
         with part.open("ab" if done else "wb") as file:
-            # read1 hands over what has arrived, so that a broken connection loses none of it.
+            # read1 returns what has arrived, so that a broken connection loses nothing.
             while block := answer.raw.read1(_BLOCK):
                 file.write(block)
                 done += len(block)
                 if assembly.size is not None and done > assembly.size:
-                    break  # more than there can be: the size check will say so
+                    break  # more than the manifest says, which _check_file reports
                 on_progress(done, total)
 
 
 def _check_file(assembly: Assembly, part: Path) -> None:
-    """Compare size and checksum with the manifest; a file that fails is removed, since no resuming can mend it."""
+    """Compare size and checksum with the manifest; remove a file that differs, since resuming could not mend it."""
     size = part.stat().st_size
     problem = None
     if assembly.size is not None and size != assembly.size:
@@ -142,9 +142,9 @@ def _check_file(assembly: Assembly, part: Path) -> None:
     for kind, wanted in (("md5", assembly.md5), ("sha256", assembly.sha256)):
         if problem is None and wanted is not None:
             with part.open("rb") as file:
-                found = hashlib.file_digest(file, kind).hexdigest()
-            if found != wanted:
-                problem = f"its {kind} is {found}, the manifest says {wanted}"
+                digest = hashlib.file_digest(file, kind).hexdigest()
+            if digest != wanted:
+                problem = f"its {kind} is {digest}, the manifest says {wanted}"
     if problem is not None:
         part.unlink()
         _version_file(part).unlink(missing_ok=True)
@@ -155,7 +155,7 @@ def check_contigs(assembly: Assembly, genome: Genome) -> None:
     """Compare the contigs of a genome with those of the manifest.
 
     Raises:
-        DownloadError: one is missing, or of another length or checksum.
+        DownloadError: a contig is missing, or has another length or checksum.
     """
     for name, known in assembly.contigs.items():
         if name not in genome:
@@ -182,7 +182,7 @@ def _read_version(part: Path) -> str | None:
 
 def _write_version(part: Path, headers: requests.structures.CaseInsensitiveDict[str]) -> None:
     etag = headers.get("ETag", "")
-    # A weak tag does not promise the same bytes, so it cannot vouch for a part.
+    # A weak tag does not promise the same bytes, so it is of no use for resuming.
     version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
     with write_beside(_version_file(part)) as temporary:
         temporary.write_text(json.dumps(version))
@@ -192,5 +192,5 @@ def _in_short(error: Exception) -> str:
     cause: BaseException = error
     while isinstance(cause.args[0] if cause.args else None, BaseException):
         cause = cause.args[0]
-    told = str(cause)
-    return told if len(told) <= 200 else f"{told[:200]} ..."
+    message = str(cause)
+    return message if len(message) <= 200 else f"{message[:200]} ..."

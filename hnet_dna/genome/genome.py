@@ -38,9 +38,9 @@ class Genome:
 
     @classmethod
     def open(cls, source: str | Path) -> Genome:
-        """Open a FASTA file (plain, gzip or bgzip) or a .2bit file, building its store where there is none.
+        """Open a FASTA file (plain, gzip or bgzip) or a .2bit file, and build its store if there is none.
 
-        FASTA may also come from stdin (`-`) or through a pipe, which is read here, once.
+        FASTA may also come from stdin (`-`) or through a pipe, which is read here, once. `open_genome` takes more.
         """
         if is_streamed(source):
             number = 0 if str(source) == "-" else descriptor(Path(source))
@@ -98,7 +98,7 @@ class Genome:
         return to_text(self.codes(Interval(name, start, self[name].length if end is None else end)))
 
     def codes(self, interval: Interval) -> Codes:
-        """Return the codes of an interval without copying; one past the contig's end is an error."""
+        """Return the codes of an interval, (L,), without copying; an end past the contig is a `SequenceError`."""
         contig = self[interval.contig]
         if interval.end > contig.length:
             raise SequenceError(
@@ -108,7 +108,7 @@ class Genome:
         return self._store.codes[contig.offset + interval.start : contig.offset + interval.end]
 
     def segments(self, interval: Interval) -> list[Interval]:
-        """Return what lies between the runs of N inside an interval."""
+        """Return the parts of an interval between runs of N."""
         segments, start = [], interval.start
         for run_start, run_end in self[interval.contig].n_runs:
             if run_end <= interval.start or run_start >= interval.end:
@@ -122,7 +122,7 @@ class Genome:
 
 
 def known_bases(genome: Genome, intervals: Iterable[Interval]) -> int:
-    """Return how many bases of intervals lie outside runs of N."""
+    """Return how many bases of intervals are not N."""
     return sum(len(segment) for interval in intervals for segment in genome.segments(interval))
 
 
@@ -132,7 +132,7 @@ def whole(contig: Contig) -> Interval:
 
 
 def is_streamed(source: str | Path) -> bool:
-    """Tell whether a genome would come from stdin (`-`), a pipe or another thing that can be read once only."""
+    """Tell whether a source is stdin (`-`), a pipe, or something else that can be read only once."""
     return str(source) == "-" or is_stream(Path(source))
 
 

@@ -43,8 +43,8 @@ def known_genomes() -> list[KnownGenome]:
     for known in assemblies():
         path = place_of(known)
         bases = sum(contig.length for contig in known.contigs.values())
-        found = path if path.exists() else None
-        listed.append(KnownGenome(known.name, known.assembly, known.organism, bases, found, bundled=False))
+        fetched = path if path.exists() else None
+        listed.append(KnownGenome(known.name, known.assembly, known.organism, bases, fetched, bundled=False))
     bundled = bundled_genome()
     assembly, organism = (str(bundled.manifest[key]) for key in ("assembly", "organism"))
     bases = Genome.open(bundled.fasta).length

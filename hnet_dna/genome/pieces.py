@@ -1,4 +1,4 @@
-"""Bases of a genome as pieces to run a model over, on either strand."""
+"""Cuts intervals of a genome into pieces of constant size to run a model over, on either strand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hnet_dna.sequence.interval import Interval
 
 
 def forward_pieces(genome: Genome, intervals: Iterable[Interval]) -> Iterator[Piece]:
-    """Yield the bases of intervals in their order."""
+    """Yield the bases of intervals, in the order of the intervals."""
     for interval in intervals:
         for start in range(interval.start, interval.end, PIECE):
             part = Interval(interval.contig, start, min(start + PIECE, interval.end))
@@ -19,9 +19,9 @@ def forward_pieces(genome: Genome, intervals: Iterable[Interval]) -> Iterator[Pi
 
 
 def reverse_pieces(genome: Genome, intervals: Iterable[Interval]) -> Iterator[Piece]:
-    """Yield the other strand of intervals, each from its end to its start.
+    """Yield the reverse strand of intervals, each from its end to its start.
 
-    Positions count along the other strand: base i of a contig of L bases is base L - 1 - i there, and [s, e) is
+    Positions count along the reverse strand: base i of a contig of L bases is base L - 1 - i there, and [s, e) is
     [L - e, L - s).
     """
     for interval in intervals:

@@ -1,11 +1,12 @@
 """The store: a genome as one file of one byte per base, and a table of its contigs.
 
-It is built once from FASTA or .2bit, beside it or in the user's cache folder, and mapped read-only by whoever needs it,
-so that no file handle is ever shared between processes. It records size and times of its source and is rebuilt when
-they differ. Processes that need it at the same time wait for the one that builds it. What comes through a pipe can be
-read once only: its store lies in a temporary folder and is removed with the last who uses it. Layout: codes of all
-contigs, then a JSON table, then the table's length and a magic word, so that it is written in one pass and a file cut
-short is never taken for a whole one.
+It is built once from FASTA or .2bit, beside the file or in the user's cache folder, and each process maps it read-only,
+so that no file handle is shared between processes. It records size and times of its source, and is rebuilt when they
+differ. Processes that need it at the same time wait for the one that builds it. What comes through a pipe, or from
+memory, has its store in a temporary folder, which is removed when the genome is no longer used.
+
+The file has the codes of all contigs, then a JSON table, then the length of the table and a magic word. It is thus
+written in one pass, and a truncated file is never taken for a whole one.
 """
 
 from __future__ import annotations
@@ -37,25 +38,25 @@ from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, SOFT_MASK, Codes, runs_
 STORE_SUFFIX = ".hnetdna"
 _MAGIC = b"hnet-dna store 1"
 _TAIL = struct.Struct("<Q16s")
-# In how many nanoseconds a file may change twice without getting another time: the system's clock ticks every 10 ms at
-# most. File systems that know no fractions count seconds, or pairs of them.
+# Within how many nanoseconds a file may change twice and keep its time: the clock of the system ticks at least every
+# 10 ms, and file systems without fractions of seconds count in seconds, or in pairs of them.
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Contig:
-    """One record of the FASTA file.
+    """One record of a genome, and counts of its letters.
 
     Attributes:
         name: first word of the header.
         offset: where its codes begin in the store.
         length: bases.
-        md5: of the upper-case letters, as SAM's M5 and refget define it (U counts as T).
-        soft_masked: lower-case bases.
+        md5: checksum of the upper-case letters, as SAM (M5) and refget define it; U counts as T.
+        soft_masked: lower-case letters.
         ambiguous: IUPAC letters other than A, C, G, T, N.
         uracils: letters that were U in the file.
-        gc: bases G and C.
+        gc: letters G and C.
         n_runs: runs of N as (start, end).
     """
 
@@ -71,7 +72,7 @@ class Contig:
 
     @property
     def n_bases(self) -> int:
-        """Letters N."""
+        """Number of letters N."""
         return sum(end - start for start, end in self.n_runs)
 
 
@@ -80,10 +81,10 @@ class Store:
     """An open store.
 
     Attributes:
-        place: its file.
+        place: the file.
         key: size and times of the source that it was built from.
         contigs: in the order of the source.
-        codes: of all contigs, one after the other, mapped from the file.
+        codes: of all contigs, one after the other, (L,), mapped from the file.
     """
 
     place: Path
@@ -93,13 +94,13 @@ class Store:
 
 
 def open_store(source: Path) -> Store:
-    """Open the store of a FASTA or .2bit file, building it where there is none that fits."""
+    """Open the store of a FASTA or .2bit file, and build it first if there is none that fits."""
     key = _key(source)
     places = (source.with_name(source.name + STORE_SUFFIX), _place_in_cache(source))
     for place in places:
-        found = read_store(place, key)
-        if found is not None:
-            return found
+        store = read_store(place, key)
+        if store is not None:
+            return store
     _wait_for_another_time(key)
     problem: OSError | None = None
     for place in places:
@@ -107,27 +108,27 @@ def open_store(source: Path) -> Store:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             with _alone(lock):
-                found = read_store(place, key)  # another process may have built it meanwhile
+                store = read_store(place, key)  # another process may have built it meanwhile
                 try:
-                    if found is None:
+                    if store is None:
                         _build(source, place, key)
                         _log.info("%s: the genome's store, made once (%s bytes)", place, f"{place.stat().st_size:,}")
                 finally:
-                    # Who waits on the removed lock finds the store, or builds it; who comes later looks for it first.
+                    # Whoever waits on the removed lock finds the store, or builds it; later ones look for it first.
                     lock.unlink(missing_ok=True)
         except OSError as error:
             problem = error
             continue
-        found = found or read_store(place, key)
-        if found is None or _key(source) != key:
+        store = store or read_store(place, key)
+        if store is None or _key(source) != key:
             place.unlink(missing_ok=True)
             raise SequenceError(f"{source} changed while it was read; run the command again")
-        return found
-    raise SequenceError(f"{source}: its store can be written neither at {places[0]} nor at {places[1]} ({problem})")
+        return store
+    raise SequenceError(f"{source}: its store can be written neither to {places[0]} nor to {places[1]} ({problem})")
 
 
 def temporary_store(pieces: Iterator[Piece]) -> Store:
-    """Write what can be read once only into a store that is removed when nobody refers to it any more."""
+    """Write pieces into a store that is removed when nothing refers to it any more."""
     folder = Path(tempfile.mkdtemp(prefix="hnet-dna-"))
     try:
         place = folder / f"genome{STORE_SUFFIX}"
@@ -142,19 +143,19 @@ def temporary_store(pieces: Iterator[Piece]) -> Store:
 
 
 def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # not a process that was forked from it, which has a copy of everything
+    if os.getpid() == owner:  # and not in a process forked from it, which has a copy of everything
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_store(place: Path, key: dict[str, int]) -> Store | None:
-    """Map a store; None where there is none, or where it is of another source, another version, or damaged."""
+    """Map a store; return None if there is none, or if it is damaged, or of another source or version."""
     try:
         with place.open("rb") as file:
             table = _read_table(file, place.stat().st_size)
     except OSError:
         return None
     if table is None:
-        _log.warning("%s is damaged, or not a store of this version; it will be built again", place)
+        _log.warning("%s is damaged, or a store of another version; it will be built again", place)
         return None
     if table["key"] != key:
         return None
@@ -164,13 +165,13 @@ def read_store(place: Path, key: dict[str, int]) -> Store | None:
 
 
 def _key(source: Path) -> dict[str, int]:
-    # The time of last change of status also moves when a file is replaced by one of the same size and age.
+    # The time of the last change of status differs even if a file is replaced by one of the same size and age.
     status = source.stat()
     return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "changed_ns": status.st_ctime_ns}
 
 
 def _wait_for_another_time(key: dict[str, int]) -> None:
-    """Wait until a change of the source, however small and soon, would show in its times."""
+    """Wait until any further change of the source would show in its times."""
     tick = _TICK if key["changed_ns"] % 1_000_000_000 else _COARSE_TICK
     wait = key["changed_ns"] + tick - time.time_ns()
     if 0 < wait <= tick:
@@ -179,7 +180,7 @@ def _wait_for_another_time(key: dict[str, int]) -> None:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock, where the file system has any; where not, two who build a store at once both write it whole."""
+    """Hold a lock; on a file system without locks, two processes that build a store at once both write it whole."""
     try:
         with FileLock(lock):
             yield
@@ -238,7 +239,7 @@ def _scan(pieces: Iterator[Piece], out: BinaryIO) -> Iterator[Contig]:
 
 
 class _Tally:
-    """Counts of one record, added up piece by piece."""
+    """The counts of one record, added up piece by piece."""
 
     def __init__(self, name: str) -> None:
         self.name, self.length, self.uracils = name, 0, 0

@@ -1,4 +1,4 @@
-"""Reads UCSC's .2bit files, through py2bit (the extra `twobit`)."""
+"""Reads .2bit files of UCSC, with py2bit (extra `twobit`)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def is_twobit(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(4) in _MAGICS
     except OSError:
-        return False  # told by who reads it
+        return False  # the reader of the file reports it
 
 
 def read_twobit(path: Path) -> Iterator[Piece]:
-    """Yield the bases of a .2bit file piece by piece, soft-mask kept; the format has A, C, G, T and N alone."""
+    """Yield the bases of a .2bit file piece by piece, with their soft-mask; the format has only A, C, G, T and N."""
     try:
         import py2bit
     except ModuleNotFoundError:

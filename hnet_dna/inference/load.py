@@ -1,4 +1,4 @@
-"""Loads a model and makes it ready to predict."""
+"""Models ready to predict: trained ones, and untrained ones of the same shape as controls."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.lm import HNetLM
 
 
@@ -25,7 +26,21 @@ def load_model(model: str | Path | HNetLM, *, device: str | torch.device | None 
         >>> load_model("five-genomes").n_chunking_stages
         1
     """
-    loaded = model if isinstance(model, HNetLM) else HNetLM.from_pretrained(model)
+    if isinstance(model, HNetLM):
+        loaded = model
+    else:
+        loaded = HNetLM.from_pretrained(model)
+        loaded.name_or_path = Path(model).as_posix()
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return loaded.to(device).eval()
+
+
+def untrained(config: ModelConfig) -> HNetLM:
+    """Return a freshly initialised model, in evaluation mode on the CPU: the same weights at every call.
+
+    The caller's random numbers stay what they would have been.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return HNetLM(config).eval()

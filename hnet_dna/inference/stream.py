@@ -9,6 +9,7 @@ in windows that overlap by a stated context instead.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from hnet_dna.model.lm import BoundaryOutput, HNetLM, HNetOutput
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import N_CODE, Codes, stretches
 
+_log = logging.getLogger(__name__)
 PIECE = 1 << 13  # bases of a stretch run at once; it changes speed and memory, not the results
 _GROUP = 8 * PIECE  # bases of short stretches gathered before they are run
 _ROWS = 64
@@ -141,6 +143,16 @@ def find_boundaries(
     for ran in _run(parts(pieces, piece), model, partial(_forward_boundaries, model, stage), piece, context):
         part = ran.part
         yield Chunked(part.contig, part.start, part.codes, part.first, part.last, _stages(ran))
+
+
+def log_windows(model: HNetLM) -> None:
+    """Log how a model with global attention reads long contigs, since it cannot be streamed exactly."""
+    if model.config.has_global_attention:
+        _log.info(
+            "this model has global attention: long contigs are run in windows of %s bases, half of them context, and "
+            "far bases do not see each other",
+            f"{2 * PIECE:,}",
+        )
 
 
 def parts(pieces: Iterable[Piece], size: int = PIECE) -> Iterator[Part]:

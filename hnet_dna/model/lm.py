@@ -50,6 +50,8 @@ class HNetLM(PretrainedModel):
     bounded when every attention layer has a window.
     """
 
+    name_or_path: str = ""  # what `load_model` loaded it by; empty for a model made in memory
+
     def __new__(cls, config: ModelConfig | None = None) -> HNetLM:
         """Make a `KmerLM` where the configuration asks for k-mers in place of bases."""
         kind = KmerLM if cls is HNetLM and config is not None and config.kmer else cls

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from hnet_dna.config.layout import n_stages, parse_layout
 from hnet_dna.config.schema import ModelConfig, setting_path
-from hnet_dna.config.values import json_object, shown
-from hnet_dna.errors import CheckpointError, ConfigError
+from hnet_dna.config.values import json_object
+from hnet_dna.errors import CheckpointError, ConfigError, shown
 from hnet_dna.files import write_beside
 from hnet_dna.sequence.alphabet import alphabet as find_alphabet
 

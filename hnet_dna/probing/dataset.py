@@ -41,15 +41,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Labels:
-    """A labelled set.
+    """Labelled rows.
 
     Attributes:
         path: the file of labels.
-        ids: of each row, all different.
-        target: (N,) class names (text), or numbers for regression.
-        sequences: text of each row, or None where the file has none.
-        groups: what must not be split between folds (contig, gene family), or None.
-        columns: the file's columns of labels, ids, sequences and groups, as far as it has them; none of a BED.
+        ids: (N,) names, all different.
+        target: (N,) names of classes (text), or numbers for regression.
+        sequences: (N,) text, or None where the file has no sequences.
+        groups: (N,) names of groups that no fold may split (contig, gene family), or None.
+        columns: names of the file's columns of labels, ids, sequences and groups, where it has them; empty for a BED.
     """
 
     path: Path
@@ -69,22 +69,22 @@ def read_labels(
     sequence: str | None = None,
     group: str | None = None,
 ) -> Labels:
-    """Read a CSV or TSV file with a header; columns are found by their usual names where they are not named.
+    """Read a CSV or TSV file with a header; columns that are not given are found by their usual names.
 
     Raises:
-        SequenceError: a label, id or group that is missing, an id that occurs twice, a class that is one number with
-            another one (1 and 1.0), a sequence with a letter that is no nucleotide's, or what `read_rows` raises.
-        UsageError: a column that does not exist.
+        SequenceError: a label, id or group is missing, an id occurs twice, two classes are one number (1 and 1.0), a
+            sequence has a letter that is not a nucleotide code, or what `read_rows` raises.
+        UsageError: a column does not exist.
     """
     rows = read_rows(source)
     columns = {
-        "labels": rows.find(label, _LABEL_NAMES, "labels", "--label"),
-        "ids": _optional(rows, id_column, ID_NAMES, "ids", "--id"),
-        "sequences": _optional(rows, sequence, SEQUENCE_NAMES, "sequences", "--sequence"),
-        "groups": _optional(rows, group, _GROUP_NAMES, "groups", "--group"),
+        "labels": rows.find(label, _LABEL_NAMES, "labels", "label"),
+        "ids": _optional(rows, id_column, ID_NAMES, "ids", "id_column"),
+        "sequences": _optional(rows, sequence, SEQUENCE_NAMES, "sequences", "sequence"),
+        "groups": _optional(rows, group, _GROUP_NAMES, "groups", "group"),
     }
     taken = {what: place for what, place in columns.items() if place is not None}
-    found: dict[str, list[str]] = {what: [] for what in taken}
+    cells_of: dict[str, list[str]] = {what: [] for what in taken}
     numbers: list[float] = []
     lines: list[int] = []
     for line, cells in rows:
@@ -95,16 +95,16 @@ def read_labels(
                 text = to_text(sequence_cell(text, where))
             else:
                 text = to_name(text, what.removesuffix("s"), where)
-            found[what].append(text)
+            cells_of[what].append(text)
         if task == "regression":
-            numbers.append(_number(found["labels"][-1], where))
+            numbers.append(_number(cells_of["labels"][-1], where))
         lines.append(line)
     if not lines:
         raise SequenceError(f"{source}: no row after the header")
     if task == "classification":
-        _refuse_one_number(found["labels"], lines, "labels", str(source))
-    _refuse_one_number(found.get("groups", []), lines, "groups", str(source))
-    ids = found.get("ids", [str(index) for index in range(len(lines))])
+        _refuse_one_number(cells_of["labels"], lines, "labels", str(source))
+    _refuse_one_number(cells_of.get("groups", []), lines, "groups", str(source))
+    ids = cells_of.get("ids", [str(index) for index in range(len(lines))])
     for name, count in Counter(ids).most_common(1):
         if count > 1:
             of = ", ".join(str(line) for line, other in zip(lines, ids, strict=True) if other == name)
@@ -112,9 +112,9 @@ def read_labels(
     return Labels(
         Path(str(source)),
         ids,
-        np.array(numbers if task == "regression" else found["labels"]),
-        found.get("sequences"),
-        found.get("groups"),
+        np.array(numbers if task == "regression" else cells_of["labels"]),
+        cells_of.get("sequences"),
+        cells_of.get("groups"),
         {what: rows.columns[place] for what, place in taken.items()},
     )
 
@@ -123,7 +123,7 @@ def match(labels: Labels, table: Table) -> NDArray[np.float32]:
     """Return the vectors (N, D) of the labelled rows, in the labels' order."""
     path = labels.path
     if table.metadata["per_chunk"]:
-        raise UsageError(f"{path}: the table has a row per chunk; labels by id need one made without --per-chunk")
+        raise UsageError(f"{path}: the table has a row per chunk; labels by id need one with a row per sequence")
     wanted = set(labels.ids)
     twice = [name for name, count in Counter(table.id).items() if count > 1 and name in wanted]
     if twice:
@@ -148,13 +148,13 @@ def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
     """Return the bases of labelled rows that are regions of a genome, as their strands read.
 
     Raises:
-        SequenceError: a contig of the table is not one of the genome's, or has another length or other bases there.
+        SequenceError: a contig of the table is not in the genome, or has another length or other bases there.
     """
     check_genome(table, genome)
     place = {name: row for row, name in enumerate(table.id)}
-    found = []
+    codes_of_rows = []
     for name in labels.ids:
-        if name in place:  # `match` reports those that are not
+        if name in place:  # `match` reports the others
             row = place[name]
             interval = Interval(table.contig[row], int(table.start[row]), int(table.end[row]))
             codes = region_codes(genome, interval, table.strand[row])
@@ -163,12 +163,12 @@ def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
                     f"{genome.source.name} has other bases at {interval} than the sequence that row {name} of the "
                     "table was made from; give the genome that the table was made from"
                 )
-            found.append(codes)
-    return found
+            codes_of_rows.append(codes)
+    return codes_of_rows
 
 
 def check_genome(table: Table, genome: Genome) -> None:
-    """Refuse a genome that cannot be the one whose places a table has: another name or length of a contig."""
+    """Refuse a genome that the table cannot be from, since a contig has another name or length there."""
     for name, length in _lengths(table).items():
         if name not in genome:
             raise unknown_contig(name, genome.contigs, genome.source.name, asked=_lengths(table))
@@ -183,12 +183,12 @@ def labels_of_chunks(bed: Source, table: Table, genome: Genome | None = None) ->
     """Label each row of a table by whether the middle of its place lies in a region of a BED file.
 
     Args:
-        bed: of regions, all of them inside contigs of the genome, or of the table where no genome is given.
-        table: of chunks or regions.
-        genome: the one that the table was made from. It may have contigs that the table lacks.
+        bed: regions, all of them inside contigs of the genome, or of the table where no genome is given.
+        table: vectors of chunks or regions.
+        genome: the genome that the table was made from. It may have contigs that the table lacks.
 
     Raises:
-        SequenceError: what `read_regions` or `check_genome` raises, or a table that does not know its contigs' lengths.
+        SequenceError: what `read_regions` or `check_genome` raises, or the table lacks its contigs' lengths.
     """
     if genome is not None:
         check_genome(table, genome)
@@ -221,7 +221,7 @@ def labels_of_chunks(bed: Source, table: Table, genome: Genome | None = None) ->
 
 
 class _ContigsOf:
-    """The contigs that the rows of a table lie on, in place of a genome."""
+    """The contigs that the rows of a table lie on, for `read_regions` in place of a genome."""
 
     def __init__(self, table: Table) -> None:
         self.source = Path("the table")  # as messages call it
@@ -253,11 +253,11 @@ def _few(names: Sequence[str]) -> str:
 
 
 def check_labels(labels: Labels, task: Task, folds: int) -> None:
-    """Refuse a set that teaches nothing, or that cannot be split into folds with every class in each.
+    """Refuse labels that are all alike, or that cannot be split into folds with every class in each.
 
     Raises:
-        SequenceError: where no number of folds would do.
-        UsageError: where fewer would.
+        SequenceError: no number of folds would do.
+        UsageError: fewer folds would.
     """
     counts = Counter(map(str, labels.target))
     name, count = min(counts.items(), key=lambda item: item[1])
@@ -270,15 +270,15 @@ def check_labels(labels: Labels, task: Task, folds: int) -> None:
     if count < 2:
         raise SequenceError(f"{labels.path}: {what} has 1 row; each class needs at least 2, one of them to be held out")
     if count < folds:
-        raise UsageError(f"{labels.path}: {what} has {count} rows, fewer than {folds} folds; use --folds {count}")
+        raise UsageError(f"{labels.path}: {what} has {count} rows, fewer than {folds} folds; use `folds` {count}")
 
 
-def _optional(rows: Rows, wanted: str | None, usual: tuple[str, ...], what: str, option: str) -> int | None:
-    return rows.find(wanted, usual, what, option) if wanted is not None or rows.has(usual) else None
+def _optional(rows: Rows, wanted: str | None, usual: tuple[str, ...], what: str, parameter: str) -> int | None:
+    return rows.find(wanted, usual, what, parameter) if wanted is not None or rows.has(usual) else None
 
 
 def _refuse_one_number(names: list[str], lines: list[int], what: str, source: str) -> None:
-    """Refuse classes that are one number (0 and 0.0), and tell of those that differ only in case."""
+    """Refuse names that are one number (0 and 0.0), and log those that differ only in case."""
     if pairs := spelt_differently(names):
         (one, line), (other, other_line) = ((name, lines[names.index(name)]) for name in pairs[0])
         raise SequenceError(

@@ -1,9 +1,9 @@
 """Families of similar sequences, so that folds do not test on what they trained on.
 
 Two sequences are compared by the k-mers that they share on either strand, each counted as often as it occurs in both.
-Comparing all pairs would take quadratic time within a family, so sequences are compared with representatives:
-a sequence that shares less than half of its k-mers with every representative becomes one itself, and all sequences that
-share a third with a common representative belong to one family. Families that a sequence ties together are one.
+Comparing all pairs within a family would take quadratic time, so sequences are compared with representatives. A
+sequence that shares less than half of its k-mers with every representative becomes one itself. All sequences that share
+a third of their k-mers with a common representative belong to one family, and families with a common sequence are one.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix, vstack
 from scipy.sparse.csgraph import connected_components
 
-from hnet_dna.sequence.codes import LETTER_BITS, Codes, from_text, reverse_complement
+from hnet_dna.sequence.codes import Codes, from_text, reverse_complement
+from hnet_dna.sequence.kmers import kmer_numbers
 
 REPRESENTED = 0.5  # share of k-mers from which a representative stands for a sequence
 RELATED = 1 / 3  # share from which a sequence belongs to the family of a representative
 _LONGEST_K, _SHORTEST_K = 12, 5
 _LONG_K, _LONG = 20, 100_000  # sequences of this many bases share 12-mers by chance
-_COLUMNS = 1 << 22  # k-mers are hashed to so many columns
-_MOST_KMERS = 50_000_000  # beyond so many in all, a sample of them is compared
+_COLUMNS = 1 << 22  # to which k-mers are hashed
+_MOST_KMERS = 50_000_000  # in all sequences; if there are more, a sample of them is compared
 _BLOCK = 256  # sequences compared at once
 
 
 def families(sequences: Sequence[str]) -> NDArray[np.int64]:
     """Return the family (N,) of each sequence, numbered from 0 in their order.
 
-    Copies, on either strand and in any case, are always of one family. A sequence too short to have a k-mer of A, C, G
-    and T is in a family with its copies only.
+    Copies, on either strand and in any case, always belong to one family. A sequence that has no k-mer of A, C, G and T
+    shares a family with its copies only.
     """
     first: dict[str, int] = {}
     copy = np.array([first.setdefault(canonical(sequence), len(first)) for sequence in sequences], dtype=np.int64)
@@ -61,7 +62,7 @@ _COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
 
 
 def _related(sequences: list[str]) -> NDArray[np.int64]:
-    """Return the family of each of some different sequences."""
+    """Return the family of each sequence; all sequences differ."""
     k = word_length(sequences)
     total = sum(max(len(sequence) - k + 1, 0) for sequence in sequences)
     sample = -(-total // _MOST_KMERS)
@@ -85,7 +86,7 @@ def _related(sequences: list[str]) -> NDArray[np.int64]:
 
 
 def _representatives(matrices: list[Any], counts: list[NDArray[np.int64]]) -> list[NDArray[np.bool_]]:
-    """Say of each row of each block whether it is a representative."""
+    """Return for each block which of its rows are representatives."""
     chosen: list[NDArray[np.bool_]] = []
     old: Any = None  # representatives as (columns, rows), made anew only when they have doubled
     old_counts = np.zeros(0, dtype=np.int64)
@@ -118,7 +119,7 @@ def _representatives(matrices: list[Any], counts: list[NDArray[np.int64]]) -> li
 def _similar(
     shared: Any, counts: NDArray[np.int64], others: NDArray[np.int64], share: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pairs (row, column) of a sparse matrix of shared k-mers that share enough of the smaller one's."""
+    """Return the pairs (row, column) of a sparse matrix of shared k-mers that share enough of those of the smaller."""
     pairs = shared.tocoo()
     enough = pairs.data >= share * np.minimum(counts[pairs.row], others[pairs.col])
     return pairs.row[enough], pairs.col[enough]
@@ -131,31 +132,19 @@ def _matrix(rows: list[NDArray[np.int64]]) -> Any:
 
 
 def _columns(codes: Codes, k: int, sample: int) -> NDArray[np.int64]:
-    """Return a sorted column for each k-mer of a sequence, and another one for each time that it occurs again.
+    """Return the columns of a sequence, sorted: one for each k-mer, and a further one each time that it occurs again.
 
-    So the number of columns that two sequences share is that of their common k-mers, and a run of one letter shares no
-    more with a sequence that has a short such run than the length of that run.
+    The columns that two sequences share are then as many as their common k-mers. A long run of one letter shares with a
+    short run no more than the length of the short one.
     """
-    numbers = np.minimum(_numbers(codes, k), _numbers(reverse_complement(codes), k)[::-1])
-    known = (codes & LETTER_BITS) < 4
-    clean = np.convolve(known, np.ones(k, dtype=np.int64), "valid") == k if len(codes) >= k else np.zeros(0, dtype=bool)
-    numbers = np.sort(numbers[clean])
+    numbers = np.minimum(kmer_numbers(codes, k), kmer_numbers(reverse_complement(codes), k)[::-1])
+    numbers = np.sort(numbers[numbers >= 0]).astype(np.uint64)
     if sample > 1:
         numbers = numbers[_hash(numbers) % np.uint64(sample) == 0]
-    # How often the same number stands before each place of the sorted numbers.
+    # How often the same number occurs before each place of the sorted numbers.
     again = np.arange(len(numbers)) - np.searchsorted(numbers, numbers)
     hashed = _hash(_hash(numbers) + again.astype(np.uint64)) % np.uint64(_COLUMNS)
     return np.unique(hashed.astype(np.int64))
-
-
-def _numbers(codes: Codes, k: int) -> NDArray[np.uint64]:
-    """Read each k-mer as a number in base 4; those with other letters are numbers without a meaning."""
-    letters = (codes & np.uint8(3)).astype(np.uint64)
-    count = max(len(codes) - k + 1, 0)
-    numbers = np.zeros(count, dtype=np.uint64)
-    for place in range(k):
-        numbers = (numbers << np.uint64(2)) | letters[place : place + count]
-    return numbers
 
 
 def _hash(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -1,7 +1,7 @@
-"""Folds that do not leak: groups stay together, and so do sequences that are similar.
+"""Folds that do not leak: groups stay together, and so do similar sequences.
 
 Groups are those of the labels (contigs, families) where given. Otherwise they are families of similar sequences, copies
-among them (`hnet_dna.probing.families`), so that no test sequence has a near twin in training.
+included (`hnet_dna.probing.families`), so that no sequence held out has a near twin among those trained on.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.probing.dataset import Labels, Task, check_labels
 from hnet_dna.probing.families import canonical, families, word_length
 
-_OTHERWISE = "another column of groups (--group); without one, folds go by similarity, where sequences are known"
+_OTHERWISE = "another column of groups (`group`); without one, folds go by similarity, where sequences are known"
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Which fold each row is tested in.
+    """The fold in which each row is held out.
 
     Attributes:
         fold: (N,) from 0.
-        group: (N,) rows of one group are in one fold.
+        group: (N,) numbers; rows of one group are in one fold.
         rule: how groups were found, in words.
-        copies: rows whose sequence occurs in a row before, on either strand.
+        copies: rows whose sequence occurs in an earlier row, on either strand.
         parted: of these, rows in another fold than the first such row, which only given groups can cause.
     """
 
@@ -37,13 +37,18 @@ class Folds:
     copies: int
     parted: int = 0
 
+    @property
+    def count(self) -> int:
+        """How many folds there are, none of them empty."""
+        return int(self.fold.max()) + 1
+
 
 def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
-    """Assign rows to folds, classes balanced as far as groups allow.
+    """Assign rows to folds, with classes balanced as far as groups allow.
 
     Raises:
-        SequenceError: where no number of folds would do.
-        UsageError: where fewer folds or other groups would.
+        SequenceError: the rows cannot be split into any number of folds.
+        UsageError: fewer folds or other groups would mend it.
     """
     check_labels(labels, task, count)
     sequences = labels.sequences or None
@@ -67,11 +72,11 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
     fold = np.zeros(len(labels.ids), dtype=np.int64)
     for index, (train, test) in enumerate(splitter.split(np.zeros(len(fold)), labels.target, group)):
         if not len(test):
-            raise UsageError(f"{labels.path}: groups of such sizes leave one of {count} folds empty; use fewer --folds")
+            raise UsageError(f"{labels.path}: groups of such sizes leave one of {count} folds empty; use fewer `folds`")
         if task == "classification" and len(left := set(labels.target[train].tolist())) < 2:
             raise UsageError(
-                f"{labels.path}: folds {rule} leave class {left.pop()} alone to train on where the others are held "
-                f"out; change --folds or {_OTHERWISE}"
+                f"{labels.path}: folds {rule} leave only class {left.pop()} to train on where the others are held out; "
+                f"change `folds`, or give {_OTHERWISE}"
             )
         fold[test] = index
     parted = int((fold[original] != fold).sum()) if original else 0
@@ -79,24 +84,25 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
 
 
 def splitter_of(task: Task, count: int, seed: int) -> StratifiedGroupKFold | GroupKFold:
-    """Return what splits rows into folds by group, classes balanced."""
+    """Return a splitter of rows into folds by group, with classes balanced."""
     if task == "classification":
         return StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     return GroupKFold(count)
 
 
-def _check_groups(labels: Labels, found: int, folds: int) -> None:
-    if found >= folds:
+def _check_groups(labels: Labels, count: int, folds: int) -> None:
+    if count >= folds:
         return
-    made = "1 group" if found == 1 else f"{found} groups"
+    groups = "1 group" if count == 1 else f"{count} groups"
     if labels.groups is None:
         k = word_length(labels.sequences or [""])
-        made = "1 family" if found == 1 else f"{found} families"
-        what, otherwise = f"by the {k}-mers that they share, the sequences make {made}", "a column of groups (--group)"
+        groups = "1 family" if count == 1 else f"{count} families"
+        what = f"by the {k}-mers that they share, the sequences make {groups}"
+        otherwise = "a column of groups (`group`)"
     else:
         column = labels.columns.get("groups")
-        what = f"column {column} has {made}" if column else f"the contigs of the table make {made}"
+        what = f"column {column} has {groups}" if column else f"the contigs of the table make {groups}"
         otherwise = _OTHERWISE if column else "more contigs"
-    if found == 1:
+    if count == 1:
         raise SequenceError(f"{labels.path}: {what}, and folds need at least 2; what helps is {otherwise}")
-    raise UsageError(f"{labels.path}: {what}, fewer than {folds} folds; use --folds {found} or {otherwise}")
+    raise UsageError(f"{labels.path}: {what}, fewer than {folds} folds; use `folds` {count}, or {otherwise}")

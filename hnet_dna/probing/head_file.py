@@ -1,4 +1,4 @@
-"""A fitted head on disk: skops for the estimator, JSON for what it belongs to. Nothing is ever unpickled."""
+"""A fitted head on disk: the estimator by skops, its settings as JSON. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hnet_dna.errors import CheckpointError
 from hnet_dna.files import write_beside
 
 HEAD_FILE, ABOUT_FILE = "head.skops", "head.json"
-# What scikit-learn's own heads need beyond what skops trusts by itself.
+# Types in heads of scikit-learn that skops does not trust by default.
 _TRUSTED = ("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",)
 
 
@@ -25,14 +25,14 @@ class About:
     Attributes:
         task: classification or regression.
         head: name of the head.
-        model: folder of the model whose vectors it takes, absolute.
+        model: the model whose vectors it takes: absolute folder or name, None for one that was in memory.
         model_digest: of that model.
         level, pooling, strand: how the vectors were made; pooling is None for vectors of single chunks.
     """
 
     task: str
     head: str
-    model: str
+    model: str | None
     model_digest: str
     level: str
     pooling: str | None
@@ -50,7 +50,11 @@ def save_head(folder: Path, head: Pipeline, about: About) -> None:
 
 
 def load_head(folder: Path) -> tuple[Pipeline, About]:
-    """Read a head, refusing types that no head of ours has."""
+    """Read a head.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or holds types that none of our heads has.
+    """
     import skops.io
 
     for name in (HEAD_FILE, ABOUT_FILE):

@@ -1,4 +1,4 @@
-"""The heads, each with the scaler before it and the strengths that nested cross-validation chooses from."""
+"""The heads: each behind a scaler, with the strengths that nested cross-validation chooses from."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HEADS = ("logistic", "ridge", "svm", "mlp")
 def make_head(name: str, task: Task, seed: int) -> tuple[Pipeline, dict[str, list[Any]]]:
     """Return an unfitted pipeline and the grid of its strengths."""
     if name not in HEADS:
-        raise UsageError(f"head {name!r} does not exist. {did_you_mean(name, HEADS)}")
+        raise UsageError(f"`head` {name!r} does not exist. {did_you_mean(name, HEADS)}")
     if task == "regression" and name == "logistic":
-        raise UsageError("--head logistic tells classes apart; regression takes ridge, svm or mlp")
+        raise UsageError("`head` logistic tells classes apart; regression takes ridge, svm or mlp")
     classify = task == "classification"
     strengths: dict[str, list[Any]]
     if name == "logistic":

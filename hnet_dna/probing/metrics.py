@@ -1,7 +1,7 @@
 """Metrics with 95 % bootstrap intervals.
 
-Resamples are weights: how often each row is drawn. All resamples are measured at once, by sums of weights; what
-scikit-learn says of the rows themselves is the value, and tests compare the two.
+A resample is a vector of weights: how often each row is drawn. All resamples are measured at once, by weighted sums.
+The value itself is computed by scikit-learn, and tests compare the two.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from sklearn.preprocessing import label_binarize
 from hnet_dna.probing.dataset import Task
 
 _RESAMPLES = 300
-_AT_ONCE = 4_000_000  # weights in memory
+_AT_ONCE = 4_000_000  # weights held in memory at once
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A value and its interval."""
+    """A value and its 95 % bootstrap interval, from `low` to `high`."""
 
     value: float
     low: float
@@ -50,9 +50,9 @@ def measure(
     ]
     result = {}
     for name, value in values.items():
-        found = np.concatenate([part[name] for part in parts])
-        found = found[~np.isnan(found)]
-        low, high = np.percentile(found, [2.5, 97.5]) if len(found) else (np.nan, np.nan)
+        resampled = np.concatenate([part[name] for part in parts])
+        resampled = resampled[~np.isnan(resampled)]
+        low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (np.nan, np.nan)
         result[name] = Metric(value, float(low), float(high))
     return result
 
@@ -69,14 +69,14 @@ def of_rows(
         return {"R2": float(metrics.r2_score(target, predicted)), "Spearman": _spearman(target, predicted)}
     binary = len(classes) == 2
     average = {"pos_label": classes[1]} if binary else {"average": "macro"}
-    found = {"MCC": float(metrics.matthews_corrcoef(target, predicted))}
+    values = {"MCC": float(metrics.matthews_corrcoef(target, predicted))}
     if scores is not None:
         sides = _sides(target, scores, classes)
-        found["AUROC"] = float(np.mean([metrics.roc_auc_score(truth, score) for truth, score in sides]))
-        found["AUPRC"] = float(np.mean([metrics.average_precision_score(truth, score) for truth, score in sides]))
-    found["accuracy"] = float(metrics.accuracy_score(target, predicted))
-    found["F1"] = float(metrics.f1_score(target, predicted, zero_division=0, **average))
-    return found
+        values["AUROC"] = float(np.mean([metrics.roc_auc_score(truth, score) for truth, score in sides]))
+        values["AUPRC"] = float(np.mean([metrics.average_precision_score(truth, score) for truth, score in sides]))
+    values["accuracy"] = float(metrics.accuracy_score(target, predicted))
+    values["F1"] = float(metrics.f1_score(target, predicted, zero_division=0, **average))
+    return values
 
 
 def of_resamples(
@@ -100,17 +100,17 @@ def of_resamples(
         [[weights @ ((target == true) & (predicted == said)) for said in classes] for true in classes]
     )  # (true, said, R)
     missing = (confusion.sum(axis=1) == 0).any(axis=0)
-    found = {"MCC": _mcc(confusion)}
+    values = {"MCC": _mcc(confusion)}
     if scores is not None:
         sides = [_curves(truth, score, weights) for truth, score in _sides(target, scores, classes)]
-        found["AUROC"] = np.mean([auroc for auroc, _ in sides], axis=0)
-        found["AUPRC"] = np.mean([auprc for _, auprc in sides], axis=0)
+        values["AUROC"] = np.mean([auroc for auroc, _ in sides], axis=0)
+        values["AUPRC"] = np.mean([auprc for _, auprc in sides], axis=0)
     right = np.einsum("iir->ir", confusion)
-    found["accuracy"] = right.sum(axis=0) / confusion.sum(axis=(0, 1))
+    values["accuracy"] = right.sum(axis=0) / confusion.sum(axis=(0, 1))
     either = confusion.sum(axis=0) + confusion.sum(axis=1)
     f1 = 2.0 * right / np.where(either > 0, either, 1.0)
-    found["F1"] = f1[1] if len(classes) == 2 else f1.mean(axis=0)
-    return {name: np.where(missing, np.nan, values) for name, values in found.items()}
+    values["F1"] = f1[1] if len(classes) == 2 else f1.mean(axis=0)
+    return {name: np.where(missing, np.nan, value) for name, value in values.items()}
 
 
 def _sides(target: NDArray[np.generic], scores: Floats, classes: list[str]) -> list[tuple[NDArray[np.bool_], Floats]]:
@@ -138,7 +138,7 @@ def _curves(truth: NDArray[np.bool_], score: Floats, weights: Floats) -> tuple[F
     positive = np.cumsum(np.where(truth[order], weights[:, order], 0.0), axis=1)[:, ends]
     negative = np.cumsum(np.where(truth[order], 0.0, weights[:, order]), axis=1)[:, ends]
     steps = np.diff(positive, axis=1, prepend=0.0)
-    between = negative - 0.5 * np.diff(negative, axis=1, prepend=0.0)  # half of those that are level with them
+    between = negative - 0.5 * np.diff(negative, axis=1, prepend=0.0)  # ties count half
     with np.errstate(divide="ignore", invalid="ignore"):
         auroc = 1.0 - (steps * between).sum(axis=1) / (positive[:, -1] * negative[:, -1])
         precision = np.nan_to_num(positive / (positive + negative))

@@ -1,4 +1,4 @@
-"""One picture per report: curves for classification, a scatter for regression."""
+"""Draws one figure per report: curves for classification, a scatter plot for regression."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sklearn import metrics
 
 from hnet_dna.errors import UsageError
 from hnet_dna.files import write_beside
+from hnet_dna.probing.cross_validation import Result
 from hnet_dna.probing.dataset import Task
-from hnet_dna.probing.run import Result
 
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 
 
 def draw(path: Path, results: Sequence[Result], target: NDArray[np.generic], task: Task, title: str) -> None:
-    """Draw ROC and precision-recall curves (mean over classes of the scores against the rest), or a scatter."""
+    """Draw ROC and precision-recall curves (each class against the rest, pooled), or a scatter plot."""
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -47,7 +47,7 @@ def _curves(axes: Any, results: Sequence[Result], target: NDArray[np.generic]) -
     columns = [1] if len(classes) == 2 else list(range(len(classes)))
     for result, colour in zip(results, _COLOURS, strict=False):
         assert result.scores is not None
-        # All classes against the rest, pooled: one curve per kind of features.
+        # Each class against the rest, pooled: one curve per kind of features.
         truth = np.concatenate([target == classes[column] for column in columns])
         score = np.concatenate([result.scores[:, column] for column in columns])
         false, true, _ = metrics.roc_curve(truth, score)

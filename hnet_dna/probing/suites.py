@@ -1,4 +1,4 @@
-"""Reads the field's benchmark layouts into labelled sequences with the train and test parts that they define.
+"""Reads the layouts of public benchmarks into labelled sequences, with the train and test parts that they define.
 
 - `genomic-benchmarks`: DATASET/{train,test}/CLASS.csv[.gz] with columns id, region, start, end, strand, and a reference
   genome; or DATASET/{train,test}/CLASS/*.txt with one sequence each. Class names are the labels.
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hnet_dna.embedding.embedder import encode
 from hnet_dna.embedding.inputs import region_codes, sequence_cell
 from hnet_dna.errors import SequenceError, UsageError, did_you_mean
 from hnet_dna.genome.fasta import read_records
 from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.codes import Codes
+from hnet_dna.sequence.coerce import as_codes
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tables import read_rows, spelt_differently, to_name
 from hnet_dna.text import numbered_lines
@@ -39,7 +39,7 @@ class Dataset:
 def read_suite(folder: Path, layout: str, reference: Genome | None = None) -> Iterator[Dataset]:
     """Yield the datasets below a folder (or the folder itself, where it is one), sorted by name."""
     if layout not in LAYOUTS:
-        raise UsageError(f"layout {layout!r} does not exist. {did_you_mean(layout, LAYOUTS)}")
+        raise UsageError(f"`layout` {layout!r} does not exist. {did_you_mean(layout, LAYOUTS)}")
     if not folder.is_dir():
         raise SequenceError(f"{folder}: no such folder")
     own = [folder] if _is_dataset(folder) else sorted(p for p in folder.iterdir() if p.is_dir() and _is_dataset(p))
@@ -76,7 +76,7 @@ def _classes(folder: Path, part: str, reference: Genome | None) -> Iterator[tupl
         if place.is_dir():
             for text in sorted(place.glob("*.txt")):
                 lines = numbered_lines(text, "a sequence")
-                yield encode("".join(line.strip() for _, line in lines), str(text)), place.name
+                yield as_codes("".join(line.strip() for _, line in lines), str(text)), place.name
             continue
         label = place.name.split(".")[0]
         if reference is None:

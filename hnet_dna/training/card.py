@@ -87,12 +87,10 @@ def _training(description: Mapping[str, Any]) -> str:
     asked = [f"{budget['steps']:,} steps"] if budget.get("steps") is not None else []
     asked += [f"{budget['seconds'] / 60:g} minutes"] if budget.get("seconds") is not None else []
     told = [(name, _cell(recipe[name])) for name in _RECIPE if recipe.get(name) not in (None, [], ())]
-    program, *arguments = description["command"]
-    command = shlex.join([PurePath(program).name, *(_FOLDERS.sub(r"\1", argument) for argument in arguments)])
     used = ", ".join(f"{name} {version}" for name, version in versions.items())
     parts = [
         f"## Training\n\nBudget: {' or '.join(asked) or 'none'}. Versions: {used}.",
-        f"```bash\n{command}\n```",
+        _command(description["command"]),
         _table(("recipe", ""), told),
     ]
     changes = [
@@ -104,6 +102,15 @@ def _training(description: Mapping[str, Any]) -> str:
         parts.append("Settings were changed where the run was resumed; above are the last ones.")
         parts.append(_table(("at step", "setting", "from", "to"), changes, "run.json"))
     return "\n\n".join(parts)
+
+
+def _command(words: Sequence[str]) -> str:
+    """Return the command that began a run, without folders; a run that a program began has none."""
+    if not words:
+        return "It was begun from Python, by `hnet_dna.pretrain`."
+    program, *arguments = words
+    command = shlex.join([PurePath(program).name, *(_FOLDERS.sub(r"\1", word) for word in arguments)])
+    return f"```bash\n{command}\n```"
 
 
 def _results(results: Mapping[str, Any] | None) -> str:

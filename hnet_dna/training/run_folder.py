@@ -2,10 +2,10 @@
 
 config.json, model.safetensors   the model so far; `HNetLM.from_pretrained(run)` reads them
 run.json                         settings, budget, seed, data, versions, command; resumptions and what they changed
-settings.toml                    the same settings as a file that `--config` takes
+settings.toml                    the same settings as a file that `pretrain` takes
 metrics.jsonl                    one line per few steps, and per validation
 events.jsonl                     resumptions, steps left out, collapsed routers, checkpoints passed over
-checkpoints/step-00000123/       model, optimizer and state from which --resume goes on; the last few are kept
+checkpoints/step-00000123/       model, optimizer and state from which `resume` goes on; the last few are kept
 best/                            the model with the fewest bits per base on the validation part
 results.json                     the final table
 README.md                        the model card
@@ -87,7 +87,7 @@ class RunFolder:
         """
         other = "choose another folder"
         refuse_filled(
-            self.path, f"{other}, or go on with --resume" if self.begun() else f"it holds no run to go on with; {other}"
+            self.path, f"{other}, or go on with `resume`" if self.begun() else f"it holds no run to go on with; {other}"
         )
         with folder_beside(self.path) as new:
             fill(RunFolder(new))
@@ -145,6 +145,11 @@ class RunFolder:
         """Write results.json."""
         self._write_json(self.path / RESULTS_FILE, results)
 
+    def leave_unevaluated(self, model: HNetLM) -> None:
+        """Write the model card without results; those of the run's state at an earlier step go."""
+        (self.path / RESULTS_FILE).unlink(missing_ok=True)
+        self.write_card(model, None)
+
     def write_card(self, model: HNetLM, results: dict[str, Any] | None) -> None:
         """Write README.md, the model card."""
         with write_beside(self.path / CARD_FILE) as path:
@@ -190,7 +195,7 @@ class RunFolder:
                 raise  # no run has begun
             raise CheckpointError(
                 f"{final}: the checkpoint cannot be written ({error.strerror or error}); the last one is that of step "
-                f"{last[-1]}. Make room, then go on with --resume"
+                f"{last[-1]}. Make room, then go on with `resume`"
             ) from None
         finally:
             shutil.rmtree(new, ignore_errors=True)

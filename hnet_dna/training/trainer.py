@@ -31,6 +31,7 @@ from hnet_dna.training.step import Step
 from hnet_dna.training.watch import MAX_SKIPS, Trouble, Watch
 
 _LOG_EVERY = 10
+_SAVING_SHARE = 0.02  # of the time, at most, where checkpoints are due by the clock
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def train(
     """Train a model in place until the budget is used, and save it in its run folder.
 
     A step reads `recipe.batch` windows of the training part, shared out over the ranks. Checkpoints are written every
-    `recipe.checkpoint_every` seconds and at the end; with `resume`, the loop goes on from the last one. `workers`
+    `recipe.checkpoint_every` seconds, but less often where that would take over a fiftieth of the time, and at the end;
+    with `resume`, the loop goes on from the last one. `workers`
     processes read ahead; they change speed, never the windows. `on_start` is called with where the loop begins.
 
     Raises:
@@ -177,10 +179,13 @@ def train(
     measured = _beginning(split.valid, recipe.validate_bases)
     board = _board(run, recipe) if ranks.first else None
 
-    def save() -> None:
+    def save() -> float:
+        """Write a checkpoint; return the seconds that it took."""
+        began = time.perf_counter()
         state = replace(progress, meter=meter.state(), watch=watch.state())
         run.save(model, optimizer, state, keep=recipe.keep_checkpoints, ranks=ranks)
         ranks.wait()
+        return time.perf_counter() - began
 
     def describe(trouble: Trouble, step: int, batch: Batch) -> str:
         return f"step {step}: {trouble.message} (windows {', '.join(str(w.interval) for w in batch.windows)})"
@@ -195,14 +200,14 @@ def train(
         raise TrainingError(f"{message}; the state is kept in {run.path} (step {progress.step}). {advice}")
 
     model.train()
-    saved_at = progress.seconds
+    saved_at, rest = progress.seconds, recipe.checkpoint_every
     with stop_requests() as request:
         while True:
             share, stop = ranks.agree(budget.share(progress), request.exit_code)
             if stop:
                 save()
                 raise StoppedEarly(
-                    f"stopped at step {progress.step}, as asked; the state is in {run.path}. Go on with --resume",
+                    f"stopped at step {progress.step}, as asked; the state is in {run.path}. Go on with `resume`",
                     int(stop),
                 )
             if share >= 1.0:
@@ -225,7 +230,10 @@ def train(
             else:
                 message = describe(trouble, progress.step + 1, batch)
                 if recipe.on_trouble == "stop":
-                    give_up(message, "Lower the learning rate, or go on with --resume --set train.on_trouble=skip")
+                    give_up(
+                        message,
+                        "Lower the learning rate, or go on with `resume` and train.on_trouble=skip in `settings`",
+                    )
                 if watch.skipped():
                     give_up(message, f"{MAX_SKIPS} steps in a row were left out before it. Lower the learning rate")
                 tell(f"{message}: left out", progress.step + 1)
@@ -258,9 +266,7 @@ def train(
             if validated:
                 progress = _validate(model, genome, measured, progress, run, ranks, board)
             # Asked after the validation, whose time counts, and of all ranks, whose clocks differ.
-            done, old = ranks.agree(
-                budget.share(progress) >= 1.0, progress.seconds - saved_at >= recipe.checkpoint_every
-            )
+            done, old = ranks.agree(budget.share(progress) >= 1.0, progress.seconds - saved_at >= rest)
             if done and due and not validated:
                 progress = _validate(model, genome, measured, progress, run, ranks, board)
             if progress.step % _LOG_EVERY == 0 or done:
@@ -274,12 +280,17 @@ def train(
                     on_report(report)
                 meter.clear()
             if done or old:
-                save()
+                rest = _rest_after(save(), recipe.checkpoint_every)
                 saved_at = progress.seconds
     if board:
         board.close()
     model.eval()
     return progress
+
+
+def _rest_after(saving: float, every: float) -> float:
+    """Return the seconds until the next checkpoint; with `every` 0 each step has one, whatever it takes."""
+    return max(every, saving / _SAVING_SHARE) if every else 0.0
 
 
 def _is_learned(model: HNetLM, stage: int) -> bool:

@@ -24,8 +24,8 @@ from typer.testing import CliRunner, Result
 
 from hnet_dna.annotation.reader import read_features
 from hnet_dna.annotation.regions import parse_region
-from hnet_dna.explanation.locus import Locus, read_locus
-from hnet_dna.explanation.serve import serve
+from hnet_dna.explanation.page.serve import serve
+from hnet_dna.explanation.statistics.locus import Locus, read_locus
 from hnet_dna.genome.genome import Genome
 
 LENGTH = 12_000

@@ -15,7 +15,7 @@ from hnet_dna.annotation.genes import coding_sequences, sites
 from hnet_dna.annotation.reader import classes_of, read_annotation, read_features
 from hnet_dna.annotation.regions import Region, is_bed, read_regions
 from hnet_dna.errors import SequenceError
-from hnet_dna.explanation.locus import name_of
+from hnet_dna.explanation.statistics.locus import name_of
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval
@@ -179,7 +179,7 @@ def test_builds_are_compared(tmp_path: Path) -> None:
         "##description: evidence-based annotation of the human genome (GRCh38), version 44 (Ensembl 110)",
     ):
         with pytest.raises(
-            SequenceError, match=r"a.gtf: line 1: of genome build .*GRCh38.*, but .* is R64 \(sacCer3\)"
+            SequenceError, match=r"a.gtf: line 1: the genome build is .*GRCh38.*, but .* is R64 \(sacCer3\)"
         ):
             read(f"{line}\n{gene}", yeast, tmp_path / "a.gtf")
 

@@ -148,7 +148,7 @@ def test_levels_of_each_kind_of_model(model: HNetLM) -> None:
     isotropic = lively_model(small_config(arch_layout=["m2"], d_model=[24], d_intermediate=[0], attn_cfg={}))
     assert level_names(isotropic) == ["decoder"]
     assert hnet_dna.embed(isotropic, ["ACGT"], level="decoder").shape == (1, 24)
-    with pytest.raises(UsageError, match="level 'chunk': this model has decoder"):
+    with pytest.raises(UsageError, match="`level` 'chunk': this model has decoder"):
         hnet_dna.embed(isotropic, ["ACGT"])
 
 
@@ -225,7 +225,7 @@ def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
     csv.write_text(f"{text}\n{text}\n")
     bad = cli("embed", csv, "--model", folder, "--out", out)
     assert bad.exit_code == 1
-    assert f"no column of sequences among {text[:20]}...; name it by --sequence COLUMN, or is" in one_line_error(bad)
+    assert f"no column of sequences among {text[:20]}...; name it by --sequence, or is" in one_line_error(bad)
 
 
 def test_regions_are_read_on_their_strand(cli: Cli, tmp_path: Path, folder: Path) -> None:

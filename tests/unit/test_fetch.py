@@ -170,7 +170,7 @@ def test_stall() -> None:
 def test_killed_and_started_again() -> None:
     with serve(lambda request, n: send(request, upto=50_000 if n < 3 else None)) as (url, ranges):
         known = assembly(url)
-        with pytest.raises(DownloadError, match="50,000 bytes are kept; the same command goes on from there"):
+        with pytest.raises(DownloadError, match="50,000 bytes are kept; the same command continues from there"):
             fetch(known, timeout=PATIENCE, pause=0.01, attempts=2)
         quick(known)
         assert ranges[-1] == "bytes=50000-"

@@ -106,7 +106,7 @@ def test_same_as_gff3(name: str, genome: Genome, tmp_path: Path) -> None:
     assert coding_sequences(found) == coding_sequences(wanted)
     codings, left_out = coding_sequences(found)
     assert [len(coding.parts) for coding in codings] == [2, 2, 1]
-    assert left_out == {"marked partial": 1, "marked as of a pseudogene": 1}
+    assert left_out == {"marked partial": 1, "marked as a pseudogene": 1}
     assert sites(found, codings) == sites(wanted, codings)
     assert [site.position for site in sites(found, codings)["donor"]] == [140, 499, 610, 688]
     classes = classes_of(found, genome)
@@ -142,7 +142,10 @@ def test_span_over_the_origin(genome: Genome, tmp_path: Path) -> None:
     wanted = [Interval("c", 888, 900), Interval("c", 0, 6)]
     assert [feature.interval for feature in features] == [*wanted, *wanted[::-1]]
     assert [site.position for site in sites(features, [])["TSS"]] == [5, 888]
-    with pytest.raises(SequenceError, match=r"record c.1: gene without a location.*889..6.*a circle says circular"):
+    with pytest.raises(
+        SequenceError,
+        match=r"record c.1: gene: the location cannot be read.*889..6.*a circular record must say circular",
+    ):
         read(text, genome, tmp_path / "a.gb")
 
 
@@ -163,7 +166,7 @@ def test_over_the_origin_of_a_circle(genome: Genome, tmp_path: Path) -> None:
         (record("chrZ"), "record chrZ.1: g.fa has no contig chrZ.1"),
         (record(length=901), "record c.1 has 901 bases, c in g.fa has 900; is it the same assembly"),
         (record(features="     gene            1..1000\n"), "c:1-1,000 ends past the contig"),
-        (record(features="     gene            1..x\n"), "record c.1: gene without a location that can be read.*1..x"),
+        (record(features="     gene            1..x\n"), "record c.1: gene: the location cannot be read.*1..x"),
         (record(features="     gene            ?..9\n"), "record c.1: gene"),
         (
             record(features="     CDS             1..9\n                     /codon_start=4\n"),
@@ -171,15 +174,15 @@ def test_over_the_origin_of_a_circle(genome: Genome, tmp_path: Path) -> None:
         ),
         (
             record(features="     CDS             1..9\n" + " " * 21 + '/product "a\n' + " " * 21 + "b\n"),
-            "line [0-9]+: not GenBank's format: Problem with 'CDS' feature: 1..9 /product",
+            "line [0-9]+: not in GenBank format: Problem with 'CDS' feature: 1..9 /product",
         ),
         (
             record().replace("ORIGIN\n", "ORIGIN\n        1 acgtacgtac\n"),
-            "record c.1: LOCUS and sequence differ in length",
+            "record c.1: the lengths of LOCUS line and sequence differ",
         ),
         (record().replace("by hand", "\u00e9").encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
         (record().encode("utf-16"), "is UTF-16 text"),
-        (record() + record("d.1").partition("     CDS")[0], "line 4[0-9] after record c.1: not GenBank's format"),
+        (record() + record("d.1").partition("     CDS")[0], "line 4[0-9] after record c.1: not in GenBank format"),
         ("nothing\n", "no record in this file"),
     ],
     ids=[

@@ -58,7 +58,7 @@ def test_lines_that_nothing_ties_are_left_out(text: str) -> None:
     features = lines(*[text] * 4)
     codings, left_out = coding_sequences(features)
     assert codings == []
-    assert left_out == {"tied to other lines by no ID, Parent, transcript_id or gene_id": 4}
+    assert left_out == {"without ID, Parent, transcript_id or gene_id": 4}
     assert sites(features, codings)["donor"] == []
 
 

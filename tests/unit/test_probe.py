@@ -24,13 +24,13 @@ from hnet_dna.errors import CheckpointError, HNetError, SequenceError, UsageErro
 from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probing import metrics
+from hnet_dna.probing.cross_validation import cross_validate, fit_all, hold_out
 from hnet_dna.probing.dataset import Labels, read_labels
 from hnet_dna.probing.families import families
 from hnet_dna.probing.features import gc_content, kmer_frequencies, one_hot
 from hnet_dna.probing.folds import make_folds
 from hnet_dna.probing.head_file import About, load_head, save_head
 from hnet_dna.probing.heads import HEADS, make_head
-from hnet_dna.probing.run import cross_validate, fit_all, hold_out
 from hnet_dna.probing.suites import LAYOUTS, read_suite
 from hnet_dna.sequence.codes import from_text
 from hnet_dna.tables import read_rows
@@ -154,8 +154,8 @@ ALIKE = ["ACGTACGTACGTACGT"] * 20
             SequenceError,
             "class b has 1 row; each class needs at least 2",
         ),
-        (labels_of(["a"] * 10 + ["b"] * 2), "classification", UsageError, "class b has 2 rows.*use --folds 2$"),
-        (labels_of([1.0, 2.0, 3.0]), "regression", UsageError, "the file has 3 rows.*use --folds 3$"),
+        (labels_of(["a"] * 10 + ["b"] * 2), "classification", UsageError, "class b has 2 rows.*use `folds` 2$"),
+        (labels_of([1.0, 2.0, 3.0]), "regression", UsageError, "the file has 3 rows.*use `folds` 3$"),
         (
             labels_of(["a", "b"] * 10, ALIKE),
             "classification",
@@ -166,7 +166,7 @@ ALIKE = ["ACGTACGTACGTACGT"] * 20
             labels_of(["a", "b"] * 10, None, ["x", "y", "z", "z"] * 5),
             "classification",
             UsageError,
-            "column contig has 3 groups, fewer than 5 folds; use --folds 3 or another column of groups",
+            "column contig has 3 groups, fewer than 5 folds; use `folds` 3, or another column of groups",
         ),
         (
             labels_of(["a", "b"] * 10, None, ["x"] * 20),
@@ -178,13 +178,13 @@ ALIKE = ["ACGTACGTACGTACGT"] * 20
             labels_of(["a", "a", "b", "b"] * 5, None, ["x", "x2", "y", "y"] * 5),
             "classification",
             UsageError,
-            "leave class a alone to train on",
+            "leave only class a to train on",
         ),
     ],
 )
 def test_sets_that_cannot_be_split(labels: Labels, task: Any, error: type[HNetError], message: str) -> None:
     """What fewer folds would mend is an option at fault, the rest is the file."""
-    folds = 2 if "alone" in message else 5
+    folds = 2 if "leave only" in message else 5
     with pytest.raises(error, match=message):
         make_folds(labels, task, folds, 0)
 
@@ -270,7 +270,7 @@ def test_baseline_features() -> None:
         ("id,label\na,inf\n", "regression", "line 2: the label is not finite"),
         ("id,label\na,x\na,y\n", "classification", "id a occurs 2 times"),
         ("id,label\n", "classification", "no row after the header"),
-        ("id,other\na,x\n", "classification", "no column of labels among id, other; name it by --label COLUMN, or is"),
+        ("id,other\na,x\n", "classification", "no column of labels among id, other; name it by `label`, or is"),
         (
             f"{'ACGT' * 30},yeast\n{'TTGC' * 30},fly\n",
             "classification",
@@ -450,7 +450,7 @@ def test_probe_of_regions_sees_their_sequences(cli: Cli, tmp_path: Path, model: 
     shutil.rmtree(tmp_path / "p")
     without, found = probe_regions(cli, tmp_path)
     assert set(found) == {"majority class", "model"}
-    assert "l.csv has no column of sequences; --genome GENOME reads those" in without.stderr
+    assert "l.csv has no column of sequences; --genome reads those" in without.stderr
 
 
 @pytest.mark.parametrize(
@@ -477,7 +477,7 @@ def test_untrained_model_has_the_settings_of_the_table(cli: Cli, tmp_path: Path,
         ({}, "config.json is missing"),
         ({"config.json": "no JSON"}, "model config is not JSON"),
         ({"config.json": small_config(d_model=[24, 24, 80])}, "its vectors have 80 numbers, those of the table 40"),
-        ({"config.json": preset("tiny", "dna", 5)}, "level 'chunk:1': this model has encoder, decoder, chunk"),
+        ({"config.json": preset("tiny", "dna", 5)}, "--level 'chunk:1': this model has encoder, decoder, chunk"),
     ],
 )
 def test_missing_untrained_model_is_explained(
@@ -503,7 +503,7 @@ def test_labels_by_id_need_one_row_each(cli: Cli, tmp_path: Path, model: Path) -
     table = embed_regions(cli, tmp_path, model, parts, ["a", "b"] * 15, "--per-chunk")
     refused = cli("probe", tmp_path / "l.csv", "--embeddings", table, "--out", tmp_path / "p")
     assert refused.exit_code == 2
-    assert "labels by id need one made without --per-chunk" in one_line_error(refused)
+    assert "labels by id need one with a row per sequence" in one_line_error(refused)
     (tmp_path / "r.bed").write_text("c\t0\t40\tr0\nc\t40\t80\tr0\n")
     command = ["embed", tmp_path / "g.fa", "--regions", tmp_path / "r.bed", "--model", model, "--out", table]
     assert cli(*command).exit_code == 0
@@ -636,7 +636,7 @@ def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path)
         (["probe", "L", "--model", "M", "--embeddings", "v.parquet", "--out", "o"], "exclude each other"),
         (["probe", "L", "--model", "M", "--genome", "yeast", "--out", "o"], "without them, LABELS has the sequences"),
         (["probe", "b.bed", "--out", "o"], "labels from a BED need --embeddings"),
-        (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "head 'forest' does not exist"),
+        (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "--head 'forest' does not exist"),
         (["probe", "L", "--model", "M", "--out", "o", "--task", "x"], "expected classification or regression"),
         (
             ["probe", "L", "--model", "M", "--out", "o", "--task", "regression", "--head", "logistic"],
@@ -760,7 +760,7 @@ def test_suites_are_read_as_all_tables(tmp_path: Path) -> None:
 def test_layouts_that_are_not(tmp_path: Path) -> None:
     with pytest.raises(HNetError, match="holds no dataset"):
         list(read_suite(tmp_path, "gue"))
-    with pytest.raises(HNetError, match="layout 'gui' does not exist"):
+    with pytest.raises(HNetError, match="`layout` 'gui' does not exist"):
         list(read_suite(tmp_path, "gui"))
     write_suite(tmp_path / "set1", "genomic-benchmarks")
     with pytest.raises(HNetError, match="intervals need the reference genome"):

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from cli import show
+from hnet_dna.progress import SMALL
 
 
 class Clock:
@@ -68,7 +69,7 @@ def test_without_a_total_there_is_no_time_left(capsys: pytest.CaptureFixture[str
         progress.read(10, 1000)  # a file so small that it is read whole before any of it is worked on
         clock.now += 60
         progress.update(8_000)
-        progress.read(show.SMALL, 4 * show.SMALL)
+        progress.read(SMALL, 4 * SMALL)
         clock.now += 60
         progress.update(11_000)
     assert lines(capsys) == [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import lively_model, random_dna, small_config, write_fasta
 
-from hnet_dna.explanation.robustness import (
+from hnet_dna.explanation.statistics.robustness import (
     EDITS,
     RATES,
     WITHIN,

@@ -32,7 +32,7 @@ from hnet_dna.training.loss import language_model_loss
 from hnet_dna.training.optim import build_optimizer, is_decayed, schedule, stage_multipliers
 from hnet_dna.training.run_folder import Progress, RunFolder
 from hnet_dna.training.signals import stop_requests
-from hnet_dna.training.trainer import Budget, StepReport, train
+from hnet_dna.training.trainer import Budget, StepReport, _rest_after, train
 from hnet_dna.training.watch import Trouble, Watch
 
 RECIPE = Recipe(window=64, batch=4, checkpoint_every=0.0, lr_multipliers=(1.0, 0.5, 0.25))
@@ -470,3 +470,8 @@ def test_a_second_sigterm_changes_nothing_and_a_second_ctrl_c_ends() -> None:
         assert request.exit_code == 130
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("saving", "every", "rest"), [(0.1, 60, 60), (8.0, 60, 400), (3.0, 0, 0)])
+def test_checkpoints_of_large_models_take_a_fiftieth_of_the_time(saving: float, every: float, rest: float) -> None:
+    assert _rest_after(saving, every) == pytest.approx(rest)

@@ -1,32 +1,38 @@
-"""The figure of robustness: what edits do to boundaries and bits, beside an untrained model and k-mers."""
+"""How edits of the sequence change boundaries and bits, beside an untrained model and k-mers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hnet_dna.explanation.drawing import BLUE, GREEN, GREY, ORANGE, new_figure, style
-from hnet_dna.explanation.table import Table
+from hnet_dna.explanation.figures.drawing import BLUE, GREEN, GREY, ORANGE, Figure, figure_of, new_figure, style
+from hnet_dna.explanation.statistics.tables import Table
 
-EDITS = (
-    "Boundaries kept: share of boundaries at untouched places that are boundaries after the edits too, with edits all "
-    "over (above) and after one edit (middle). Blue: this model with its 95 % interval (windows resampled). Orange: "
-    "the untrained model. Green: k-mers side by side. Dotted: what would be kept if this model's boundaries lay "
-    "anywhere. Bits per base added: on unedited bases, read among edited ones."
+_CAPTION = (
+    "Boundaries kept: share of boundaries at untouched borders that are boundaries after the edits too, with random "
+    "edits (top) and after a single edit (middle). Blue: this model, 95 % interval (windows resampled). Orange: "
+    "the untrained model. Green: adjacent k-mers. Dotted: the share that would be kept if this model's boundaries lay "
+    "anywhere. Bits per base added: increase on unedited bases when the bases around them are edited."
 )
 _SEGMENTATIONS = (("model", "this model, 95 %", BLUE, "-", "o"), ("untrained", "untrained", ORANGE, "--", "D"),
                   ("k-mers", "k-mers", GREEN, "-.", "s"))  # fmt: skip
 
 
-def draw_edits(table: Table, stage: int) -> Any:
-    """Draw the rows of a stage: a column for each kind of edit; `EDITS` is the caption."""
+def robustness(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
+    """Draw a figure for each stage, with a column for each kind of edit."""
+    for stage in table.values("stage"):
+        title = f"How edits change boundaries and bits, stage {stage}"
+        yield figure_of(table, title, _CAPTION, _draw(table, stage))
+
+
+def _draw(table: Table, stage: int) -> Any:
     edits, rows = table.values("edit"), table.where(stage=stage)
-    many, single = ([r for r in rows if (r["rate"] == "single") is alone] for alone in (False, True))
+    many, single = ([r for r in rows if (r["rate"] == "single") is one] for one in (False, True))
     kept, cost = ("kept", "low", "high"), ("bits_added", "bits_added_low", "bits_added_high")
     panels = [
         (many, "rate", kept, "boundaries kept", "bases edited (%)"),
-        (single, "within", kept, "boundaries kept", "at most so many bases after a single edit"),
+        (single, "within", kept, "boundaries kept", "maximum distance after a single edit (bases)"),
         (many, "rate", cost, "bits per base added", "bases edited (%)"),
     ]
     panels = [panel for panel in panels if panel[0]]

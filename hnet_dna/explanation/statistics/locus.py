@@ -1,4 +1,4 @@
-"""One locus as a model reads it, base by base, and the typical loci that a report shows."""
+"""One locus as a model reads it, base by base, and the choice of typical loci that a report shows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.codes import LETTER_BITS, Codes
-from hnet_dna.sequence.interval import Interval, intersection
+from hnet_dna.sequence.codes import Codes, is_acgt
+from hnet_dna.sequence.interval import Interval, intersection, overlapping
 
-CONTEXT = 4096  # bases read before a locus
+CONTEXT = 4096  # bases that are read before a locus
 LONGEST = 2_000_000
-SHOWN = 4000  # bases of a locus in a report
+SHOWN = 4000  # bases around a locus in a report
 _NAMES = ("Name", "gene_name", "gene", "gene_id", "ID", "locus_tag", "name", GROUP)
-_WIDE = {*GENES, "intergenic"}  # kinds that say little beside a row of genes
+_WIDE = {*GENES, "intergenic"}  # classes that the row of genes shows
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class StageTrack:
 
 @dataclass(frozen=True)
 class Locus:
-    """What a model makes of L bases in its forward reading.
+    """L bases in a model's forward reading.
 
     Attributes:
-        interval: where.
-        length: bases of the contig.
+        interval: where they lie.
+        length: of the contig, in bases.
         codes: (L,) nucleotide codes.
         bits: (L,) -log2 p of each base given those before it; NaN where it is not A, C, G or T.
         stages: outermost first.
@@ -67,7 +67,7 @@ class Locus:
 
 
 def read_locus(model: HNetLM, genome: Genome, interval: Interval, features: Sequence[Feature] = ()) -> Locus:
-    """Read an interval of at least one base, with up to `CONTEXT` bases before it that are not shown.
+    """Read an interval of at least one base, from up to `CONTEXT` bases before it.
 
     Raises:
         UsageError: more than `LONGEST` bases.
@@ -83,7 +83,7 @@ def read_locus(model: HNetLM, genome: Genome, interval: Interval, features: Sequ
     stretch_ends = []
     for bases in annotate(forward_pieces(genome, [read]), model):
         at = bases.start - read.start
-        bits[at : at + len(bases.codes)] = np.where((bases.codes & LETTER_BITS) < 4, bases.bits, np.nan)
+        bits[at : at + len(bases.codes)] = np.where(is_acgt(bases.codes), bases.bits, np.nan)
         for prob, begins, stage in zip(probs, starts, bases.stages, strict=True):
             prob[stage.position - read.start] = stage.prob
             if bases.first:
@@ -95,10 +95,11 @@ def read_locus(model: HNetLM, genome: Genome, interval: Interval, features: Sequ
     stages = tuple(
         _track(prob[skip:], begins, stretch_ends, interval) for prob, begins in zip(probs, starts, strict=True)
     )
-    here = [feature for feature in features if _overlap(feature.interval, interval)]
+    overlap = overlapping((feature.interval for feature in features), [interval])
+    here = [feature for feature, is_here in zip(features, overlap, strict=True) if is_here]
     genes = sorted((f for f in here if f.kind in GENES), key=lambda f: f.interval)
-    others = {kind: found for kind, found in classes_of(here, genome).items() if kind not in _WIDE}
-    if "intron" in others:  # introns of genes that reach out of the locus are known inside it alone
+    others = {kind: parts for kind, parts in classes_of(here, genome).items() if kind not in _WIDE}
+    if "intron" in others:  # of a gene that reaches out of the locus, exons are known only inside it
         others["intron"] = intersection(others["intron"], [interval])
     return Locus(interval, genome[interval.contig].length, codes, bits[skip:], stages, tuple(genes), others)
 
@@ -116,9 +117,9 @@ def typical(
     read: Sequence[Interval],
     most: int = 6,
 ) -> dict[str, Interval]:
-    """Choose one locus for each class: the one of median length among those in what was read.
+    """Choose one locus for each class: the one of median length among those that were read.
 
-    It is not chosen by what the model does there.
+    What the model does there has no influence on the choice.
 
     Returns:
         Loci by class, in the order of the names, of the first `most` classes that annotation or repeats have.
@@ -127,20 +128,20 @@ def typical(
     by_name: dict[str, list[Interval]] = {}
     for region in repeats:
         by_name.setdefault(region.name or "unnamed", []).append(region.interval)
-    found = {}
+    loci = {}
     for name in names:
         intervals = classes.get(name) or by_name.get(name, [])
-        # A browser tells a contig from a position by the colon.
-        known = [i for i in intersection(intervals, read) if ":" not in i.contig]
-        if known:
-            found[name] = sorted(known, key=len)[len(known) // 2]
-        if len(found) == most:
+        # igv.js takes what follows the first colon of a locus for positions.
+        candidates = [i for i in intersection(intervals, read) if ":" not in i.contig]
+        if candidates:
+            loci[name] = sorted(candidates, key=len)[len(candidates) // 2]
+        if len(loci) == most:
             break
-    return found
+    return loci
 
 
 def around(middle: Interval, genome: Genome) -> Interval:
-    """Return `SHOWN` bases with an interval in their middle, as far as the contig goes; of a longer one, its first."""
+    """Return `SHOWN` bases of the contig with an interval in their middle; of a longer interval, its first bases."""
     length = genome[middle.contig].length
     start = max(middle.start - max(SHOWN - len(middle), 0) // 2, 0)
     end = min(start + SHOWN, length)
@@ -151,12 +152,8 @@ def _track(
     prob: NDArray[np.float32], begins: list[NDArray[np.int64]], stretch_ends: list[int], interval: Interval
 ) -> StageTrack:
     start = np.concatenate([np.zeros(0, dtype=np.int64), *begins])
-    # A chunk ends where the next one begins, or with its stretch, whichever comes first.
+    # A chunk ends where the next one begins or where its stretch ends, whichever comes first.
     edges = np.unique(np.concatenate([start, np.array(stretch_ends, dtype=np.int64)]))
     end = edges[np.searchsorted(edges, start, side="right")] if len(start) else start
     shown = end > interval.start
     return StageTrack(prob, start[shown], end[shown])
-
-
-def _overlap(left: Interval, right: Interval) -> bool:
-    return left.contig == right.contig and left.start < right.end and right.start < left.end

@@ -1,7 +1,7 @@
-"""What is measured at boundaries: each measure turns sorted positions on an axis into one number per row of a table.
+"""Measures of boundaries: each turns sorted positions on an axis into one number per row of a table.
 
 A number is hits over trials. The same measure is applied to the boundaries of the model and to those of each control,
-so that nothing but the boundaries differs.
+so that only the boundaries differ.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hnet_dna.annotation.genes import Coding, Site
 from hnet_dna.evaluation.breakdown import resampled
-from hnet_dna.explanation.axis import Axis, Positions, inside, spread
+from hnet_dna.explanation.statistics.axis import Axis, Positions, inside, spread
 from hnet_dna.sequence.codes import runs
 
 FLANK = 50
@@ -25,29 +25,34 @@ RowName: TypeAlias = tuple[str | int, ...]
 
 
 class Measure(Protocol):
-    """Rows, and what boundaries give for each."""
+    """Rows of a table, and their numbers for given boundaries."""
 
     rows: list[RowName]
 
     def hits(self, positions: Positions) -> Counts:
-        """Return (rows,) what boundaries at sorted positions hit."""
+        """Return (rows,) how often boundaries at sorted positions meet the condition of each row."""
         ...
 
     def trials(self, positions: Positions) -> Counts:
-        """Return (rows,) what they could have hit."""
+        """Return (rows,) how often they could have met it."""
         ...
 
 
 def value(measure: Measure, positions: Positions) -> Values:
-    """Return (rows,) hits over trials, NaN over nothing."""
+    """Return (rows,) hits over trials; NaN where there are no trials."""
     return ratio(measure.hits(positions), measure.trials(positions))
 
 
+def rows_of(names: Iterable[RowName], columns: Iterable[NDArray[Any]]) -> list[tuple[Any, ...]]:
+    """Return rows that begin with their names, from columns (rows,)."""
+    return [(*name, *cells) for name, *cells in zip(names, *(c.tolist() for c in columns), strict=True)]
+
+
 def ratio(hits: NDArray[np.number], trials: NDArray[np.number]) -> Values:
-    """Divide, NaN over nothing."""
-    found = np.full(np.broadcast_shapes(hits.shape, trials.shape), np.nan)
-    np.divide(hits, trials, out=found, where=trials > 0)
-    return found
+    """Divide; NaN where there are no trials."""
+    quotient = np.full(np.broadcast_shapes(hits.shape, trials.shape), np.nan)
+    np.divide(hits, trials, out=quotient, where=trials > 0)
+    return quotient
 
 
 class ClassRates:
@@ -56,8 +61,7 @@ class ClassRates:
     def __init__(self, axis: Axis, classes: Mapping[tuple[str, str], Positions]) -> None:
         """Take classes by group and name, each as disjoint sorted intervals (K, 2) on the axis."""
         self._axis = axis
-        whole = np.stack([axis.offset, axis.offset + axis.length], axis=1)
-        self._intervals = [whole, *classes.values()]
+        self._intervals = [axis.whole, *classes.values()]
         self.rows: list[RowName] = [("all", "all"), *classes]
         self._bases = np.array([(i[:, 1] - i[:, 0]).sum() for i in self._intervals], dtype=np.int64)
 
@@ -88,8 +92,8 @@ class ClassRates:
 class CodonRates:
     """Boundaries per base at each codon position of coding sequences, by their strand.
 
-    Position 1 is the first base of a codon in the gene's own direction. Bases that coding sequences claim for different
-    positions, or for both strands, are left out.
+    Position 1 is the first base of a codon in the gene's direction. Bases that have several codon positions, or coding
+    sequences on both strands, are left out.
     """
 
     def __init__(self, axis: Axis, codings: Iterable[Coding]) -> None:
@@ -144,7 +148,7 @@ def codon_intervals(axis: Axis, codings: Iterable[Coding]) -> dict[tuple[str, st
 class Profiles:
     """Boundaries per base at each offset from -FLANK to FLANK around sites, in the gene's direction, by strand.
 
-    Offset 0 is the base at which the site begins. Bases off the axis are no trials.
+    Offset 0 is the base at which the site begins. Bases off the axis do not count.
     """
 
     def __init__(self, axis: Axis, sites: Mapping[str, Sequence[Site]]) -> None:
@@ -171,12 +175,12 @@ class Profiles:
         return self._bases
 
     def sums(self, content: NDArray[Any]) -> NDArray[Any]:
-        """Return (rows,) the sums of what (size,) holds at each offset; truth is counted."""
-        found = [np.zeros(0, dtype=np.int64)]
+        """Return (rows,) the sums of an array (size,) over sites at each offset; True counts as 1."""
+        sums = [np.zeros(0, dtype=np.int64)]
         for plus, minus in zip(self._index[::2], self._index[1::2], strict=True):
             forward, reverse = content[plus].sum(axis=0), content[minus].sum(axis=0)
-            found += [forward, reverse, forward + reverse]
-        return np.concatenate(found)
+            sums += [forward, reverse, forward + reverse]
+        return np.concatenate(sums)
 
 
 def place_sites(axis: Axis, sites: Sequence[Site]) -> Positions:
@@ -188,7 +192,7 @@ def place_sites(axis: Axis, sites: Sequence[Site]) -> Positions:
 
 
 def place_cuts(axis: Axis, cuts: Iterable[tuple[str, int]]) -> Positions:
-    """Return the places of borders (contig, position after the border) that the axis has, sorted, each once."""
+    """Return the distinct places on the axis of borders (contig, position after the border), sorted."""
     by_contig: dict[str, list[int]] = {}
     for contig, position in cuts:
         by_contig.setdefault(contig, []).append(position)
@@ -196,9 +200,9 @@ def place_cuts(axis: Axis, cuts: Iterable[tuple[str, int]]) -> Positions:
 
 
 def _placed(axis: Axis, by_contig: Mapping[str, list[int]]) -> Positions:
-    found = [np.zeros(0, dtype=np.int64)]
-    found += [axis.place(contig, np.array(positions, dtype=np.int64)) for contig, positions in by_contig.items()]
-    places = np.concatenate(found)
+    listed = [np.zeros(0, dtype=np.int64)]
+    listed += [axis.place(contig, np.array(positions, dtype=np.int64)) for contig, positions in by_contig.items()]
+    places = np.concatenate(listed)
     return places[places >= 0]
 
 
@@ -229,11 +233,11 @@ class Recall:
 
     def hits(self, positions: Positions) -> Counts:
         """Return edges near a boundary."""
-        found = []
+        counts = []
         for places, d in self._edges:
             first = np.searchsorted(positions, places - d)
-            found.append(int((np.searchsorted(positions, places + d, side="right") > first).sum()))
-        return np.array(found, dtype=np.int64)
+            counts.append(int((np.searchsorted(positions, places + d, side="right") > first).sum()))
+        return np.array(counts, dtype=np.int64)
 
     def trials(self, positions: Positions) -> Counts:
         """Return edges."""
@@ -241,7 +245,7 @@ class Recall:
 
 
 class Agreement(Precision):
-    """Share of boundaries that the other strand's reading has within d bases."""
+    """Share of boundaries with a boundary of the other strand's reading within d bases."""
 
     def __init__(self, axis: Axis, others: Positions, distances: Sequence[int]) -> None:
         """Take the sorted boundaries of the other strand, as positions of the base after each border."""
@@ -250,7 +254,7 @@ class Agreement(Precision):
 
 
 def near(axis: Axis, places: Positions, distance: int) -> NDArray[np.bool_]:
-    """Return (size,) whether a position is within a distance of any of these places; of less than a gap."""
+    """Return (size,) whether a position is within a distance, shorter than a gap, of any of these places."""
     steps = np.zeros(axis.size + 1, dtype=np.int32)
     np.add.at(steps, places - distance, 1)
     np.add.at(steps, places + distance + 1, -1)
@@ -260,11 +264,11 @@ def near(axis: Axis, places: Positions, distance: int) -> NDArray[np.bool_]:
 def intervals_of(
     hits: Values, trials: Values, beside: Callable[[Values, Values], Values] = ratio
 ) -> tuple[Values, Values]:
-    """Return 95 % block-bootstrap intervals of rates, and of rates beside that of the first row.
+    """Return 95 % block-bootstrap intervals of rates, and of rates relative to that of the first row.
 
     Args:
         hits, trials: (blocks, rows).
-        beside: what is done with both; by default they are divided.
+        beside: combines rates with the rate of the first row; by default it divides.
 
     Returns:
         Two arrays (2, rows): low and high; NaN for rows that lie in fewer than two blocks.
@@ -280,10 +284,10 @@ def intervals_of(
 
 
 def percentiles(samples: Values) -> Values:
-    """Return (2, columns); NaN samples, in which no trial was drawn, are left out."""
-    found = np.full((2, samples.shape[1]), np.nan)
+    """Return (2, columns): the 2.5th and 97.5th percentiles, without NaN samples, in which no trial was drawn."""
+    ends = np.full((2, samples.shape[1]), np.nan)
     for column in range(samples.shape[1]):
         known = samples[:, column][~np.isnan(samples[:, column])]
         if len(known):
-            found[:, column] = np.percentile(known, [2.5, 97.5])
-    return found
+            ends[:, column] = np.percentile(known, [2.5, 97.5])
+    return ends

@@ -1,17 +1,19 @@
-"""How figures look, and how they become files: for print, and told apart by people who see colours otherwise."""
+"""The style of figures, and how they become files: fit for print and for readers with colour-vision deficiency."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hnet_dna.errors import UsageError
+from hnet_dna.explanation.statistics.tables import Table
 from hnet_dna.files import write_beside
 
-# Okabe and Ito (2008); they differ in lightness too, so that they hold in grey.
+# Okabe and Ito (2008). They differ in lightness too, so that they can be told apart in print without colour.
 BLUE, PALE, ORANGE, GREEN, RED, GREY = "#0072B2", "#9CC4DE", "#E69F00", "#009E73", "#D55E00", "#666666"
 LETTERS = {"A": GREEN, "C": BLUE, "G": ORANGE, "T": RED}
 WIDTH = 7.2  # inches: a page's text, or two columns of a journal
@@ -38,8 +40,34 @@ _RC: Any = {
 }
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A picture of a table.
+
+    Attributes:
+        table: name of the table that it shows.
+        title: what it shows.
+        caption: how to read it.
+        svg: the picture.
+    """
+
+    table: str
+    title: str
+    caption: str
+    svg: str
+
+
+def figure_of(table: Table, title: str, caption: str, drawn: Any) -> Figure:
+    """Return a figure of a table from what matplotlib drew."""
+    return Figure(table.name, title, caption, svg(drawn))
+
+
 def need_matplotlib(instead: str = "") -> None:
-    """Refuse to go on without matplotlib, and say how to get it."""
+    """Raise `UsageError`, which says how to install it, if matplotlib is missing.
+
+    Args:
+        instead: ends the message, with what else the caller can do.
+    """
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
@@ -57,20 +85,20 @@ def style() -> Iterator[None]:
 
 
 def new_figure(height: float, **options: Any) -> Any:
-    """Return a figure of the usual width that no window and no global list knows; height in inches."""
+    """Return an empty figure of the usual width that pyplot does not know; height in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height), **options)
 
 
 def check_format(path: Path) -> None:
-    """Refuse a file name whose ending is none of `FORMATS`."""
+    """Raise `UsageError` if the ending of a file name is not one of `FORMATS`."""
     if path.suffix.lstrip(".").lower() not in FORMATS:
-        raise UsageError(f"--out {path}: expected a name that ends in {', '.join('.' + f for f in FORMATS)}")
+        raise UsageError(f"`out` {path}: expected a name that ends in {', '.join('.' + f for f in FORMATS)}")
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure in the format of the file's ending; the same figure gives the same bytes."""
+    """Write a figure in the format that the ending of the file names; the same figure gives the same bytes."""
     check_format(path)
     kind = path.suffix.lstrip(".").lower()
     with style(), write_beside(path) as temporary:
@@ -89,7 +117,7 @@ _UNDATED: dict[str, dict[str, str | None]] = {"png": {}, "svg": {"Date": None}, 
 
 
 def letter_patch(letter: str, left: float, bottom: float, width: float, height: float) -> Any:
-    """Return a base's letter, in its colour, stretched to fill a box."""
+    """Return the letter of a base in its colour, stretched to fill a box."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.patches import PathPatch
     from matplotlib.textpath import TextPath

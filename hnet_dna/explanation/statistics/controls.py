@@ -1,4 +1,4 @@
-"""What boundaries do by chance: shifted along their stretch, or set on sequence with the same dinucleotides."""
+"""Controls: boundaries shifted along their stretch, and sequence shuffled with the same dinucleotides."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.explanation.axis import Axis, Positions
-from hnet_dna.explanation.measures import Values, ratio
-from hnet_dna.sequence.codes import LETTER_BITS, Codes, runs
+from hnet_dna.explanation.statistics.axis import Axis, Positions
+from hnet_dna.explanation.statistics.measures import Values, ratio
+from hnet_dna.sequence.codes import LETTER_BITS, Codes, is_acgt, runs
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,9 @@ class Shifted:
     Attributes:
         mean: (rows,) expected value.
         low, high: (rows,) 2.5th and 97.5th percentiles of the shifts.
-        p: (rows,) share of shifts as far from the mean as the observed value is, or farther, the observed one counted
-            among them: (1 + k) / (1 + n).
-        p_of_all: (rows,) the same for the row that is farthest off in a shift, whichever it is, in standard deviations
-            of its own; so that a row picked for its value is compared with picked ones (Westfall and Young's max-T).
+        p: (rows,) (1 + k) / (1 + n), where k of n shifts lie at least as far from the mean as the observed value.
+        p_of_all: (rows,) the same, but each row is compared with the farthest row of each shift, in standard deviations
+            of each row over shifts (Westfall and Young's max-T). It suits rows that are picked for their values.
     """
 
     mean: Values
@@ -35,7 +34,7 @@ class Shifted:
 
 
 class Rotation:
-    """Shifts boundaries round their stretches, each stretch by its own amount; distances between them stay."""
+    """Shifts boundaries circularly, each stretch by its own amount; distances between boundaries stay."""
 
     def __init__(self, axis: Axis, positions: Positions) -> None:
         self._axis = axis
@@ -57,7 +56,7 @@ def shifted(
     seed: int,
     on_shift: Callable[[int], None] = lambda done: None,
 ) -> list[Shifted]:
-    """Apply statistics, (rows,) of sorted positions, to boundaries shifted at random, all to the same shifts."""
+    """Apply statistics, (rows,) of sorted positions, to boundaries shifted at random; all see the same shifts."""
     random = np.random.default_rng(seed)
     rotation = Rotation(axis, positions)
     samples: list[list[Values]] = [[] for _ in statistics]
@@ -73,7 +72,7 @@ def summary(observed: Values, samples: Values) -> Shifted:
     """Compare observed values (rows,) with those of shifts (shifts, rows)."""
     mean = samples.mean(axis=0)
     low, high = np.percentile(samples, [2.5, 97.5], axis=0)
-    # A distance that is the observed one but for rounding counts as equal.
+    # Distances that differ only by rounding count as equal.
     distance, theirs = np.abs(observed - mean), np.abs(samples - mean)
     p = (1 + (theirs >= distance - 1e-12).sum(axis=0)) / (1 + len(samples))
     deviation = samples.std(axis=0)
@@ -88,11 +87,11 @@ def shuffle_dinucleotides(codes: Codes, random: np.random.Generator) -> Codes:
     """Return a random sequence with exactly the dinucleotides of this one, each such sequence equally likely.
 
     Altschul and Erikson (1985): a random Eulerian path through the letters, which keeps the first and the last letter.
-    Runs of A, C, G, T are shuffled each on its own; other letters stay where they are, so that pairs with these stay
-    too. Soft-mask is dropped.
+    Each run of A, C, G, T is shuffled by itself; other letters stay where they are, and so do their pairs with
+    neighbours. Soft-masking is dropped.
     """
     shuffled: Codes = np.array(codes & LETTER_BITS)
-    for start, end in runs(shuffled < 4).tolist():
+    for start, end in runs(is_acgt(shuffled)).tolist():
         if end - start > 3:
             shuffled[start:end] = _euler(shuffled[start:end], random)
     return shuffled

@@ -1,4 +1,4 @@
-"""Serves a folder to this machine's own browsers, with the byte ranges that genome browsers ask for."""
+"""Serves a folder to browsers on this machine, with the byte ranges that genome browsers request."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from hnet_dna.errors import UsageError
+
 
 class _RangeHandler(SimpleHTTPRequestHandler):
-    """Serves files and parts of files, which Python's own handler does not know."""
+    """Serves files, and byte ranges of files, which the handler of the standard library does not."""
 
     def log_message(self, *arguments: object) -> None:
-        """Stay quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
-        """Answer a Range by 206 and that part; anything else as ever."""
+        """Answer a byte range by status 206 and these bytes, and other requests as the base class does."""
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if wanted is None or not path.is_file() or (wanted[2] and int(wanted[2]) < int(wanted[1])):
@@ -41,7 +43,13 @@ class _RangeHandler(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """Serve a folder on the loopback, on a port that is free; yield the address of its index.html."""
+    """Serve a folder on the loopback interface, on a free port; yield the address of its index.html.
+
+    Raises:
+        UsageError: the folder has no index.html.
+    """
+    if not (folder / "index.html").is_file():
+        raise UsageError(f"{folder}: no report with a page; expected a folder written by 'hnet-dna explain'")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_RangeHandler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

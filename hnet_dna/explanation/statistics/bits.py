@@ -1,6 +1,6 @@
-"""Where the bits go: what a model spends on bases of each class and around sites, from the same reading as boundaries.
+"""Bits per base of each class of bases and around sites, from the same reading as the boundaries.
 
-Bits lie on the axis, (size,), NaN where there is no base A, C, G or T.
+Bits are arrays (size,) on the axis, NaN where there is no base A, C, G or T.
 """
 
 from __future__ import annotations
@@ -10,37 +10,32 @@ from typing import Any
 
 import numpy as np
 
-from hnet_dna.explanation.axis import Axis, Positions, spread
-from hnet_dna.explanation.measures import Profiles, Values, intervals_of, ratio
+from hnet_dna.explanation.statistics.axis import Axis, Positions, spread
+from hnet_dna.explanation.statistics.measures import Profiles, Values, intervals_of, ratio, rows_of
 
 ClassName = tuple[str, str]
 
 
 def class_rows(axis: Axis, bits: Values, untrained: Values, classes: Mapping[ClassName, Positions]) -> list[Any]:
-    """Return for all bases and for each class: group, name, bases, bits per base, and these beside all bases.
+    """Return a row for all bases and for each class, with cells in the order of the columns of `bits`.
 
     Args:
-        axis: that everything lies on.
+        axis: on which bits and classes lie.
         bits, untrained: of the model and of the untrained one.
         classes: disjoint sorted intervals (K, 2) by group and name.
-
-    Returns:
-        Rows of group, name, bases, bits per base with its 95 % interval, its difference to all bases with its interval,
-        and both of the untrained model.
     """
-    whole = np.stack([axis.offset, axis.offset + axis.length], axis=1)
-    named = {("all", "all"): whole, **classes}
+    named = {("all", "all"): axis.whole, **classes}
     sums, bases = by_block(axis, bits, list(named.values()))
     of_rate, of_difference = intervals_of(sums, bases, np.subtract)
     rate = ratio(sums.sum(axis=0), bases.sum(axis=0))
     theirs = ratio(*(table.sum(axis=0) for table in by_block(axis, untrained, list(named.values()))))
     columns = [bases.sum(axis=0).astype(np.int64), rate, *of_rate]
     columns += [rate - rate[0], *of_difference, theirs, theirs - theirs[0]]
-    return [(*name, *cells) for name, *cells in zip(named, *(c.tolist() for c in columns), strict=True)]
+    return rows_of(named, columns)
 
 
 def by_block(axis: Axis, bits: Values, classes: Sequence[Positions]) -> tuple[Values, Values]:
-    """Return the bits and the bases that they are spent on by block and class, (blocks, classes) each."""
+    """Return the sum of bits and the number of bases by block and class, (blocks, classes) each."""
     sums, bases = np.zeros((2, axis.n_blocks, len(classes)))
     for column, intervals in enumerate(classes):
         places = spread(intervals)
@@ -52,17 +47,15 @@ def by_block(axis: Axis, bits: Values, classes: Sequence[Positions]) -> tuple[Va
 
 
 def profile_rows(axis: Axis, bits: Values, untrained: Values, profiles: Profiles) -> list[Any]:
-    """Return for each site, strand and offset: bases, bits per base, and these beside all bases.
+    """Return a row for each site, strand and offset, with cells in the order of the columns of `bits_profiles`.
 
-    Returns:
-        Rows of site, strand, offset, bases, bits per base with its 95 % interval (sites being independent), its
-        difference to all bases, and both of the untrained model.
+    The 95 % intervals take sites as independent.
     """
     bases, rate, error = _profile(bits, profiles)
     _, theirs, _ = _profile(untrained, profiles)
     columns = [bases, rate, rate - 1.96 * error, rate + 1.96 * error, rate - overall(axis, bits)]
     columns += [theirs, theirs - overall(axis, untrained)]
-    return [(*name, *cells) for name, *cells in zip(profiles.rows, *(c.tolist() for c in columns), strict=True)]
+    return rows_of(profiles.rows, columns)
 
 
 def overall(axis: Axis, bits: Values) -> float:

@@ -1,5 +1,5 @@
 "use strict";
-// Tables: a button in each head sorts by its column, again the other way; what has no value stays last.
+// Tables: the button in the head of a column sorts by it, pressed again in reverse; rows without a value stay last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {

@@ -1,8 +1,8 @@
-"""The one axis that all statistics are computed on: the bases read, stretch after stretch.
+"""The axis that all statistics are computed on: the bases that were read, stretch after stretch.
 
-A stretch is what the model reads as one sequence. Its first base begins a chunk by definition and says nothing, so it
-is no part of the axis. Stretches are kept apart by gaps, so that no window reaches from one into another. Positions on
-the axis are plain sorted integers, intervals (K, 2) half-open ones, and statistics are functions of these.
+A stretch is what the model reads as one sequence. Its first base begins a chunk by definition, so that it is not a part
+of the axis. Gaps separate the stretches, so that no window reaches from one into another. Positions on the axis are
+sorted integers, intervals are half-open, of shape (K, 2), and statistics are functions of both.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from hnet_dna.sequence.codes import N_CODE, Codes
 from hnet_dna.sequence.interval import Interval
 
 Positions: TypeAlias = NDArray[np.int64]
-GAP = 128  # positions between stretches; more than any window around a feature
+GAP = 128  # positions between stretches; wider than any window around a site
 
 
 class Axis:
-    """Bases of stretches side by side.
+    """Stretches side by side.
 
     Attributes:
-        stretches: as given, first bases included; those of one base, on which nothing lies, are left out.
-        offset: (S,) position of the second base of each stretch, the first that counts.
+        stretches: as given, with their first bases; those of a single base are left out.
+        offset: (S,) position of the second base of each stretch, which is the first that counts.
         length: (S,) bases of each stretch that count.
     """
 
     def __init__(self, stretches: Iterable[Interval]) -> None:
-        """Lay out disjoint intervals, each a sequence of its own to the model."""
+        """Lay out disjoint intervals, each of which the model reads as one sequence."""
         self.stretches = tuple(stretch for stretch in stretches if len(stretch) > 1)
         self.length = np.array([len(stretch) - 1 for stretch in self.stretches], dtype=np.int64)
         self.offset = GAP + np.concatenate(([0], np.cumsum(self.length + GAP)))[: len(self.length)].astype(np.int64)
@@ -48,6 +48,11 @@ class Axis:
     def bases(self) -> int:
         """Bases that count."""
         return int(self.length.sum())
+
+    @property
+    def whole(self) -> Positions:
+        """(S, 2) the stretches as intervals on the axis."""
+        return np.stack([self.offset, self.offset + self.length], axis=1)
 
     @property
     def size(self) -> int:
@@ -81,7 +86,7 @@ class Axis:
         return int(self.block.max(initial=-1)) + 1
 
     def place(self, contig: str, positions: Positions) -> Positions:
-        """Return the places of positions of a contig, in their order; -1 where the axis does not have them."""
+        """Return the places of positions of a contig, in their order; -1 for positions off the axis."""
         if contig not in self._by_contig:
             return np.full(len(positions), -1, dtype=np.int64)
         start, end, offset = self._by_contig[contig]
@@ -91,11 +96,11 @@ class Axis:
         return places
 
     def clip(self, intervals: Sequence[Interval]) -> Positions:
-        """Return what the axis has of disjoint intervals, as sorted intervals (K, 2)."""
+        """Return the parts of disjoint intervals that lie on the axis, as sorted intervals (K, 2) on it."""
         by_contig: dict[str, list[tuple[int, int]]] = {}
         for interval in intervals:
             by_contig.setdefault(interval.contig, []).append((interval.start, interval.end))
-        found = [np.zeros((0, 2), dtype=np.int64)]
+        clipped = [np.zeros((0, 2), dtype=np.int64)]
         for contig, pairs in by_contig.items():
             if contig not in self._by_contig:
                 continue
@@ -103,8 +108,8 @@ class Axis:
             for start, end, offset in zip(*self._by_contig[contig], strict=True):
                 first = int(np.searchsorted(table[:, 1], start, side="right"))
                 last = int(np.searchsorted(table[:, 0], end))
-                found.append(np.clip(table[first:last], start, end) - start + offset)
-        placed = np.concatenate(found)
+                clipped.append(np.clip(table[first:last], start, end) - start + offset)
+        placed = np.concatenate(clipped)
         in_order: Positions = placed[np.argsort(placed[:, 0])]
         return in_order
 
@@ -117,7 +122,7 @@ class Axis:
 
 
 def inside(positions: Positions, intervals: Positions) -> Positions:
-    """Return those of sorted positions that lie in disjoint intervals (K, 2), interval by interval."""
+    """Return the sorted positions that lie in disjoint intervals (K, 2), interval by interval."""
     first = np.searchsorted(positions, intervals[:, 0])
     last = np.searchsorted(positions, intervals[:, 1])
     return positions[spread(np.stack([first, last], axis=1))]
@@ -127,5 +132,5 @@ def spread(intervals: Positions) -> Positions:
     """Return all integers in intervals (K, 2), one interval after the other."""
     length = intervals[:, 1] - intervals[:, 0]
     before = np.cumsum(length) - length
-    found: Positions = np.arange(int(length.sum()), dtype=np.int64) + np.repeat(intervals[:, 0] - before, length)
-    return found
+    integers: Positions = np.arange(int(length.sum()), dtype=np.int64) + np.repeat(intervals[:, 0] - before, length)
+    return integers

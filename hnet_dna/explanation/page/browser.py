@@ -1,6 +1,6 @@
-"""A genome browser inside a page: igv.js, and slices of genome and tracks as data of the page itself.
+"""The genome browser inside a page: igv.js, with the slices of genome and tracks that it shows as data of the page.
 
-igv.js is the file of its npm package, byte for byte; `vendor/igv.toml` says which.
+igv.js is the file of its npm package, byte for byte; `vendor/igv.toml` names the version.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.annotation.reader import Feature
-from hnet_dna.explanation.drawing import BLUE, GREY, ORANGE, PALE
-from hnet_dna.explanation.locus import Locus, around, name_of, read_locus
+from hnet_dna.explanation.figures.drawing import BLUE, GREY, ORANGE, PALE
+from hnet_dna.explanation.statistics.locus import Locus, around, name_of, read_locus
 from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import to_text
@@ -29,12 +29,12 @@ _VIEW = 300  # bases in view at first
 
 @dataclass(frozen=True)
 class Shown:
-    """An example to choose.
+    """An example that the reader of the page can choose.
 
     Attributes:
-        name: what it is an example of.
-        middle: where it is.
-        locus: it and its surroundings; examples near each other share theirs.
+        name: of its class.
+        middle: where it lies.
+        locus: the example and its surroundings; examples near each other share theirs.
     """
 
     name: str
@@ -45,25 +45,25 @@ class Shown:
 def read_shown(
     model: HNetLM, genome: Genome, features: Sequence[Feature], examples: Mapping[str, Interval]
 ) -> list[Shown]:
-    """Read the surroundings of examples by name, each base once."""
+    """Read examples, given by name, with their surroundings; each base is read once."""
     loci = [read_locus(model, genome, i, features) for i in union(around(m, genome) for m in examples.values())]
-    found = []
+    shown = []
     for name, middle in examples.items():
         first = Interval(middle.contig, middle.start, middle.start + 1)
         (locus,) = (one for one in loci if intersection([first], [one.interval]))
-        found.append(Shown(name, middle, locus))
-    return found
+        shown.append(Shown(name, middle, locus))
+    return shown
 
 
 def igv() -> tuple[str, str]:
-    """Return igv.js as one script, and its licence."""
-    folder = files("hnet_dna.explanation") / "vendor"
+    """Return the script of igv.js, and its licence."""
+    folder = files("hnet_dna.explanation.page") / "vendor"
     manifest = tomllib.loads((folder / "igv.toml").read_text())
     return (folder / "igv.min.js").read_text(), (folder / manifest["license_file"]).read_text()
 
 
 def options(shown: Sequence[Shown], genome: str) -> dict[str, Any]:
-    """Return what `igv.createBrowser` takes: reference and tracks of all loci, none of which needs a network."""
+    """Return the options of `igv.createBrowser`: reference and tracks of all loci, as data URLs."""
     loci = list({one.locus.interval: one.locus for one in shown}.values())
     stages = range(len(loci[0].stages))
     tracks = [
@@ -100,7 +100,7 @@ def options(shown: Sequence[Shown], genome: str) -> dict[str, Any]:
 
 
 def view(one: Shown) -> str:
-    """Return what is in view at first: the example whole if it is short, else where it begins."""
+    """Return the region in view at first: all of an example if it is short, else its beginning."""
     around, middle = one.locus.interval, one.middle
     start = middle.start - max(_VIEW - len(middle), _VIEW // 3) // 2
     start = max(min(start, around.end - _VIEW), around.start)
@@ -118,7 +118,7 @@ def _data(text: str) -> str:
 
 
 def _fasta(loci: Sequence[Locus]) -> str:
-    """Write slices in igv.js's own form: contig:first-last, counted from 1, and the contig's length."""
+    """Write slices as igv.js reads them: named contig:first-last (1-based), with the length of the contig."""
     return "".join(
         f">{locus.interval.contig}:{locus.interval.start + 1}-{locus.interval.end} @len={locus.length}\n"
         f"{to_text(locus.codes)}\n"
@@ -135,19 +135,19 @@ def _others(loci: Sequence[Locus]) -> str:
     lines = dict.fromkeys(
         (part, kind)
         for one in loci
-        for kind, found in one.others.items()
-        for part in intersection(found, [one.interval])
+        for kind, parts in one.others.items()
+        for part in intersection(parts, [one.interval])
     )
     return "".join(f"{i.contig}\t{i.start}\t{i.end}\t{_word(kind)}\n" for i, kind in sorted(lines))
 
 
 def _word(name: str) -> str:
-    """Join a name by underscores, since igv.js splits BED at blanks too."""
+    """Join the words of a name by underscores, since igv.js splits BED at blanks too."""
     return "_".join(name.split())
 
 
 def _chunks(loci: Sequence[Locus], stage: int) -> str:
-    """Write chunks as BED9, light and dark in turn, named by their length."""
+    """Write chunks as BED9, alternately dark and light, named by their length."""
     colours = [",".join(str(int(c[i : i + 2], 16)) for i in (1, 3, 5)) for c in (BLUE, PALE)]
     lines = []
     for locus in loci:

@@ -1,4 +1,4 @@
-"""The sequence at boundaries: words, a logo, and repeats that can be read off the bases. Codes are those of an axis."""
+"""The sequence at boundaries: words, a logo, and repeats that follow from the bases. Codes are those of an axis."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.explanation.axis import Axis, Positions
-from hnet_dna.explanation.measures import Values, ratio
-from hnet_dna.sequence.codes import LETTER_BITS, SOFT_MASK, Codes, runs
+from hnet_dna.explanation.statistics.axis import Axis, Positions
+from hnet_dna.explanation.statistics.measures import Values, ratio
+from hnet_dna.sequence.codes import LETTER_BITS, SOFT_MASK, Codes, is_acgt, runs
+from hnet_dna.sequence.kmers import kmer_numbers
 
 K = 6
 LOGO_FLANK = 10
@@ -45,15 +46,15 @@ class Word:
 class Words:
     """The words of an axis, and what boundaries give for those that occur `COUNT_FLOOR` times or more.
 
-    Words with a letter other than A, C, G, T do not count; a stretch's first base is read as context alone.
+    Words with a letter other than A, C, G, T do not count. A word may contain the first base of a stretch.
     """
 
     def __init__(self, axis: Axis, codes: Codes) -> None:
-        self._word = np.full(axis.size, -1, dtype=np.int16)
         places = np.flatnonzero(axis.usable)
-        index, known = _word(codes, places)
-        self._word[places[known]] = index[known]
-        count = np.bincount(index[known], minlength=4**K)
+        words = kmer_numbers(codes, K)[places - K // 2]
+        self._word = np.full(axis.size, -1, dtype=np.int16)
+        self._word[places] = words
+        count = np.bincount(words[words >= 0], minlength=4**K)
         self._frequent = np.flatnonzero(count >= COUNT_FLOOR)
         self._count, self._total = count[self._frequent], int(count.sum())
 
@@ -127,54 +128,45 @@ def homopolymers(axis: Axis, codes: Codes) -> Positions:
 
 
 def microsatellites(axis: Axis, codes: Codes) -> Positions:
-    """Return repeats of units of 2 and 3 bases, of `MIN_MICROSATELLITE` bases or more, that are no homopolymers."""
-    found = np.zeros(axis.size, dtype=bool)
-    for unit in (2, 3):
-        for start, end in _repeats(axis, codes, unit, MIN_MICROSATELLITE).tolist():
-            found[start:end] = True
-    return runs(found)
+    """Return repeats of units of 2 and 3 bases, of `MIN_MICROSATELLITE` bases or more, but not homopolymers."""
+    return runs(_covered(axis, *(_repeats(axis, codes, unit, MIN_MICROSATELLITE) for unit in (2, 3))))
 
 
 def tandem_repeats(axis: Axis, codes: Codes) -> Positions:
     """Return repeats of units of 4 to `LONGEST_UNIT` bases, two copies or more, as intervals (K, 2).
 
-    Copies are exact. What homopolymers and microsatellites cover from end to end is left to these.
+    Copies are exact. A repeat that homopolymers and microsatellites cover from end to end does not count.
     """
-    simple, found = np.zeros(axis.size, dtype=bool), np.zeros(axis.size, dtype=bool)
-    for start, end in (*homopolymers(axis, codes).tolist(), *microsatellites(axis, codes).tolist()):
-        simple[start:end] = True
-    for unit in range(4, LONGEST_UNIT + 1):
-        for start, end in _repeats(axis, codes, unit, unit + max(unit, MIN_COPIED)).tolist():
-            if not simple[start:end].all():
-                found[start:end] = True
-    return runs(found)
+    simple = _covered(axis, homopolymers(axis, codes), microsatellites(axis, codes))
+    not_simple = np.concatenate(([0], np.cumsum(~simple)))
+    listed = [
+        repeats[not_simple[repeats[:, 1]] > not_simple[repeats[:, 0]]]
+        for unit in range(4, LONGEST_UNIT + 1)
+        for repeats in [_repeats(axis, codes, unit, unit + max(unit, MIN_COPIED))]
+    ]
+    return runs(_covered(axis, *listed))
 
 
 def _repeats(axis: Axis, codes: Codes, unit: int, shortest: int) -> Positions:
-    """Return maximal runs in which each base equals the one a unit before, whole letters A, C, G, T alone."""
+    """Return maximal runs of A, C, G, T in which each base equals the one a unit before."""
     letters = codes & LETTER_BITS
-    repeats = runs((letters[unit:] == letters[:-unit]) & (letters[unit:] < 4) & (letters[:-unit] < 4))
+    repeats = runs((letters[unit:] == letters[:-unit]) & is_acgt(codes[unit:]))
     repeats[:, 1] += unit
     repeats = repeats[repeats[:, 1] - repeats[:, 0] >= shortest]
     if unit > 1:  # a run of one letter repeats by any unit
         changes = np.concatenate(([0], np.cumsum(letters[1:] != letters[:-1])))
         repeats = repeats[changes[repeats[:, 1] - 1] > changes[repeats[:, 0]]]
-    found = np.zeros(axis.size, dtype=bool)
-    for start, end in repeats.tolist():
-        found[start:end] = True
-    return runs(found & axis.usable)
+    return runs(_covered(axis, repeats) & axis.usable)
 
 
-def _word(codes: Codes, places: Positions) -> tuple[Positions, NDArray[np.bool_]]:
-    """Return the number of the word around each place, and whether it has A, C, G, T alone."""
-    letters = codes & LETTER_BITS
-    index = np.zeros(len(places), dtype=np.int64)
-    known = np.ones(len(places), dtype=bool)
-    for offset in range(-(K // 2), K - K // 2):
-        letter = letters[places + offset]
-        index = index * 4 + (letter & 3)
-        known &= letter < 4
-    return index, known
+def _covered(axis: Axis, *intervals: Positions) -> NDArray[np.bool_]:
+    """Return (size,) whether a position lies in any of these intervals (K, 2), which may overlap."""
+    steps = np.zeros(axis.size + 1, dtype=np.int32)
+    for listed in intervals:
+        np.add.at(steps, listed[:, 0], 1)
+        np.add.at(steps, listed[:, 1], -1)
+    covered: NDArray[np.bool_] = np.cumsum(steps[:-1]) > 0
+    return covered
 
 
 def _text(word: int) -> str:

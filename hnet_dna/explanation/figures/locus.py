@@ -1,41 +1,111 @@
-"""One picture of a locus: letters, genes, chunks by stage, boundary probability and bits."""
+"""A picture of a locus: letters, genes, chunks by stage, boundary probability and bits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.annotation.reader import Feature
-from hnet_dna.explanation.drawing import BLUE, GREY, LETTERS, ORANGE, PALE, new_figure, style
-from hnet_dna.explanation.locus import Locus, StageTrack, name_of
-from hnet_dna.sequence.codes import to_text
+from hnet_dna.annotation.reader import Feature, read_features
+from hnet_dna.annotation.regions import parse_region
+from hnet_dna.errors import SequenceError
+from hnet_dna.explanation.figures.drawing import (
+    BLUE,
+    GREY,
+    LETTERS,
+    ORANGE,
+    PALE,
+    check_format,
+    need_matplotlib,
+    new_figure,
+    save,
+    style,
+)
+from hnet_dna.explanation.statistics.locus import Locus, StageTrack, name_of, read_locus
+from hnet_dna.genome.open import GenomeLike, open_genome
+from hnet_dna.inference.load import load_model
+from hnet_dna.inference.stream import log_windows
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.codes import is_acgt, to_text
 from hnet_dna.sequence.interval import Interval
 
-_LETTERS = 150  # bases up to which letters can be read
-_BINS = 600  # bars side by side that can be told apart
-_BOXES = 700
-_LANES = 8
-# Inches: of a lane, of the width of an axis, of a letter in a label.
+_LETTERS = 150  # bases up to which letters are legible
+_BINS = 600  # bars, side by side, that the eye can separate
+_BOXES = 700  # chunks that are drawn as boxes
+_LANES = 8  # rows of genes, or of other features
+# In inches: the height of a lane, the width of an axis, the width of a letter of a label.
 _LANE, _AXIS_INCHES, _LETTER_INCHES = 0.19, 6.0, 0.062
 _LABEL_POINTS = 6.5
-# Classes that rows of genes show already.
+# Classes that the row of genes shows.
 _OF_GENES = {"mRNA", "transcript", "exon", "CDS", "intron", "start_codon", "stop_codon"}
 
 
-def draw_locus(locus: Locus, title: str) -> Any:
-    """Draw a locus; a base counted i from 0 stands at i + 1, as people count.
+def plot_locus(
+    region: str | Interval,
+    genome: GenomeLike,
+    model: str | Path | HNetLM,
+    out: str | Path,
+    *,
+    annotation: str | Path | None = None,
+) -> Locus:
+    """Draw a locus: letters, genes, chunks by stage, boundary probability and bits per base.
 
-    Over `_BINS` bases, lines give means over bins, and over `_BOXES` chunks a line gives their mean length.
+    Chunks, probability and bits are those of the forward reading, which begins up to 4,096 bases before the region.
+
+    Args:
+        region: `contig:start-end`, 1-based with both ends included, or an interval (0-based, half-open).
+        genome: anything that `open_genome` takes.
+        model: anything that `load_model` takes.
+        out: picture to write; the name ends in .png, .svg or .pdf.
+        annotation: GFF3, GTF, GenBank or BED file with genes and other features.
+
+    Returns:
+        What was drawn.
+
+    Raises:
+        UsageError: the region is not written as it must be or has over 2,000,000 bases, the name of the picture has
+            another ending, or matplotlib is missing.
+        SequenceError: the region is not in the genome or has no A, C, G or T, or an input is damaged.
+        CheckpointError: there is no such model.
+
+    Example:
+        >>> locus = plot_locus("chrXV:107,201-107,330", "yeast", "five-genomes", "locus.svg")
+        >>> locus.bits.shape
+        (130,)
+    """
+    out = Path(out)
+    check_format(out)
+    need_matplotlib()
+    opened = open_genome(genome)
+    interval = parse_region(region, opened) if isinstance(region, str) else region
+    if not is_acgt(opened.codes(interval)).any():
+        raise SequenceError(f"{opened.source}: {interval} has no A, C, G or T, so that there is nothing to draw")
+    features = read_features(Path(annotation), opened) if annotation else []
+    loaded = load_model(model)
+    log_windows(loaded)
+    locus = read_locus(loaded, opened, interval, features)
+    save(
+        draw_locus(locus, f"{interval}  ({opened.source.name}, model {Path(loaded.name_or_path).name or 'in memory'})"),
+        out,
+    )
+    return locus
+
+
+def draw_locus(locus: Locus, title: str) -> Any:
+    """Return a figure of a locus, with 1-based positions.
+
+    Where there are more than `_BINS` bases, lines show means over bins; where there are more than `_BOXES` chunks, a
+    line shows their mean length.
     """
     genes = _lanes([_Box(f.interval, _with_strand(f), f.strand) for f in locus.genes], locus)
     others = _lanes(
-        [_Box(i, kind, ".") for kind, found in locus.others.items() if kind not in _OF_GENES for i in found], locus
+        [_Box(i, kind, ".") for kind, parts in locus.others.items() if kind not in _OF_GENES for i in parts], locus
     )
-    rows: list[tuple[float, Any, Any]] = []
+    rows: list[tuple[float, Any, Any]] = []  # height in inches, function that draws, what it draws
     if len(locus.interval) <= _LETTERS:
         rows.append((0.16, _draw_letters, locus))
     if genes:
@@ -105,7 +175,7 @@ class _Box:
 
 @dataclass(frozen=True)
 class _Lanes:
-    """Boxes that do not overlap, lane by lane, and how many found no lane."""
+    """Boxes that do not overlap, lane by lane, and the number of boxes for which there was no lane."""
 
     lanes: list[list[_Box]]
     left_out: int
@@ -120,7 +190,7 @@ def _with_strand(gene: Feature) -> str:
 
 
 def _lanes(boxes: Iterable[_Box], locus: Locus) -> _Lanes:
-    """Put each box into the first of `_LANES` lanes that has room for it and for its label, which may be wider."""
+    """Put each box into the first of `_LANES` lanes with room for the box and for its label, which may be wider."""
     per_letter = len(locus.interval) / _AXIS_INCHES * _LETTER_INCHES
     lanes: list[list[_Box]] = []
     taken: list[float] = []
@@ -142,12 +212,12 @@ def _lanes(boxes: Iterable[_Box], locus: Locus) -> _Lanes:
 
 
 def _label_start(box: _Box, locus: Locus, width: float) -> float:
-    """Begin a label with its box, or so far to the left that it ends with the picture."""
+    """Begin a label where its box begins, or further left if it would run out of the picture."""
     return max(min(max(box.interval.start, locus.interval.start), locus.interval.end - width), locus.interval.start)
 
 
 def _draw_genes(axis: Any, what: tuple[_Lanes, Locus]) -> None:
-    """Draw each gene as an arrow: boxes for what is exon, or coding, and a line between them."""
+    """Draw each gene as boxes for its exons (or CDS), joined by a line, with an arrow head at its end."""
     lanes, locus = what
     whole = locus.interval
     head = len(whole) / _AXIS_INCHES * 0.09
@@ -160,7 +230,7 @@ def _draw_genes(axis: Any, what: tuple[_Lanes, Locus]) -> None:
             parts = [(left, right) for left, right in parts if left < right] or [(start, end)]
             axis.plot([start + 0.5, end + 0.5], [lane, lane], color=ORANGE, lw=0.9, solid_capstyle="butt")
             for left, right in parts:
-                # The arrow's head is at the gene's own end; a gene that goes on outside the picture has none.
+                # The head is at the end of the gene; a gene that continues outside the picture has none.
                 to = {"+": ">" if right == gene.end else "", "-": "<" if left == gene.start else ""}
                 axis.fill(*_arrow(left + 0.5, right + 0.5, lane, head, to.get(box.strand, "")), color=ORANGE, lw=0)
     _labels(axis, lanes, locus, "genes", style="italic")
@@ -181,14 +251,14 @@ def _labels(axis: Any, lanes: _Lanes, locus: Locus, name: str, **options: Any) -
             start = _label_start(box, locus, per_letter * (len(box.label) + 1))
             axis.text(start + 0.5, lane - 0.27, box.label, va="bottom", size=_LABEL_POINTS, **options)
     if lanes.left_out:
-        told = f"{lanes.left_out:,} more overlap these"
-        axis.text(locus.interval.start + 0.5, len(lanes) - 1, told, va="center", size=_LABEL_POINTS, color=GREY)
+        note = f"{lanes.left_out:,} more overlap these"
+        axis.text(locus.interval.start + 0.5, len(lanes) - 1, note, va="center", size=_LABEL_POINTS, color=GREY)
     axis.set_ylim(len(lanes) - 0.5, -0.9)
     _bare(axis, name)
 
 
 def _arrow(left: float, right: float, lane: int, head: float, to: str) -> tuple[list[float], list[float]]:
-    """Return x and y of the corners of a box, pointed at the end that `to` says (`>`, `<`, or none)."""
+    """Return x and y of the corners of a box with an arrow head at one end (`to` is `>` or `<`) or none."""
     top, bottom, head = lane - 0.24, lane + 0.24, min(head, right - left)
     if to == ">":
         return [left, right - head, right, right - head, left], [top, top, lane, bottom, bottom]
@@ -198,7 +268,7 @@ def _arrow(left: float, right: float, lane: int, head: float, to: str) -> tuple[
 
 
 def _draw_chunks(axis: Any, what: tuple[int, StageTrack, Locus]) -> None:
-    """Draw chunks as boxes, light and dark in turn."""
+    """Draw chunks as boxes, alternately dark and light."""
     number, track, _ = what
     boxes = list(zip((track.start + 0.5).tolist(), (track.end - track.start).tolist(), strict=True))
     for turn, colour in enumerate((BLUE, PALE)):
@@ -242,7 +312,7 @@ def _draw_bits(axis: Any, locus: Locus) -> None:
 
 
 def _bars(axis: Any, centre: NDArray[np.int64], height: NDArray[np.float64], colours: list[str]) -> None:
-    """Draw bars as one collection; `Axes.bar` takes ten times as long."""
+    """Draw bars as one collection, since `Axes.bar` takes ten times as long."""
     from matplotlib.collections import PolyCollection
 
     left, right, zero = centre - 0.45, centre + 0.45, np.zeros(len(centre))
@@ -255,7 +325,7 @@ def _bars(axis: Any, centre: NDArray[np.int64], height: NDArray[np.float64], col
 
 
 def _values(axis: Any, values: NDArray[np.float64], locus: Locus, colours: list[str]) -> str:
-    """Draw a bar for each base, or a line of means over bins; return what the label must then add."""
+    """Draw a bar for each base, or a line of means over bins; return what to add to the label."""
     start, length = locus.interval.start, len(values)
     if length <= _BINS:
         _bars(axis, start + 1 + np.arange(length), np.nan_to_num(values), colours)

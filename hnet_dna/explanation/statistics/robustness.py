@@ -1,7 +1,7 @@
-"""How boundaries and bits stand up to edits of the sequence, beside k-mers and an untrained model.
+"""How edits of the sequence change boundaries and bits, beside k-mers and an untrained model.
 
-A border between two bases is untouched by an edit if both are there before and after it, unchanged, with nothing
-between them. Only untouched borders are compared, each with itself: coordinates are mapped through the edit.
+An edit leaves a border between two bases untouched if both bases are there before and after it, unchanged and side by
+side. Only untouched borders are compared, each with itself: coordinates are mapped through the edit.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.evaluation.breakdown import resampled
-from hnet_dna.explanation.axis import Positions
-from hnet_dna.explanation.measures import Values, percentiles, ratio
+from hnet_dna.explanation.statistics.axis import Positions
+from hnet_dna.explanation.statistics.measures import Values, percentiles, ratio
+from hnet_dna.explanation.statistics.reading import tiled
 from hnet_dna.genome.fasta import Piece
 from hnet_dna.genome.genome import Genome
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.codes import LETTER_BITS, Codes
+from hnet_dna.sequence.codes import LETTER_BITS, Codes, is_acgt
 from hnet_dna.sequence.interval import Interval
 
 RATES = (0.001, 0.01, 0.1)
 WITHIN = (16, 64, 256)  # bases after a single edit in which borders are compared
-WINDOWS, WINDOW = 32, 4096  # sequences that get random edits
+WINDOWS, WINDOW = 32, 4096  # sequences that get random edits, and their bases
 SINGLES, SINGLE_WINDOW = 256, 768  # sequences that get one edit, in the middle
 SHORTEST = 64
 Edit = Literal["substitution", "insertion", "deletion"]
@@ -35,7 +36,7 @@ _SUMS = 7
 
 @dataclass(frozen=True)
 class Segmented:
-    """What a segmentation makes of one sequence.
+    """One sequence, segmented.
 
     Attributes:
         begins: (stages, L) whether a chunk of the stage begins at a base.
@@ -72,9 +73,10 @@ class Edited:
 
 
 def edit(codes: Codes, kind: Edit, places: Positions, random: np.random.Generator) -> Edited:
-    """Edit a sequence at sorted places, each with a letter A, C, G or T.
+    """Edit a sequence at sorted places, at each of which it has A, C, G or T.
 
-    substitution: one of the three other letters. insertion: one of four letters before the base. deletion: of the base.
+    A substitution puts one of the three other letters there, an insertion one of four letters before the base, and a
+    deletion removes the base.
     """
     source = np.arange(len(codes), dtype=np.int64)
     new = np.zeros(len(codes), dtype=bool)
@@ -103,16 +105,13 @@ def rows(
     Args:
         segmentations: by name.
         stages: of each of them.
-        windows: that get random edits of each kind, each base but the first with the probability of `RATES`.
-        singles: that get one edit of each kind in the middle.
+        windows: sequences that get random edits of each kind, each base but the first with a probability in `RATES`.
+        singles: sequences that get one edit of each kind in the middle.
         seed: of the edits, which are the same for all segmentations.
         on_windows: called with the share of the sequences read.
 
     Returns:
-        Rows of stage, segmentation, edit, rate (`single` for one), bases after the edit that are compared (NaN: all),
-        edits, untouched borders, boundaries on them before, share of these kept with its 95 % interval, share kept by
-        chance, boundaries gained over those before; bits per base of unedited bases with the edits, without them, and
-        the difference with its interval.
+        Rows in the order of the columns of `robustness`.
     """
     random = np.random.default_rng(seed)
     plan: list[tuple[Edit, float | str, Sequence[Codes], list[Positions]]] = []
@@ -123,7 +122,8 @@ def rows(
         [edit(codes, kind, at, random) for codes, at in zip(clean, places, strict=True)]
         for kind, _, clean, places in plan
     ]
-    told: dict[bool, list[tuple[Any, ...]]] = {False: [], True: []}
+    # By whether sequences have a single edit: the first columns of each row, and its sums over sequences.
+    names: dict[bool, list[tuple[Any, ...]]] = {False: [], True: []}
     counted: dict[bool, list[Values]] = {False: [], True: []}
     for number, (name, segmentation) in enumerate(segmentations.items()):
         before = {False: list(segmentation(windows)), True: list(segmentation(singles))}
@@ -133,20 +133,20 @@ def rows(
             compared = list(zip(before[single], after, edited, places, strict=True))
             for within in WITHIN if single else (None,):
                 for stage in range(stages):
-                    told[single].append((stage, name, kind, rate, within or np.nan, sum(map(len, places))))
+                    names[single].append((stage, name, kind, rate, within or np.nan, sum(map(len, places))))
                     sums = [_sums(*each, stage, within) for each in compared]
                     counted[single].append(np.array(sums, dtype=np.float64).reshape(-1, _SUMS))
             on_windows((number + (index + 1) / len(plan)) / len(segmentations))
-    found = [
-        (*names, *row)
+    complete = [
+        (*first, *rest)
         for single in (False, True)
-        for names, row in zip(told[single], _summaries(counted[single]), strict=True)
+        for first, rest in zip(names[single], _summaries(counted[single]), strict=True)
     ]
-    return sorted(found, key=lambda row: row[0])
+    return sorted(complete, key=lambda row: row[0])
 
 
 def model_segmentation(model: HNetLM) -> Segmentation:
-    """Return what a model makes of sequences, each read on its own."""
+    """Return the segmentation by a model, which reads each sequence by itself."""
 
     def segment(sequences: Sequence[Codes]) -> Iterator[Segmented]:
         pieces = (Piece(str(i), 0, codes, uracils=0) for i, codes in enumerate(sequences))
@@ -165,7 +165,7 @@ def model_segmentation(model: HNetLM) -> Segmentation:
 
 
 def kmer_segmentation(lengths: Sequence[int]) -> Segmentation:
-    """Return k-mers side by side, from the first base of a sequence on; one k for each stage."""
+    """Return the segmentation into k-mers from the first base of a sequence on; one k for each stage."""
 
     def segment(sequences: Sequence[Codes]) -> Iterator[Segmented]:
         for codes in sequences:
@@ -175,16 +175,11 @@ def kmer_segmentation(lengths: Sequence[int]) -> Segmentation:
 
 
 def sample(genome: Genome, stretches: Iterable[Interval], size: int, count: int, seed: int) -> list[Codes]:
-    """Return so many sequences of so many bases at most, evenly spaced over stretches cut into such tiles.
+    """Return `count` sequences of up to `size` bases, evenly spaced over stretches cut into tiles of that size.
 
-    Tiles of fewer than `SHORTEST` bases are passed over. The seed decides where the first one lies.
+    Tiles of fewer than `SHORTEST` bases are left out. The seed decides where the first one lies.
     """
-    tiles = [
-        Interval(s.contig, start, min(start + size, s.end))
-        for s in stretches
-        for start in range(s.start, s.end, size)
-        if min(start + size, s.end) - start >= SHORTEST
-    ]
+    tiles = [tile for tile in tiled(stretches, size) if len(tile) >= SHORTEST]
     count = min(count, len(tiles))
     start = float(np.random.default_rng(seed).random())
     taken = ((np.arange(count) + start) * len(tiles) / max(count, 1)).astype(int)
@@ -192,15 +187,15 @@ def sample(genome: Genome, stretches: Iterable[Interval], size: int, count: int,
 
 
 def _random_places(codes: Codes, rate: float, random: np.random.Generator) -> Positions:
-    """Pick bases A, C, G, T, never the first one, at which a chunk begins by definition."""
-    chosen = (random.random(len(codes)) < rate) & ((codes & LETTER_BITS) < 4)
+    """Pick bases A, C, G, T, but never the first one, at which a chunk begins by definition."""
+    chosen = (random.random(len(codes)) < rate) & (is_acgt(codes))
     chosen[0] = False
     return np.flatnonzero(chosen)
 
 
 def _middle(codes: Codes) -> Positions:
-    """Pick the base A, C, G, T nearest to the middle; none where there is only the first."""
-    known = np.flatnonzero((codes & LETTER_BITS) < 4)
+    """Pick the base A, C, G, T nearest to the middle, but never the first one; none if there is no other."""
+    known = np.flatnonzero(is_acgt(codes))
     known = known[known > 0]
     return known[np.argsort(np.abs(known - len(codes) // 2), kind="stable")[:1]]
 
@@ -208,10 +203,10 @@ def _middle(codes: Codes) -> Positions:
 def _sums(
     before: Segmented, after: Segmented, edited: Edited, places: Positions, stage: int, within: int | None
 ) -> tuple[float, ...]:
-    """Count over one sequence: borders; boundaries before, after, both; unedited bases, their bits after and before."""
+    """Sum over one sequence: borders; boundaries before, after, both; unedited bases, their bits after and before."""
     borders = edited.untouched
     source = edited.source
-    unedited = np.flatnonzero((source > 0) & ~edited.new & ((edited.codes & LETTER_BITS) < 4))
+    unedited = np.flatnonzero((source > 0) & ~edited.new & is_acgt(edited.codes))
     if within is not None:
         first, last = (places[0], places[0] + within) if len(places) else (0, -1)
         borders = borders[(source[borders] > first) & (source[borders] <= last)]
@@ -224,7 +219,7 @@ def _sums(
 
 
 def _summaries(counted: Sequence[Values]) -> Iterator[tuple[Any, ...]]:
-    """Yield the columns that come from sums (sequences, 7), of the same sequences each, resampled together."""
+    """Yield the last columns of rows, from sums (sequences, 7) whose sequences are resampled together."""
     draws = resampled(np.concatenate(counted, axis=1)) if len(counted[0]) > 1 else None
     for index, sums in enumerate(counted):
         total = sums.sum(axis=0)
