@@ -38,6 +38,12 @@ def test_layers() -> None:
     assert result.returncode == 0, result.stdout
 
 
+def test_layers_are_those_of_the_documentation() -> None:
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    shown = [layer.replace("hnet_dna_cli", "cli").replace("hnet_dna.", "") for layer in layers]
+    assert "```\n" + "\n".join(shown) + "\n```\n" in (ROOT / "CONTRIBUTING.md").read_text()
+
+
 def test_no_file_outgrows_its_name() -> None:
     for path in (*(ROOT / "hnet_dna").rglob("*.py"), *(ROOT / "cli").rglob("*.py")):
         assert len(path.read_text().splitlines()) <= 450, path
