@@ -6,6 +6,7 @@ import gc
 import io
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,8 @@ def _letters_of(genome: Genome) -> str:
 def test_a_genome_in_memory_is_sent_to_other_processes_while_it_lives() -> None:
     genome = hnet_dna.open_genome(RECORDS)
     place = genome.store_path
-    with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_letters_of, (genome,)) == LETTERS["2"]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(_letters_of, genome).result(timeout=240) == LETTERS["2"]
     sent = pickle.dumps(genome)
     assert letters(pickle.loads(sent)) == LETTERS
     assert place.exists()
