@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hnet_dna_cli import show
 from rich.console import Console
 
-from cli import show
 from hnet_dna.progress import SMALL
 
 
