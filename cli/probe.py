@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.probe.dataset import Task
+    from hnet_dna.probe.folds import Folds
     from hnet_dna.probe.head_file import About
     from hnet_dna.probe.run import Result
 
@@ -141,11 +142,7 @@ def probe(
             raise SequenceError(f"{labels}: {len(bad)} sequences have no A, C, G or T: {', '.join(bad[:5])}")
         matrix = np.stack([vector for vector in vectors if vector is not None])
         about = About(task, head, show.model_name(model), loaded.digest(), level, pool, strand)
-    show.notes.print(
-        f"{len(found.ids):,} rows; {folds} folds {parts.rule}"
-        + (f"; {parts.copies:,} sequences are copies of others" if parts.copies else "")
-        + (", kept in one fold" if parts.copies and found.groups is None else "")
-    )
+    show.notes.print(_folds_text(parts), markup=False)
     kinds = {MODEL: matrix}
     if codes is not None:
         kinds["GC content"] = baselines.gc_content(codes)
@@ -240,6 +237,21 @@ def predict(
         stream.write(header)
     if left_out:
         show.notes.print(f"{left_out:,} sequences have no A, C, G or T and were left out")
+
+
+def _folds_text(parts: Folds) -> str:
+    """Say how rows were split, and what may be wrong with it."""
+    rows, count = len(parts.fold), len(parts.sizes)
+    text = f"{rows:,} rows; {count} folds {parts.rule}"
+    if parts.copies:
+        text += f"; {parts.copies:,} {'sequence is a copy' if parts.copies == 1 else 'sequences are copies'} of another"
+        text += f"; {parts.parted:,} rows have a copy in another fold" if parts.parted else ", kept in one fold"
+    if parts.largest * count > rows:
+        text += (
+            f"; the largest group has {parts.largest:,} rows ({parts.largest / rows:.0%}) and cannot be split, so that "
+            f"folds have {min(parts.sizes):,} to {max(parts.sizes):,} rows"
+        )
+    return text
 
 
 def _undecided(chosen: list[dict[str, Any]], last: dict[str, Any]) -> str | None:

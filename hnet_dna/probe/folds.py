@@ -1,13 +1,12 @@
 """Folds that do not leak: groups stay together, and so do sequences that are alike.
 
 Groups are those of the labels (contigs, families) where given. Otherwise sequences that share half of their k-mers with
-another, on either strand, form one group; copies are the extreme case. So no test sequence has a near twin in training.
+another, on either strand, form one group (`hnet_dna.probe.similar`); copies are the extreme case. So no test sequence
+has a near twin in training, and where given groups part copies, this is told.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +15,9 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.probe.dataset import Labels, Task, check_labels
+from hnet_dna.probe.similar import K, copies_of, similar_groups
 
-_K = 12
-_SHARED = 0.5
-_COMMON = 200  # k-mers of more sequences than this say nothing about descent
 _OTHERWISE = "another column of groups (--group); without one, folds go by similarity, where sequences are known"
-_COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
 @dataclass(frozen=True)
@@ -33,12 +29,24 @@ class Folds:
         group: (N,) rows of one group are in one fold.
         rule: how groups were found, in words.
         copies: rows whose sequence occurs before, on either strand.
+        parted: rows of which a copy is in another fold, as only groups of the labels can have it.
     """
 
     fold: NDArray[np.int64]
     group: NDArray[np.int64]
     rule: str
     copies: int
+    parted: int = 0
+
+    @property
+    def largest(self) -> int:
+        """Rows of the largest group, which cannot be spread over folds."""
+        return int(np.bincount(self.group).max())
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each fold."""
+        return [int(rows) for rows in np.bincount(self.fold)]
 
 
 def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
@@ -49,17 +57,18 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
         UsageError: where fewer folds or other groups would.
     """
     check_labels(labels, task, count)
-    sequences = [s.upper().replace("U", "T") for s in labels.sequences] if labels.sequences else None
-    copies = len(sequences) - len({_canonical(s) for s in sequences}) if sequences else 0
+    sequences = labels.sequences
+    copy = copies_of(sequences) if sequences else np.arange(len(labels.ids))
+    copies = len(copy) - len(np.unique(copy))
     if labels.groups is not None:
         names = {name: index for index, name in enumerate(dict.fromkeys(labels.groups))}
         group, rule = np.array([names[name] for name in labels.groups]), f"by group ({len(names):,} groups)"
-    elif sequences is not None:
+    elif sequences:
         group = similar_groups(sequences)
         rule = f"by similarity of sequences ({len(set(group.tolist())):,} groups of {len(sequences):,} sequences)"
     else:
         group, rule = np.arange(len(labels.ids)), "at random, since there are neither groups nor sequences"
-    _check_groups(labels, len(set(group.tolist())), count)
+    _check_groups(labels, len(np.unique(group)), count, all_copies=copies == len(copy) - 1)
     splitter = splitter_of(task, count, seed)
     fold = np.zeros(len(labels.ids), dtype=np.int64)
     for index, (train, test) in enumerate(splitter.split(np.zeros(len(fold)), labels.target, group)):
@@ -71,7 +80,7 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
                 f"out; change --folds or {_OTHERWISE}"
             )
         fold[test] = index
-    return Folds(fold, group, rule, copies)
+    return Folds(fold, group, rule, copies, _parted(copy, fold))
 
 
 def splitter_of(task: Task, count: int, seed: int) -> StratifiedGroupKFold | GroupKFold:
@@ -81,12 +90,22 @@ def splitter_of(task: Task, count: int, seed: int) -> StratifiedGroupKFold | Gro
     return GroupKFold(count)
 
 
-def _check_groups(labels: Labels, found: int, folds: int) -> None:
+def _parted(copy: NDArray[np.int64], fold: NDArray[np.int64]) -> int:
+    """Count the rows of which a copy is in another fold."""
+    lowest, highest = np.full(len(copy), len(copy)), np.full(len(copy), -1)
+    np.minimum.at(lowest, copy, fold)
+    np.maximum.at(highest, copy, fold)
+    return int((lowest < highest)[copy].sum())
+
+
+def _check_groups(labels: Labels, found: int, folds: int, *, all_copies: bool) -> None:
     if found >= folds:
         return
     made = "1 group" if found == 1 else f"{found} groups"
     if labels.groups is None:
-        what, otherwise = f"sequences that share half of their {_K}-mers make {made}", "the column of groups (--group)"
+        what, otherwise = f"sequences that share half of their {K}-mers make {made}", "a column of groups (--group)"
+        if all_copies:
+            raise SequenceError(f"{labels.path}: {what}: all are the same, so that there is nothing to tell labels by")
     else:
         column = labels.columns.get("groups")
         what = f"column {column} has {made}" if column else f"the contigs of the table make {made}"
@@ -94,40 +113,3 @@ def _check_groups(labels: Labels, found: int, folds: int) -> None:
     if found == 1:
         raise SequenceError(f"{labels.path}: {what}, and folds need at least 2; what helps is {otherwise}")
     raise UsageError(f"{labels.path}: {what}, fewer than {folds} folds; use --folds {found} or {otherwise}")
-
-
-def similar_groups(sequences: Sequence[str]) -> NDArray[np.int64]:
-    """Return a group number per sequence: connected by sharing half of the smaller one's k-mers, on either strand."""
-    words = []
-    holders: dict[str, list[int]] = defaultdict(list)
-    for index, sequence in enumerate(sequences):
-        k = min(_K, max(len(sequence), 1))
-        own = {_canonical(sequence[i : i + k]) for i in range(max(len(sequence) - k + 1, 1))}
-        words.append(own)
-        for word in own:
-            holders[word].append(index)
-    parent = list(range(len(sequences)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for index, own in enumerate(words):
-        shared: dict[int, int] = defaultdict(int)
-        for word in own:
-            found = holders[word]
-            if len(found) <= _COMMON:
-                for other in found:
-                    if other < index:
-                        shared[other] += 1
-        for other, count in shared.items():
-            if count >= _SHARED * min(len(own), len(words[other])):
-                parent[root(index)] = root(other)
-    first: dict[int, int] = {}
-    return np.array([first.setdefault(root(index), len(first)) for index in range(len(sequences))])
-
-
-def _canonical(sequence: str) -> str:
-    return min(sequence, sequence.translate(_COMPLEMENT)[::-1])

@@ -24,7 +24,7 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.probe import metrics
 from hnet_dna.probe.dataset import Labels, read_labels
 from hnet_dna.probe.features import gc_content, kmer_frequencies, one_hot
-from hnet_dna.probe.folds import make_folds, similar_groups
+from hnet_dna.probe.folds import make_folds
 from hnet_dna.probe.head_file import About, load_head, save_head
 from hnet_dna.probe.heads import HEADS, make_head
 from hnet_dna.probe.run import cross_validate, fit_all, hold_out
@@ -44,17 +44,6 @@ def labels_of(target: list[Any], sequences: list[str] | None = None, groups: lis
     return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)
 
 
-def test_similar_sequences_form_groups() -> None:
-    base, other = random_dna(80), random_dna(80, 1)
-    mutated = base[:40] + ("A" if base[40] != "A" else "C") + base[41:]
-    family = [base, base, base.translate(COMPLEMENT)[::-1], mutated, base[20:] + random_dna(20, 2)]
-    group = similar_groups([*family, other, random_dna(80, 3), "ACG", "ACG"]).tolist()
-    assert len(set(group[:5])) == 1
-    assert group[5] not in group[:5]
-    assert len({group[0], group[5], group[6], group[7]}) == 4
-    assert group[7] == group[8]
-
-
 def test_folds_keep_groups_and_classes() -> None:
     random = np.random.default_rng(0)
     groups = [f"g{i}" for i in random.integers(0, 40, size=400)]
@@ -72,6 +61,26 @@ def test_copies_are_found_and_kept_together() -> None:
     folds = make_folds(labels_of(["a", "b"] * 30, [*texts, *texts]), "classification", 3, 0)
     assert folds.copies == 30
     assert folds.fold[:30].tolist() == folds.fold[30:].tolist()
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_many_copies_stay_in_one_fold(task: Any) -> None:
+    """Copies of a sequence, of either strand and in any case, are one group however many they are."""
+    texts = [random_dna(60)] * 101 + [random_dna(60).translate(COMPLEMENT)[::-1].lower()] * 100
+    texts += [random_dna(60, i) for i in range(1, 21)]
+    target = ["a", "b"] * 110 + ["a"] if task == "classification" else list(range(221))
+    folds = make_folds(labels_of(target, texts), task, 5, 0)
+    assert len(set(folds.fold[:201].tolist())) == 1
+    assert (folds.copies, folds.parted, folds.largest) == (200, 0, 201)
+    assert max(folds.sizes) >= 201
+
+
+def test_groups_that_part_copies_are_told() -> None:
+    texts = [random_dna(60, i % 15) for i in range(30)]
+    folds = make_folds(labels_of(["a", "b"] * 15, texts, [str(i) for i in range(30)]), "classification", 3, 0)
+    assert folds.copies == 15
+    parted = sum(folds.fold[i] != folds.fold[(i + 15) % 30] for i in range(30))
+    assert folds.parted == parted > 0
 
 
 ALIKE = ["ACGTACGTACGTACGT"] * 20
@@ -94,7 +103,13 @@ ALIKE = ["ACGTACGTACGTACGT"] * 20
             labels_of(["a", "b"] * 10, ALIKE),
             "classification",
             SequenceError,
-            "share half of their 12-mers make 1 group",
+            "share half of their 12-mers make 1 group: all are the same",
+        ),
+        (
+            labels_of(["a", "b"] * 10, [f"ACGTACGTACGTACGT{letter}" for letter in "ACGTA"] * 4),
+            "classification",
+            SequenceError,
+            r"share half of their 12-mers make 1 group, and folds need .*a column of groups \(--group\)$",
         ),
         (
             labels_of(["a", "b"] * 10, None, ["x", "y", "z", "z"] * 5),
@@ -424,6 +439,23 @@ def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert [row[2] == "inside" for row in rows] == [50 <= middle < 200 for middle in middles]
     folds = {row[0].split(":")[0]: row[1] for row in rows}
     assert all(folds[row[0].split(":")[0]] == row[1] for row in rows)
+
+
+def test_what_is_said_of_folds(cli: Cli, tmp_path: Path, model: Path) -> None:
+    rows = [(random_dna(60), i) for i in range(31)] + [(random_dna(60, i), i) for i in range(40, 60)]
+    lines = [f"{text},{'ab'[i % 2]},{i % 9}\n" for text, i in rows]
+    (tmp_path / "l.csv").write_text("sequence,label,family\n" + "".join(lines))
+    command = ["probe", tmp_path / "l.csv", "--model", model, "--head", "ridge", "--folds", 3, "--out"]
+    said = cli(*command, tmp_path / "p").stderr
+    assert "51 rows; 3 folds by similarity of sequences (21 groups of 51 sequences); 30 sequences are copies of" in said
+    assert (
+        "another, kept in one fold; the largest group has 31 rows (61%) and cannot be split, so that folds have" in said
+    )
+    said = cli(*command, tmp_path / "q", "--group", "family").stderr
+    assert (
+        "51 rows; 3 folds by group (9 groups); 30 sequences are copies of another; 31 rows have a copy in another"
+        in said
+    )
 
 
 @pytest.mark.parametrize(
