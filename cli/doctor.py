@@ -142,7 +142,7 @@ def _print(report: dict[str, Any]) -> None:
     machine, say = report["machine"], show.results.print
 
     def line(name: str, text: str) -> None:
-        say(f"{name:<12}{text}", soft_wrap=True, markup=False)
+        say(f"{name:<12}{text}", soft_wrap=True)
 
     line("hnet-dna", report["hnet_dna"])
     line("Python", f"{machine['python']} on {machine['system']}")

@@ -54,10 +54,11 @@ def embed(
         raise UsageError(f"--per-chunk needs a chunk level, got --level {level}")
     if per_chunk and strand == "-":
         raise UsageError("--per-chunk gives the chunks of the forward reading; leave out --strand -")
-    check_outputs({"--out": out}, [sequences, regions])
+    from hnet_dna.embedding.table import TableWriter, places
+
+    check_outputs({"--out": places(out)}, [sequences, regions, model], {"--out": ""})
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
-    from hnet_dna.embedding.table import TableWriter
 
     loaded = show.load_model(model)
     embedder = Embedder(loaded, level, pool, "+" if per_chunk else strand)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.files import folder_beside, refuse_filled
 
 from . import options, show
 
@@ -30,12 +31,13 @@ def export(
     """
     if format != "reference":
         raise UsageError(f"--format {format}: expected reference")
-    _refuse_filled(out)
+    refuse_filled(out)
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.model.reference import write_reference
 
     loaded = HNetLM.from_pretrained(model)
-    write_reference(loaded, out, pt=pt)
+    with folder_beside(out) as folder:
+        write_reference(loaded, folder, pt=pt)
     show.results.print(f"Reference files: {out}", soft_wrap=True)
 
 
@@ -61,15 +63,11 @@ def import_(
 
     Example: hnet-dna import config.json model.safetensors --out imported --alphabet dna
     """
-    _refuse_filled(out)
+    refuse_filled(out)
     from hnet_dna.model.lm import HNetLM
 
     loaded = HNetLM.from_reference(config, weights, alphabet)
-    loaded.save_pretrained(out)
+    with folder_beside(out) as folder:
+        loaded.save_pretrained(folder)
     letters = loaded.config.alphabet
     show.results.print(f"Model: {out} ({loaded.config}; alphabet: {letters or 'none'})", soft_wrap=True)
-
-
-def _refuse_filled(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} exists already; choose another folder")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import io
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.files import scratch_file
 
 from . import options, show
 from .outputs import check_outputs, output, shares_terminal
@@ -44,7 +45,7 @@ def generate(
     """
     if not 0 < top_p <= 1:
         raise UsageError(f"--top-p {top_p}: expected above 0 and up to 1")
-    check_outputs({"--out": out}, [prompt])
+    check_outputs({"--out": out}, [prompt, model])
     from hnet_dna.data.fasta import read_records
     from hnet_dna.evaluate.generate import Sampling
 
@@ -72,7 +73,7 @@ def _write(
 
     log2p = [0.0] * count
     with ExitStack() as stack:
-        files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(count)]
+        files = [stack.enter_context(io.TextIOWrapper(scratch_file(), encoding="ascii")) for _ in range(count)]
         written = 0
         bar = stack.enter_context(show.bar(quiet=quiet))
         task = bar.add_task("sampling", total=length)

@@ -7,13 +7,16 @@ import logging
 import os
 import platform
 import sys
+import tempfile
 from inspect import cleandoc
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from hnet_dna import __version__
 from hnet_dna.errors import HNetError, StoppedEarly
+from hnet_dna.files import FULL
 
 from . import (
     demo,
@@ -33,13 +36,19 @@ from . import (
     show,
 )
 from .groups import Commands
+from .stop import Terminated, termination
 
 # What a disk or a folder can be at fault for.
-_NO_BUGS = {
+_NO_BUGS = FULL | {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EIO")
+    for name in (
+        "EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EISDIR", "EIO", "ENAMETOOLONG", "ELOOP", "ENXIO", "ESTALE",
+    )
     if hasattr(errno, name)
-}
+}  # fmt: skip
+
+
+_TEMPORARY = "; TMPDIR=FOLDER before the command names another folder for temporary files"
 
 
 class ErrorBoundary(Commands):
@@ -48,7 +57,8 @@ class ErrorBoundary(Commands):
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
-            return super().invoke(ctx)
+            with termination():
+                return super().invoke(ctx)
         except HNetError as error:
             typer.echo(str(error) if isinstance(error, StoppedEarly) else f"Error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
@@ -60,8 +70,12 @@ class ErrorBoundary(Commands):
                 raise
             _forget_stdout()
             where = f"{error.filename}: " if error.filename else ""
-            typer.echo(f"Error: {where}{error.strerror}", err=True)
+            advice = _TEMPORARY if error.errno in FULL and _is_temporary(error.filename) else ""
+            typer.echo(f"Error: {where}{error.strerror}{advice}", err=True)
             raise typer.Exit(1) from None
+        except Terminated as signal:
+            typer.echo(f"stopped by {signal}", err=True)
+            raise typer.Exit(signal.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from None
@@ -76,6 +90,12 @@ class ErrorBoundary(Commands):
                 raise
             typer.echo(f"Error: {advice}", err=True)
             raise typer.Exit(2) from None
+
+
+def _is_temporary(name: object) -> bool:
+    """Say whether a file lies in the system's folder for temporary ones, and not because the user works there."""
+    folder = Path(tempfile.gettempdir())
+    return isinstance(name, str) and Path(name).is_relative_to(folder) and not Path.cwd().is_relative_to(folder)
 
 
 def _takes(error: Exception, option: str) -> bool:

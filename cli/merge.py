@@ -10,7 +10,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import show
-from .outputs import check_outputs, output
+from .outputs import check_outputs, output, with_index
 
 _TEXT = (".bed", ".bedgraph", ".bg")
 
@@ -33,16 +33,17 @@ def merge(
 
     Example: hnet-dna merge part1.bed part2.bed --out all.bed.gz
     """
-    compressed = out.suffix == ".gz"
+    from hnet_dna.tracks.bgzip import is_compressed
+
+    compressed = is_compressed(out)
     kind = (Path(out.stem) if compressed else out).suffix.lower()
     if kind not in _TEXT and (compressed or kind not in (".bw", ".bigwig")):
         raise UsageError(f"--out {out}: expected a name that ends in .bed, .bed.gz, .bedgraph, .bedgraph.gz or .bw")
-    check_outputs({"--out": out}, tracks)
-    from hnet_dna.tracks.bgzip import indexed
+    check_outputs({"--out": with_index(out)}, tracks, {"--out": "text" if kind in _TEXT else "bigWig"})
     from hnet_dna.tracks.merge import merge_bed, merge_bigwig
 
     if kind in _TEXT:
-        with indexed(out, "bed") if compressed else output(out) as stream:
+        with output(out, "bed") as stream:
             count = merge_bed(tracks, stream)
         show.notes.print(f"{out}: {count:,} line(s) of {len(tracks):,} file(s)")
     else:

@@ -40,7 +40,7 @@ def plot(
     from hnet_dna.explain.drawing import check_format, need_matplotlib, save
 
     check_format(out)
-    check_outputs({"--out": out}, [genome, annotation])
+    check_outputs({"--out": out}, [genome, annotation, model], {"--out": ""})
     need_matplotlib()
     import numpy as np
 

@@ -114,7 +114,7 @@ def probe(
         found = read_labels(labels, kind, **columns)
         taken = ", ".join(f"{what} from {column}" for what, column in found.columns.items())
         numbered = "" if "ids" in found.columns else "; ids are row numbers from 0"
-        show.notes.print(f"columns: {taken}{numbered}", markup=False)
+        show.notes.print(f"columns: {taken}{numbered}")
     loaded: HNetLM | None = None
     codes = baselines.encode_all(found.sequences) if found.sequences else None
     if genome is not None and table is not None:
@@ -204,7 +204,7 @@ def predict(
 
     Example: hnet-dna predict new.fa --head probe
     """
-    check_outputs({"--out": out}, [sequences])
+    check_outputs({"--out": out}, [sequences, head, model])
     from hnet_dna.embedding.embedder import Embedder
     from hnet_dna.embedding.inputs import read_sequences
     from hnet_dna.model.lm import HNetLM

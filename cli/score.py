@@ -12,7 +12,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
-from .outputs import check_outputs, output, shares_terminal
+from .outputs import check_outputs, output, shares_terminal, with_index
 
 if TYPE_CHECKING:
     from hnet_dna.data.genome import Genome
@@ -86,7 +86,13 @@ def score(
         raise UsageError("--shard is for tracks; leave out --vcf and --regions")
     if vcf is None and regions is None and not any(tracks.values()):
         raise UsageError("say what to write: --bigwig, --bedgraph, --parquet or --regions")
-    check_outputs({"--out": out, **{f"--{kind}": path for kind, path in tracks.items()}}, [fasta, genome, vcf, regions])
+    if out is not None and vcf is None and regions is None:
+        raise UsageError("--out belongs to --vcf and --regions; tracks have options of their own")
+    check_outputs(
+        {"--out": out if vcf is None else with_index(out), **{f"--{kind}": path for kind, path in tracks.items()}},
+        [fasta, genome, vcf, regions, model],
+        {"--out": "text" if vcf is None else "VCF", "--bigwig": "bigWig", "--parquet": "Parquet"},
+    )
     from hnet_dna.data.fetch import open_genome
 
     opened = open_genome((fasta if vcf is None else genome) or "")
@@ -104,12 +110,10 @@ def score(
 def _variants(
     vcf: str, genome: Genome, model: HNetLM, name: str, window: int, strand: Any, strict: bool, out: Path | None
 ) -> None:
-    from hnet_dna.tracks.bgzip import indexed
     from hnet_dna.tracks.vcf import VcfScorer
 
-    compressed = out is not None and out.suffix == ".gz"
     with ExitStack() as stack:
-        stream = stack.enter_context(indexed(out, "vcf") if compressed and out is not None else output(out))
+        stream = stack.enter_context(output(out, "vcf"))
         bar = stack.enter_context(show.bar(quiet=shares_terminal(out)))
         task = bar.add_task("scoring variants", total=None)
         scorer = VcfScorer(

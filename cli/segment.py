@@ -12,7 +12,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
-from .outputs import check_outputs, output, shares_terminal
+from .outputs import check_outputs, output, shares_terminal, with_index
 
 if TYPE_CHECKING:
     from hnet_dna.data.fasta import Piece
@@ -63,20 +63,26 @@ def segment(
         raise UsageError("give --shard or --regions, not both")
     if points and nested:
         raise UsageError("give --points or --nested, not both")
-    check_outputs({"--out": out, "--bigwig": bigwig, "--bedgraph": bedgraph}, [fasta, regions])
+    wanted = {"+": ["plus"], "-": ["minus"], "both": ["plus", "minus"]}[strand]
+    bigwigs, bedgraphs = (
+        {name: _of_strand(path, name) if strand == "both" else path for name in wanted} if path is not None else {}
+        for path in (bigwig, bedgraph)
+    )
+    check_outputs(
+        {"--out": with_index(out), "--bigwig": [*bigwigs.values()], "--bedgraph": [*bedgraphs.values()]},
+        [fasta, regions, model],
+        {"--bigwig": "bigWig"},
+    )
     from hnet_dna.data.fetch import find_genome
 
     source = fasta if fasta == "-" else find_genome(fasta)  # a mistake is told before what takes seconds
-    from hnet_dna.tracks.bgzip import indexed
     from hnet_dna.tracks.segment import Segmenter
     from hnet_dna.tracks.values import Values
 
     loaded = show.load_model(model)
     with ExitStack() as stack:
-        wanted = {"+": ["plus"], "-": ["minus"], "both": ["plus", "minus"]}[strand]
         values = {name: stack.enter_context(Values()) for name in wanted if bigwig or bedgraph}
-        target = indexed(out, "bed") if out is not None and out.suffix == ".gz" else output(out)
-        with target as bed:
+        with output(out, "bed") as bed:
             bar = stack.enter_context(show.bar(quiet=shares_terminal(out)))
             task = bar.add_task("segmenting", total=None)
             segmenter = Segmenter(
@@ -91,10 +97,10 @@ def segment(
                 ),
             )
             count = _run(source, segmenter, strand, regions, shard)
-            for path, write in ((bigwig, "write_bigwig"), (bedgraph, "write_bedgraph")):
-                for name, track in values.items():
-                    if path is not None:
-                        getattr(track, write)(_of_strand(path, name) if strand == "both" else path)
+            for name, path in bigwigs.items():
+                values[name].write_bigwig(path)
+            for name, path in bedgraphs.items():
+                values[name].write_bedgraph(path)
     if count == 0:
         show.notes.print(f"{fasta}: no chunks, because it holds nothing but N")
 
@@ -154,4 +160,8 @@ def _counted(pieces: Iterator[Piece], seen: dict[str, int]) -> Iterator[Piece]:
 
 
 def _of_strand(path: Path, name: str) -> Path:
-    return path.with_name(f"{path.stem}.{name}{path.suffix}")
+    """Put the strand before the ending: b.plus.bw, b.plus.bedgraph.gz."""
+    from hnet_dna.tracks.bgzip import is_compressed
+
+    ending = (Path(path.stem).suffix if is_compressed(path) else "") + path.suffix
+    return path.with_name(f"{path.name.removesuffix(ending)}.{name}{ending}")

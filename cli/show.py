@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -26,17 +26,19 @@ if TYPE_CHECKING:
     from hnet_dna.train.run_folder import Progress as RunProgress
     from hnet_dna.train.trainer import Budget, StepReport
 
-notes = Console(stderr=True, highlight=False, soft_wrap=True)
+# What is printed holds names that users chose: `ctg1[organism=yeast]` and `chr:dna:1` mean what they say.
+_PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+notes = Console(stderr=True, soft_wrap=True, **_PLAIN)
 # A table is not squeezed into fewer columns than it needs, which would cut its numbers: a narrow terminal breaks lines.
-results = Console(highlight=False, width=max(140, get_terminal_size().columns))
+results = Console(**_PLAIN, width=max(140, get_terminal_size().columns))
 
 
 class LogNotes(logging.Handler):
     """Prints what the library logs as notes."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one message, whose paths may hold brackets."""
-        notes.print(self.format(record), markup=False)
+        """Print one message."""
+        notes.print(self.format(record))
 
 
 def counted(number: int, noun: str) -> str:
@@ -81,7 +83,7 @@ def say_if_windowed(model: HNetLM) -> None:
 
 def bar(quiet: bool = False) -> Progress:
     """Return a progress bar with free text and ETA; quiet if asked to be, and where stderr is no terminal."""
-    return _progress(TextColumn("{task.percentage:3.0f} %"), quiet=quiet)
+    return _progress(TextColumn("{task.percentage:3.0f} %", markup=False), quiet=quiet)
 
 
 def bytes_bar() -> Progress:
@@ -91,7 +93,7 @@ def bytes_bar() -> Progress:
 
 def _progress(*columns: ProgressColumn, quiet: bool = False) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         *columns,
         TimeRemainingColumn(),

@@ -4,48 +4,185 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from platformdirs import user_cache_path
 
-from hnet_dna.errors import UsageError
+from hnet_dna.errors import HNetError, UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 HOME_VARIABLE = "HNET_DNA_HOME"
+# A disk, a quota or a limit on the size of files that is used up.
+FULL = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
+_NO_RESERVATION = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
+_BLOCK = 1 << 20
+_PROBE = 1 << 16  # bytes; more than a block of any usual file system
 
 
 @contextmanager
 def write_beside(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it there on success, remove it on any failure."""
+    """Yield a temporary path; what is written there becomes `path` on success, and is removed on any failure.
+
+    A file is replaced in one step, so the temporary path lies beside it. A symbolic link stays: the file that it leads
+    to is replaced. A device or a pipe stays too, and is written to when all is complete.
+
+    Raises:
+        OSError: with the name `path` where there is no room for it, whatever the library that writes makes of that.
+    """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file to write", str(path))
-    with _workplace(path) as folder:
-        temporary = folder / path.name
+    if is_stream(path):
+        with tempfile.TemporaryDirectory(prefix="hnet-dna-") as scratch:
+            temporary = Path(scratch) / path.name
+            with _no_room_told(temporary, tempfile.gettempdir()):
+                yield temporary
+            with temporary.open("rb") as written, open_stream(path) as stream:
+                shutil.copyfileobj(written, stream)
+        return
+    target = path.resolve() if path.is_symlink() else path
+    with _workplace(target) as folder:
+        temporary = folder / target.name
         temporary.touch()
         mode = temporary.stat().st_mode
         temporary.unlink()
-        yield temporary
-        temporary.chmod(mode)  # some libraries write files that nobody else may read
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        with _no_room_told(temporary, str(path)):
+            yield temporary
+            temporary.chmod(mode)  # some libraries write files that nobody else may read
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+        temporary.replace(target)
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether a path names what cannot be replaced: a device, a pipe, or an open file such as /dev/stdout."""
+    return _descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def open_stream(path: Path) -> BinaryIO:
+    """Open a device, a pipe or an open file for writing; what is open already goes on where it is."""
+    number = _descriptor(path)
+    return path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the number of the open file that a path such as /dev/stdout or /dev/fd/3 names, if it does."""
+    for _ in range(40):  # as many links as Linux follows
+        folder = path.parent.resolve()
+        if folder in (Path(f"/proc/{os.getpid()}/fd"), Path("/dev/fd")) and path.name.isdecimal():
+            return int(path.name)
+        if not path.is_symlink():
+            return None
+        path = folder / path.readlink()
+    return None
 
 
 @contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
     """Yield a new folder beside `path`; rename it there on success, remove it on any failure."""
     refuse_filled(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _workplace(path) as folder:
-        new = folder / path.name
-        new.mkdir()
-        yield new
-        new.replace(path)
+    target = path.resolve() if path.is_symlink() else path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _workplace(target) as folder:
+        new = folder / target.name
+        with _no_room_told(new, str(path)):
+            new.mkdir()
+            yield new
+        new.replace(target)
+
+
+class _Scratch(io.FileIO):
+    def write(self, data: Buffer) -> int:
+        with room_told(tempfile.gettempdir()):
+            return super().write(data)
+
+
+def scratch_file() -> io.BufferedRandom:
+    """Open a new file that has no name and goes when it is closed, for what is to be read again.
+
+    An error for want of room names the folder for temporary files.
+    """
+    with tempfile.TemporaryFile() as file:
+        return io.BufferedRandom(_Scratch(os.dup(file.fileno()), "r+b"))
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a file of `size` zero bytes whose place on the disk is taken.
+
+    A file that is mapped into memory without that is no more than a promise: where the disk is full, the first write
+    to a page ends the process (SIGBUS).
+
+    Raises:
+        OSError: there is no room.
+    """
+    with path.open("wb") as file, room_told(path):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:  # macOS lacks the call, some file systems do not serve it
+            if isinstance(error, OSError) and error.errno not in _NO_RESERVATION:
+                raise
+            for start in range(0, size, _BLOCK):
+                file.write(bytes(min(_BLOCK, size - start)))
+
+
+@contextmanager
+def room_told(path: Path | str) -> Iterator[None]:
+    """Let an error about a full disk name a file or folder, which an error of writing to an open file does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.errno in FULL and error.filename is None:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        raise
+
+
+@contextmanager
+def _no_room_told(temporary: Path, name: str) -> Iterator[None]:
+    """Turn whatever a library raises for want of room into an OSError about the file `name`."""
+    try:
+        yield
+    except HNetError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            ours = error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(temporary.parent)
+            number = error.errno if ours and error.errno in FULL else None
+        else:
+            number = _number_in(str(error)) or no_room(temporary)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), name) from error
+
+
+def _number_in(message: str) -> int | None:
+    """Return the number that HDF5, Rust and others put into the text of what they raise."""
+    found = re.search(r"(?:os error|errno)\W+(\d+)", message, re.IGNORECASE)
+    number = int(found[1]) if found else 0
+    return number if number in FULL else None
+
+
+def no_room(path: Path) -> int | None:
+    """Try beside a file whether it could be longer; return the number of the error if there is no room."""
+    probe = path.with_name(f"{path.name[:100]}.room")
+    try:
+        with probe.open("wb") as file:
+            file.seek(path.stat().st_size if path.is_file() else 0)
+            file.write(bytes(_PROBE))
+    except OSError as error:
+        return error.errno if error.errno in FULL else None
+    finally:
+        probe.unlink(missing_ok=True)
+    return None
 
 
 def refuse_filled(folder: Path, advice: str = "choose another folder") -> None:
@@ -66,21 +203,18 @@ def _workplace(path: Path) -> Iterator[Path]:
         if left.fullmatch(old.name):
             with suppress(OSError), _locked(old, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 shutil.rmtree(old)
-    with ExitStack() as lock:
-        folder = _new_folder(path, lock)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    with ExitStack() as stack:
+        yield _new_folder(path, stack)
 
 
-def _new_folder(path: Path, lock: ExitStack) -> Path:
+def _new_folder(path: Path, stack: ExitStack) -> Path:
     while True:
         # Not the process id alone: two machines may share the folder.
         folder = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)  # before it is made: a signal may come in between
         folder.mkdir()
         with suppress(OSError):
-            lock.enter_context(_locked(folder, fcntl.LOCK_EX))
+            stack.enter_context(_locked(folder, fcntl.LOCK_EX))
         if folder.exists():  # not taken for a leftover before it was locked
             return folder
 

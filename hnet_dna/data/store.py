@@ -97,14 +97,13 @@ def open_store(source: Path) -> Store:
             place.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
                 found = read_store(place, key)  # another process may have built it meanwhile
-                if found is None:
-                    _build(source, place, key)
-                    _log.info("%s: the genome's store, made once (%s bytes)", place, f"{place.stat().st_size:,}")
-                # Who waits on the removed lock finds the store; who comes later looks for the store first.
-                lock.unlink(missing_ok=True)
-        except SequenceError:
-            lock.unlink(missing_ok=True)
-            raise
+                try:
+                    if found is None:
+                        _build(source, place, key)
+                        _log.info("%s: the genome's store, made once (%s bytes)", place, f"{place.stat().st_size:,}")
+                finally:
+                    # Who waits on the removed lock finds the store, or builds it; who comes later looks for it first.
+                    lock.unlink(missing_ok=True)
         except OSError as error:
             problem = error
             continue

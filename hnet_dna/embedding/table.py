@@ -50,6 +50,11 @@ class Table:
     metadata: dict[str, Any]
 
 
+def places(path: Path) -> list[Path]:
+    """Return the files that a table of this name is: a matrix has its ids beside it."""
+    return [path, path.with_suffix(".ids.txt")] if path.suffix == ".npy" else [path]
+
+
 class TableWriter:
     """Writes a table in parts, and by `finish` the file; a context manager that leaves no empty parts behind."""
 
@@ -140,18 +145,16 @@ class TableWriter:
 
     def _npy(self) -> None:
         self._require_rows()
-        ids = self._path.with_suffix(".ids.txt")
-        with write_beside(self._path) as temporary, write_beside(ids) as names:
-            shape = (self.rows, self._width)
-            # The suffix of the temporary name is not .npy, which open_memmap does not mind.
-            matrix = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            row = 0
-            with names.open("w") as lines:
+        matrix, ids = places(self._path)
+        header = {"descr": "<f4", "fortran_order": False, "shape": (self.rows, self._width)}
+        with write_beside(matrix) as temporary:
+            with temporary.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
                 for table in self._tables():
-                    matrix[row : row + table.num_rows] = _matrix(table)
-                    row += table.num_rows
+                    file.write(_matrix(table).astype("<f4", copy=False).tobytes())
+            with write_beside(ids) as names, names.open("w", encoding="utf-8", newline="\n") as lines:
+                for table in self._tables():
                     lines.writelines(f"{name}\n" for name in table["id"].to_pylist())
-            matrix.flush()
 
     def _h5ad(self) -> None:
         import anndata

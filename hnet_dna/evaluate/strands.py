@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hnet_dna.data.genome import Genome
 from hnet_dna.data.pieces import reverse_pieces
 from hnet_dna.evaluate.stream import PIECE, Part, StagePositions, annotate, find_boundaries
+from hnet_dna.files import reserve
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 
@@ -115,8 +116,9 @@ class ReverseStrand:
 
     def _file(self, name: str, kind: type, length: int) -> NDArray[Any]:
         path = Path(self._folder.name) / name
-        path.unlink(missing_ok=True)
-        return np.memmap(path, dtype=kind, mode="w+", shape=(max(length, 1),))
+        path.unlink(missing_ok=True)  # what is mapped still keeps its own file
+        reserve(path, max(length, 1) * np.dtype(kind).itemsize)
+        return np.memmap(path, dtype=kind, mode="r+", shape=(max(length, 1),))
 
 
 def groups(intervals: Sequence[Interval]) -> Iterator[list[Interval]]:

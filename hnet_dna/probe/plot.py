@@ -27,6 +27,7 @@ def draw(path: Path, results: Sequence[Result], target: NDArray[np.generic], tas
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    matplotlib.rcParams["text.parse_math"] = False  # a `$` in a name is no formula
     figure, axes = plt.subplots(1, 2 if task == "classification" else 1, figsize=(9, 4), constrained_layout=True)
     figure.suptitle(title)
     shown = [result for result in results if result.width]

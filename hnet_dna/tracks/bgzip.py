@@ -2,71 +2,121 @@
 
 from __future__ import annotations
 
-import tempfile
+import io
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import BinaryIO, Literal, TextIO
 
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.files import write_beside
+from hnet_dna.files import is_stream, no_room, open_stream, room_told, write_beside
 
+Kind = Literal["bed", "vcf"]
 _MAX_TBI = 1 << 29  # positions that a .tbi index can hold; .csi has no such limit
+_INDICES = (".tbi", ".csi")
+
+
+def is_compressed(path: Path) -> bool:
+    """Tell whether a file's name asks for bgzip."""
+    return path.suffix.lower() in (".gz", ".bgz")
+
+
+def index_places(path: Path) -> list[Path]:
+    """Return where an index of a file may lie: beside its name, and beside the file that a symbolic link leads to."""
+    names = dict.fromkeys((path, path.resolve())) if path.is_symlink() else (path,)
+    return [Path(f"{name}{suffix}") for name in names for suffix in _INDICES]
 
 
 @contextmanager
 def text_file(path: Path) -> Iterator[TextIO]:
-    """Yield a stream that becomes the file `path` if all goes well: by bgzip if its name ends in .gz, else as it is."""
-    with write_beside(path) as temporary:
-        if path.suffix != ".gz":
-            with temporary.open("w") as stream:
-                yield stream
-            return
-        import pysam
+    """Yield a stream that becomes the file `path` if all goes well, by bgzip if its name ends in .gz or .bgz.
 
-        plain = temporary.with_suffix(".plain")
-        with plain.open("w") as stream:
+    Lines for a device or a pipe go there at once, unless they are to be compressed.
+    """
+    if not is_compressed(path) and is_stream(path):
+        with room_told(path), _as_text(open_stream(path)) as stream:
             yield stream
-        pysam.tabix_compress(str(plain), str(temporary), force=True)
+        return
+    with (
+        write_beside(path) as temporary,
+        _compressed(temporary) if is_compressed(path) else _as_text(temporary.open("wb")) as stream,
+    ):
+        yield stream
 
 
 @contextmanager
-def indexed(path: Path, kind: Literal["bed", "vcf"]) -> Iterator[TextIO]:
+def indexed(path: Path, kind: Kind) -> Iterator[TextIO]:
     """Yield a stream for lines sorted by contig and start; on success leave `path` and its .tbi or .csi index."""
+    if not is_compressed(path):
+        raise UsageError(f"{path}: a file compressed by bgzip should end in .gz")
+    if is_stream(path):  # a pipe has no index
+        with text_file(path) as stream:
+            yield stream
+        return
+    # What the stack holds is put in its place last: a reader that finds the index finds the file that it belongs to.
+    with ExitStack() as stack, write_beside(path) as temporary:
+        with _compressed(temporary) as stream:
+            yield stream
+        plain = temporary.with_suffix(".plain")
+        made = Path(f"{temporary}{_INDICES[_reaches(plain, kind) >= _MAX_TBI]}")
+        _index(temporary, made, kind, path)
+        for place in index_places(path):
+            if place.suffix == made.suffix:
+                shutil.copyfile(made, stack.enter_context(write_beside(place)))
+        for place in index_places(path):
+            place.resolve().unlink(missing_ok=True)
+
+
+@contextmanager
+def _compressed(path: Path) -> Iterator[TextIO]:
+    """Yield a stream into a plain file beside `path`, and compress that when all is written."""
     import pysam
 
-    if path.suffix != ".gz":
-        raise UsageError(f"{path}: a file compressed by bgzip should end in .gz")
-    with tempfile.TemporaryDirectory(prefix=".hnet-dna-", dir=path.parent) as folder:
-        plain, compressed = Path(folder) / "x", Path(folder) / "x.gz"
-        with plain.open("w") as stream:
-            yield stream
-        pysam.tabix_compress(str(plain), str(compressed), force=True)
-        index = Path(f"{compressed}.csi" if _reaches(plain, kind) >= _MAX_TBI else f"{compressed}.tbi")
-        verbosity = pysam.set_verbosity(0)  # its own message would double ours
+    plain = path.with_suffix(".plain")
+    with _as_text(plain.open("wb")) as stream:
+        yield stream
+    with _quiet():
+        pysam.tabix_compress(str(plain), str(path), force=True)
+
+
+def _as_text(opened: BinaryIO) -> TextIO:
+    """Return a stream of UTF-8 over an open file, in which bytes that are none go through as they came."""
+    return io.TextIOWrapper(opened, encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def _index(compressed: Path, made: Path, kind: Kind, path: Path) -> None:
+    import pysam
+
+    with _quiet():
         try:
-            pysam.tabix_index(str(compressed), preset=kind, force=True, csi=index.suffix == ".csi", index=str(index))
+            pysam.tabix_index(str(compressed), preset=kind, force=True, csi=made.suffix == ".csi", index=str(made))
         except OSError as error:
-            if error.errno:
+            if error.errno or no_room(made):
                 raise
             raise SequenceError(
                 f"{path}: the lines are not sorted by contig and position, so they cannot be indexed; sort the input, "
                 "or write without .gz"
             ) from None
-        finally:
-            pysam.set_verbosity(verbosity)
-        # The index last: a reader that finds it finds the file that it belongs to.
-        for suffix in (".tbi", ".csi"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        compressed.replace(path)
-        index.replace(f"{path}{index.suffix}")
 
 
-def _reaches(path: Path, kind: str) -> int:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep htslib's own messages back, which would double ours."""
+    import pysam
+
+    verbosity = pysam.set_verbosity(0)
+    try:
+        yield
+    finally:
+        pysam.set_verbosity(verbosity)
+
+
+def _reaches(path: Path, kind: Kind) -> int:
     """Return the largest position in a sorted file."""
     largest = 0
-    with path.open() as lines:
+    with path.open("rb") as lines:
         for line in lines:
-            if not line.startswith("#"):
-                largest = max(largest, int(line.split("\t", 3)[2 if kind == "bed" else 1]))
+            if not line.startswith(b"#"):
+                largest = max(largest, int(line.split(b"\t", 3)[2 if kind == "bed" else 1]))
     return largest

@@ -174,17 +174,19 @@ class RunFolder:
         shutil.rmtree(new, ignore_errors=True)
         try:
             write_model(new, model.config, weights)
-            save_file(moments, new / _OPTIMIZER_FILE)
+            with write_beside(new / _OPTIMIZER_FILE) as path:
+                save_file(moments, path)
             digests = {name: _sha256(new / name) for name in (WEIGHTS_FILE, _OPTIMIZER_FILE)}
             self._write_json(new / _STATE_FILE, {"progress": asdict(progress), "sha256": digests})
             shutil.rmtree(final, ignore_errors=True)
             new.rename(final)
         except OSError as error:
             last = self._steps()
-            told = f"the last one is that of step {last[-1]}" if last else "there is none before it"
+            if not last:
+                raise  # no run has begun
             raise CheckpointError(
-                f"{final}: the checkpoint cannot be written ({error.strerror or error}); {told}. "
-                "Make room, then go on with --resume"
+                f"{final}: the checkpoint cannot be written ({error.strerror or error}); the last one is that of step "
+                f"{last[-1]}. Make room, then go on with --resume"
             ) from None
         finally:
             shutil.rmtree(new, ignore_errors=True)

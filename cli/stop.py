@@ -1,0 +1,49 @@
+"""Being told to end: by a scheduler or `kill` (SIGTERM), or by a terminal that closes (SIGHUP)."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+class Terminated(BaseException):
+    """A signal has come: all that is open closes behind it, as with Ctrl-C, so that no temporary file stays."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def termination() -> Iterator[None]:
+    """Raise `Terminated` for a signal in this block; one that is ignored, as under nohup, stays so.
+
+    A second signal while the first one unwinds changes nothing: schedulers send it to every process of a job, and
+    some of these hand it on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        error = sys.exception()
+        while error is not None:
+            if isinstance(error, Terminated):
+                return
+            error = error.__context__
+        raise Terminated(number)
+
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
