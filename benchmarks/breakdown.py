@@ -17,8 +17,8 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from training import Training
 
-from hnet_dna.data.fasta import Piece
-from hnet_dna.evaluate.stream import PIECE, find_boundaries
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.inference.stream import PIECE, find_boundaries
 
 GENOME = "yeast"
 SETTLE = 60  # steps before, since a fresh router sets too many boundaries

@@ -23,16 +23,16 @@ import pysam
 import torch
 
 from hnet_dna.config.presets import preset
-from hnet_dna.data.genome import Genome, whole
+from hnet_dna.config.recipe import Recipe
+from hnet_dna.data.batches import read_batch
 from hnet_dna.data.split import split_genome
-from hnet_dna.data.stream import read_batch
 from hnet_dna.data.windows import Position, Window, WindowSampler
+from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.interval import Interval
-from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.run_folder import METRICS_FILE, RunFolder
-from hnet_dna.train.trainer import Budget, train
+from hnet_dna.training.run_folder import METRICS_FILE, RunFolder
+from hnet_dna.training.trainer import Budget, train
 
 WIDTH = 60
 BATCH = 8
@@ -106,9 +106,9 @@ def reading(fasta: Path) -> None:
 
 _MEMORY = """
 import sys
-from hnet_dna.data.genome import Genome
+from hnet_dna.genome.genome import Genome
 from hnet_dna.data.split import split_genome, training_segments
-from hnet_dna.data.stream import stream
+from hnet_dna.data.batches import stream
 from hnet_dna.data.windows import Position, WindowSampler
 from itertools import islice
 genome = Genome.open(sys.argv[1])

@@ -21,17 +21,17 @@ from dataclasses import dataclass
 
 import torch
 
-from hnet_dna.data.stream import Batch
+from hnet_dna.config.settings import resolve
+from hnet_dna.data.batches import Batch
 from hnet_dna.data.windows import Position
-from hnet_dna.evaluate.stream import PIECE
+from hnet_dna.inference.stream import PIECE
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.ops import BACKENDS, use_backend
-from hnet_dna.ops.backend import trouble_with
-from hnet_dna.train.optim import build_optimizer
-from hnet_dna.train.ranks import Ranks
-from hnet_dna.train.settings import resolve
-from hnet_dna.train.step import Step
+from hnet_dna.ops.serve import trouble_with
+from hnet_dna.training.optim import build_optimizer
+from hnet_dna.training.ranks import Ranks
+from hnet_dna.training.step import Step
 
 # Isotropic twins first in each group.
 GROUPS = (

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hnet_dna.ops import BACKENDS
-from hnet_dna.ops.backend import trouble_with
+from hnet_dna.ops.serve import trouble_with
 
 HEADS, HEAD, STATE, TILE = 16, 64, 128, 64
 WIDTH, INNER = 512, HEADS * HEAD

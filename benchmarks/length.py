@@ -16,11 +16,11 @@ from collections.abc import Callable
 import torch
 
 from hnet_dna.config.presets import preset
-from hnet_dna.evaluate.stream import PIECE, Stream
+from hnet_dna.inference.stream import PIECE, Stream
 from hnet_dna.model.likelihood import targets_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
-from hnet_dna.train.loss import language_model_loss
+from hnet_dna.training.loss import language_model_loss
 
 PRESETS = ("tiny", "tiny-mamba2", "tiny-transformer")
 SHORTEST = 1 << 10

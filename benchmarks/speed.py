@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import Training, clock, seconds_per_step
 
 from hnet_dna.config.schema import StageConfig
-from hnet_dna.data.fasta import Piece
-from hnet_dna.evaluate.generate import generate
-from hnet_dna.evaluate.stream import PIECE, Stream, find_boundaries, forward
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.inference.generate import sample
+from hnet_dna.inference.stream import PIECE, Stream, find_boundaries, forward
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.mixer import Mamba2
 from hnet_dna.model.rows import Rows
@@ -99,7 +99,7 @@ def main() -> None:
     stream = Stream(model.eval())
     whole = len(piece) / seconds(lambda: stream.feed(piece))
     contig = [Piece("contig", PIECE * i, piece, uracils=0) for i in range(4)]
-    sampled = 200 / seconds(lambda: list(generate(model, 200)))
+    sampled = 200 / seconds(lambda: list(sample(model, 200)))
     state = forward(model, piece[None, :100], None, None).state
     single, column = Stream(model), piece[:1]
     single.feed(piece[:100])

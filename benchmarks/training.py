@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hnet_dna.data.fetch import open_genome
+from hnet_dna.config.settings import resolve
+from hnet_dna.data.batches import stream
 from hnet_dna.data.split import split_genome, training_segments
-from hnet_dna.data.stream import stream
 from hnet_dna.data.windows import Position, WindowSampler
+from hnet_dna.genome.open import open_genome
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.train.optim import build_optimizer, set_learning_rate
-from hnet_dna.train.ranks import Ranks
-from hnet_dna.train.settings import resolve
-from hnet_dna.train.step import Step
+from hnet_dna.training.optim import build_optimizer, set_learning_rate
+from hnet_dna.training.ranks import Ranks
+from hnet_dna.training.step import Step
 
 # Steps before timing, so that it is of what most of a run is: a fresh router sets too many boundaries, unevenly among
 # rows, and rates of decay, which decide how the scan divides its tiles, grow at first.

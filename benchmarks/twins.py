@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from training import Training, seconds_per_step
 
+from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.evaluate.markov import MIXTURE
+from hnet_dna.evaluation.markov import MIXTURE
 from hnet_dna.model.cost import cost_of
-from hnet_dna.train.recipe import Recipe
 
 RUNS: dict[str, tuple[str, list[str]]] = {
     "tiny": ("tiny", []),

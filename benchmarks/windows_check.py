@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pyfaidx
 
-from hnet_dna.data.fetch import open_genome
+from hnet_dna.data.batches import stream
 from hnet_dna.data.split import split_genome, training_segments
-from hnet_dna.data.stream import stream
 from hnet_dna.data.windows import Position, Window, WindowSampler
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.codes import to_text
 
 COMPLEMENT = str.maketrans("ACGTacgt", "TGCAtgca")

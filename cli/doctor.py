@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,7 +18,7 @@ from hnet_dna.errors import UsageError
 from . import options, show
 
 _PACKAGES = (
-    "torch", "triton", "mamba-ssm", "einops", "causal-conv1d", "numpy", "safetensors", "huggingface_hub", "pysam",
+    "torch", "triton", "mamba-ssm", "einops", "numpy", "safetensors", "huggingface_hub", "pysam",
     "pyBigWig", "pyarrow", "scikit-learn",
 )  # fmt: skip
 _OPS = {  # as printed
@@ -26,7 +27,7 @@ _OPS = {  # as printed
 }  # fmt: skip
 
 
-def doctor(as_json: options.AsJson = False) -> None:
+def doctor(as_json: options.AsJson = False, quiet: options.Quiet = False) -> None:
     """Show what serves the model's scans, convolution and norms on this machine, and check it against plain loops.
 
     Exits 0 if all is well, and 1 if the backend that HNET_DNA_BACKEND asks for cannot serve, or if one that is there
@@ -34,7 +35,8 @@ def doctor(as_json: options.AsJson = False) -> None:
 
     Example: hnet-dna doctor
     """
-    report = _report()
+    with show.Progress("checking backends", quiet=quiet) as progress:
+        report = _report(lambda what: progress.update(part=what))
     if as_json:
         typer.echo(json.dumps(report, indent=2, allow_nan=False))
     else:
@@ -43,7 +45,7 @@ def doctor(as_json: options.AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _report() -> dict[str, Any]:
+def _report(on_check: Callable[[str], None]) -> dict[str, Any]:
     import torch
 
     from hnet_dna.ops import BACKENDS, current_choice
@@ -63,7 +65,7 @@ def _report() -> dict[str, Any]:
             owner = next(name for name, other in BACKENDS.items() if getattr(other, op) is getattr(choice.backend, op))
             why = choice.why if owner == choice.backend.name else f"{choice.backend.name} has none of its own"
             ops.append({"op": op, "device": here, "backend": owner, "why": why})
-    checks, idle = _checks(["cpu", "cuda"] if here == "cuda" else ["cpu"])
+    checks, idle = _checks(["cpu", "cuda"] if here == "cuda" else ["cpu"], on_check)
     problems += [f"backend {row['backend']} on {row['device']}: {row['trouble']}" for row in checks if row["trouble"]]
     return {
         "hnet_dna": __version__,
@@ -83,14 +85,14 @@ def _report() -> dict[str, Any]:
     }
 
 
-def _checks(devices: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def _checks(devices: list[str], on_check: Callable[[str], None]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Compare each backend with the reference on each device; return the figures, and who cannot serve which and why.
 
     A backend has to serve one of the devices only: that mamba-ssm does not run on the CPU of a machine with a GPU is
     no news.
     """
     from hnet_dna.ops import BACKENDS
-    from hnet_dna.ops.backend import checks_of
+    from hnet_dna.ops.serve import checks_of
 
     rows: list[dict[str, Any]] = []
     idle: list[dict[str, str]] = []
@@ -101,6 +103,7 @@ def _checks(devices: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, st
         if all(obstacles.values()):
             idle.append({"backend": name, "why": str(obstacles[devices[-1]])})
         for device in (device for device in devices if obstacles[device] is None):
+            on_check(f"{name} on {device}")
             for check in checks_of(backend, device):
                 rows.append(
                     {
@@ -110,6 +113,7 @@ def _checks(devices: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, st
                         "precision": check.precision,
                         "output": _finite(check.output),
                         "gradient": _finite(check.gradient),
+                        "norm": _finite(check.norm),
                         "allowed": check.tolerance,
                         "trouble": check.trouble,
                     }

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from . import show
 
 if TYPE_CHECKING:
-    from hnet_dna.data.genome import Genome
+    from hnet_dna.config.settings import Settings
     from hnet_dna.data.split import Split
-    from hnet_dna.train.settings import Settings
-    from hnet_dna.train.trainer import Budget
+    from hnet_dna.genome.genome import Genome
+    from hnet_dna.training.trainer import Budget
+
+
+def print_plan(genome: str | None, options: dict[str, Any], quiet: bool) -> None:
+    """Print what a run with these arguments of `pretrain` would be."""
+    from hnet_dna.training.plan import plan
+
+    planned = plan(genome, **options, open_genome=lambda source, letters: show.open_genome(str(source), quiet, letters))
+    lines = []
+    if planned.genome is not None and planned.split is not None:
+        lines = run_lines(planned.settings, planned.genome, planned.split, planned.budget)
+    show.results.print(cost_table(planned.settings))
+    show.results.print("\n".join(step_lines(planned.settings, planned.ranks) + lines), soft_wrap=True)
 
 
 def cost_table(settings: Settings) -> Table:
@@ -20,7 +32,7 @@ def cost_table(settings: Settings) -> Table:
     from hnet_dna.config.layout import layout_text
     from hnet_dna.config.presets import preset_tables
     from hnet_dna.model.cost import cost_of
-    from hnet_dna.train.optim import stage_multipliers
+    from hnet_dna.training.optim import stage_multipliers
 
     model, recipe = settings.model, settings.recipe
     targets = [recipe.ratio_target(stage) for stage in range(model.n_stages - 1)]

@@ -11,6 +11,7 @@ import typer
 from hnet_dna.errors import UsageError
 
 from . import options, show
+from .inputs import check_pipes
 
 
 def evaluate(
@@ -26,6 +27,7 @@ def evaluate(
         ),
     ] = None,
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Report bits per base of a model, beside uniform and Markov models counted on the rest of the genome.
 
@@ -36,41 +38,32 @@ def evaluate(
     """
     if genome is None:
         raise UsageError("evaluate needs --genome")
-    from hnet_dna.data.annotation import read_annotation
-    from hnet_dna.data.fetch import open_genome
-    from hnet_dna.data.split import split_genome, split_of_run
-    from hnet_dna.errors import SequenceError
-    from hnet_dna.evaluate.compare import compare
-    from hnet_dna.sequence.interval import intersection
+    check_pipes({"--genome": genome, "--annotation": annotation, "--split": split, "--regions": regions})
+    from hnet_dna.evaluation.run import evaluate as run
 
-    opened = open_genome(genome)
-    trained = split_of_run(opened, model)
-    parts = split_genome(opened, tuple(held_out or ()), split or "", regions or "", trained)
-    seen = sum(map(len, intersection(parts.held_out, trained.train))) if trained else 0
-    classes = read_annotation(annotation, opened) if annotation else None
-    if annotation and classes is not None:
-        annotated = {interval.contig for intervals in classes.values() for interval in intervals}
-        if bare := sorted({interval.contig for interval in parts.held_out} - annotated):
-            named = ", ".join(bare[:5]) + (f" and {len(bare) - 5} more" if len(bare) > 5 else "")
-            show.notes.print(f"{annotation.name} has no line on {named}: bases there are in none of its classes")
+    opened = show.open_genome(genome, quiet)
     loaded = show.load_model(model)
     show.say_if_windowed(loaded)
-    show.notes.print(f"evaluated on: {sum(map(len, parts.held_out)):,} bases, {parts.rule}")
-    if seen:
-        show.notes.print(f"the model was trained on {seen:,} of them: these are not held-out figures")
-    with show.bar() as bar:
-        task = bar.add_task("reading", total=1.0)
-        comparison = compare(
-            loaded,
+    with show.Progress("evaluating", unit="bases", quiet=quiet, late=True) as progress:
+
+        def on_start(bases: int, rule: str) -> None:
+            show.notes.print(f"evaluated on: {bases:,} bases, {rule}")
+            progress.expect(bases)
+
+        comparison = run(
             opened,
-            parts,
-            annotation=classes,
-            on_progress=lambda what, share: bar.update(task, completed=share, description=what),
+            loaded,
+            held_out=held_out or (),
+            split=split or "",
+            regions=regions or "",
+            annotation=annotation,
+            on_start=on_start,
+            on_progress=progress.part,
         )
-    if comparison is None:
-        raise SequenceError(f"{opened.source}: nothing to evaluate on: no base is held out")
+    if comparison.trained_on:
+        show.notes.print(f"the model was trained on {comparison.trained_on:,} of them: these are not held-out figures")
     if as_json:
-        typer.echo(json.dumps({**comparison.to_dict(), "trained_on_bases": seen if trained else None}, indent=2))
+        typer.echo(json.dumps({**comparison.to_dict(), "trained_on_bases": comparison.trained_on}, indent=2))
         return
-    show.results.print(show.comparison_table(comparison, str(model), seen))
+    show.results.print(show.comparison_table(comparison, str(model), comparison.trained_on or 0))
     show.results.print(show.classes_table(comparison))

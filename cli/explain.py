@@ -2,58 +2,51 @@
 
 from __future__ import annotations
 
-import math
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from hnet_dna.errors import UsageError
+from hnet_dna.files import refuse_filled
 
 from . import options, show
-
-if TYPE_CHECKING:
-    from hnet_dna.data.annotation import Feature
-    from hnet_dna.data.genome import Genome
-    from hnet_dna.data.regions import Region
-    from hnet_dna.explain.reading import Reading
-    from hnet_dna.explain.report import Report
-    from hnet_dna.model.lm import HNetLM
-
-# Classes that the printed table shows where they exist; classes.tsv has all.
-_SHOWN = ("all", "CDS", "exon", "intron", "five_prime_UTR", "three_prime_UTR", "UTR", "five_prime_utr",
-          "three_prime_utr", "intergenic", "promoter window", "soft-masked", "homopolymer",
-          "microsatellite", "tandem repeat")  # fmt: skip
+from .explained import print_report
+from .inputs import check_pipes
 
 
 def explain(
     report_folder: Annotated[
-        Path | None, typer.Argument(metavar="REPORT", help="With --open alone: a report to show.")
+        Path | None, typer.Argument(metavar="REPORT", help="Report to show; give it only with --open.")
     ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
     annotation: Annotated[
         Path | None,
-        typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank with genes; a BED gives classes alone."),
+        typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank with genes; a BED gives only classes of bases."),
     ] = None,
-    repeats: Annotated[Path | None, typer.Option(metavar="BED", help="Repeats, class in column 4.")] = None,
+    repeats: Annotated[Path | None, typer.Option(metavar="BED", help="Repeats, with their class in column 4.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="PATH", help="Folder to create.")] = None,
     bases: Annotated[int, typer.Option(metavar="N", help="Read about this many bases.", min=2)] = 5_000_000,
     shifts: Annotated[
-        int, typer.Option(metavar="N", help="Random shifts that say what is expected by chance.", min=1)
+        int, typer.Option(metavar="N", help="Number of random shifts of the boundaries, as a control.", min=1)
     ] = 200,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Decides shifts, shuffled sequence and sampled tiles.", min=0)
+        int, typer.Option(metavar="N", help="Seed of shifts, shuffled sequence, sampled tiles and edits.", min=0)
     ] = 0,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Write index.html too; it needs matplotlib.")] = True,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="Also write index.html, which needs matplotlib.")
+    ] = True,
     open_: Annotated[bool, typer.Option("--open", help="Show the report in a web browser, until Ctrl-C.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure boundaries and bits by annotation, codon position, repeats and words; write tables and a page.
 
-    Reads what the run held out, where --model is a run on this genome; else the genome, or tiles of it, evenly spaced.
-    Each number stands beside those of circularly shifted boundaries, of an untrained model, and of
-    dinucleotide-shuffled sequence. Samples are read again with random edits and single variants, beside k-mers.
+    If --model is a run on this genome, the part that it held out is read; otherwise the whole genome, or evenly spaced
+    tiles of it. Controls are circularly shifted boundaries, an untrained model, and dinucleotide-shuffled sequence.
+    Samples are read again with random edits and with single variants, beside k-mers.
 
     Example: hnet-dna explain --genome yeast --model run --annotation genes.gff3 --out report
 
@@ -67,160 +60,42 @@ def explain(
     if genome is None or annotation is None or out is None:
         needed = {"--genome": genome, "--annotation": annotation, "--out, the folder to create": out}
         missing = " and ".join(option for option, given in needed.items() if given is None)
-        raise UsageError(f"explain needs {missing}" + ("; or --open the folder of a report alone" if open_ else ""))
+        raise UsageError(f"explain needs {missing}" + ("; or only --open and the folder of a report" if open_ else ""))
     if open_ and not page:
         raise UsageError("--open shows the page; leave out --no-page")
-    if page:
-        from hnet_dna.explain.drawing import need_matplotlib
-
-        need_matplotlib(", or give --no-page for tables alone")
-    from hnet_dna.data.annotation import read_features
-    from hnet_dna.data.feature import GENES
-    from hnet_dna.data.fetch import open_genome
-    from hnet_dna.data.regions import read_regions
-    from hnet_dna.explain.reading import choose
-    from hnet_dna.explain.report import explain as measure
-    from hnet_dna.files import folder_beside, refuse_filled
-
+    check_pipes({"--genome": genome, "--annotation": annotation, "--repeats": repeats})
     refuse_filled(out)
-    opened = open_genome(genome)
-    features = read_features(annotation, opened)
-    if not any(feature.kind in (*GENES, "CDS", "exon", "transcript") for feature in features):
-        show.notes.print(
-            f"{annotation.name}: classes of bases alone; without genes, tables of codons, sites and edges are empty"
+    from hnet_dna.explanation.report import explain as measure
+
+    opened, loaded = show.open_genome(genome, quiet), show.load_model(model)
+    with show.Progress("explaining", quiet=quiet, late=True) as progress:
+        report = measure(
+            opened,
+            loaded,
+            out,
+            annotation=annotation,
+            repeats=repeats,
+            bases=bases,
+            shifts=shifts,
+            seed=seed,
+            page=page,
+            on_progress=progress.part,
         )
-    regions = read_regions(repeats, opened) if repeats else []
-    loaded = show.load_model(model)
-    show.say_if_windowed(loaded)
-    reading = choose(opened, model, bases, seed)
-    show.notes.print(f"read: {sum(map(len, reading.intervals)):,} bases, {reading.rule}")
-    with folder_beside(out) as folder:
-        with show.bar() as bar:
-            task = bar.add_task("reading", total=1.0)
-            report = measure(
-                loaded,
-                _untrained(loaded),
-                opened,
-                reading,
-                features,
-                regions,
-                shifts=shifts,
-                seed=seed,
-                on_progress=lambda what, share: bar.update(task, completed=share, description=what),
-            )
-        about = {
-            "model": model.as_posix(),  # as given: a report may be published, and the digest tells which it is
-            "model_digest": loaded.digest(),
-            "genome": opened.source.name,
-            "annotation": annotation.name,
-            "repeats": repeats.name if repeats else None,
-        }
-        report.summary = {**about, **report.summary}
-        report.write(folder)
-        if page:
-            show.notes.print("drawing the page")
-            _write_page(folder, loaded, opened, features, regions, reading)
-    for stage in report.summary["stages"]:
-        show.results.print(_table(report, stage))
-        show.results.print(_kept(report, stage["stage"]))
-    if derived := report.summary["genes"]["derived"]:
-        show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
-    left_out = sum(report.summary["coding_sequences"]["left_out"].values())
+    print_report(report)
     show.results.print(
-        f"{report.summary['coding_sequences']['complete']:,} complete coding sequences in the annotation, "
-        f"{left_out:,} others left out\n"
-        f"Tables and summary: {out}" + (f"; to read: {out / 'index.html'}" if page else ""),
-        soft_wrap=True,
+        f"Tables and summary: {out}" + (f"; to read: {out / 'index.html'}" if page else ""), soft_wrap=True
     )
     if open_:
         _show(out)
 
 
-def _write_page(
-    folder: Path,
-    model: HNetLM,
-    genome: Genome,
-    features: list[Feature],
-    repeats: list[Region],
-    reading: Reading,
-) -> None:
-    from hnet_dna.explain.browser import read_shown
-    from hnet_dna.explain.locus import typical
-    from hnet_dna.explain.page import interesting, write_page
-
-    examples = typical(interesting(folder), features, repeats, genome, reading.intervals)
-    write_page(folder, read_shown(model, genome, features, examples))
-
-
 def _show(report: Path) -> None:
-    """Serve a report on the loopback and open it, until the user has had enough."""
-    import threading
+    """Serve a report and open it in a web browser, until the user presses Ctrl-C."""
     import webbrowser
-    from contextlib import suppress
 
-    from hnet_dna.explain.serve import serve
+    from hnet_dna.explanation.page.serve import serve
 
-    if not (report / "index.html").is_file():
-        raise UsageError(f"{report}: no report with a page; expected a folder written by 'hnet-dna explain --out'")
     with serve(report) as address, suppress(KeyboardInterrupt):  # also while the browser opens
         show.notes.print(f"{address}  (Ctrl-C ends)")
         webbrowser.open(address)
         threading.Event().wait()
-
-
-def _untrained(model: HNetLM) -> HNetLM:
-    """Return a freshly initialised model of the same shape, the same at every call."""
-    import torch
-
-    from hnet_dna.model.lm import HNetLM
-
-    torch.manual_seed(0)
-    return show.on_device(HNetLM(model.config))
-
-
-def _table(report: Report, stage: dict[str, Any]) -> Table:
-    number, per_chunk = stage["stage"], stage["bases_per_chunk"]
-    title = f"Stage {number}: " + (f"{per_chunk:.2f} bases per chunk" if per_chunk else "no boundary")
-    table = Table(title=title)
-    table.add_column("class")
-    for column in ("bases", "rate %", "x overall", "95 %", "x shifted", "p", "untrained x", "shuffled x"):
-        table.add_column(column, justify="right")
-    rows = [(r["class"], r) for r in report.rows("classes") if r["class"] in _SHOWN and r["group"] != "repeats"]
-    rows += [(f"codon position {r['codon_position']}, {r['strand']}", r) for r in report.rows("codons")]
-    for name, row in rows:
-        if row["stage"] != number or not row["bases"]:
-            continue
-        low, high = (_number(row[f"enrichment_{end}"]) for end in ("low", "high"))
-        table.add_row(
-            name,
-            f"{row['bases']:,}",
-            _number(100 * row["rate"]),
-            _number(row["enrichment"]),
-            "-" if low == "-" else f"{low}-{high}",
-            _number(row["over_shifted"]),
-            "-" if math.isnan(row["p"]) else f"{row['p']:.3f}",
-            _number(row["untrained_enrichment"]),
-            _number(row["shuffled_enrichment"]),
-        )
-    return table
-
-
-def _kept(report: Report, stage: int) -> Table:
-    """Build the table of boundaries kept under edits: at a rate of 1 %, and within 64 bases after a single one."""
-    shown = [(kind, rate) for rate in (0.01, "single") for kind in ("substitution", "insertion", "deletion")]
-    rows = {
-        (r["segmentation"], r["edit"], r["rate"]): r["kept"]
-        for r in report.rows("robustness")
-        if r["stage"] == stage and (math.isnan(r["within"]) or r["within"] == 64)
-    }
-    table = Table(title=f"Stage {stage}: % of boundaries kept")
-    table.add_column("")
-    for kind, rate in shown:
-        table.add_column(f"{kind} {rate}" if rate == "single" else f"{kind}s {rate:.0%}", justify="right")
-    for name in dict.fromkeys(name for name, _, _ in rows):
-        table.add_row(name, *(_number(100 * rows[name, kind, rate]) for kind, rate in shown))
-    return table
-
-
-def _number(content: float) -> str:
-    return "-" if math.isnan(content) else f"{content:.2f}"

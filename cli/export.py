@@ -33,11 +33,10 @@ def export(
         raise UsageError(f"--format {format}: expected reference")
     refuse_filled(out)
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.model.reference import write_reference
 
     loaded = HNetLM.from_pretrained(model)
     with folder_beside(out) as folder:
-        write_reference(loaded, folder, pt=pt)
+        loaded.save_reference(folder, pt=pt)
     show.results.print(f"Reference files: {out}", soft_wrap=True)
 
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from hnet_dna.errors import UsageError
 from hnet_dna.files import scratch_file
 
 from . import options, show
 from .outputs import check_outputs, output, shares_terminal
 
 if TYPE_CHECKING:
-    from hnet_dna.evaluate.generate import Sampling
+    from hnet_dna.inference.generate import Sampling
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.codes import Codes
 
@@ -38,23 +37,27 @@ def generate(
     ] = 1.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Decides the sequences.", min=0)] = 0,
     out: options.OutFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Sample sequences as FASTA, with their log-likelihood (bits, without the prompt) in the header.
 
     Example: hnet-dna generate --model run --length 2000 --count 3 --seed 7
     """
-    if not 0 < top_p <= 1:
-        raise UsageError(f"--top-p {top_p}: expected above 0 and up to 1")
     check_outputs({"--out": out}, [prompt, model])
-    from hnet_dna.data.fasta import read_records
-    from hnet_dna.evaluate.generate import Sampling
+    from hnet_dna.genome.fasta import read_records
+    from hnet_dna.inference.generate import Sampling
 
+    sampling = Sampling(temperature, top_p, seed)
     loaded = show.load_model(model)
     prompts: Iterable[tuple[str, Codes | None]] = [("generated", None)] if prompt is None else read_records(prompt)
-    with output(out) as stream:
+    known = 1 if prompt is None else sum(1 for _ in read_records(prompt)) if show.is_small(prompt) else None
+    total = None if known is None else known * count * length
+    with (
+        output(out) as stream,
+        show.Progress("sampling", total, "bases", quiet=quiet, on_data=shares_terminal(out)) as progress,
+    ):
         for name, codes in prompts:
-            sampling = Sampling(temperature, top_p, seed)
-            _write(loaded, name, codes, length, count, sampling, stream, quiet=shares_terminal(out))
+            _write(loaded, name, codes, length, count, sampling, stream, progress)
 
 
 def _write(
@@ -65,24 +68,20 @@ def _write(
     count: int,
     sampling: Sampling,
     stream: TextIO,
-    quiet: bool,
+    progress: show.Progress,
 ) -> None:
     """Sample into temporary files, since the header that comes first is known last."""
-    from hnet_dna.evaluate.generate import generate as sample
+    from hnet_dna.inference.generate import sample
     from hnet_dna.sequence.codes import to_text
 
     log2p = [0.0] * count
     with ExitStack() as stack:
         files = [stack.enter_context(io.TextIOWrapper(scratch_file(), encoding="ascii")) for _ in range(count)]
-        written = 0
-        bar = stack.enter_context(show.bar(quiet=quiet))
-        task = bar.add_task("sampling", total=length)
         for codes, scores in sample(model, length, count=count, prompt=prompt, sampling=sampling):
             for row, file in enumerate(files):
                 file.write(to_text(codes[row]))
                 log2p[row] += float(scores[row].sum())
-            written += codes.shape[1]
-            bar.update(task, completed=written)
+            progress.add(codes.size)
         for row, file in enumerate(files):
             stream.write(
                 f">{name}_{row + 1} length={length} log2p={log2p[row]:.4f} bits_per_base={-log2p[row] / length:.4f} "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typer.core import TyperGroup
+
+_CHOSEN = "hnet_dna.command"
 
 
 class Commands(TyperGroup):
@@ -16,4 +19,19 @@ class Commands(TyperGroup):
         for parameter in getattr(command, "params", ()):
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
+        ctx.meta[_CHOSEN] = command  # of a group within a group the inner one, which is chosen last
         return command
+
+
+def with_options(message: str, ctx: Any) -> str:
+    """Replace parameters that a message names in backticks by the options of the command that was chosen.
+
+    The library knows no options; it writes `held_out` where a user of the command line wrote --held-out.
+    """
+    names: dict[str, str] = {}
+    for parameter in getattr(ctx.meta.get(_CHOSEN), "params", ()):
+        long = [option for option in parameter.opts if option.startswith("--")]
+        names[parameter.name] = long[0] if long else (parameter.metavar or parameter.name.upper()).strip(".")
+        if parameter.secondary_opts:
+            names[f"{parameter.name}=False"] = parameter.secondary_opts[0]
+    return re.sub(r"`(\w+(?:=False)?)`", lambda found: names.get(found[1], found[1]), message)

@@ -35,7 +35,7 @@ from . import (
     segment,
     show,
 )
-from .groups import Commands
+from .groups import Commands, with_options
 from .stop import Terminated, termination
 
 # What a disk or a folder can be at fault for.
@@ -56,11 +56,13 @@ class ErrorBoundary(Commands):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
+        _notes.context = ctx
         try:
             with termination():
                 return super().invoke(ctx)
         except HNetError as error:
-            typer.echo(str(error) if isinstance(error, StoppedEarly) else f"Error: {error}", err=True)
+            message = with_options(str(error), ctx)
+            typer.echo(message if isinstance(error, StoppedEarly) else f"Error: {message}", err=True)
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:  # the reader of our output has left, as `head` does
             _forget_stdout()
@@ -114,7 +116,8 @@ def _forget_stdout() -> None:
 
 _log = logging.getLogger("hnet_dna")
 _log.setLevel(logging.INFO)
-_log.addHandler(show.LogNotes())
+_notes = show.LogNotes()
+_log.addHandler(_notes)
 
 app = typer.Typer(
     cls=ErrorBoundary,

@@ -7,12 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hnet_dna.errors import UsageError
-
-from . import show
-from .outputs import check_outputs, output, with_index
-
-_TEXT = (".bed", ".bedgraph", ".bg")
+from . import options, show
+from .outputs import check_outputs, with_index
 
 
 def merge(
@@ -25,6 +21,7 @@ def merge(
             "--out", "-o", metavar="PATH", help="X.bed, X.bedgraph or X.bw; X.bed.gz is compressed and indexed."
         ),
     ],
+    quiet: options.Quiet = False,
 ) -> None:
     """Join tracks made with --shard (or otherwise of different contigs) into one.
 
@@ -33,19 +30,11 @@ def merge(
 
     Example: hnet-dna merge part1.bed part2.bed --out all.bed.gz
     """
-    from hnet_dna.tracks.bgzip import is_compressed
+    from hnet_dna.tracks.merge import kind_of_track, merge_tracks
 
-    compressed = is_compressed(out)
-    kind = (Path(out.stem) if compressed else out).suffix.lower()
-    if kind not in _TEXT and (compressed or kind not in (".bw", ".bigwig")):
-        raise UsageError(f"--out {out}: expected a name that ends in .bed, .bed.gz, .bedgraph, .bedgraph.gz or .bw")
-    check_outputs({"--out": with_index(out)}, tracks, {"--out": "text" if kind in _TEXT else "bigWig"})
-    from hnet_dna.tracks.merge import merge_bed, merge_bigwig
-
-    if kind in _TEXT:
-        with output(out, "bed") as stream:
-            count = merge_bed(tracks, stream)
-        show.notes.print(f"{out}: {count:,} line(s) of {len(tracks):,} file(s)")
-    else:
-        count = merge_bigwig(tracks, out)
-        show.notes.print(f"{out}: {count:,} contig(s) of {len(tracks):,} file(s)")
+    text = kind_of_track(out) == "text"
+    check_outputs({"--out": with_index(out)}, tracks, {"--out": "text" if text else "bigWig"})
+    with show.Progress("merging", about=show.counted(len(tracks), "file"), quiet=quiet) as progress:
+        count = merge_tracks(tracks, out, lambda share: progress.update(share=share))
+    what = "line" if text else "contig"
+    show.notes.print(f"{out}: {show.counted(count, what)} of {show.counted(len(tracks), 'file')}")

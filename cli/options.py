@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
-from hnet_dna.model.builtin import DEFAULT_MODEL
+from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 
-GENOME_HELP = "FASTA (plain, gzip, bgzip) or .2bit file, a known genome's name ('hnet-dna genome list'), or 'yeast'."
+GENOME_HELP = (
+    "FASTA (plain, gzip, bgzip) or .2bit file, '-' for FASTA from stdin, a known genome's name "
+    "('hnet-dna genome list'), or 'yeast'."
+)
 MODEL_HELP = "Run folder, model folder, a built-in model's name, or owner/name on the Hugging Face hub."
 
 Genome = Annotated[str | None, typer.Option(metavar="GENOME", help=GENOME_HELP)]
@@ -23,8 +26,11 @@ Strand = Annotated[str, typer.Option(metavar="STRAND", help="+, - or both (the m
 Level = Annotated[
     str, typer.Option(metavar="LEVEL", help="Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on.")
 ]
-Pool = Annotated[
-    str, typer.Option(metavar="POOLING", help="mean, max, last or boundary (mean weighted by its probability).")
+Pooling = Annotated[
+    str,
+    typer.Option(
+        "--pool", metavar="POOLING", help="mean, max, last, or boundary (mean weighted by boundary probability)."
+    ),
 ]
 HeldOut = Annotated[
     list[str] | None,
@@ -39,3 +45,4 @@ SequenceColumn = Annotated[
     str | None, typer.Option("--sequence", metavar="COLUMN", help="Column of sequences in CSV and TSV files.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; notes, warnings and errors stay.")]

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.sequence.strand import check_strand
 
 from . import options, show
+from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal, with_index
 
 if TYPE_CHECKING:
-    from hnet_dna.data.genome import Genome
+    from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
 
 _WINDOW, _CONTEXT = 512, 4096
@@ -55,6 +57,7 @@ def score(
             help="Write this file instead of to stdout; .vcf.gz is compressed and indexed.",
         ),
     ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Score bases (log2 p), regions (sum and mean of log2 p) or variants (log-likelihood ratio of alleles).
 
@@ -65,8 +68,7 @@ def score(
 
     Example: hnet-dna score --vcf in.vcf.gz --genome genome.fa --model run > out.vcf
     """
-    if strand not in ("+", "-", "both"):
-        raise UsageError(f"--strand {strand}: expected +, - or both")
+    strand = check_strand(strand)
     if vcf is None and fasta is None:
         raise UsageError("give a FASTA file, or --vcf with --genome")
     if vcf is not None and (fasta is not None or genome is None):
@@ -93,29 +95,41 @@ def score(
         [fasta, genome, vcf, regions, model],
         {"--out": "text" if vcf is None else "VCF", "--bigwig": "bigWig", "--parquet": "Parquet"},
     )
-    from hnet_dna.data.fetch import open_genome
-
-    opened = open_genome((fasta if vcf is None else genome) or "")
+    check_pipes({"GENOME": fasta, "--genome": genome, "--vcf": vcf, "--regions": regions})
+    opened = show.open_genome((fasta if vcf is None else genome) or "", quiet)
     loaded = show.load_model(model)
     if vcf is not None:
-        _variants(vcf, opened, loaded, str(model), window, strand, strict, out)
+        _variants(vcf, opened, loaded, str(model), window, strand, strict, out, quiet)
         return
     show.say_if_windowed(loaded)
     if regions is not None:
-        _regions(regions, opened, loaded, strand, context, out)
+        _regions(regions, opened, loaded, strand, context, out, quiet)
     if any(tracks.values()):
-        _tracks({kind: path for kind, path in tracks.items() if path is not None}, opened, loaded, strand, shard)
+        paths = {kind: path for kind, path in tracks.items() if path is not None}
+        _tracks(paths, opened, loaded, strand, shard, quiet)
 
 
 def _variants(
-    vcf: str, genome: Genome, model: HNetLM, name: str, window: int, strand: Any, strict: bool, out: Path | None
+    vcf: str,
+    genome: Genome,
+    model: HNetLM,
+    name: str,
+    window: int,
+    strand: Any,
+    strict: bool,
+    out: Path | None,
+    quiet: bool,
 ) -> None:
+    from hnet_dna.text import called, count_lines, watched
     from hnet_dna.tracks.vcf import VcfScorer
 
     with ExitStack() as stack:
         stream = stack.enter_context(output(out, "vcf"))
-        bar = stack.enter_context(show.bar(quiet=shares_terminal(out)))
-        task = bar.add_task("scoring variants", total=None)
+        total = count_lines(vcf, "a VCF file") if show.is_small(vcf) else None
+        about = called(vcf) if total is None else ""
+        progress = stack.enter_context(
+            show.Progress("scoring", total, "records", about=about, quiet=quiet, on_data=shares_terminal(out))
+        )
         scorer = VcfScorer(
             genome,
             model,
@@ -123,9 +137,10 @@ def _variants(
             window,
             strand,
             strict,
-            on_records=lambda n: bar.update(task, description=f"{n:,} records"),
+            on_records=progress.update,
         )
-        report = scorer.run(vcf, stream)
+        stack.enter_context(watched(vcf, progress.read))
+        report = scorer.run(vcf, stream.buffer)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.most_common())
     show.notes.print(
         f"{show.counted(report.records, 'record')}, {show.counted(report.scored, 'allele')} scored"
@@ -133,14 +148,22 @@ def _variants(
     )
 
 
-def _regions(path: Path, genome: Genome, model: HNetLM, strand: Any, context: int, out: Path | None) -> None:
-    from hnet_dna.data.regions import read_regions
-    from hnet_dna.evaluate.base_scores import region_scores
+def _regions(
+    path: Path, genome: Genome, model: HNetLM, strand: Any, context: int, out: Path | None, quiet: bool
+) -> None:
+    from hnet_dna.annotation.regions import read_regions
+    from hnet_dna.genome.genome import known_bases
+    from hnet_dna.inference.base_scores import read_for, region_scores
 
     regions = read_regions(path, genome)
-    with output(out) as stream:
+    total = known_bases(genome, read_for(genome, regions, context)) * _readings(strand)
+    about = f"{show.counted(len(regions), 'region')}, {total:,} bases"
+    with (
+        output(out) as stream,
+        show.Progress("scoring", total, "bases", about=about, quiet=quiet, on_data=shares_terminal(out)) as progress,
+    ):
         stream.write("#contig\tstart\tend\tname\tbases\tlog2p_sum\tlog2p_mean\n")
-        for found in region_scores(genome, regions, model, strand, context=context):
+        for found in region_scores(genome, regions, model, strand, context=context, on_bases=progress.add):
             interval = found.region.interval
             mean = f"{found.log2p / found.bases:.6f}" if found.bases else "."
             stream.write(
@@ -149,20 +172,24 @@ def _regions(path: Path, genome: Genome, model: HNetLM, strand: Any, context: in
             )
 
 
-def _tracks(paths: dict[str, Path], genome: Genome, model: HNetLM, strand: Any, shard: str | None) -> None:
-    from hnet_dna.data.genome import whole
-    from hnet_dna.data.shards import shard as shard_of
-    from hnet_dna.evaluate.base_scores import base_scores
+def _readings(strand: str) -> int:
+    return 2 if strand == "both" else 1
+
+
+def _tracks(paths: dict[str, Path], genome: Genome, model: HNetLM, strand: Any, shard: str | None, quiet: bool) -> None:
+    from hnet_dna.genome.genome import known_bases, whole
+    from hnet_dna.genome.shards import shard as shard_of
+    from hnet_dna.inference.base_scores import base_scores
     from hnet_dna.tracks.values import Values
 
     contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)
-    with Values() as values, show.bar() as bar:
-        task = bar.add_task("scoring", total=sum(contig.length for contig in contigs))
+    intervals = [whole(contig) for contig in contigs]
+    total = known_bases(genome, intervals) * _readings(strand)
+    with Values() as values, show.Progress("scoring", total, "bases", quiet=quiet) as progress:
         for contig in contigs:
             values.contig(contig.name, contig.length)
-        for scores in base_scores(genome, [whole(contig) for contig in contigs], model, strand):
+        for scores in base_scores(genome, intervals, model, strand, on_bases=progress.add):
             values.add(scores.contig, scores.start, scores.log2p)
-            bar.update(task, advance=len(scores.log2p), description=f"{scores.contig}:{scores.end:,}")
         for kind, path in paths.items():
             getattr(values, f"write_{kind}")(path)
     print(f"wrote {', '.join(map(str, paths.values()))}", file=sys.stderr)

@@ -1,30 +1,35 @@
-"""What people see while they wait, and the tables at the end. Progress goes to stderr, and only to a terminal."""
+"""What people see while they wait, on stderr, and the tables at the end."""
 
 from __future__ import annotations
 
 import logging
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from shutil import get_terminal_size
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
+
+from hnet_dna.progress import SMALL
+from hnet_dna.progress import Progress as Report
+from hnet_dna.progress import is_small as is_small
+
+from .groups import with_options
 
 if TYPE_CHECKING:
     from hnet_dna.data.split import Split
-    from hnet_dna.evaluate.compare import Comparison
+    from hnet_dna.evaluation.compare import Comparison
+    from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.train.run_folder import Progress as RunProgress
-    from hnet_dna.train.trainer import Budget, StepReport
+    from hnet_dna.sequence.alphabet import Alphabet
+    from hnet_dna.training.run_folder import Progress as RunProgress
+    from hnet_dna.training.trainer import Budget, StepReport
 
 # What is printed holds names that users chose: `ctg1[organism=yeast]` and `chr:dna:1` mean what they say.
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
@@ -34,11 +39,21 @@ results = Console(**_PLAIN, width=max(140, get_terminal_size().columns))
 
 
 class LogNotes(logging.Handler):
-    """Prints what the library logs as notes."""
+    """Prints what the library logs as notes.
+
+    Attributes:
+        context: of the command that runs, whose options stand in for the parameters that a note names.
+    """
+
+    context: Any = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
-        notes.print(self.format(record))
+        message = self.format(record)
+        notes.print(message if self.context is None else with_options(message, self.context))
+
+
+_EVERY = 60.0  # seconds between lines of progress
 
 
 def counted(number: int, noun: str) -> str:
@@ -46,61 +61,283 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def on_device(model: HNetLM) -> HNetLM:
-    """Put a model where it runs fastest, ready to predict."""
-    import torch
-
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-
-
 def load_model(model: Path) -> HNetLM:
     """Read what --model names and put it where it runs fastest; say where it comes from if it is no folder."""
-    from hnet_dna.model.builtin import builtin_models
-    from hnet_dna.model.lm import HNetLM
+    from hnet_dna.inference.load import load_model as load
+    from hnet_dna.pretrained.builtin import builtin_models
 
-    loaded = on_device(HNetLM.from_pretrained(model))
+    loaded = load(model)
     if not model.is_dir():
         known = str(model) in builtin_models()
         notes.print(f"model: {model} ({'built in; --model takes your own' if known else 'from the hub'})")
     return loaded
 
 
-def model_name(model: Path) -> str:
-    """Return how to find a model again from anywhere: a folder by its whole path, a name on the hub as it is."""
-    return str(model.resolve()) if model.is_dir() else model.as_posix()
-
-
 def say_if_windowed(model: HNetLM) -> None:
     """Tell when a model cannot be streamed exactly."""
-    if model.config.has_global_attention:
-        from hnet_dna.evaluate.stream import PIECE
+    from hnet_dna.inference.stream import log_windows
 
-        notes.print(
-            f"this model has global attention: long contigs are run in windows of {2 * PIECE:,} bases, half of them "
-            "context, and far bases do not see each other"
-        )
+    log_windows(model)
 
 
-def bar(quiet: bool = False) -> Progress:
-    """Return a progress bar with free text and ETA; quiet if asked to be, and where stderr is no terminal."""
-    return _progress(TextColumn("{task.percentage:3.0f} %", markup=False), quiet=quiet)
+class Progress:
+    """Says how far long work has come: by a bar on a terminal, elsewhere by plain lines; a context manager.
+
+    The lines are one at the start, then at most one a minute, and one at the end if all went well. Time left is
+    reckoned from the share of the work that is done, where that is known.
+
+    Args:
+        what: is done, such as `segmenting`.
+        total: how much there is to do, where that is known.
+        unit: of `total` and of what `update` is told; `bytes` are shown as MB. Empty where only shares are told.
+        about: what the first line says beside `what`; the total where it is not given.
+        quiet: whether to say nothing at all.
+        on_data: whether data goes to a terminal, so that a bar would run through it.
+        late: whether to begin with the first `update`, since there may be nothing to do.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int | None = None,
+        unit: str = "",
+        *,
+        about: str = "",
+        quiet: bool = False,
+        on_data: bool = False,
+        late: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what, self._total, self._unit, self._late, self._clock = what, total, unit, late, clock
+        self._about = about or ("" if total is None else _amount(total, unit))
+        self._bar: Bar | None = None
+        self._lines = not quiet
+        if not quiet and sys.stderr.isatty() and notes.is_interactive:
+            self._lines = False
+            if not on_data:
+                columns = BarColumn(bar_width=24), TextColumn("{task.description}", markup=False)
+                self._bar = Bar(*columns, console=notes, transient=True)
+                self._task = self._bar.add_task(what, total=None)
+        self._began: float | None = None
+        self._said = 0.0
+        self._part = self._detail = ""
+        self._done = 0
+        self._share: float | None = None
+        self._from: tuple[float, int, float] = (0.0, 0, 0.0)  # time, done and share where the part began
+
+    def __enter__(self) -> Progress:
+        if not self._late:
+            self._begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._began is None:
+            return
+        if self._bar:
+            self._bar.stop()
+        if self._lines and kind is None:
+            notes.print(f"{self._what}: {', '.join(self._closing())}")
+
+    def update(
+        self,
+        done: int | None = None,
+        *,
+        share: float | None = None,
+        part: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """Tell how far the work has come.
+
+        Args:
+            done: units done, in all.
+            share: of the work, or of its part, 0 to 1; reckoned from `done` where the total is known.
+            part: what is being done now, where the work has parts that do not add up to a total.
+            detail: more to show.
+        """
+        if self._began is None:
+            self._begin()
+        if part is not None and part != self._part:
+            self._part, self._share = part, None
+            self._from = (self._clock(), self._done, 0.0)
+        self._done = self._done if done is None else done
+        self._share = self._share if share is None else min(share, 1.0)
+        if share is None and self._total and not self._part:
+            self._share = self._done / self._total
+        self._detail = self._detail if detail is None else detail
+        now = self._clock()
+        if self._bar:
+            total = None if self._share is None else 1.0
+            self._bar.update(self._task, description=self._text(now), completed=self._share, total=total)
+        elif self._lines and now - self._said >= _EVERY:
+            self._said = now
+            notes.print(self._text(now))
+
+    def expect(self, total: int) -> None:
+        """Set how much there is to do, where that is known only after the work has been prepared."""
+        self._total, self._about = total, self._about or _amount(total, self._unit)
+
+    def add(self, count: int) -> None:
+        """Tell how many units have been done since the last call."""
+        self.update(self._done + count)
+
+    def part(self, what: str, share: float) -> None:
+        """Tell the share of a part of the work that is done; the part that has the name of the whole has its units."""
+        if what != self._what:
+            self.update(share=share, part=what)
+        elif self._total is None:
+            self.update(share=share, part="")
+        else:
+            self.update(round(share * self._total), part="")
+
+    def read(self, done: int, size: int | None) -> None:
+        """Tell how far the file has been read that the work is about.
+
+        Its share is that of the work if the file is large, and of no interest where the total is known.
+        """
+        if self._total is None and size and size > SMALL:
+            self.update(share=done / size)
+
+    def go_on(self, done: int = 0, share: float = 0.0) -> None:
+        """Tell how much had been done before this command began, which its rate does not count."""
+        self._done, self._share = done, share
+        if self._began is None:
+            self._begin()
+        self._from = (self._clock(), done, share)
+
+    def _begin(self) -> None:
+        self._began = self._said = self._clock()
+        self._from = (self._began, self._from[1], self._from[2])
+        if self._bar:
+            self._bar.start()
+        if self._lines:
+            notes.print(f"{self._what}: {self._about}" if self._about else self._what)
+
+    def _text(self, now: float) -> str:
+        """Return what is done, how fast, and how long the rest takes."""
+        began, done, share = self._from
+        spent = now - began
+        percent = "" if self._share is None else f"{100 * self._share:.0f} %"
+        told = [self._part] if self._part else []
+        if self._unit and not self._part:
+            amount = _amount(self._done, self._unit, self._total)
+            told.append(f"{amount} ({percent})" if percent else amount)
+        elif percent:
+            told.append(percent)
+        told += [self._detail] if self._detail else []
+        told += self._rate(self._done - done, spent)
+        if self._share is not None and self._share > share and spent > 0:
+            left = _duration(spent * (1 - self._share) / (self._share - share))
+            told.append(f"{left} left" + (" of this part" if self._part else ""))
+        return f"{self._what}: {', '.join(told)}" if told else self._what
+
+    def _closing(self) -> list[str]:
+        began = self._began or 0.0
+        spent = self._clock() - began
+        amount = f"{_amount(self._done, self._unit)} in" if self._unit else "done in"
+        self._part = ""
+        rate = [self._detail] if self._detail else self._rate(self._done - self._from[1], spent)
+        return [f"{amount} {_duration(spent)}", *rate]
+
+    def _rate(self, done: int, spent: float) -> list[str]:
+        if not self._unit or self._part or done <= 0 or spent <= 0:
+            return []
+        rate = done / spent
+        return [f"{_size(rate)}/s" if self._unit == "bytes" else f"{rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s"]
 
 
-def bytes_bar() -> Progress:
-    """Return the progress bar of a download, with rate and ETA; quiet where stderr is no terminal."""
-    return _progress(DownloadColumn(), TransferSpeedColumn())
+class Reports:
+    """Shows what a function of the library reports of its work, one piece after the other; a context manager."""
+
+    def __init__(self, *, quiet: bool = False, on_data: bool = False) -> None:
+        self._quiet, self._on_data = quiet, on_data
+        self._shown: Progress | None = None
+
+    def __call__(self, report: Report) -> None:
+        """Show a report."""
+        if self._shown is None:
+            self._shown = Progress(
+                report.what, report.total, report.unit, about=report.about, quiet=self._quiet, on_data=self._on_data
+            )
+            self._shown.go_on(report.done, report.done / report.total if report.total else 0.0)
+        elif report.finished:
+            self._shown.__exit__(None, None, None)
+            self._shown = None
+        else:
+            self._shown.update(report.done, share=report.share, part=report.part)
+
+    def __enter__(self) -> Reports:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown.__exit__(kind, error, trace)
 
 
-def _progress(*columns: ProgressColumn, quiet: bool = False) -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        *columns,
-        TimeRemainingColumn(),
-        console=notes,
-        transient=True,
-        disable=quiet or not notes.is_terminal,
+def _amount(number: float, unit: str, total: int | None = None) -> str:
+    if unit == "bytes":
+        return _size(number) if total is None else f"{_size(number)} of {_size(total)}"
+    noun = unit.removesuffix("s") if (total or number) == 1 else unit
+    return f"{number:,} {noun}" if total is None else f"{number:,} of {total:,} {noun}"
+
+
+def _size(number: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            break
+        number /= 1000
+    return f"{number:,.0f} {unit}" if number >= 100 or unit == "bytes" else f"{number:.1f} {unit}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 59.5:
+        return f"{seconds:.{0 if seconds >= 9.5 else 1}f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def bases_in(source: str | Path) -> int | None:
+    """Return how many bases other than N a FASTA file holds, if that is soon counted."""
+    from hnet_dna.genome.fasta import read_fasta
+    from hnet_dna.sequence.codes import n_known
+
+    return sum(n_known(piece.codes) for piece in read_fasta(source)) if is_small(source) else None
+
+
+def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = None) -> Genome:
+    """Open a genome by path or name, from a pipe or from stdin, and say how far it is read if it has no store yet.
+
+    Where the letters are given that a model knows, say also what was found.
+    """
+    from hnet_dna.genome.genome import Genome, is_streamed
+    from hnet_dna.genome.open import find_genome
+    from hnet_dna.text import called, watched
+
+    place = find_genome(genome)
+    size = place.stat().st_size if place.is_file() and not is_streamed(place) else None
+    with (
+        Progress(f"reading {called(genome)}", size, "bytes", quiet=quiet, late=True) as progress,
+        watched(place, lambda done, size: progress.update(done)),
+    ):
+        opened = Genome.open(place)
+    if letters is None:
+        return opened
+    n, ambiguous, uracils = (
+        sum(getattr(contig, name) for contig in opened.contigs) for name in ("n_bases", "ambiguous", "uracils")
     )
+    notes.print(
+        f"{opened.source.name}: {counted(len(opened.contigs), 'contig')}, {opened.length:,} bases; {n:,} N left out"
+        + (f"; {ambiguous:,} other IUPAC codes read as N" if ambiguous and not letters.keeps_ambiguity else "")
+        + (f"; {uracils:,} U read as T" if uracils else "")
+    )
+    return opened
 
 
 def resumption_line(progress: RunProgress, budget: Budget) -> str:
@@ -125,11 +362,8 @@ def budget_text(budget: Budget) -> str:
 def training_line(report: StepReport) -> str:
     """Describe the last steps in one line."""
     chunks = " / ".join(f"{n:.2f}" for n in report.bases_per_chunk)
-    chunk_text = f"  {chunks} bases/chunk" if chunks else ""
-    return (
-        f"step {report.progress.step:,}  {report.bits:.3f} bits/base{chunk_text}  "
-        f"{report.bases_per_second:,.0f} bases/s"
-    )
+    told = [f"step {report.progress.step:,}", f"{report.bits:.3f} bits/base", f"{chunks} bases/chunk" if chunks else ""]
+    return ", ".join([*filter(None, told), f"{report.bases_per_second:,.0f} bases/s"])
 
 
 def split_lines(split: Split) -> list[str]:
@@ -149,7 +383,7 @@ def split_lines(split: Split) -> list[str]:
 
 def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:
     """Build the closing table: the model beside uniform and Markov models; `seen` bases were trained on."""
-    from hnet_dna.evaluate.markov import MIXTURE, markov_name
+    from hnet_dna.evaluation.markov import MIXTURE, markov_name
 
     whole = comparison.whole
     bits = whole.bits_per_base
@@ -170,7 +404,7 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
 
 def classes_table(comparison: Comparison) -> Table:
     """Build the table of classes: contigs, repeats, annotation."""
-    from hnet_dna.evaluate.markov import MIXTURE, markov_name
+    from hnet_dna.evaluation.markov import MIXTURE, markov_name
 
     best = comparison.best_order
     table = Table(title="By class")

@@ -6,24 +6,115 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hnet_dna.annotation.extract import extract as extract
     from hnet_dna.config.schema import ModelConfig as ModelConfig
     from hnet_dna.embedding.embedder import embed as embed
+    from hnet_dna.embedding.table import read_table as read_table
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
+    from hnet_dna.embedding.write import embed_to_table as embed_to_table
+    from hnet_dna.evaluation.run import evaluate as evaluate
+    from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
+    from hnet_dna.explanation.report import explain as explain
+    from hnet_dna.genome.describe import describe_genome as describe_genome
+    from hnet_dna.genome.genome import Genome as Genome
+    from hnet_dna.genome.known import fetch_genome as fetch_genome
+    from hnet_dna.genome.known import known_genomes as known_genomes
+    from hnet_dna.genome.open import open_genome as open_genome
+    from hnet_dna.inference.base_scores import score as score
+    from hnet_dna.inference.generate import generate as generate
+    from hnet_dna.inference.load import load_model as load_model
+    from hnet_dna.inference.variants import score_variants as score_variants
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
+    from hnet_dna.probing.prediction import predict as predict
+    from hnet_dna.probing.run import probe as probe
+    from hnet_dna.sequence.coerce import as_codes as as_codes
+    from hnet_dna.tracks.bed import write_bed as write_bed
+    from hnet_dna.tracks.chunks import Chunks as Chunks
+    from hnet_dna.tracks.merge import merge_tracks as merge_tracks
+    from hnet_dna.tracks.segment import segment as segment
+    from hnet_dna.tracks.write import write_bedgraph as write_bedgraph
+    from hnet_dna.tracks.write import write_bigwig as write_bigwig
+    from hnet_dna.training.plan import plan as plan
+    from hnet_dna.training.run import Run as Run
+    from hnet_dna.training.run import pretrain as pretrain
+    from hnet_dna.training.run import resume as resume
 
 __version__ = "0.1.0"
 
 # Resolved on first use, so that importing the package, and `hnet-dna --help`, does not wait for torch.
 _LAZY = {
+    "Chunks": "hnet_dna.tracks.chunks",
+    "Genome": "hnet_dna.genome.genome",
     "HNetLM": "hnet_dna.model.lm",
     "HNetOutput": "hnet_dna.model.lm",
     "ModelConfig": "hnet_dna.config.schema",
+    "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
+    "as_codes": "hnet_dna.sequence.coerce",
+    "describe_genome": "hnet_dna.genome.describe",
     "embed": "hnet_dna.embedding.embedder",
+    "embed_to_table": "hnet_dna.embedding.write",
+    "evaluate": "hnet_dna.evaluation.run",
+    "explain": "hnet_dna.explanation.report",
+    "extract": "hnet_dna.annotation.extract",
+    "fetch_genome": "hnet_dna.genome.known",
+    "generate": "hnet_dna.inference.generate",
+    "known_genomes": "hnet_dna.genome.known",
+    "load_model": "hnet_dna.inference.load",
+    "merge_tracks": "hnet_dna.tracks.merge",
+    "open_genome": "hnet_dna.genome.open",
+    "plan": "hnet_dna.training.plan",
+    "plot_locus": "hnet_dna.explanation.figures.locus",
+    "predict": "hnet_dna.probing.prediction",
+    "pretrain": "hnet_dna.training.run",
+    "probe": "hnet_dna.probing.run",
+    "read_table": "hnet_dna.embedding.table",
+    "resume": "hnet_dna.training.run",
+    "score": "hnet_dna.inference.base_scores",
+    "score_variants": "hnet_dna.inference.variants",
+    "segment": "hnet_dna.tracks.segment",
+    "write_bed": "hnet_dna.tracks.bed",
+    "write_bedgraph": "hnet_dna.tracks.write",
+    "write_bigwig": "hnet_dna.tracks.write",
 }
 
-__all__ = ["HNetLM", "HNetOutput", "ModelConfig", "SequenceEmbedder", "__version__", "embed"]
+__all__ = [
+    "Chunks",
+    "Genome",
+    "HNetLM",
+    "HNetOutput",
+    "ModelConfig",
+    "Run",
+    "SequenceEmbedder",
+    "__version__",
+    "as_codes",
+    "describe_genome",
+    "embed",
+    "embed_to_table",
+    "evaluate",
+    "explain",
+    "extract",
+    "fetch_genome",
+    "generate",
+    "known_genomes",
+    "load_model",
+    "merge_tracks",
+    "open_genome",
+    "plan",
+    "plot_locus",
+    "predict",
+    "pretrain",
+    "probe",
+    "read_table",
+    "resume",
+    "score",
+    "score_variants",
+    "segment",
+    "write_bed",
+    "write_bedgraph",
+    "write_bigwig",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,14 +1,16 @@
 """The errors that a user can cause, and nothing else.
 
-Each message says what is wrong, where (file, record, line), what was wanted and what to do. The command line
-prints one of these on one line and exits with `exit_code`; any other exception is a bug of ours and keeps its
-traceback. Every class also derives from the builtin that a caller of the library would expect to catch.
+Each message says what is wrong, where (file, record, line), what was wanted and what to do. It names parameters of
+functions in backticks, which the command line replaces by its options. The command line prints one of these errors on
+one line and exits with `exit_code`; any other exception is a bug of ours and keeps its traceback. Every class also
+derives from the builtin that a caller of the library would expect to catch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class HNetError(Exception):
@@ -33,6 +35,10 @@ class SequenceError(HNetError, ValueError):
 
 class CheckpointError(HNetError, OSError):
     """A model folder or run folder that is missing, damaged, or does not fit its configuration."""
+
+
+class BusyError(HNetError, OSError):
+    """A folder or file that another process is working on."""
 
 
 class DownloadError(HNetError, OSError):
@@ -61,6 +67,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {' or '.join(near)}?"
     return f"Known: {', '.join(choices)}."
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it, cut where it is long."""
+    try:
+        whole = repr(value)
+    except (ValueError, RecursionError):  # integers of thousands of digits have no text
+        return f"a value of type {type(value).__name__} too long to show"
+    return whole if len(whole) <= 80 else f"{whole[:77]}..."
 
 
 def _is_short_for(word: str, choice: str) -> bool:

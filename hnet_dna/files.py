@@ -6,6 +6,7 @@ import errno
 import fcntl
 import io
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from platformdirs import user_cache_path
 
-from hnet_dna.errors import HNetError, UsageError
+from hnet_dna.errors import BusyError, HNetError, UsageError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 HOME_VARIABLE = "HNET_DNA_HOME"
+LOCK_FILE = ".lock"
 # A disk, a quota or a limit on the size of files that is used up.
 FULL = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
 _NO_RESERVATION = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
@@ -66,16 +68,16 @@ def write_beside(path: Path) -> Iterator[Path]:
 
 def is_stream(path: Path) -> bool:
     """Tell whether a path names what cannot be replaced: a device, a pipe, or an open file such as /dev/stdout."""
-    return _descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
+    return descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def open_stream(path: Path) -> BinaryIO:
     """Open a device, a pipe or an open file for writing; what is open already goes on where it is."""
-    number = _descriptor(path)
+    number = descriptor(path)
     return path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
 
 
-def _descriptor(path: Path) -> int | None:
+def descriptor(path: Path) -> int | None:
     """Return the number of the open file that a path such as /dev/stdout or /dev/fd/3 names, if it does."""
     for _ in range(40):  # as many links as Linux follows
         folder = path.parent.resolve()
@@ -89,16 +91,25 @@ def _descriptor(path: Path) -> int | None:
 
 @contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path`; rename it there on success, remove it on any failure."""
+    """Yield a new folder beside `path`; rename it there on success, remove it on any failure.
+
+    Raises:
+        UsageError: `path` holds anything, before or at the end, or another process is making it.
+    """
     refuse_filled(path)
     target = path.resolve() if path.is_symlink() else path
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _workplace(target) as folder:
+    with _workplace(target, alone=True) as folder:
         new = folder / target.name
         with _no_room_told(new, str(path)):
             new.mkdir()
             yield new
-        new.replace(target)
+        try:
+            new.replace(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise UsageError(f"{path} was made by another process meanwhile; choose another folder") from None
 
 
 class _Scratch(io.FileIO):
@@ -192,17 +203,67 @@ def refuse_filled(folder: Path, advice: str = "choose another folder") -> None:
 
 
 @contextmanager
-def _workplace(path: Path) -> Iterator[Path]:
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, so that no second process works in it; a network file system without locks has none.
+
+    Raises:
+        BusyError: another process holds it; the message says which.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_FILE).open("a+", encoding="utf-8") as file:
+        taken = False
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            taken = True
+        except OSError:
+            yield
+            return
+        # Its holder may have removed the folder between these lines.
+        if taken or not _is_at(file.fileno(), folder / LOCK_FILE):
+            file.seek(0)
+            holder = file.read().strip() or "which has just begun"
+            raise BusyError(
+                f"{folder}: another process is working there ({holder}); wait until it ends, or choose another name"
+            )
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            (folder / LOCK_FILE).unlink(missing_ok=True)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether an open file is the one that lies at a path now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _workplace(path: Path, *, alone: bool = False) -> Iterator[Path]:
     """Make a hidden folder beside `path` and remove it at the end, and those that killed writers of `path` left.
 
     A folder in use is locked; the system unlocks it when its process dies. Where a network file system has no such
     locks, nothing that is left is removed.
+
+    Raises:
+        BusyError: another process is writing `path`, if this one is to be `alone`.
     """
-    left = re.compile(rf"\.{re.escape(path.name)}\.\d+-[0-9a-f]{{8}}\.tmp")
+    left = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]{{8}}\.tmp")
     for old in path.parent.iterdir():
-        if left.fullmatch(old.name):
-            with suppress(OSError), _locked(old, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(old)
+        if name := left.fullmatch(old.name):
+            try:
+                with _locked(old, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    shutil.rmtree(old)
+            except BlockingIOError:
+                if alone:
+                    raise BusyError(f"{path}: process {name[1]} is making it; choose another folder") from None
+            except OSError:
+                continue
     with ExitStack() as stack:
         yield _new_folder(path, stack)
 

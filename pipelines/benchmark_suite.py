@@ -3,7 +3,7 @@
     python pipelines/benchmark_suite.py FOLDER --layout gue --model run --out table.tsv
     python pipelines/benchmark_suite.py FOLDER --layout genomic-benchmarks --reference hg38.fa --model run --out t.tsv
 
-Layouts are described in hnet_dna/probe/suites.py. The table has one line per dataset and kind of features: dataset,
+Layouts are described in hnet_dna/probing/suites.py. The table has one line per dataset and kind of features: dataset,
 features, rows for training, rows for testing, copies of training sequences in the test part, then MCC, AUROC, AUPRC,
 accuracy and F1 on the test part, each with its 95 % bootstrap interval.
 """
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hnet_dna.data.fetch import open_genome
 from hnet_dna.embedding.embedder import Embedder
 from hnet_dna.errors import HNetError, SequenceError
 from hnet_dna.files import write_beside
+from hnet_dna.genome.open import open_genome
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.probe import features
-from hnet_dna.probe.run import hold_out
-from hnet_dna.probe.suites import LAYOUTS, Dataset, read_suite
+from hnet_dna.probing import features
+from hnet_dna.probing.cross_validation import hold_out
+from hnet_dna.probing.suites import LAYOUTS, Dataset, read_suite
 from hnet_dna.sequence.codes import Codes, to_text
 
 METRICS = ("MCC", "AUROC", "AUPRC", "accuracy", "F1")

@@ -10,14 +10,14 @@ data_manifests/models/five-genomes/.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from hnet_dna.model.builtin import DEFAULT_MODEL
+from hnet_dna.pretrained.builtin import DEFAULT_MODEL
+from hnet_dna.tables import read_rows
 
 ABOUT = {
     "yeast": "S. cerevisiae",
@@ -105,8 +105,8 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, default=Path("data_manifests/models") / DEFAULT_MODEL)
     arguments = parser.parse_args()
-    with (arguments.mixture / "sources.tsv").open() as file:
-        sources = list(csv.DictReader(file, delimiter="\t"))
+    table = read_rows(arguments.mixture / "sources.tsv")
+    sources = [dict(zip(table.columns, cells, strict=True)) for _, cells in table]
     told = json.loads((arguments.run / "run.json").read_text())
     steps = max(json.loads(line).get("step", 0) for line in (arguments.run / "metrics.jsonl").read_text().splitlines())
     genomes = dict.fromkeys(row["genome"] for row in sources)

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from hnet_dna.evaluate.markov import MIXTURE, markov_name
+from hnet_dna.evaluation.markov import MIXTURE, markov_name
 from hnet_dna.files import write_beside
 
 

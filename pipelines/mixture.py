@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from hnet_dna.data.bundled import bundled_genome
+from hnet_dna.genome.bundled import bundled_genome
 
 TEST, VALID = 500_000, 20_000  # bases held out of each genome, but for yeast, whose chromosome XV is
 DOC = "./usr/share/doc"

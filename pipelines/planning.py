@@ -13,10 +13,10 @@ import argparse
 import sys
 
 from hnet_dna.config.presets import PRESETS
-from hnet_dna.data.assemblies import find_assembly
+from hnet_dna.config.settings import resolve
 from hnet_dna.errors import HNetError
+from hnet_dna.genome.assemblies import find_assembly
 from hnet_dna.model.cost import cost_of
-from hnet_dna.train.settings import resolve
 
 FLOAT = 4  # bytes of a float32
 COPIES = 3  # parameters and AdamW's two moments, in a checkpoint

@@ -17,9 +17,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.data.fasta import read_fasta
-from hnet_dna.evaluate.stream import Stream
+from hnet_dna.genome.bundled import bundled_genome
+from hnet_dna.genome.fasta import read_fasta
+from hnet_dna.inference.stream import Stream
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import to_text
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_PATIENCE = 120  # seconds; a busy machine may need most of them
+from helpers import PATIENCE
 
 
 def _pipe() -> tuple[int, int]:
@@ -66,7 +66,7 @@ class Chromium:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._process.wait(timeout=_PATIENCE)
+        self._process.wait(timeout=PATIENCE)
         os.close(self._out)
         os.close(self._in)
 
@@ -83,7 +83,7 @@ class Chromium:
 
     def wait(self, script: str) -> None:
         """Wait until a script is true."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + PATIENCE
         while not self.value(script):
             assert time.monotonic() < end, f"never true: {script}; {self.errors}"
             time.sleep(0.05)
@@ -123,7 +123,7 @@ class Chromium:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._in], [], [], _PATIENCE)
+            ready, _, _ = select.select([self._in], [], [], PATIENCE)
             assert ready, "Chromium does not answer"
             data = os.read(self._in, 1 << 20)
             assert data, "Chromium has ended"

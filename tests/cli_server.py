@@ -57,10 +57,10 @@ def _serve(address: str) -> None:
     import sklearn.pipeline  # noqa: F401
 
     import hnet_dna.embedding.embedder
-    import hnet_dna.evaluate.compare
-    import hnet_dna.probe.run
+    import hnet_dna.evaluation.compare
+    import hnet_dna.probing.run
     import hnet_dna.tracks.segment
-    import hnet_dna.train.trainer  # noqa: F401
+    import hnet_dna.training.trainer  # noqa: F401
 
     (script,) = entry_points(group="console_scripts", name="hnet-dna")
     app = script.load()

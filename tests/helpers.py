@@ -12,6 +12,9 @@ from typer.testing import Result
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.lm import HNetLM
 
+# Seconds after which what was waited for is said never to happen. No test depends on how fast a machine is.
+PATIENCE = 1200
+
 
 def one_line_error(result: Result) -> str:
     """Assert that a command failed on one clear line, and return it."""

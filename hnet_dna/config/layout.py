@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from hnet_dna.errors import ConfigError
+from hnet_dna.errors import ConfigError, shown
 
 Layout: TypeAlias = "tuple[str] | tuple[str, Layout, str]"
 Mixer = Literal["mamba", "attention"]
@@ -46,16 +46,18 @@ class LayerSpec:
 def parse_stack(text: str) -> tuple[LayerSpec, ...]:
     """Parse a stack such as `m2T1`; unknown text is a `ConfigError` naming its column."""
     if not isinstance(text, str):
-        raise ConfigError(f"arch_layout: expected a stack such as 'm4T1', got {text!r}")
+        raise ConfigError(f"arch_layout: expected a stack such as 'm4T1', got {shown(text)}")
     layers: list[LayerSpec] = []
     position = 0
     while position < len(text):
         match = re.compile(r"([mMtT])([0-9]+)").match(text, position)
-        if match is None or int(match[2]) == 0:
+        if match is None or not match[2].strip("0"):
             raise ConfigError(
-                f"arch_layout {text!r}: column {position + 1}: expected a letter of m, M, t, T and a count from 1, "
-                f"got {text[position:]!r}"
+                f"arch_layout: {shown(text)}: column {position + 1}: expected a letter of m, M, t, T and a count from "
+                f"1, got {shown(text[position:])}"
             )
+        if len(match[2]) > 4:
+            raise ConfigError(f"arch_layout: column {position + 2}: expected 9,999 layers or fewer")
         mixer, has_mlp = _LETTERS[match[1]]
         layers += [LayerSpec(mixer, has_mlp)] * int(match[2])
         position = match.end()
@@ -64,10 +66,12 @@ def parse_stack(text: str) -> tuple[LayerSpec, ...]:
     return tuple(layers)
 
 
-def parse_layout(value: object) -> Layout:
-    """Validate a nested list such as `["m4", ["T2"], "m4"]` and return it as tuples."""
+def parse_layout(value: object, deepest: int = 32) -> Layout:
+    """Validate a nested list such as `["m4", ["T2"], "m4"]`, of so many stages at most, and return it as tuples."""
+    if not deepest:
+        raise ConfigError("arch_layout: expected at most 32 stages")
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ConfigError(f'arch_layout: expected a nested list such as ["m4", ["T2"], "m4"], got {value!r}')
+        raise ConfigError(f'arch_layout: expected a nested list such as ["m4", ["T2"], "m4"], got {shown(value)}')
     if len(value) == 1:
         parse_stack(value[0])
         return (value[0],)
@@ -75,9 +79,10 @@ def parse_layout(value: object) -> Layout:
         encoder, inner, decoder = value
         parse_stack(encoder)
         parse_stack(decoder)
-        return (encoder, parse_layout(inner), decoder)
+        return (encoder, parse_layout(inner, deepest - 1), decoder)
     raise ConfigError(
-        f"arch_layout: a stage has 1 item (innermost) or 3 (encoder, inner stage, decoder), got {len(value)}: {value!r}"
+        f"arch_layout: a stage has 1 item (innermost) or 3 (encoder, inner stage, decoder), "
+        f"got {len(value)}: {shown(value)}"
     )
 
 

@@ -6,13 +6,13 @@ stages. Field names are the reference's, so that a reference config is a valid o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from hnet_dna.config.layout import LayerSpec, Layout, inner_layout, layout_text, n_stages, parse_layout, parse_stack
-from hnet_dna.errors import ConfigError, did_you_mean
+from hnet_dna.config.values import Reader, boolean, choice, integer, json_object, refuse_unknown, several, text
+from hnet_dna.errors import ConfigError, shown
 
 MLP_MULTIPLE = 128  # the reference rounds the MLP's width up to this
 MAX_KMER = 8  # 65,536 k-mers
@@ -108,7 +108,10 @@ class ModelConfig:
             if len(values) == 1 and name not in ("d_model", "d_intermediate"):
                 object.__setattr__(self, name, values * count)
             elif len(values) != count:
-                raise ConfigError(f"{name}: the layout has {count} stages, {name} has {len(values)} entries: {values}")
+                raise ConfigError(
+                    f"{setting_path(name)}: the layout has {count} stages, {name} has {len(values)} entries: "
+                    f"{shown(values)}"
+                )
         stages = tuple(StageConfig(**{name: getattr(self, name)[s] for name in _PER_STAGE}) for s in range(count))
         object.__setattr__(self, "_stages", stages)
         self._check()
@@ -135,52 +138,48 @@ class ModelConfig:
         return False
 
     def _check(self) -> None:
-        if self.vocab_size < 1:
-            raise ConfigError(f"vocab_size: expected a count from 1, got {self.vocab_size}")
-        if self.chunk_size < 1:
-            raise ConfigError(f"ssm_cfg.chunk_size: expected a count from 1, got {self.chunk_size}")
         self._check_kmer()
         layout: Layout | None = self.layout
         previous = 0
         for index, stage in enumerate(self._stages):
             assert layout is not None
-            where = f"stage {index} ({layout[0]})"
+
+            def at(name: str, index: int = index, stack: str = layout[0]) -> str:
+                return f"{setting_path(name)}[{index}]: stage {index} ({stack})"
+
             if stage.d_model < max(previous, 1):
                 raise ConfigError(f"d_model[{index}]: widths never shrink inwards, got {self.d_model}")
             previous = stage.d_model
             layers: tuple[LayerSpec, ...] = sum((parse_stack(s) for s in layout if isinstance(s, str)), ())
             if any(layer.mixer == "mamba" for layer in layers):
-                if stage.d_state < 1 or stage.d_conv < 1 or stage.expand < 1 or stage.head_dim < 1:
-                    raise ConfigError(f"{where}: d_state, d_conv, expand and head_dim must be 1 or more")
+                for name in ("d_state", "d_conv", "expand", "head_dim"):
+                    if getattr(stage, name) < 1:
+                        raise ConfigError(f"{at(name)}: expected 1 or more, got {getattr(stage, name)}")
                 if stage.d_inner % stage.head_dim:
                     raise ConfigError(
-                        f"{where}: expand x d_model = {stage.d_inner} must be divisible by head_dim {stage.head_dim}"
+                        f"{at('head_dim')}: expand x d_model = {stage.d_inner} must be divisible by "
+                        f"head_dim {stage.head_dim}"
                     )
             if any(layer.mixer == "attention" for layer in layers):
                 if stage.num_heads < 1 or stage.d_model % stage.num_heads:
                     raise ConfigError(
-                        f"{where}: d_model {stage.d_model} must be divisible by num_heads {stage.num_heads}"
+                        f"{at('num_heads')}: d_model {stage.d_model} must be divisible by num_heads {stage.num_heads}"
                     )
                 head = stage.d_model // stage.num_heads
                 if stage.rotary_emb_dim % 2 or not 0 <= stage.rotary_emb_dim <= head:
                     raise ConfigError(
-                        f"{where}: rotary_emb_dim must be even and at most {head} (d_model / num_heads), "
-                        f"got {stage.rotary_emb_dim}"
+                        f"{at('rotary_emb_dim')}: rotary_emb_dim must be even and at most {head} (d_model / "
+                        f"num_heads), got {stage.rotary_emb_dim}"
                     )
-                if stage.rotary_period < 0 or stage.rotary_period == 1:
+                if stage.rotary_period == 1:
                     raise ConfigError(
-                        f"{where}: rotary_period must be 0 (as the reference) or 2 and more, got {stage.rotary_period}"
+                        f"{at('rotary_period')}: rotary_period must be 0 (as the reference) or 2 and more, "
+                        f"got {stage.rotary_period}"
                     )
-                if stage.window_size < -1:
-                    raise ConfigError(f"{where}: window_size must be -1 (all) or 0 and more, got {stage.window_size}")
             if any(layer.has_mlp for layer in layers) and stage.d_intermediate < 1:
-                raise ConfigError(f"{where}: a layer M or T has an MLP, so d_intermediate[{index}] must be 1 or more")
-            if stage.routing not in get_args(Routing):
-                raise ConfigError(f"chunk_cfg.routing[{index}]: {did_you_mean(str(stage.routing), get_args(Routing))}")
-            if stage.stride < 2:
-                raise ConfigError(f"chunk_cfg.stride[{index}]: expected 2 or more, got {stage.stride}")
-            if stage.max_chunk < 0:
-                raise ConfigError(f"chunk_cfg.max_chunk[{index}]: expected 0 (none) or more, got {stage.max_chunk}")
+                raise ConfigError(
+                    f"{at('d_intermediate')}: a layer M or T has an MLP, so d_intermediate[{index}] must be 1 or more"
+                )
             layout = inner_layout(layout)
 
     def _check_kmer(self) -> None:
@@ -198,40 +197,30 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ModelConfig:
         """Read the JSON form; an unknown field is a `ConfigError` with a suggestion."""
-        _refuse_unknown("", value, ("arch_layout", *_TOP_FIELDS, *_GROUPS))
+        refuse_unknown("", value, ("arch_layout", *_TOP_FIELDS, *_GROUPS))
         for name in ("arch_layout", "d_model", "d_intermediate", "vocab_size"):
             if name not in value:
-                raise ConfigError(f"model config: {name} is missing")
+                raise ConfigError(f"{name}: is missing")
         fields: dict[str, Any] = {"layout": parse_layout(value["arch_layout"])}
-        for name in ("d_model", "d_intermediate"):
-            fields[name] = _integers(name, value[name])
-        fields["vocab_size"] = _integer("vocab_size", value["vocab_size"])
-        fields["kmer"] = _integer("kmer", value.get("kmer", 0))
-        fields["tie_embeddings"] = _boolean("tie_embeddings", value.get("tie_embeddings", False))
-        fields["alphabet"] = value.get("alphabet")
-        if fields["alphabet"] is not None and not isinstance(fields["alphabet"], str):
-            raise ConfigError(f"alphabet: expected a name or null, got {fields['alphabet']!r}")
+        for name in _TOP_FIELDS:
+            if name in value:
+                fields[name] = _READERS[name](name, value[name])
         for group, names in _GROUPS.items():
-            section = value.get(group) or {}
+            section = value.get(group)
+            if section is None:
+                continue
             if not isinstance(section, Mapping):
-                raise ConfigError(f"{group}: expected an object, got {section!r}")
-            _refuse_unknown(f"{group}.", section, names)
+                raise ConfigError(f"{group}: expected an object, got {shown(section)}")
+            refuse_unknown(f"{group}.", section, names)
             for name in names:
                 if name in section:
-                    reader: Callable[[str, Any], Any] = _READERS.get(name, _integers)
-                    fields[name] = reader(f"{group}.{name}", section[name])
+                    fields[name] = _READERS[name](f"{group}.{name}", section[name])
         return cls(**fields)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
         """Read the JSON text of a configuration."""
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"model config is not JSON: line {error.lineno}: {error.msg}") from None
-        if not isinstance(value, Mapping):
-            raise ConfigError("model config: expected a JSON object")
-        return cls.from_dict(value)
+        return cls.from_dict(json_object(text, "model config"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, with the reference's field names."""
@@ -277,37 +266,31 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _refuse_unknown(prefix: str, value: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for name in value:
-        if name not in known:
-            raise ConfigError(f"{prefix}{name}: unknown field. {did_you_mean(name, known)}")
+def _alphabet(path: str, value: Any) -> str | None:
+    return None if value is None else text(path, value)
 
 
-def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name}: expected an integer, got {value!r}")
-    return value
-
-
-def _integers(name: str, value: Any) -> tuple[int, ...]:
-    if isinstance(value, (list, tuple)):
-        return tuple(_integer(f"{name}[{i}]", v) for i, v in enumerate(value))
-    return (_integer(name, value),)
-
-
-def _boolean(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name}: expected true or false, got {value!r}")
-    return value
-
-
-def _names(name: str, value: Any) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)
-
-
-_READERS: dict[str, Callable[[str, Any], Any]] = {
-    "chunk_size": _integer,
-    "routing": _names,
-    "smoothing": _boolean,
-    "straight_through": _boolean,
+_WIDEST = 65_536  # keeps a slip of the finger from asking for terabytes
+_READERS: dict[str, Reader] = {
+    "d_model": several(integer(1, _WIDEST), least=1),
+    "d_intermediate": several(integer(0, 16 * _WIDEST), least=1),
+    "vocab_size": integer(1, 16 * _WIDEST),
+    "tie_embeddings": boolean,
+    "alphabet": _alphabet,
+    "kmer": integer(0, MAX_KMER),
+    # Of the kind of layer that a stage has not, anything may be said.
+    "chunk_size": integer(1, _WIDEST),
+    "d_conv": several(integer(0, _WIDEST), least=1),
+    "d_state": several(integer(0, _WIDEST), least=1),
+    "expand": several(integer(0, 64), least=1),
+    "head_dim": several(integer(0, _WIDEST), least=1),
+    "num_heads": several(integer(0, _WIDEST), least=1),
+    "rotary_emb_dim": several(integer(0, _WIDEST), least=1),
+    "rotary_period": several(integer(0), least=1),
+    "window_size": several(integer(-1), least=1),
+    "routing": several(choice(get_args(Routing)), least=1),
+    "stride": several(integer(2), least=1),
+    "max_chunk": several(integer(0), least=1),
+    "smoothing": boolean,
+    "straight_through": boolean,
 }

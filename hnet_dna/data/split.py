@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from hnet_dna.data.assemblies import recognise
-from hnet_dna.data.genome import Genome, whole
-from hnet_dna.data.names import same_contig
-from hnet_dna.data.regions import Region, read_regions
+from hnet_dna.annotation.regions import Region, read_regions
 from hnet_dna.errors import SequenceError, TrainingError, UsageError, did_you_mean
+from hnet_dna.genome.assemblies import recognise
+from hnet_dna.genome.contig_names import same_contig
+from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.sequence.codes import n_ambiguous
 from hnet_dna.sequence.interval import Interval, intersection, union
 
@@ -22,6 +23,7 @@ _VALID_FROM = 1_000_000  # bases of a genome that can spare a validation part
 _VALID_BASES = 100_000
 PARTS = ("train", "valid", "test")
 _RUN_FILE = "run.json"
+_log = logging.getLogger(__name__)
 _SYNONYMS = {"val": "valid", "validation": "valid", "dev": "valid", "training": "train"}
 
 
@@ -67,7 +69,7 @@ def split_genome(
     more give the end of their longest training stretch for it: a fiftieth, but at most 100,000 bases.
     """
     if held_out and split:
-        raise UsageError("give --held-out or --split, not both")
+        raise UsageError("give `held_out` or `split`, not both")
     may_add_valid = True  # a BED file says all there is to say
     kept = [region.interval for region in read_regions(Path(regions), genome)] if regions else None
     if held_out:
@@ -87,7 +89,7 @@ def split_genome(
     train, valid, test = (tuple(intersection(part, kept)) for part in (chosen.train, chosen.valid, chosen.test))
     if chosen.held_out and not (valid or test):
         raise SequenceError(
-            f"{regions}: nothing of what is held out ({chosen.rule}) lies in these regions; --split 0.1 holds out a "
+            f"{regions}: nothing of what is held out ({chosen.rule}) lies in these regions; `split` 0.1 holds out a "
             "tenth of them"
         )
     return Split(train, valid, test, f"{chosen.rule}, inside {Path(regions).name}")
@@ -107,8 +109,27 @@ def split_of_run(genome: Genome, model: Path) -> Split | None:
     except (ValueError, KeyError, TypeError) as error:
         raise SequenceError(f"{path} does not say what the run held out ({error!r}); is it damaged?") from None
     if contigs != {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}:
+        _tell_of_shared(genome, contigs, path)
         return None
     return Split(**parts, rule=rule)
+
+
+def _tell_of_shared(genome: Genome, contigs: dict[str, dict[str, object]], path: Path) -> None:
+    """Log what a genome has in common with another one that a run was trained on."""
+    checksums = {told["md5"] for told in contigs.values()}
+    lengths = {(name, told["length"]) for name, told in contigs.items()}
+    by_bases = sum(contig.md5 in checksums for contig in genome.contigs)
+    by_name = sum((c.name, c.length) in lengths and c.md5 not in checksums for c in genome.contigs)
+    if by_bases or by_name:
+        _log.warning(
+            "%s is not the genome of the run %s, but shares contigs with it: of %s, %s with the same bases and %s with "
+            "the same name and length; the model may have been trained on what it is judged on here",
+            genome.source,
+            path.parent,
+            f"{len(genome.contigs):,}",
+            f"{by_bases:,}",
+            f"{by_name:,} more",
+        )
 
 
 def _run_files(model: Path) -> list[Path]:
@@ -160,9 +181,9 @@ def _share(text: str) -> float | None:
     except ValueError:
         if Path(text).exists():
             return None
-        raise SequenceError(f"{text}: no such file; --split takes a BED file, or a share such as 0.1") from None
+        raise SequenceError(f"{text}: no such file; `split` takes a BED file, or a share such as 0.1") from None
     if not 0 < share < 1:
-        raise UsageError(f"--split {text}: expected a share between 0 and 1, or a BED file")
+        raise UsageError(f"`split` {text}: expected a share between 0 and 1, or a BED file")
     return share
 
 

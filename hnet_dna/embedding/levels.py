@@ -3,9 +3,9 @@
     bases -> encoder ->  [ router -> chunks -> main network ]  -> decoder -> next base
              `encoder`                         `chunk`            `decoder`
 
-`encoder` and `decoder` give a vector per base. `chunk` gives one per chunk of the outermost stage, `chunk:1` one per
-chunk of the next stage, at the full width of what lies inside that stage. An isotropic model has `decoder` alone, the
-output of its one stack; a model of k-mers has no level.
+`encoder` and `decoder` give a vector per base. `chunk` gives one per chunk of the outermost stage and `chunk:1` one per
+chunk of the next stage, each as wide as the network inside that stage. An isotropic model has only `decoder`, the
+output of its one stack. A model of k-mers has no level.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hnet_dna.errors import UsageError
-from hnet_dna.evaluate.stream import forward
+from hnet_dna.inference.stream import forward
 from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import Codes
@@ -48,13 +48,13 @@ def level_names(model: HNetLM) -> list[str]:
 
 
 class LevelReader:
-    """Runs a model and keeps the output of one place in it."""
+    """Runs a model and keeps the output of one of its levels."""
 
     def __init__(self, model: HNetLM, level: str) -> None:
         if model.config.kmer:
             raise UsageError(f"this model reads {model.config.kmer}-mers: it has no vectors per base to embed")
         if level not in level_names(model):
-            raise UsageError(f"level {level!r}: this model has {', '.join(level_names(model))}")
+            raise UsageError(f"`level` {level!r}: this model has {', '.join(level_names(model))}")
         self._model, self.level = model, level
         self._stage = int(level.partition(":")[2] or 0) if level.startswith("chunk") else None
         self._module, self.width = self._find()
@@ -62,14 +62,14 @@ class LevelReader:
     def read(
         self, codes: Codes, state: InnerState | None = None, lengths: Tensor | None = None
     ) -> tuple[list[Vectors], InnerState | None]:
-        """Run codes (B, L), rows of `lengths` valid bases; return vectors row by row, and the state."""
+        """Run codes (B, L), rows of which `lengths` bases are valid; return the vectors of each row, and the state."""
         kept: list[Tensor] = []
         handle = self._module.register_forward_hook(lambda module, inputs, output: kept.append(output[0]))
         try:
             output = forward(self._model, codes, state, lengths)
         finally:
             handle.remove()
-        found = []
+        vectors = []
         for row in range(len(codes)):
             length = codes.shape[1] if lengths is None else int(lengths[row])
             position = np.arange(length)
@@ -86,10 +86,10 @@ class LevelReader:
                     break
             if kept:
                 value = kept[0][row, : len(position)].float().cpu().numpy()
-            else:  # nothing came that far: no chunk begins in this piece
+            else:  # no chunk begins in this piece, so that the inner network did not run
                 value = np.zeros((0, self.width), dtype=np.float32)
-            found.append(Vectors(value, weight, position.astype(np.int64)))
-        return found, output.state
+            vectors.append(Vectors(value, weight, position.astype(np.int64)))
+        return vectors, output.state
 
     def _find(self) -> tuple[nn.Module, int]:
         stage: nn.Module = self._model.backbone

@@ -19,6 +19,7 @@ from hnet_dna.model.kmers import KmerState
 from hnet_dna.model.router import Router, RouterState, Routing, chunk, dechunk
 from hnet_dna.model.rows import Rows
 from hnet_dna.model.stack import Stack, StackState
+from hnet_dna.ops import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,12 @@ class ChunkingStage(nn.Module):
 
     def _residual(self, u: Tensor) -> Tensor:
         with torch.autocast(u.device.type, enabled=False):
-            u = u if u.dtype == torch.float64 else u.float()
+            u = at_least_float32(u)
             return F.linear(u, self.residual_proj.weight.to(u.dtype), self.residual_proj.bias.to(u.dtype))
 
     def _no_outputs(self, x: Tensor) -> tuple[StageOutput, ...]:
         """Stage outputs for an empty piece."""
-        prob = torch.zeros(x.shape[:2], dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+        prob = at_least_float32(torch.zeros(x.shape[:2], dtype=x.dtype))
         output = StageOutput(
             prob.to(x.device),
             torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device),

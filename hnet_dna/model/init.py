@@ -57,11 +57,15 @@ def _init_stack(stack: Stack, height: int) -> None:
             nn.init.normal_(module.fc2.weight, std=deep)
 
 
-def init_stages(stage: ChunkingStage | Innermost | KmerStage, height: int = 0) -> None:
+def init_kmer_stage(stage: KmerStage) -> None:
+    """Initialise the one stage of a model of k-mers."""
+    nn.init.normal_(stage.begin, std=1.0)
+    _init_stack(stage.main_network, stage.main_network.height)
+
+
+def init_stages(stage: ChunkingStage | Innermost, height: int = 0) -> None:
     """Initialise a stage and all inner ones; `height` counts the residual additions of the outer stages."""
-    if isinstance(stage, KmerStage):
-        nn.init.normal_(stage.begin, std=1.0)
-    if isinstance(stage, Innermost | KmerStage):
+    if isinstance(stage, Innermost):
         _init_stack(stage.main_network, height + stage.main_network.height)
         return
     height += stage.encoder.height + stage.decoder.height

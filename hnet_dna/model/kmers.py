@@ -24,6 +24,7 @@ from hnet_dna.config.schema import ModelConfig
 from hnet_dna.errors import ConfigError
 from hnet_dna.model.rows import Rows, gather_positions, last_positions
 from hnet_dna.model.stack import Stack, StackState
+from hnet_dna.ops import at_least_float32
 from hnet_dna.sequence.alphabet import alphabet
 
 OTHER_LOGIT = -1e4  # of ids that are not A, C, G, T: finite in every dtype, and exactly 0 after a softmax
@@ -139,7 +140,7 @@ def _next_letter(logits: Tensor, number: Tensor, k: int) -> Tensor:
     Returns:
         (B, M, k, 4) in float32 or better.
     """
-    table = logits if logits.dtype == torch.float64 else logits.float()
+    table = at_least_float32(logits)
     picked = []
     for left in range(1, k + 1):  # letters not yet seen, the one predicted included
         table = table.view(*number.shape, -1, 4)  # (B, M, 4^(k-left), 4): prefix, next letter

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hnet_dna.ops import at_least_float32
 from hnet_dna.sequence.alphabet import Alphabet
 from hnet_dna.sequence.codes import LETTER_BITS
 
@@ -29,8 +30,7 @@ def base_nats(logits: Tensor, targets: Tensor, alphabet: Alphabet) -> Tensor:
     Returns:
         (B, L) in float32 or better, 0 where the target is ignored.
     """
-    bases = logits[..., list(alphabet.base_ids)]
-    bases = bases if bases.dtype == torch.float64 else bases.float()
+    bases = at_least_float32(logits[..., list(alphabet.base_ids)])
     return F.cross_entropy(bases.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED).view(
         targets.shape
     )

@@ -1,41 +1,18 @@
-"""The language model: embedding, stages, head; and its folder on disk (`config.json` + `model.safetensors`)."""
+"""The language model: token ids in; logits, boundaries and a state out."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
-import torch
-from huggingface_hub import ModelHubMixin
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.errors import CheckpointError, ConfigError
-from hnet_dna.files import write_beside
-from hnet_dna.model import hub, reference
-from hnet_dna.model.builtin import builtin_models
 from hnet_dna.model.hnet import ChunkingStage, InnerState, StageOutput, build_stage
-from hnet_dna.model.init import init_embeddings, init_stages
+from hnet_dna.model.init import init_embeddings, init_kmer_stage, init_stages
 from hnet_dna.model.kmers import KmerStage
 from hnet_dna.model.rows import Rows
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "README.md"
-
-_BARE_CARD = """---
-library_name: hnet-dna
-tags: [dna, genomics, h-net]
----
-
-An H-Net for nucleotide sequences, made by hnet-dna: `HNetLM.from_pretrained("owner/name")`.
-"""
+from hnet_dna.pretrained.folder import PretrainedModel
 
 
 @dataclass(frozen=True)
@@ -66,27 +43,27 @@ class BoundaryOutput:
     state: InnerState | None
 
 
-class HNetLM(nn.Module, ModelHubMixin):
+class HNetLM(PretrainedModel):
     """An H-Net over token ids: `out = model(ids)`, then `model(more_ids, state=out.state)`.
 
     Training, streaming a chromosome in pieces and generating base by base are this one function. The state stays
     bounded when every attention layer has a window.
-
-    Attributes:
-        config: its shape.
-        card: text of the model card in the folder that it was read from, None without one; `push_to_hub` uploads it.
     """
+
+    name_or_path: str = ""  # what `load_model` loaded it by; empty for a model made in memory
+
+    def __new__(cls, config: ModelConfig | None = None) -> HNetLM:
+        """Make a `KmerLM` where the configuration asks for k-mers in place of bases."""
+        kind = KmerLM if cls is HNetLM and config is not None and config.kmer else cls
+        model: HNetLM = super().__new__(kind, config)
+        return model
 
     def __init__(self, config: ModelConfig) -> None:
         """Build a freshly initialised model; torch's generator decides the weights."""
-        super().__init__()
-        self.config = config
-        self.card: str | None = None
-        # A model of k-mers embeds one more: any k-mer with a letter other than A, C, G, T, which is never predicted.
-        entries, classes = (4**config.kmer + 1, 4**config.kmer) if config.kmer else (config.vocab_size,) * 2
-        self.embeddings = nn.Embedding(entries, config.stage(0).d_model)
-        self.backbone = KmerStage(config) if config.kmer else build_stage(config, config.layout)
-        self.lm_head = nn.Linear(config.stage(0).d_model, classes, bias=False)
+        super().__init__(config)
+        self.embeddings = nn.Embedding(config.vocab_size, config.stage(0).d_model)
+        self.backbone = build_stage(config, config.layout)
+        self.lm_head = nn.Linear(config.stage(0).d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.lm_head.weight = self.embeddings.weight
         init_embeddings(self.embeddings, self.lm_head)
@@ -106,9 +83,6 @@ class HNetLM(nn.Module, ModelHubMixin):
             Logits, stage outputs over this piece, and the state after it. Values at padding are meaningless.
         """
         rows = _rows(input_ids, lengths)
-        if isinstance(self.backbone, KmerStage):
-            logits, after = self.backbone(input_ids, rows, cast(Any, state), self.embeddings, self.lm_head)
-            return HNetOutput(logits, (), after)
         x = self.embeddings(input_ids)
         out, stages, state = self.backbone(x, rows, cast(Any, state))
         return HNetOutput(self.lm_head(out), stages, state)
@@ -141,158 +115,36 @@ class HNetLM(nn.Module, ModelHubMixin):
         """Number of routers."""
         return self.config.n_stages - 1
 
-    def digest(self) -> str:
-        """Return a SHA-256 of the configuration and all weights, by which results name the model they come from."""
-        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
 
-    @classmethod
-    def from_reference(
-        cls,
-        config: Mapping[str, Any] | str | Path,
-        state_dict: Mapping[str, Tensor] | Path,
-        alphabet: str | None = None,
-    ) -> HNetLM:
-        """Build from a config and a state dict of the reference implementation.
+class KmerLM(HNetLM):
+    """A model whose one stack reads k-mers; it is called as any other, with ids of bases, and predicts bases.
 
-        Args:
-            config: dict, JSON text, or a JSON file as a `Path`.
-            state_dict: tensors by name, or a safetensors file as a `Path`.
-            alphabet: whose ids it was trained on. Without it a vocabulary of 256 is read as the reference's bytes; any
-                other has no letters and serves as a bare model.
-        """
-        model = cls(reference.read_config(config, alphabet))
-        weights = reference.read_weights(state_dict)
-        try:
-            model.load_weights(weights)
-        except CheckpointError as error:
-            where = f"{state_dict}: " if isinstance(state_dict, Path) else ""
-            raise CheckpointError(f"{where}{error}") from None
-        return model
+    It is the tokenised baseline that learned chunks are compared with: see `hnet_dna.model.kmers`.
+    """
 
-    def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Load a state dict, refusing missing, surplus and misshapen tensors by name."""
-        weights = dict(state_dict)
-        if self.config.tie_embeddings:
-            weights.setdefault("lm_head.weight", weights.get("embeddings.weight", torch.empty(0)))
-            weights.setdefault("embeddings.weight", weights["lm_head.weight"])
-        wanted = self.state_dict()
-        problems = [f"missing {name}" for name in wanted if name not in weights]
-        problems += [f"surplus {name}" for name in weights if name not in wanted]
-        problems += [
-            f"{name} has shape {tuple(weights[name].shape)}, expected {tuple(wanted[name].shape)}"
-            for name in wanted
-            if name in weights and weights[name].shape != wanted[name].shape
-        ]
-        if problems:
-            more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-            raise CheckpointError(f"the weights do not fit the configuration: {'; '.join(problems[:3])}{more}")
-        self.load_state_dict(weights)
+    backbone: KmerStage  # type: ignore[assignment]
 
-    def save_pretrained(self, save_directory: str | Path, **hub_options: Any) -> str | None:
-        """Write `config.json` and `model.safetensors` into a folder, each beside its place and then renamed.
+    def __init__(self, config: ModelConfig) -> None:
+        """Build a freshly initialised model; torch's generator decides the weights."""
+        PretrainedModel.__init__(self, config)
+        width, kmers = config.stage(0).d_model, 4**config.kmer
+        # One embedding more: of any k-mer with a letter other than A, C, G, T, which is never predicted.
+        self.embeddings = nn.Embedding(kmers + 1, width)
+        self.backbone = KmerStage(config)
+        self.lm_head = nn.Linear(width, kmers, bias=False)
+        init_embeddings(self.embeddings, self.lm_head)
+        init_kmer_stage(self.backbone)
 
-        Any option is one of `huggingface_hub.ModelHubMixin.save_pretrained`, which then also writes the model card.
-        """
-        if hub_options:
-            return super().save_pretrained(save_directory, **hub_options)
-        weights = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
-        write_model(Path(save_directory), self.config, weights)
-        return None
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        """Write what the hub gets; the mixin calls this."""
-        self.save_pretrained(save_directory)
-        card = save_directory / CARD_FILE
-        if not card.exists():
-            card.write_text(self.card or _BARE_CARD, encoding="utf-8")
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload `config.json`, `model.safetensors` and the model card as `README.md`; return the commit's URL.
-
-        Args:
-            repo_id: owner/name, made where it does not exist.
-            options: of `huggingface_hub.ModelHubMixin.push_to_hub`, such as private, branch, commit_message, token.
-        """
-        with hub.failures_told(f"{repo_id}: not uploaded to the hub", options.get("branch")):
-            return super().push_to_hub(repo_id, **options)
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, revision: str | None = None, **download: Any
-    ) -> HNetLM:
-        """Read what `save_pretrained` wrote: from a folder, from the package or from the hub. Nothing is unpickled.
-
-        Args:
-            pretrained_model_name_or_path: a folder; or, where no such folder exists, the name of a built-in model, or
-                owner/name on the hub.
-            revision: branch, tag or commit on the hub.
-            download: options of `huggingface_hub.snapshot_download`, such as token, cache_dir, local_files_only.
-        """
-        folder = Path(pretrained_model_name_or_path)
-        builtin = builtin_models().get(str(folder))
-        if builtin is not None and folder.is_dir():
-            raise CheckpointError(f"{folder} is a built-in model and a folder here; give the folder's whole path")
-        folder = builtin or folder
-        if not folder.is_dir():
-            if folder.is_file():
-                raise CheckpointError(f"{folder} is a file; give the folder that holds it, {folder.parent}")
-            if not hub.is_hub_name(folder.as_posix()):
-                _require(folder)
-            folder = hub.download(folder.as_posix(), (CONFIG_FILE, WEIGHTS_FILE), revision, **download)
-        elif revision is not None:
-            raise CheckpointError(f"{folder} is a folder, and a revision is of a name on the hub; leave it out")
-        _require(folder, CONFIG_FILE, WEIGHTS_FILE)
-        config = read_config(folder)
-        try:
-            weights = load_file(folder / WEIGHTS_FILE)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{folder / WEIGHTS_FILE} is not a readable safetensors file ({error})") from None
-        model = cls(config)
-        try:
-            model.load_weights(weights)
-        except CheckpointError as error:
-            raise CheckpointError(f"{folder}: {error}") from None
-        if (folder / CARD_FILE).is_file():
-            model.card = (folder / CARD_FILE).read_text(encoding="utf-8", errors="replace")
-        return model
+    def forward(
+        self, input_ids: Tensor, state: InnerState | None = None, *, lengths: Tensor | None = None
+    ) -> HNetOutput:
+        """Predict the next base at every position; see `HNetLM.forward`."""
+        rows = _rows(input_ids, lengths)
+        logits, after = self.backbone(input_ids, rows, cast(Any, state), self.embeddings, self.lm_head)
+        return HNetOutput(logits, (), after)
 
 
 def _rows(input_ids: Tensor, lengths: Tensor | None) -> Rows:
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids: expected (batch, length), got shape {tuple(input_ids.shape)}")
     return Rows.full(input_ids) if lengths is None else Rows.of(lengths, input_ids.shape[1])
-
-
-def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
-    """Write a model folder from a configuration and complete weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tied = {"lm_head.weight"} if config.tie_embeddings else set()
-    with write_beside(folder / WEIGHTS_FILE) as path:
-        save_file({name: tensor for name, tensor in weights.items() if name not in tied}, path)
-    with write_beside(folder / CONFIG_FILE) as path:
-        path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-
-
-def read_config(folder: Path) -> ModelConfig:
-    """Read the shape of a built-in model or of the one in a folder, whose weights may be missing."""
-    folder = builtin_models().get(str(folder), folder)
-    _require(folder, CONFIG_FILE)
-    try:
-        return ModelConfig.from_json((folder / CONFIG_FILE).read_text())
-    except (ConfigError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{folder / CONFIG_FILE}: {error}") from None
-
-
-def _require(folder: Path, *names: str) -> None:
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"{folder}: no such model folder; expected {CONFIG_FILE} and {WEIGHTS_FILE} in it, a built-in model "
-            f"({', '.join(builtin_models())}), or a name on the hub as owner/name"
-        )
-    for name in names:
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder} is not a model folder: {name} is missing")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, last_positions
-from hnet_dna.ops import causal_conv_silu, gated_rms_norm, rms_norm, ssd_scan, swiglu
+from hnet_dna.ops import at_least_float32, causal_conv_silu, gated_rms_norm, rms_norm, ssd_scan, swiglu
 
 REFERENCE_ANGLES = 1 << 13  # positions whose angles are products in float32
 
@@ -97,9 +97,8 @@ class Mamba2(nn.Module):
         z, xbc, dt = _parted_linear(u, self.in_proj.weight, widths)
         if state is None:
             conv = xbc.new_zeros(batch, self.d_conv - 1, xbc.shape[-1])
-            scan_dtype = torch.float64 if xbc.dtype == torch.float64 else torch.float32
-            ssm = torch.zeros(batch, self.d_state, self.n_heads, self.head_dim, dtype=scan_dtype, device=u.device)
-            state = MambaState(conv, ssm)
+            ssm = xbc.new_zeros(batch, self.d_state, self.n_heads, self.head_dim)
+            state = MambaState(conv, at_least_float32(ssm))
         past = state.conv.to(xbc.dtype)
         conv_state = last_positions(past, xbc, rows, self.d_conv - 1)
         weight, bias = self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)

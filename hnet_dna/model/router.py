@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, gather_positions, last_positions
-from hnet_dna.ops import ema_scan, neighbour_cosine
+from hnet_dna.ops import at_least_float32, ema_scan, neighbour_cosine
 
 EMA_CLAMP = 1e-4  # the average's weight stays this far from 0 and 1
 # Batches of chunks are padded to a multiple of this, by kind of device. A new batch nearly always has another largest
@@ -74,7 +74,7 @@ class Router(nn.Module):
         """Decide for u (B, L, D)."""
         batch, length, width = u.shape
         with torch.autocast(u.device.type, enabled=False):
-            u = u if u.dtype == torch.float64 else u.float()
+            u = at_least_float32(u)
             if state is None:
                 none = torch.zeros(batch, dtype=torch.long, device=u.device)
                 state = RouterState(u.new_zeros(batch, width), none, none)
@@ -165,7 +165,7 @@ def dechunk(
         (B, L, D) in float32 or better, and the average after each row's last chunk.
     """
     with torch.autocast(z.device.type, enabled=False):
-        z = z if z.dtype == torch.float64 else z.float()
+        z = at_least_float32(z)
         if state is None:
             state = z.new_zeros(z.shape[0], z.shape[2])
         if smoothing:

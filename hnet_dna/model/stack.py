@@ -12,6 +12,7 @@ from hnet_dna.config.layout import LayerSpec
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.mixer import Attention, AttentionState, Mamba2, MambaState, RMSNorm, SwiGLU
 from hnet_dna.model.rows import Rows
+from hnet_dna.ops import at_least_float32
 
 StackState: TypeAlias = "tuple[MambaState | AttentionState, ...]"
 
@@ -53,7 +54,7 @@ class Stack(nn.Module):
 
     def forward(self, x: Tensor, rows: Rows, state: StackState | None) -> tuple[Tensor, StackState]:
         """Run x (B, L, D) through the layers; return the same shape and one state per layer."""
-        residual = x if x.dtype == torch.float64 else x.float()
+        residual = at_least_float32(x)
         crowded = self.keep is not None and x.shape[0] * x.shape[1] > self.keep
         after = []
         for index, layer in enumerate(self.layers):

@@ -1,13 +1,15 @@
 """What decides an H-Net's speed, behind a small interface.
 
-Scans, the convolution and norms are served by a backend, chosen in `hnet_dna.ops.backend`; the MLP's gate and the
+Scans, the convolution and norms are served by a backend, chosen in `hnet_dna.ops.serve`; the MLP's gate and the
 router's cosines have one implementation each, with a backward pass written by hand, and a plain twin that tests compare
 it with.
 """
 
-from hnet_dna.ops.backend import (
-    BACKENDS,
-    Backend,
+from hnet_dna.ops.backend import BACKENDS, Backend
+from hnet_dna.ops.cosine import neighbour_cosine
+from hnet_dna.ops.norm import swiglu
+from hnet_dna.ops.precision import at_least_float32
+from hnet_dna.ops.serve import (
     Choice,
     causal_conv_silu,
     current_backend,
@@ -19,13 +21,12 @@ from hnet_dna.ops.backend import (
     ssd_scan,
     use_backend,
 )
-from hnet_dna.ops.cosine import neighbour_cosine
-from hnet_dna.ops.norm import swiglu
 
 __all__ = [
     "BACKENDS",
     "Backend",
     "Choice",
+    "at_least_float32",
     "causal_conv_silu",
     "current_backend",
     "current_choice",

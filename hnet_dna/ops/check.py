@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hnet_dna.ops.backend import Backend
 from hnet_dna.ops.conv import causal_conv_silu_reference
 from hnet_dna.ops.ema import ema_scan_reference
 from hnet_dna.ops.norm import gated_rms_norm_reference, rms_norm_reference
 from hnet_dna.ops.ssd import ssd_scan_reference
-
-if TYPE_CHECKING:
-    from hnet_dna.ops.backend import Backend
 
 OPS = ("ssd_scan", "ema_scan", "causal_conv_silu", "rms_norm", "gated_rms_norm")
 # The moving average is float32 or better everywhere.
@@ -55,6 +53,7 @@ _GPU = _Sizes(width=64, states=128, tile=64, lengths=(0, 1, 205), tolerance=1e-2
 _GRADIENTS = 5.0
 # bfloat16 has 8 bits: a kernel rounds scores, states and outputs to them, each by up to 0.4 %.
 _BFLOAT16 = 2e-2
+_NORM = 1e-2  # of an error, relative to what it is the error of: rounding to bfloat16 everywhere leaves half of it
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,9 @@ class Check:
         precision: of its inputs, `float32` or `bfloat16`.
         output: largest error of outputs and final states, relative to the largest value.
         gradient: the same of the gradients of all inputs.
-        tolerance: what `output` may be; `gradient` may be five times this.
+        norm: norm of the error of any output, state or gradient, relative to its own: what is wrong in a few places,
+            such as the edge of a tile, may be small beside the largest value but not beside the rounding of all.
+        tolerance: what `output` may be; `gradient` may be five times this, and `norm` at most a hundredth.
         trouble: what is wrong in words, or None.
     """
 
@@ -74,6 +75,7 @@ class Check:
     precision: str
     output: float
     gradient: float
+    norm: float
     tolerance: float
     trouble: str | None
 
@@ -85,28 +87,30 @@ def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
     for op, dtype in _CASES:
         tolerance = sizes.tolerance if dtype == torch.float32 else max(sizes.tolerance, _BFLOAT16)
         precision = str(dtype).removeprefix("torch.")
-        worst_output = worst_gradient = 0.0
+        worst_output = worst_gradient = worst_norm = 0.0
         trouble = None
         for length in sizes.lengths:
             try:
-                output, gradient = _errors(op, dtype, backend, length, sizes, device)
+                output, gradient, norm = _errors(op, dtype, backend, length, sizes, device)
             except Exception as error:  # a foreign kernel may raise anything, and none of it may stop the caller
                 trouble = f"{op} of length {length} in {precision} raises {type(error).__name__}: {error}"
                 break
             worst_output, worst_gradient = max(worst_output, output), max(worst_gradient, gradient)
-            if output > tolerance or gradient > _GRADIENTS * tolerance:
+            worst_norm = max(worst_norm, norm)
+            if output > tolerance or gradient > _GRADIENTS * tolerance or norm > _NORM:
                 trouble = (
-                    f"{op} of length {length} in {precision} differs from the reference by {output:.1e} in outputs and "
-                    f"{gradient:.1e} in gradients; {tolerance:.0e} and {_GRADIENTS * tolerance:.0e} are allowed"
+                    f"{op} of length {length} in {precision} differs from the reference by {output:.1e} in outputs, "
+                    f"{gradient:.1e} in gradients and {norm:.1e} in norm; {tolerance:.0e}, "
+                    f"{_GRADIENTS * tolerance:.0e} and {_NORM:.0e} are allowed"
                 )
                 break
-        found.append(Check(op, precision, worst_output, worst_gradient, tolerance, trouble))
+        found.append(Check(op, precision, worst_output, worst_gradient, worst_norm, tolerance, trouble))
     return tuple(found)
 
 
 def _errors(
     op: str, dtype: torch.dtype, backend: Backend, length: int, sizes: _Sizes, device: str
-) -> tuple[float, float]:
+) -> tuple[float, float, float]:
     plain, make, rounded = _PROBLEMS[op]
     # Whoever calls may be in inference, or inside a checkpoint that would take what is saved here for its own.
     own = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
@@ -124,7 +128,9 @@ def _as_tuple(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (results,) if isinstance(results, Tensor) else results
 
 
-def _compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: list[Tensor]) -> tuple[float, float]:
+def _compare(
+    found: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: list[Tensor]
+) -> tuple[float, float, float]:
     outputs = [_relative(f, e) for f, e in zip(found, expected, strict=True)]
     weights = [torch.cos(torch.arange(e.numel(), device=e.device).reshape(e.shape)) for e in expected]
     both = []
@@ -132,7 +138,15 @@ def _compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: li
         total = torch.stack([(r.float() * w).sum() for r, w in zip(results, weights, strict=True)]).sum()
         grads = torch.autograd.grad(total, inputs, allow_unused=True)
         both.append([torch.zeros_like(i) if g is None else g for g, i in zip(grads, inputs, strict=True)])
-    return max(outputs), max(_relative(f, e) for f, e in zip(*both, strict=True))
+    gradients = [_relative(f, e) for f, e in zip(*both, strict=True)]
+    norms = [_relative_norm(f, e) for f, e in [*zip(found, expected, strict=True), *zip(*both, strict=True)]]
+    return max(outputs), max(gradients), max(norms)
+
+
+def _relative_norm(found: Tensor, expected: Tensor) -> float:
+    found, expected = found.detach().double(), expected.detach().double()
+    error = (found - expected).norm() / expected.norm().clamp(min=1e-30)
+    return float(error) if torch.isfinite(error) else float("inf")
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:

@@ -1,6 +1,6 @@
 """Causal depthwise convolution with its gate, over channels-last sequences, with a backward pass written by hand.
 
-The signature is documented at `hnet_dna.ops.backend.causal_conv_silu`. PyTorch's grouped convolution wants channels
+The signature is documented at `hnet_dna.ops.serve.causal_conv_silu`. PyTorch's grouped convolution wants channels
 first and is slow on CPU; as K shifted multiply-adds the forward pass is K passes over the data, and so is backward,
 where autograd would keep K partial sums alive. The gate and the split into groups of channels are part of it, so that
 gradients of the groups are written to their places and never joined.
@@ -14,13 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hnet_dna.ops.precision import at_least_float32
+
 
 def causal_conv_silu_reference(
     past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]
 ) -> tuple[Tensor, ...]:
     """Follow the definition, in float32 or better, by PyTorch's own convolution."""
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    joined = torch.cat([past, x], dim=1).to(dtype).transpose(1, 2)
+    joined = at_least_float32(torch.cat([past, x], dim=1)).transpose(1, 2)
+    dtype = joined.dtype
     if not x.shape[1]:
         return torch.split(x, widths, dim=-1)
     y = F.conv1d(joined, weight[:, None].to(dtype), bias.to(dtype), groups=len(bias)).transpose(1, 2)

@@ -1,6 +1,6 @@
 """The moving average that smooths chunks back to positions: the plain loop, and the tiled form.
 
-The signature is documented at `hnet_dna.ops.backend.ema_scan`. The decay is exp(-log(1 / (1 - p))) with the logarithm
+The signature is documented at `hnet_dna.ops.serve.ema_scan`. The decay is exp(-log(1 / (1 - p))) with the logarithm
 taken in float32, as the reference implementation does, so that both agree to the last digits also in float64.
 """
 

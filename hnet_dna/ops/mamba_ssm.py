@@ -1,6 +1,6 @@
 """The Mamba-2 scan by the Triton kernels of mamba-ssm, for NVIDIA GPUs.
 
-The signature is documented at `hnet_dna.ops.backend.ssd_scan`. mamba-ssm needs no compiled extension for this: its
+The signature is documented at `hnet_dna.ops.serve.ssd_scan`. mamba-ssm needs no compiled extension for this: its
 package imports `selective_scan_cuda`, transformers and more on the way in, but the SSD kernels themselves need only
 triton, einops and packaging, so that they are imported past the package's `__init__`.
 

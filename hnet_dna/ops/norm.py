@@ -2,7 +2,7 @@
 
 These touch every value of the widest tensors, so that on a CPU they cost as much as the matrix products. Autograd keeps
 and re-reads each intermediate; by hand, the backward pass recomputes the cheap ones in place. The plain form serves
-where dtypes are mixed, as under autocast. Signatures of both norms are documented at `hnet_dna.ops.backend`.
+where dtypes are mixed, as under autocast. Signatures of both norms are documented at `hnet_dna.ops.serve`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hnet_dna.ops.precision import at_least_float32
+
 EPS = 1e-5
 
 
 def rms_norm_reference(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     """Follow the definition, with statistics in float32 or better."""
-    x = _at_least_float32(x)
+    x = at_least_float32(x)
     scale = torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + EPS)
     return ((x * scale).to(weight.dtype) * weight).to(dtype)
 
@@ -35,7 +37,7 @@ def gated_rms_norm_reference(
     y: Tensor, x: Tensor, skip: Tensor, gate: Tensor, weight: Tensor, dtype: torch.dtype
 ) -> Tensor:
     """Follow the definition, in float32 or better."""
-    summed = torch.addcmul(_at_least_float32(y), x, skip[:, None]).flatten(-2)
+    summed = torch.addcmul(at_least_float32(y), x, skip[:, None]).flatten(-2)
     return rms_norm_reference(summed * F.silu(gate), weight, dtype)
 
 
@@ -57,10 +59,6 @@ def swiglu(value: Tensor, gate: Tensor) -> Tensor:
     """Return value * silu(gate), both (..., D) of one dtype."""
     y: Tensor = _SwiGLU.apply(value, gate)  # type: ignore[no-untyped-call]
     return y
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def _inverse_rms(x: Tensor) -> Tensor:

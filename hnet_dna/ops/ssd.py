@@ -1,6 +1,6 @@
 """The Mamba-2 scan (state-space duality, arXiv 2405.21060): the plain loop, and the tiled form in matrix products.
 
-The signature is documented at `hnet_dna.ops.backend.ssd_scan`.
+The signature is documented at `hnet_dna.ops.serve.ssd_scan`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hnet_dna.ops.precision import at_least_float32
 from hnet_dna.ops.tile_scan import decay_between, tile_scan
 
 # Above this total decay within one tile (in nats) the fast form leaves float32's range. Its smallest factor takes a
@@ -25,7 +26,7 @@ def ssd_scan_reference(
 ) -> tuple[Tensor, Tensor]:
     """Follow the recurrence one position at a time."""
     del tile
-    x, dt, decay, b, c, state = _at_least_float32(x, dt, decay, b, c, state)
+    x, dt, decay, b, c, state = map(at_least_float32, (x, dt, decay, b, c, state))
     ys = []
     for t in range(x.shape[1]):
         gain = torch.exp(dt[:, t] * decay)  # (B, H)
@@ -47,7 +48,7 @@ def ssd_scan_chunked(
     such limit.
     """
     batch, length, heads, width = x.shape
-    x, dt, decay, b, c, state = _at_least_float32(x, dt, decay, b, c, state)
+    x, dt, decay, b, c, state = map(at_least_float32, (x, dt, decay, b, c, state))
     if length == 0:
         return x, state
     tile = min(tile, length)
@@ -171,7 +172,3 @@ def _masked(x: Tensor, dt: Tensor, rate: Tensor, b: Tensor, c: Tensor, state: Te
     update = torch.einsum("bkjn,bkjh,bkjhp->bknhp", b, kept[:, :, -1], u)
     before, state = tile_scan(torch.exp(a[:, :, -1]), update, state)
     return y + torch.einsum("bkin,bkih,bknhp->bkihp", c, torch.exp(a), before), state
-
-
-def _at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(t if t.dtype in (torch.float32, torch.float64) else t.float() for t in tensors)

@@ -1,6 +1,6 @@
 """The causal convolution and its gate as one Triton kernel each way, for NVIDIA GPUs.
 
-The signature is documented at `hnet_dna.ops.backend.causal_conv_silu`. Like causal-conv1d's kernels, but compiled by
+The signature is documented at `hnet_dna.ops.serve.causal_conv_silu`. Like causal-conv1d's kernels, but compiled by
 Triton where PyTorch runs, over channels-last tensors, with the groups of channels written where they are wanted.
 
 Shapes in comments: T positions and C channels of a program.
@@ -17,6 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from hnet_dna.ops.conv import causal_conv_silu_shifted
+from hnet_dna.ops.fallback import tell_fallback
 
 _TAPS = 4  # that the kernels are written out for
 _GROUPS = 3
@@ -27,6 +28,8 @@ def causal_conv_silu_triton(
     past: Tensor, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int]
 ) -> tuple[Tensor, ...]:
     """Run the kernels; float64, empty input, other taps than four and other groups than three take shifted products."""
+    if x.numel() and weight.shape[1] != _TAPS:
+        tell_fallback(f"a convolution with d_conv {weight.shape[1]}", f"d_conv {_TAPS}")
     if x.dtype == torch.float64 or not x.numel() or weight.shape[1] != _TAPS or len(widths) != _GROUPS:
         return causal_conv_silu_shifted(past, x, weight, bias, widths)
     parts = (part.contiguous() for part in (past, x, weight, bias))
@@ -156,7 +159,7 @@ def _conv_back(
         given *= open_ * (1.0 + y * (1.0 - open_))
         total += given * tl.load(weight + channel * 4 + (3 - ahead)).to(tl.float32)[None, :]
         if ahead == 0:
-            at = tl.program_id(0) * 5 * CHANNELS + channel
+            at = tl.program_id(0).to(tl.int64) * 5 * CHANNELS + channel
             for k in tl.static_range(4):
                 seen = _inputs(past, x, sequence, reader + (k - 3), channel, L, CHANNELS)
                 tl.store(sums + at + k * CHANNELS, tl.sum(given * seen, axis=0))

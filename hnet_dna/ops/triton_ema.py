@@ -1,6 +1,6 @@
 """The moving average that smooths chunks, as one Triton kernel each way, for NVIDIA GPUs.
 
-The signature is documented at `hnet_dna.ops.backend.ema_scan`. One program takes some channels of one sequence and
+The signature is documented at `hnet_dna.ops.serve.ema_scan`. One program takes some channels of one sequence and
 walks over tiles of chunks with the average in registers; within a tile it is a matrix product in float32.
 
 Shapes in comments: T chunks of a tile, C channels of a program.
@@ -111,6 +111,6 @@ def _average_back(
         before += tl.where((chunk == 0)[:, None], first[None, :], 0.0)
         zs = tl.load(z + at, mask=in_tile, other=0.0)
         of_weight = tl.sum(of_average * (zs - before), axis=1)
-        tl.store(of_p + tl.program_id(1) * tl.num_programs(0) * M + row, of_weight, mask=inside)
+        tl.store(of_p + tl.program_id(1).to(tl.int64) * tl.num_programs(0) * M + row, of_weight, mask=inside)
         carried = tl.sum(tl.where((i == 0)[:, None], of_average * tl.exp(a)[:, None], 0.0), axis=0)
     tl.store(grad_state + sequence * D + channel, carried, mask=in_c)

@@ -1,6 +1,6 @@
 """Norms and gates of the layers as one Triton kernel each way, for NVIDIA GPUs.
 
-Signatures are documented at `hnet_dna.ops.backend`. Each touches every value of the widest tensors and does little with
+Signatures are documented at `hnet_dna.ops.serve`. Each touches every value of the widest tensors and does little with
 it, so that on a GPU they cost as much as the matrix products if every step is a pass over memory of its own. Here a
 value is read once and written once.
 
@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from hnet_dna.ops.fallback import tell_fallback
 from hnet_dna.ops.norm import EPS, gated_rms_norm, rms_norm
 
 _WIDEST = 8192  # that one program takes
@@ -42,6 +43,8 @@ def gated_rms_norm_triton(
 
 
 def _takes(x: Tensor) -> bool:
+    if x.shape[-1] > _WIDEST:
+        tell_fallback(f"a norm of {x.shape[-1]:,} channels", f"up to {_WIDEST:,} channels")
     return x.dtype != torch.float64 and x.shape[-1] <= _WIDEST and x.numel() > 0
 
 
@@ -144,7 +147,7 @@ def _norm_back(
             sum_skip += of_value * xs
             tl.store(grad_x + at, (of_value * through).to(grad_x.dtype.element_ty), mask=inside)
         tl.store(grad_y + at, of_value.to(grad_y.dtype.element_ty), mask=inside)
-    at = tl.program_id(0) * E + column
+    at = tl.program_id(0).to(tl.int64) * E + column
     tl.store(of_weight + at, sum_weight, mask=inside)
     if GATED:
         tl.store(of_skip + at, sum_skip, mask=inside)

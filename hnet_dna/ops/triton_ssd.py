@@ -1,6 +1,6 @@
 """The Mamba-2 scan as Triton kernels of our own, for NVIDIA GPUs with nothing but PyTorch installed.
 
-The signature is documented at `hnet_dna.ops.backend.ssd_scan`. First one program for each head of each sequence walks
+The signature is documented at `hnet_dna.ops.serve.ssd_scan`. First one program for each head of each sequence walks
 over its tiles with the state in registers and writes down the state before each (`_carry`); then all tiles are computed
 at once from these (`_tiles`). The backward pass does the same from the end (`_carry` again, `_tiles_back`): states are
 computed anew rather than kept, and five launches are all that a training step needs.
@@ -22,6 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from hnet_dna.ops.fallback import tell_fallback
 from hnet_dna.ops.ssd import ssd_scan_chunked
 
 _LARGEST = 128 * 64  # N x P that the registers of one program hold
@@ -30,12 +31,16 @@ _LARGEST = 128 * 64  # N x P that the registers of one program hold
 def ssd_scan_triton(
     x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor, tile: int
 ) -> tuple[Tensor, Tensor]:
-    """Run the kernels; float64, empty input and states too large for them take the tiled form.
+    """Run the kernels; float64, empty input and, with a warning, states too large for them take the tiled form.
 
     Products of bfloat16 or float16 inputs are of that dtype, and so is y; those of float32 are split into three of
     tf32, which keep all but its last bits. Steps, rates, sums and states are float32.
     """
     n, p = (max(16, triton.next_power_of_2(size)) for size in (b.shape[-1], x.shape[-1]))
+    if x.numel() and n * p > _LARGEST:
+        tell_fallback(
+            f"a scan with d_state {b.shape[-1]} and head_dim {x.shape[-1]}", f"d_state x head_dim up to {_LARGEST:,}"
+        )
     if x.numel() == 0 or torch.float64 in (x.dtype, state.dtype) or n * p > _LARGEST:
         return ssd_scan_chunked(x, dt, decay, b, c, state, tile)
     dtype = torch.promote_types(torch.promote_types(x.dtype, b.dtype), c.dtype)

@@ -1,7 +1,7 @@
-"""Alphabets: which letters a model knows, and by which token ids.
+"""Alphabets: which letters a model knows, and their token ids.
 
-An alphabet is stored by name in a model's configuration. Bits and losses are always over A, C, G, T alone: a target
-that is any other letter is not counted.
+An alphabet is stored by name in a model's configuration. Bits and losses are always over A, C, G and T; a target that
+is any other letter is not counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.errors import ConfigError, did_you_mean
+from hnet_dna.errors import ConfigError, did_you_mean, shown
 from hnet_dna.sequence.codes import LETTER_BITS, LETTERS, N_CODE, Codes
 
 
@@ -21,9 +21,9 @@ class Alphabet:
     """A named mapping from nucleotide letters to token ids.
 
     Attributes:
-        name: as stored in `config.json`.
+        name: as it is stored in `config.json`.
         vocab_size: number of ids.
-        ids: id of each letter of `codes.LETTERS`; ambiguity letters that the alphabet lacks share the id of N.
+        ids: token id of each letter of `codes.LETTERS`; ambiguity letters that the alphabet lacks share the id of N.
         letters: how each letter of `codes.LETTERS` is printed.
     """
 
@@ -39,7 +39,7 @@ class Alphabet:
 
     @property
     def padding_id(self) -> int:
-        """An id to fill padding with; the model never looks at it."""
+        """The id that padding is filled with; the model never looks at it."""
         return self.ids[N_CODE]
 
     @property
@@ -76,7 +76,7 @@ ALPHABETS: dict[str, Alphabet] = {
 def alphabet(name: str | None) -> Alphabet:
     """Return an alphabet by name."""
     if name is None:
-        raise ConfigError("this model has no alphabet: its ids have no letters, so it cannot read sequences")
+        raise ConfigError("this model has no alphabet, so it cannot read sequences: its ids do not stand for letters")
     if name not in ALPHABETS:
-        raise ConfigError(f"alphabet {name!r} does not exist. {did_you_mean(name, ALPHABETS)}")
+        raise ConfigError(f"alphabet {shown(name)} does not exist. {did_you_mean(name, ALPHABETS)}")
     return ALPHABETS[name]

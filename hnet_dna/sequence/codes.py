@@ -1,11 +1,12 @@
-"""How the package keeps nucleotides: one byte per base, the letter in the low bits, soft-mask as a bit of its own.
+"""Nucleotide codes: one byte per base, with the letter in the low bits and the soft-mask as a bit of its own.
 
-The codes are those of the file, before any model's alphabet: A C G T N and the IUPAC ambiguity letters. U is read as
-T. Which of them a model knows is decided by its `Alphabet`.
+Codes keep what the file says: A, C, G, T, N and the IUPAC ambiguity letters; U is read as T. Which of them a model
+knows is decided by its `Alphabet`.
 """
 
 from __future__ import annotations
 
+import zlib
 from typing import TypeAlias
 
 import numpy as np
@@ -49,7 +50,7 @@ for _code, _letter in enumerate(LETTERS):
 
 
 def from_text(text: str) -> Codes:
-    """Encode a sequence such as `ACGTn`; letters that are no nucleotide code become `INVALID`."""
+    """Encode a sequence such as `ACGTn`; any letter that is not a nucleotide code becomes `INVALID`."""
     return np.frombuffer(text.encode("latin-1", "replace").translate(BYTE_TO_CODE), dtype=np.uint8)
 
 
@@ -59,16 +60,27 @@ def to_text(codes: Codes) -> str:
 
 
 def reverse_complement(codes: Codes) -> Codes:
-    """Return the other strand of (..., L) codes, read in its own direction; soft-mask bits travel with their bases."""
+    """Return the reverse complement of (..., L) codes; soft-mask bits stay with their bases."""
     length = codes.shape[-1]
     words = np.zeros((*codes.shape[:-1], -(-length // 8)), dtype=np.uint64)
     words.view(np.uint8)[..., words.shape[-1] * 8 - length :] = codes
     if (words & _NOT_ACGT).any():
         return _COMPLEMENT[codes[..., ::-1]]
-    # A, C, G, T are 0 to 3, so that the complement is one bit operation, and bases turn round eight at a time. This is
-    # several times as fast as the table, and training windows hold hardly anything else.
+    # A, C, G, T are 0 to 3, so that the complement is one bit operation, and eight bases are reversed at a time. This
+    # is several times as fast as the table, and training windows hardly hold other letters.
     turned = words[..., ::-1].byteswap().view(np.uint8)[..., :length]
     return turned ^ np.uint8(3)
+
+
+def checksum_of(codes: Codes) -> int:
+    """Return the CRC-32 of the letters, by which a sequence is recognised; soft-masking makes no difference."""
+    return zlib.crc32(np.ascontiguousarray(codes & np.uint8(LETTER_BITS)).tobytes())
+
+
+def is_acgt(codes: Codes) -> NDArray[np.bool_]:
+    """Tell of each code (any shape) whether it is A, C, G or T, soft-masked or not."""
+    known: NDArray[np.bool_] = (codes & np.uint8(LETTER_BITS)) < 4
+    return known
 
 
 def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -81,6 +93,16 @@ def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 def runs_of_n(codes: Codes) -> NDArray[np.int64]:
     """Return the maximal runs of N as (K, 2) half-open intervals."""
     return runs((codes & LETTER_BITS) == N_CODE)
+
+
+def stretches(codes: Codes) -> list[tuple[int, int]]:
+    """Return the stretches between runs of N as half-open intervals (start, end), none of them empty."""
+    return [(start, end) for start, end in runs((codes & LETTER_BITS) != N_CODE).tolist()]
+
+
+def n_known(codes: Codes) -> int:
+    """Count letters other than N."""
+    return int(((codes & LETTER_BITS) != N_CODE).sum())
 
 
 def n_ambiguous(codes: Codes) -> int:

@@ -1,4 +1,4 @@
-"""The one coordinate type: 0-based, half-open. Files that count otherwise are converted where they are read."""
+"""The class `Interval`, the only type of coordinates (0-based, half-open), and set operations on intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Interval:
         return self.end - self.start
 
     def __str__(self) -> str:
-        """As genome browsers write it: 1-based, both ends included."""
+        """Return it as genome browsers write it: 1-based, both ends included."""
         return f"{self.contig}:{self.start + 1:,}-{self.end:,}"
 
 
@@ -40,7 +40,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def intersection(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]:
-    """Return the bases that lie in both, as sorted intervals that neither overlap nor touch."""
+    """Return the bases that are in both, as sorted intervals that neither overlap nor touch."""
     ours, theirs = union(left), union(right)
     common: list[Interval] = []
     i = j = 0
@@ -58,15 +58,15 @@ def intersection(left: Iterable[Interval], right: Iterable[Interval]) -> list[In
 
 
 def overlapping(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[bool]:
-    """Tell of each interval, in their order, whether it shares a base with any of the others."""
+    """Return for each interval, in the given order, whether it shares a base with any of the others."""
     merged = union(others)
     ends = [(other.contig, other.end) for other in merged]
-    found = []
+    overlaps = []
     for interval in intervals:
         index = bisect_right(ends, (interval.contig, interval.start))
         near = index < len(merged) and merged[index].contig == interval.contig
-        found.append(near and max(merged[index].start, interval.start) < interval.end)
-    return found
+        overlaps.append(near and max(merged[index].start, interval.start) < interval.end)
+    return overlaps
 
 
 def difference(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]:

@@ -115,7 +115,7 @@ def _quiet() -> Iterator[None]:
 def _reaches(path: Path, kind: Kind) -> int:
     """Return the largest position in a sorted file."""
     largest = 0
-    with path.open("rb") as lines:
+    with path.open("rb") as lines:  # what others wrote into a VCF may be in any encoding
         for line in lines:
             if not line.startswith(b"#"):
                 largest = max(largest, int(line.split(b"\t", 3)[2 if kind == "bed" else 1]))

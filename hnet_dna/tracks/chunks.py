@@ -7,33 +7,55 @@ Chunks of a stage tile each contig except for its runs of N. The first base of a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import UsageError
-from hnet_dna.evaluate.stream import Chunked, Part, StagePositions
+from hnet_dna.inference.stream import Chunked, Part, StagePositions
 from hnet_dna.model.lm import HNetLM
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """Consecutive chunks of one contig.
+    """Consecutive chunks of one contig, in the order of their positions.
 
     Attributes:
-        contig: record name.
-        start, end: (K,) 0-based half-open, in bases.
-        prob: (K,) boundary probability at the first base, as read on the strand.
+        contig: its name.
+        start, end: (K,) in bases, 0-based half-open.
+        probability: (K,) boundary probability at the first base of each chunk, as its strand reads.
         first: index of the first of them, counted from 0 in each contig along the strand.
-        strand: `+` or `-`; chunks of the reverse strand are listed in the contig's order all the same.
+        strand: `+` or `-`.
+        stage: chunking stage, 0 outermost.
+        base_probability: (L,) boundary probability at every base of the contig, NaN where there is none: in runs of N,
+            outside the regions that were read, and between the positions of an inner stage. None unless asked for.
     """
 
     contig: str
     start: NDArray[np.int64]
     end: NDArray[np.int64]
-    prob: NDArray[np.float32]
+    probability: NDArray[np.float32]
     first: int
     strand: str = "+"
+    stage: int = 0
+    base_probability: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """(K,) number of each chunk in its contig, counted from 0 along the strand."""
+        return self.first + self.step * np.arange(len(self), dtype=np.int64)
+
+    def to_pandas(self) -> Any:
+        """Return a data frame with the columns chrom, start, end, name, probability, strand, stage (needs pandas)."""
+        import pandas as pd
+
+        columns = {"chrom": self.contig, "start": self.start, "end": self.end}
+        columns |= {"name": [f"stage{self.stage}_{number}" for number in self.index.tolist()]}
+        return pd.DataFrame(columns | {"probability": self.probability, "strand": self.strand, "stage": self.stage})
 
     @property
     def step(self) -> int:
@@ -47,7 +69,7 @@ def check_stage(model: HNetLM, stage: int) -> None:
         last = model.n_chunking_stages - 1
         wanted = "a model that has a router" if last < 0 else f"0 to {last}" if last else "0"
         raise UsageError(
-            f"--stage {stage}: chunking stages of this model: {model.n_chunking_stages}; expected {wanted}"
+            f"`stage` {stage}: chunking stages of this model: {model.n_chunking_stages}; expected {wanted}"
         )
 
 
@@ -78,7 +100,7 @@ class ForwardChunks:
         self._start, self._prob = starts[complete:], probs[complete:]
         first = self._index
         self._index += complete
-        return Chunks(bases.contig, starts[:complete], ends[:complete], probs[:complete], first)
+        return Chunks(bases.contig, starts[:complete], ends[:complete], probs[:complete], first, "+", self._stage)
 
 
 class ReverseChunks:
@@ -106,4 +128,4 @@ class ReverseChunks:
         self._start = None if part.last else int(starts[-1])
         first = self._left - 1
         self._left -= len(ends)
-        return Chunks(part.contig, starts[:-1], ends, stage.prob[stage.mask], first, "-")
+        return Chunks(part.contig, starts[:-1], ends, stage.prob[stage.mask], first, "-", self._stage)

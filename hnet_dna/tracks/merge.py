@@ -3,22 +3,62 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.errors import SequenceError
+from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
 from hnet_dna.tracks.values import pybigwig, write_bigwig
 
 _BLOCK = 1 << 18  # values held at once
+OnShare = Callable[[float], None]
+_TEXT = (".bed", ".bedgraph", ".bg")
+_BIGWIG = (".bw", ".bigwig")
 
 
-def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
+def kind_of_track(path: Path) -> Literal["text", "bigwig"]:
+    """Tell by its name what a track holds: lines of BED or bedGraph, compressed or not, or bigWig.
+
+    Raises:
+        UsageError: the name has another ending.
+    """
+    compressed = is_compressed(path)
+    ending = (Path(path.stem) if compressed else path).suffix.lower()
+    if ending in _TEXT:
+        return "text"
+    if not compressed and ending in _BIGWIG:
+        return "bigwig"
+    raise UsageError(f"{path}: expected a name that ends in .bed, .bed.gz, .bedgraph, .bedgraph.gz or .bw")
+
+
+def merge_tracks(paths: Sequence[str | Path], out: str | Path, on_share: OnShare = lambda share: None) -> int:
+    """Join tracks of different contigs into one; return the number of lines, or of contigs for bigWig.
+
+    Args:
+        paths: BED, bedGraph (plain or gzip) or bigWig files. Text is laid end to end, so that their order matters.
+        out: a name that ends in .bed, .bedgraph or .bg, with .gz behind it for bgzip and an index, or in .bw.
+        on_share: called with the share that is done.
+
+    Raises:
+        SequenceError: a file that is not such a track, or a contig in two files.
+        UsageError: the name of `out` has another ending.
+    """
+    places, target = [Path(path) for path in paths], Path(out)
+    if kind_of_track(target) == "bigwig":
+        return merge_bigwig(places, target, on_share)
+    with indexed(target, "bed") if is_compressed(target) else text_file(target) as stream:
+        return merge_bed(places, stream, on_share)
+
+
+def merge_bed(paths: Sequence[Path], out: TextIO, on_share: OnShare = lambda share: None) -> int:
     """Write the lines of BED or bedGraph files (plain or gzip), one file after the other; return how many.
+
+    `on_share` is told the share of the files that is done.
 
     Raises:
         SequenceError: a line that is not of such a file, or a contig that comes back after another one, in the same
@@ -27,7 +67,8 @@ def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
     seen: set[str] = set()
     current: str | None = None
     count = 0
-    for path in paths:
+    for index, path in enumerate(paths):
+        on_share(index / len(paths))
         with _text(path) as lines:
             try:
                 for number, line in enumerate(lines, start=1):
@@ -47,8 +88,10 @@ def merge_bed(paths: Sequence[Path], out: TextIO) -> int:
     return count
 
 
-def merge_bigwig(paths: Sequence[Path], out: Path) -> int:
+def merge_bigwig(paths: Sequence[Path], out: Path, on_share: OnShare = lambda share: None) -> int:
     """Write the values of bigWig files to one; return the number of contigs.
+
+    `on_share` is told the share of the bases that is done.
 
     Raises:
         SequenceError: a file that is no bigWig, or a contig in two files.
@@ -64,8 +107,13 @@ def merge_bigwig(paths: Sequence[Path], out: Path) -> int:
                     raise SequenceError(f"{path}: {name} is in {home[name]} too; each contig must be in one file")
                 home[name], lengths[name] = path, length
 
+        done, total = 0, sum(lengths.values())
+
         def values(contig: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+            nonlocal done
             file, length = files[home[contig]], lengths[contig]
+            on_share(done / total)
+            done += length
             if file.header()["nBasesCovered"] == 0:
                 return
             for start in range(0, length, _BLOCK):

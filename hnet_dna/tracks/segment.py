@@ -1,28 +1,32 @@
-"""Writes the chunks of a sequence, and the probabilities behind them, in one pass."""
+"""Finds the chunks of sequences: as arrays, or written with the probabilities behind them in one pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hnet_dna.data.fasta import Piece
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.pieces import forward_pieces
 from hnet_dna.errors import UsageError
-from hnet_dna.evaluate.strands import ReverseStrand, groups
-from hnet_dna.evaluate.stream import PIECE, Chunked, Part, StagePositions, find_boundaries, parts
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import GenomeLike, open_genome
+from hnet_dna.genome.pieces import forward_pieces
+from hnet_dna.inference.load import load_model
+from hnet_dna.inference.strands import ReverseStrand, groups
+from hnet_dna.inference.stream import PIECE, Chunked, Part, StagePositions, find_boundaries, parts
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.interval import Interval
+from hnet_dna.sequence.interval import Interval, union
+from hnet_dna.sequence.strand import Strand, check_strand
 from hnet_dna.tracks.bed import bed6, bed12, points
 from hnet_dna.tracks.chunks import Chunks, ForwardChunks, ReverseChunks, check_stage
 from hnet_dna.tracks.values import Values
 
-Strand = Literal["+", "-", "both"]
 Style = Literal["chunks", "points", "nested"]
-OnPart = Callable[[str, int, int], None]
+OnBases = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Segmenter:
         style: BED6 of chunks, BED6 of their first bases, or BED12 of chunks with those of the stage outside as blocks.
         plus, minus: get the boundary probability of the stage at each of its positions, strand by strand.
         piece: bases run at once.
-        on_part: told contig, position and number of lines so far, after each piece.
+        on_bases: told how many bases more have been run; on both strands, each counts twice.
     """
 
     model: HNetLM
@@ -46,59 +50,185 @@ class Segmenter:
     plus: Values | None = None
     minus: Values | None = None
     piece: int = PIECE
-    on_part: OnPart = lambda contig, position, lines: None
+    on_bases: OnBases = lambda count: None
 
     def __post_init__(self) -> None:
         check_stage(self.model, self.stage)
         if self.style == "nested" and self.stage == 0:
             raise UsageError(
-                f"nested chunks need an inner stage, --stage 1 or more; this model has {self.model.n_chunking_stages} "
+                f"nested chunks need an inner stage, `stage` 1 or more; this model has {self.model.n_chunking_stages} "
                 "chunking stages"
             )
 
     def run(self, pieces: Iterable[Piece]) -> int:
         """Write the forward strand of pieces as they come; return the number of lines."""
         lines = _Lines(self, "+")
-        for bases in find_boundaries(self._measured(pieces), self.model, self.stage, piece=self.piece):
-            lines.add(bases, bases, None, 0)
-        return lines.close()
+        for reading in read_pieces(self._measured(pieces), self.model, self.stage, self.piece, self.on_bases):
+            lines.add(reading)
+        return lines.count
 
     def run_strands(self, genome: Genome, intervals: Sequence[Interval], strand: Strand) -> int:
         """Write intervals of a genome, each read on its own, on one strand or both; return the number of lines."""
         for interval in intervals:
-            self._tell(interval.contig, genome[interval.contig].length)
-        if strand == "+":
-            return self.run(forward_pieces(genome, intervals))
+            self._grow(interval.contig, genome[interval.contig].length)
         lines = _Lines(self, strand)
-        with ReverseStrand(genome, self.model, stage=self.stage, piece=self.piece) as reverse:
-            for group in groups(intervals):
-                reverse.run(group)
-                for part, bases in self._forward(genome, group, strand):
-                    other = reverse.stages(part.contig, part.start, part.end)
-                    lines.add(part, bases, other, reverse.count(part.contig, self.stage) if part.first else 0)
-        return lines.close()
+        for reading in read_strands(genome, intervals, self.model, self.stage, strand, self.piece, self.on_bases):
+            lines.add(reading)
+        return lines.count
 
     def _measured(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         for piece in pieces:
-            self._tell(piece.record, piece.start + len(piece.codes))
+            self._grow(piece.record, piece.start + len(piece.codes))
             yield piece
 
-    def _tell(self, contig: str, length: int) -> None:
+    def _grow(self, contig: str, length: int) -> None:
         """Let files have contigs at their whole length, and those of nothing but N too."""
         for values in (self.plus, self.minus):
             if values is not None:
                 values.contig(contig, length)
 
-    def _forward(
-        self, genome: Genome, group: Sequence[Interval], strand: Strand
-    ) -> Iterator[tuple[Part, Chunked | None]]:
-        pieces = forward_pieces(genome, group)
-        if strand == "both":
-            for bases in find_boundaries(pieces, self.model, self.stage, piece=self.piece):
-                yield bases, bases
-        else:
-            for part in parts(pieces, self.piece):
-                yield part, None
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model makes of consecutive bases on each strand that is read.
+
+    Attributes:
+        part: the bases.
+        plus: stages as the forward strand reads, None if it is not read.
+        minus: the same of the reverse strand, in forward positions.
+        minus_chunks: chunks of the whole stretch on the reverse strand, where a stretch begins.
+    """
+
+    part: Part
+    plus: Chunked | None
+    minus: tuple[StagePositions, ...] | None = None
+    minus_chunks: int = 0
+
+
+def read_pieces(
+    pieces: Iterable[Piece], model: HNetLM, stage: int, piece: int = PIECE, on_bases: OnBases = lambda count: None
+) -> Iterator[Reading]:
+    """Read the forward strand of pieces as they come."""
+    for bases in find_boundaries(pieces, model, stage, piece=piece):
+        on_bases(len(bases.codes))
+        yield Reading(bases, bases)
+
+
+def read_strands(
+    genome: Genome,
+    intervals: Sequence[Interval],
+    model: HNetLM,
+    stage: int,
+    strand: Strand,
+    piece: int = PIECE,
+    on_bases: OnBases = lambda count: None,
+) -> Iterator[Reading]:
+    """Read intervals of a genome on one strand or both, each on its own, in the order of their positions."""
+    if strand == "+":
+        yield from read_pieces(forward_pieces(genome, intervals), model, stage, piece, on_bases)
+        return
+    with ReverseStrand(genome, model, stage=stage, piece=piece, on_bases=on_bases) as reverse:
+        for group in groups(intervals):
+            reverse.run(group)
+            pieces = forward_pieces(genome, group)
+            forward: Iterable[Reading] = (
+                read_pieces(pieces, model, stage, piece, on_bases)
+                if strand == "both"
+                else (Reading(part, None) for part in parts(pieces, piece))
+            )
+            for reading in forward:
+                part = reading.part
+                minus = reverse.stages(part.contig, part.start, part.end)
+                yield Reading(part, reading.plus, minus, reverse.count(part.contig, stage) if part.first else 0)
+
+
+def segment(
+    genome: GenomeLike,
+    model: str | Path | HNetLM,
+    *,
+    stage: int = 0,
+    strand: Strand = "+",
+    regions: Sequence[Interval] | None = None,
+    every_base: bool = False,
+    on_bases: OnBases = lambda count: None,
+) -> Iterator[Chunks]:
+    """Yield the learned chunks of each contig as arrays; on both strands, those of `+` before those of `-`.
+
+    Memory holds the chunks of one contig. Contigs of nothing but N are left out.
+
+    Args:
+        genome: anything that `open_genome` takes.
+        model: anything that `load_model` takes.
+        stage: chunking stage, 0 outermost.
+        strand: `+`, `-` or `both`.
+        regions: read only these, each on its own; the whole genome where None.
+        every_base: also give the boundary probability at every base of the contig.
+        on_bases: called with the number of bases that have been run since the last call; on both strands, each base
+            counts twice.
+
+    Raises:
+        UsageError: the model has no such stage, or there is no such strand.
+        SequenceError: the genome cannot be read, or a region is not part of it.
+
+    Example:
+        >>> from hnet_dna import segment
+        >>> [len(chunks) > 0 for chunks in segment("yeast", "five-genomes", regions=[Interval("chrI", 0, 3000)])]
+        [True]
+    """
+    opened, loaded = open_genome(genome), load_model(model)
+    check_stage(loaded, stage)
+    check_strand(strand)
+    intervals = [whole(contig) for contig in opened.contigs] if regions is None else in_order(opened, regions)
+    contig: _Contig | None = None
+    for reading in read_strands(opened, intervals, loaded, stage, strand, on_bases=on_bases):
+        name = reading.part.contig
+        if contig is None or contig.name != name:
+            if contig is not None:
+                yield from contig.chunks()
+            contig = _Contig(name, stage, opened[name].length if every_base else None)
+        contig.add(reading)
+    if contig is not None:
+        yield from contig.chunks()
+
+
+def in_order(genome: Genome, regions: Iterable[Interval]) -> list[Interval]:
+    """Return the bases of regions as intervals that neither overlap nor touch, in the genome's order."""
+    order = {contig.name: index for index, contig in enumerate(genome.contigs)}
+    chosen = union(regions)
+    for interval in chosen:
+        genome.codes(interval)  # an unknown contig, or an end past one, is an error here
+    return sorted(chosen, key=lambda interval: (order[interval.contig], interval.start))
+
+
+class _Contig:
+    """The chunks of one contig, strand by strand, gathered as they become complete."""
+
+    def __init__(self, name: str, stage: int, length: int | None) -> None:
+        self.name, self._stage, self._length = name, stage, length
+        self._plus, self._minus = ForwardChunks(stage), ReverseChunks(stage)
+        self._gathered: dict[str, list[Chunks]] = {}
+        self._values: dict[str, NDArray[np.float32]] = {}
+
+    def add(self, reading: Reading) -> None:
+        if reading.plus is not None:
+            self._gather("+", self._plus.add(reading.plus), reading.plus.stages)
+        if reading.minus is not None:
+            self._gather("-", self._minus.add(reading.part, reading.minus, reading.minus_chunks), reading.minus)
+
+    def _gather(self, strand: str, chunks: Chunks, stages: tuple[StagePositions, ...]) -> None:
+        self._gathered.setdefault(strand, []).append(chunks)
+        if self._length is not None:
+            if strand not in self._values:
+                self._values[strand] = np.full(self._length, np.nan, dtype=np.float32)
+            self._values[strand][stages[self._stage].position] = stages[self._stage].prob
+
+    def chunks(self) -> Iterator[Chunks]:
+        for strand, gathered in self._gathered.items():
+            first = next((chunks.first for chunks in gathered if len(chunks)), 0)
+            names = ("start", "end", "probability")
+            start, end, probability = (np.concatenate([getattr(one, name) for one in gathered]) for name in names)
+            values = self._values.get(strand)
+            yield Chunks(self.name, start, end, probability, first, strand, self._stage, values)
 
 
 class _Lines:
@@ -112,28 +242,23 @@ class _Lines:
             "-": _Blocks(ReverseChunks(what.stage - 1)),
         }
         self._held: list[tuple[int, int, str]] = []
-        self._count = 0
+        self.count = 0
 
-    def add(self, part: Part, bases: Chunked | None, reverse: tuple[StagePositions, ...] | None, total: int) -> None:
-        stage, what = self._what.stage, self._what
-        if bases is not None:
+    def add(self, reading: Reading) -> None:
+        stage, what, part = self._what.stage, self._what, reading.part
+        if reading.plus is not None:
             if what.style == "nested":
-                self._blocks["+"].keep(self._plus_blocks(bases))
-            self._write(self._plus.add(bases))
+                self._blocks["+"].keep(self._plus_blocks(reading.plus))
+            self._write(self._plus.add(reading.plus))
             if what.plus is not None:
-                _add_values(what.plus, bases, bases.stages[stage])
-        if reverse is not None:
+                _add_values(what.plus, part, reading.plus.stages[stage])
+        if reading.minus is not None:
             if what.style == "nested":
-                self._blocks["-"].keep(self._minus_blocks(part, reverse))
-            self._write(self._minus.add(part, reverse, total))
+                self._blocks["-"].keep(self._minus_blocks(part, reading.minus))
+            self._write(self._minus.add(part, reading.minus, reading.minus_chunks))
             if what.minus is not None:
-                _add_values(what.minus, part, reverse[stage])
+                _add_values(what.minus, part, reading.minus[stage])
         self._release(part.last)
-        what.on_part(part.contig, part.end, self._count)
-
-    def close(self) -> int:
-        """Return the number of lines written."""
-        return self._count
 
     def _plus_blocks(self, bases: Chunked) -> Chunks:
         builder = self._blocks["+"].builder
@@ -150,12 +275,12 @@ class _Lines:
         if not len(chunks.start):
             return
         if what.style == "points":
-            text = points(chunks, what.stage)
+            text = points(chunks)
         elif what.style == "nested":
-            text = bed12(chunks, self._blocks[chunks.strand].take(int(chunks.end[-1])), what.stage)
+            text = bed12(chunks, self._blocks[chunks.strand].take(int(chunks.end[-1])))
         else:
-            text = bed6(chunks, what.stage)
-        self._count += len(chunks.start)
+            text = bed6(chunks)
+        self.count += len(chunks.start)
         if self._strand != "both":
             what.bed.write(text)
             return
@@ -188,7 +313,7 @@ class _Blocks:
             self._kept = blocks
             return
         starts, ends, probs = (
-            np.concatenate((getattr(old, name), getattr(blocks, name))) for name in ("start", "end", "prob")
+            np.concatenate((getattr(old, name), getattr(blocks, name))) for name in ("start", "end", "probability")
         )
         self._kept = Chunks(blocks.contig, starts, ends, probs, 0, blocks.strand)
 
@@ -197,8 +322,8 @@ class _Blocks:
         assert self._kept is not None
         kept = self._kept
         cut = int(np.searchsorted(kept.start, end))
-        self._kept = Chunks(kept.contig, kept.start[cut:], kept.end[cut:], kept.prob[cut:], 0, kept.strand)
-        return Chunks(kept.contig, kept.start[:cut], kept.end[:cut], kept.prob[:cut], 0, kept.strand)
+        self._kept = Chunks(kept.contig, kept.start[cut:], kept.end[cut:], kept.probability[cut:], 0, kept.strand)
+        return Chunks(kept.contig, kept.start[:cut], kept.end[:cut], kept.probability[:cut], 0, kept.strand)
 
 
 def _add_values(values: Values, part: Part, stage: StagePositions) -> None:

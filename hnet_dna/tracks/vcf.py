@@ -1,32 +1,46 @@
 """Scores of variants, from VCF to VCF.
 
-Records keep their order, alleles and annotations; two INFO fields are added. Records that cannot be scored are written
-as they came, with the reason, and counted.
+Every line is written as it was read, byte by byte, with two fields at the end of its INFO, so that nothing passes
+through another's idea of numbers, missing values or encodings. Only CHROM, POS, REF and ALT are interpreted. What an
+earlier scoring added, in the header and in INFO, is replaced. Alleles that cannot be scored get the reason instead, and
+are counted.
 """
 
 from __future__ import annotations
 
-import gzip
-import shutil
+import logging
+import os
+import re
 import sys
-import tempfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TextIO
+from pathlib import PurePosixPath
+from typing import BinaryIO
 
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.names import unknown_contig
-from hnet_dna.errors import HNetError, SequenceError
-from hnet_dna.evaluate.variants import Strand, Variant, reason_to_skip, reference_differs, score_variants
+from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.genome.assemblies import find_assembly
+from hnet_dna.genome.contig_names import few, unknown_contig
+from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.variants import Variant, allele_scores, reason_to_skip, reference_differs
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.sequence.strand import Strand
+from hnet_dna.text import called, raw_lines
 
 SCORE_FIELD, SKIP_FIELD = "HNET_LLR", "HNET_SKIPPED"
-_HELD = 4096  # records read before they are scored together
+_OURS = (SCORE_FIELD.encode(), SKIP_FIELD.encode())
+_OUR_LINES = re.compile(rb"##INFO=<(?:.*,)?ID=(?:%b|%b)[,>]|##hnet_dna_command=" % _OURS)
+_COLUMNS = b"#CHROM POS ID REF ALT QUAL FILTER INFO".split()
+_HELD, _HELD_BYTES = 4096, 1 << 24  # records, and bytes of them, read before they are scored together
+_CONTIG_LINE = b"##contig=<"
+_NO_LENGTH = (0, 2**31 - 1)  # what programs write that do not know it
+_KEY_AND_VALUE = re.compile(rb'[<,](\w+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
+# Contigs that a header can name, by the specification.
+_CONTIG_ID = re.compile(r"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*")
+_REF = re.compile(r"[A-Za-z]+|[.*]")
+_ALT = re.compile(r"[A-Za-z]+|[.*]|\.[A-Za-z]+|[A-Za-z]+\.|[A-Za-z]*<[^<>\s]+>|[^\s]*[\[\]][^\s]*")
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -52,8 +66,9 @@ class VcfScorer:
         genome: the reference that the file is about.
         model: any with an alphabet.
         model_name: written into the header.
-        window, strand: see `score_variants`.
-        strict: whether a REF that differs from the genome is an error instead of being skipped.
+        window, strand: see `allele_scores`.
+        strict: whether a REF that differs from the genome, or a contig of another length, is an error instead of being
+            skipped.
         on_records: told how many records are done.
     """
 
@@ -65,137 +80,314 @@ class VcfScorer:
     strict: bool = False
     on_records: Callable[[int], None] = lambda count: None
 
-    def run(self, source: str, out: TextIO) -> VcfReport:
-        """Read a VCF (plain, bgzip or `-` for stdin) and write it with scores."""
+    def run(self, source: str, out: BinaryIO) -> VcfReport:
+        """Read a VCF (plain or gzip, a path, a pipe, or `-` for stdin) and write it with scores.
+
+        Raises:
+            SequenceError: not a VCF, a line that is no record, a contig that the genome lacks, contigs of other lengths
+                than the header says; with `strict` also a REF that differs.
+        """
         report = VcfReport(0, 0, Counter())
-        with _open(source) as file:
-            given = list(file.header.contigs)  # before ours are added
-            # With the first records, so that a file that cannot be scored leaves nothing that looks like a VCF.
-            header = str(self._extend(file.header))
-            for records in _groups(file, source):
-                try:
-                    self._score(records, report, given)
-                except SequenceError as error:
-                    raise SequenceError(f"{source}: {error}") from None
-                out.write(header)
-                header = ""
-                out.writelines(str(record) for record in records)
-                self.on_records(report.records)
-            out.write(header)
+        name = called(source)
+        lines = enumerate(raw_lines(source, "a VCF file"), start=1)
+        header = _read_header(lines, name)
+        differing = self._compare(header, name)
+        # With the first records, so that a file that cannot be scored leaves nothing that looks like a VCF.
+        head = self._extended(header)
+        for records in _groups(_records(lines, len(header.columns), name)):
+            answers = [self._reasons(record, header, differing, name) for record in records]
+            self._score(records, answers, report)
+            out.writelines(head)
+            head = []
+            out.writelines(record.with_info(answer) for record, answer in zip(records, answers, strict=True))
+            self.on_records(report.records)
+        out.writelines(head)
         return report
 
-    def _extend(self, header: Any) -> Any:
-        header.info.add(
-            SCORE_FIELD,
-            "A",
-            "Float",
-            f"log2 p(window with the allele) - log2 p(window without it), {self.window} bases, "
-            + ("mean of both strands" if self.strand == "both" else f"{self.strand} strand")
-            + f", by hnet-dna model {self.model_name}",
-        )
-        if not len(header.contigs):  # readers want them, and we know them
-            for contig in self.genome.contigs:
-                header.contigs.add(contig.name, length=contig.length)
-        header.info.add(SKIP_FIELD, ".", "String", "why alleles have no score, in their order; PASS where they have")
-        header.add_line("##hnet_dna_command=" + " ".join(sys.argv))
-        return header
+    def _extended(self, header: _Header) -> list[bytes]:
+        """Return the header's lines, and before the last of them those that are ours."""
+        model = self.model_name.replace("\\", "\\\\").replace('"', '\\"')
+        strands = "mean of both strands" if self.strand == "both" else f"{self.strand} strand"
+        added = []
+        if not header.contigs:  # readers want them, and we know them
+            known = [contig for contig in self.genome.contigs if _CONTIG_ID.fullmatch(contig.name)]
+            added = [f"##contig=<ID={contig.name},length={contig.length}>" for contig in known]
+        added += [
+            f'##INFO=<ID={SCORE_FIELD},Number=A,Type=Float,Description="log2 p(window with the allele) - log2 p(window '
+            f'without it), {self.window} bases, {strands}, by hnet-dna model {model}">',
+            f"##INFO=<ID={SKIP_FIELD},Number=.,Type=String,Description="
+            '"why alleles have no score, in their order; PASS where they have">',
+            "##hnet_dna_command=" + " ".join(sys.argv),
+        ]
+        encoded = [os.fsencode(" ".join(line.splitlines())) + header.line_end for line in added]
+        return [*header.lines[:-1], *encoded, header.lines[-1]]
 
-    def _score(self, records: list[Any], report: VcfReport, given: Sequence[str]) -> None:
-        variants, places = [], []
-        answers: list[list[float | None]] = []
-        for record in records:
-            report.records += 1
-            reasons = self._reasons(record, given)
-            answers.append([None] * len(reasons))
-            good = [i for i, reason in enumerate(reasons) if reason is None]
-            report.skipped.update(reason for reason in reasons if reason is not None)
-            report.scored += len(good)
-            if good:
-                interval = Interval(record.chrom, record.start, record.start + len(record.ref))
-                variants.append(Variant(interval, record.ref, tuple(record.alts[i] for i in good)))
-                places.append((len(answers) - 1, good))
-            if any(reasons):
-                record.info[SKIP_FIELD] = tuple(reason or "PASS" for reason in reasons)
-        scores = score_variants(self.genome, variants, self.model, window=self.window, strand=self.strand)
-        for (row, good), found in zip(places, scores, strict=True):
-            for allele, score in zip(good, found, strict=True):
-                answers[row][allele] = score
-        for record, answer in zip(records, answers, strict=True):
-            if any(score is not None for score in answer):
-                record.info[SCORE_FIELD] = tuple(answer)
+    def _compare(self, header: _Header, name: str) -> set[str]:
+        """Compare the contigs that the header declares with the genome's; return those of another length here."""
+        own = {contig.name: contig for contig in self.genome.contigs}
+        declared = {contig: said for contig, said in header.contigs.items() if contig in own}
+        sized = {contig: said for contig, said in declared.items() if said.length is not None}
+        others = [contig for contig, said in sized.items() if said.length != own[contig].length]
+        if others:
+            first = declared[others[0]]
+            told = (
+                f"{name}: line {first.number}: the header gives {others[0]} {first.length:,} bases; in "
+                f"{self.genome.source.name} it has {own[others[0]].length:,}"
+            )
+            if self.strict or len(others) == len(sized):
+                raise SequenceError(
+                    f"{told}. Is it the same assembly? Score against the genome that the variants were called on"
+                )
+            _log.info("%s. Contigs of another length, of which no record is scored: %s", told, few(others))
+        changed = [
+            contig
+            for contig, said in declared.items()
+            if contig not in others and said.md5 not in (None, own[contig].md5)
+        ]
+        if changed:
+            _log.info(
+                "%s: the header gives other checksums than %s has, so their bases differ somewhere: %s",
+                name,
+                self.genome.source.name,
+                few(changed),
+            )
+        if not sized:
+            self._compare_reference(header, name)
+        return set(others)
 
-    def _reasons(self, record: Any, given: Sequence[str]) -> list[str | None]:
-        """Tell for each alternative allele why it cannot be scored; None where it can."""
-        alts = record.alts or (None,)
-        where = f"{record.chrom}:{record.pos} {record.ref}"
-        if record.chrom not in self.genome:
-            error = unknown_contig(record.chrom, self.genome.contigs, self.genome.source.name, asked=given)
-            raise SequenceError(f"record {where}: {error}")
-        interval = Interval(record.chrom, record.start, record.start + len(record.ref))
-        if interval.end > self.genome[record.chrom].length:
-            return ["PAST_THE_END"] * len(alts)
-        if set(record.ref.upper()) <= set("ACGT") and reference_differs(self.genome, interval, record.ref):
+    def _compare_reference(self, header: _Header, name: str) -> None:
+        """Tell if ##reference names a known assembly whose contigs have other lengths."""
+        try:
+            assembly = find_assembly(PurePosixPath(header.reference).name.split(".")[0])
+        except UsageError:
+            return
+        lengths = {name: known.length for known in assembly.contigs.values() for name in known.names}
+        for contig in self.genome.contigs:
+            if lengths.get(contig.name, contig.length) != contig.length:
+                _log.info(
+                    "%s: its ##reference is %s, where %s has %s bases; in %s it has %s. Is it the same assembly?",
+                    name,
+                    header.reference,
+                    contig.name,
+                    f"{lengths[contig.name]:,}",
+                    self.genome.source.name,
+                    f"{contig.length:,}",
+                )
+                return
+
+    def _reasons(self, record: _Record, header: _Header, differing: set[str], name: str) -> list[str | float]:
+        """Tell for each alternative allele why it cannot be scored, and 0.0 where it can."""
+        reasons = [reason_to_skip(record.ref, alt) for alt in record.alts]
+        where = f"{name}: line {record.number}, record {record.contig}:{record.position} {_short(record.ref)}"
+        start = record.position - 1
+        if record.contig not in self.genome:
+            if not record.contig.startswith("<"):  # of an assembly file
+                error = unknown_contig(
+                    record.contig, self.genome.contigs, self.genome.source.name, asked=header.contigs
+                )
+                raise SequenceError(f"{where}: {error}")
+            whole = "SYMBOLIC"
+        elif record.contig in differing:
+            whole = "CONTIG_DIFFERS"
+        elif start < 0 or start + len(record.ref) > self.genome[record.contig].length:
+            # Where the telomeres are, breakends and the like may lie. No bases do.
+            return [reason if reason not in (None, "NOT_ACGT") else "PAST_THE_END" for reason in reasons]
+        elif set(record.ref.upper()) <= set("ACGT") and reference_differs(self.genome, record.interval, record.ref):
             if self.strict:
                 raise SequenceError(
-                    f"record {where}: the genome has other bases there; is {self.genome.source.name} the reference?"
+                    f"{where}: the genome has other bases there; is {self.genome.source.name} the reference?"
                 )
-            return ["REF_MISMATCH"] * len(alts)
-        return [reason_to_skip(record.ref, alt) for alt in alts]
+            whole = "REF_MISMATCH"
+        else:
+            return [reason or 0.0 for reason in reasons]
+        return [whole] * len(reasons)
+
+    def _score(self, records: list[_Record], answers: list[list[str | float]], report: VcfReport) -> None:
+        """Put scores where no reason is."""
+        variants, places = [], []
+        for record, answer in zip(records, answers, strict=True):
+            good = [i for i, reason in enumerate(answer) if isinstance(reason, float)]
+            report.records += 1
+            report.scored += len(good)
+            report.skipped.update(reason for reason in answer if isinstance(reason, str))
+            if good:
+                variants.append(Variant(record.interval, record.ref, tuple(record.alts[i] for i in good)))
+                places.append((answer, good))
+        scores = allele_scores(self.genome, variants, self.model, window=self.window, strand=self.strand)
+        for (answer, good), found in zip(places, scores, strict=True):
+            for allele, score in zip(good, found, strict=True):
+                answer[allele] = score
 
 
-@contextmanager
-def _open(source: str) -> Iterator[Any]:
-    import pysam
+@dataclass(frozen=True)
+class _Declared:
+    """What line `number` of a header says of a contig."""
 
-    if source != "-" and not Path(source).is_file():
-        what = "is a directory" if Path(source).is_dir() else "no such file"
-        raise SequenceError(f"{source}: {what}; expected a VCF file")
-    verbosity = pysam.set_verbosity(0)  # its own messages would double ours
-    try:
-        with _seekable(source) as path, pysam.VariantFile(path) as file:
-            yield file
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        if isinstance(error, HNetError):
-            raise
-        said = str(error)  # of a file that is none, pysam's own words say no more, and quote bytes
-        why = "" if "invalid file" in said or "valid header" in said else f" ({said})"
+    number: int
+    length: int | None
+    md5: str | None
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The header as it came, without the lines that an earlier scoring added.
+
+    Attributes:
+        lines: up to that of the columns, which is the last.
+        columns: their names.
+        contigs: those with a line.
+        reference: the text of ##reference.
+        line_end: what ends a line.
+    """
+
+    lines: list[bytes]
+    columns: list[bytes]
+    contigs: dict[str, _Declared]
+    reference: str
+    line_end: bytes
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A line.
+
+    Attributes:
+        number: of the line, from 1.
+        columns: the eight fixed ones, and all others as one.
+        line_end: what ends the line.
+        contig, position, ref, alts: what the columns say; the position counts from 1.
+    """
+
+    number: int
+    columns: list[bytes]
+    line_end: bytes
+    contig: str
+    position: int
+    ref: str
+    alts: tuple[str, ...]
+
+    @property
+    def interval(self) -> Interval:
+        """The bases of REF."""
+        return Interval(self.contig, self.position - 1, self.position - 1 + len(self.ref))
+
+    def with_info(self, answer: list[str | float]) -> bytes:
+        """Return the line with scores and reasons at the end of INFO, in place of those that it had."""
+        info = self.columns[7]
+        if any(field in info for field in _OURS):
+            info = b";".join(field for field in info.split(b";") if field.partition(b"=")[0] not in _OURS)
+        fields = []
+        if any(isinstance(one, float) for one in answer):
+            scores = ",".join(f"{one:.6g}" if isinstance(one, float) else "." for one in answer)
+            fields.append(f"{SCORE_FIELD}={scores}")
+        if any(isinstance(one, str) for one in answer):
+            fields.append(f"{SKIP_FIELD}={','.join(one if isinstance(one, str) else 'PASS' for one in answer)}")
+        ours = ";".join(fields).encode()
+        if info not in (b"", b"."):
+            ours = info + (b"" if info.endswith(b";") else b";") + ours
+        return b"\t".join([*self.columns[:7], ours, *self.columns[8:]]) + self.line_end
+
+
+def _read_header(lines: Iterator[tuple[int, bytes]], name: str) -> _Header:
+    kept: list[bytes] = []
+    contigs: dict[str, _Declared] = {}
+    reference = ""
+    number = 0
+    for number, line in lines:
+        text = line.rstrip(b"\r\n")
+        if number == 1 and not text.startswith(b"##fileformat=VCF"):
+            raise SequenceError(
+                f"{name} is not a VCF file: its first line should be ##fileformat=VCFv4.2 or another version, and is "
+                f"{_shown(text)}"
+            )
+        if not text:
+            continue
+        if not text.startswith(b"##"):
+            columns = text.split(b"\t")
+            if columns[:8] != _COLUMNS:
+                raise SequenceError(
+                    f"{name}: line {number}: expected the names of the columns, {b' '.join(_COLUMNS).decode()}, with "
+                    f"tabs between them, got {_shown(text)}"
+                )
+            first = kept[0] if kept else line
+            return _Header([*kept, line], columns, contigs, reference, first[len(first.rstrip(b"\r\n")) :])
+        if text.startswith(_CONTIG_LINE):
+            fields = {key: value.strip(b'"') for key, value in _KEY_AND_VALUE.findall(text)}
+            digits, md5 = fields.get(b"length", b""), fields.get(b"md5", fields.get(b"M5"))
+            length = int(digits) if _is_number(digits) else 0
+            contigs[_text(fields.get(b"ID", b""))] = _Declared(
+                number, length if length not in _NO_LENGTH else None, md5.decode("latin-1").lower() if md5 else None
+            )
+        elif text.startswith(b"##reference="):
+            reference = _text(text.partition(b"=")[2])
+        if not _OUR_LINES.match(text):
+            kept.append(line)
+    what = "it ends before the names of the columns, #CHROM POS ..." if number else "it is empty"
+    raise SequenceError(f"{name} is not a VCF file: {what}")
+
+
+def _records(lines: Iterator[tuple[int, bytes]], columns: int, name: str) -> Iterator[_Record]:
+    """Read what follows a header; blank lines, which other readers take for records, are left out."""
+    for number, line in lines:
+        text = line.rstrip(b"\r\n")
+        if text:
+            yield _record(number, text, line[len(text) :], columns, f"{name}: line {number}")
+
+
+def _record(number: int, text: bytes, line_end: bytes, columns: int, where: str) -> _Record:
+    if text.startswith(b"#"):
         raise SequenceError(
-            f"{source} is not a readable VCF file{why}; expected VCF with tabs between columns, plain, gzip or bgzip"
-        ) from None
-    finally:
-        pysam.set_verbosity(verbosity)
+            f"{where}: a line of a header after it, {_shown(text)}; join VCF files by a program that knows them, such "
+            "as bcftools concat"
+        )
+    found = text.count(b"\t") + 1
+    if found != columns:
+        raise SequenceError(
+            f"{where}: expected {columns} columns with tabs between them, as in the line #CHROM, got {found}: "
+            f"{_shown(text)}"
+        )
+    parts = text.split(b"\t", 8)
+    contig, ref, alts = _text(parts[0]), _text(parts[3]), _text(parts[4]).split(",")
+    if not contig:
+        raise SequenceError(f"{where}: CHROM is empty; expected the name of a contig")
+    if not _is_number(parts[1]):
+        raise SequenceError(f"{where}: POS should be a whole number, counted from 1, got {_shown(parts[1])}")
+    if not _REF.fullmatch(ref):
+        raise SequenceError(f"{where}: REF should be letters of bases, got {_shown(parts[3])}")
+    for alt in alts:
+        if not _ALT.fullmatch(alt):
+            raise SequenceError(
+                f"{where}: ALT should be letters of bases, *, ., <ID> or a breakend, with commas between alleles, got "
+                f"{_shown(parts[4])}"
+            )
+    return _Record(number, parts, line_end, contig, int(parts[1]), ref, tuple(alts))
 
 
-@contextmanager
-def _seekable(source: str) -> Iterator[str]:
-    """Yield the path itself, or that of a decompressed copy: pysam reads bgzip, and refuses plain gzip."""
-    if source != "-":
-        with Path(source).open("rb") as file:
-            start = file.read(14)
-        if start[:2] == b"\x1f\x8b" and start[12:14] != b"BC":
-            with gzip.open(source) as compressed, tempfile.NamedTemporaryFile(suffix=".vcf") as plain:
-                shutil.copyfileobj(compressed, plain)
-                plain.flush()
-                yield plain.name
-            return
-    yield source
-
-
-def _groups(file: Any, source: str) -> Iterator[list[Any]]:
-    """Yield records by the thousand; a line that is no record is named."""
-    group: list[Any] = []
-    last = "the header"
-    while True:
-        try:
-            record = next(file)
-        except StopIteration:
-            break
-        except (ValueError, OSError) as error:
-            raise SequenceError(f"{source}: the record after {last} is not valid VCF ({error})") from None
-        last = f"{record.chrom}:{record.pos}"
+def _groups(records: Iterator[_Record]) -> Iterator[list[_Record]]:
+    group: list[_Record] = []
+    size = 0
+    for record in records:
         group.append(record)
-        if len(group) == _HELD:
+        size += sum(map(len, record.columns))
+        if len(group) == _HELD or size >= _HELD_BYTES:
             yield group
-            group = []
+            group, size = [], 0
     if group:
         yield group
+
+
+def _is_number(text: bytes) -> bool:
+    return text.isdigit() and len(text) < 19
+
+
+def _text(column: bytes) -> str:
+    """Decode so that any bytes can be compared with names, and encoded again."""
+    return column.decode("utf-8", "surrogateescape")
+
+
+def _shown(text: bytes) -> str:
+    return repr(_short(text.decode("utf-8", "replace")))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

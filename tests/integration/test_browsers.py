@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from helpers import lively_model, small_config, write_fasta
 
-from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.data.fasta import read_fasta
-from hnet_dna.data.genome import Genome
-from hnet_dna.evaluate.stream import Bases, annotate
+from hnet_dna.genome.bundled import bundled_genome
+from hnet_dna.genome.fasta import read_fasta
+from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.stream import Bases, annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval

@@ -14,8 +14,9 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.model.builtin import builtin_models
+from hnet_dna.genome import bundled
+from hnet_dna.genome.bundled import Bundled, bundled_genome
+from hnet_dna.pretrained.builtin import builtin_models
 
 Cli = Callable[..., Result]
 
@@ -145,7 +146,7 @@ def test_pieces_do_not_change_the_chunks(
 ) -> None:
     fasta = write_fasta(tmp_path / "x.fa", {"a": random_dna(700) + "N" + random_dna(60, 1)})
     whole = cli("segment", fasta, "--model", model).stdout
-    monkeypatch.setattr("hnet_dna.data.fasta.PIECE", 101)
+    monkeypatch.setattr("hnet_dna.genome.fasta.PIECE", 101)
     assert cli("segment", fasta, "--model", model).stdout == whole
 
 
@@ -273,14 +274,17 @@ def test_resume_refuses_another_genome(cli: Cli, tmp_path: Path) -> None:
     assert "not the genome of this run" in one_line_error(result)
 
 
-@pytest.mark.slow
-def test_demo_end_to_end(cli: Cli, tmp_path: Path) -> None:
-    result = cli("demo", "--out", tmp_path / "demo", "--minutes", 0.05)
+def test_demo_end_to_end(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small genome; `.ci/run` runs the README's line on that of the package."""
+    chromosomes = {"a": random_dna(4000), "b": random_dna(4000, 1), "c": random_dna(900, 2)}
+    genome = Bundled(write_fasta(tmp_path / "g.fa", chromosomes), tmp_path / "genes.gff3", {})
+    monkeypatch.setattr(bundled, "bundled_genome", lambda: genome)
+    result = cli("demo", "--out", tmp_path / "demo", "--minutes", 0.001)
     assert result.exit_code == 0, result.output
-    rows = (tmp_path / "demo" / "chrXV.chunks.bed").read_text().splitlines()
-    assert rows[0].startswith("chrXV\t0\t")
-    assert rows[-1].split("\t")[2] == "1091291"
-    for name in ("chrXV.fa", "run/model.safetensors", "run/results.json"):
+    rows = (tmp_path / "demo" / "c.chunks.bed").read_text().splitlines()
+    assert rows[0].startswith("c\t0\t")
+    assert rows[-1].split("\t")[2] == "900"
+    for name in ("c.fa", "run/model.safetensors", "run/results.json"):
         assert (tmp_path / "demo" / name).exists()
         assert name.split("/")[0] in result.stdout
 
@@ -337,7 +341,7 @@ def test_segment_works_without_a_model_of_one_s_own(cli: Cli, tmp_path: Path) ->
     fasta = tmp_path / "locus.fa"
     with gzip.open(bundled_genome().fasta, "rt") as file:
         fasta.write_text("".join(next(file) for _ in range(250)))
-    result = cli("segment", fasta)
+    result = cli("segment", fasta, "--quiet")
     assert result.exit_code == 0, result.output
     chunks = [line.split("\t") for line in result.stdout.splitlines()]
     assert [int(chunk[1]) for chunk in chunks[1:]] == [int(chunk[2]) for chunk in chunks[:-1]]

@@ -20,8 +20,8 @@ import tomli_w
 from helpers import lively_model, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.probe import metrics
-from hnet_dna.train.settings import resolve
+from hnet_dna.config.settings import resolve
+from hnet_dna.probing import metrics
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chromium import Chromium
-from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from helpers import PATIENCE, lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import CliRunner, Result
 
-from hnet_dna.data.annotation import read_features
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.regions import parse_region
-from hnet_dna.explain.locus import Locus, read_locus
-from hnet_dna.explain.serve import serve
+from hnet_dna.annotation.reader import read_features
+from hnet_dna.annotation.regions import parse_region
+from hnet_dna.explanation.page.serve import serve
+from hnet_dna.explanation.statistics.locus import Locus, read_locus
+from hnet_dna.genome.genome import Genome
 
 LENGTH = 12_000
 GENES = [(1000 * i + 401, 1000 * i + 700, "+-"[i % 2], f"G {i}") for i in range(1, 11)]  # 1-based, both ends
@@ -154,7 +154,7 @@ def test_serve_gives_ranges(made: Made) -> None:
 
     def get(address: str, wanted: str) -> tuple[int, bytes]:
         request = urllib.request.Request(address, headers={"Range": wanted})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.status, answer.read()
 
     with serve(made.folder) as address:
@@ -175,10 +175,10 @@ def test_open(made: Made, cli: Callable[..., Result], tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as shown:
         assert shown.stderr is not None
         address = shown.stderr.readline().split()[0]
-        with urllib.request.urlopen(address, timeout=30) as answer:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
             assert answer.read() == (made.folder / "index.html").read_bytes()
         shown.send_signal(signal.SIGINT)
-        assert shown.communicate(timeout=60)[0] == ""
+        assert shown.communicate(timeout=PATIENCE)[0] == ""
     assert shown.returncode == 0
     assert "no report with a page" in one_line_error(cli("explain", "--open", tmp_path))
     assert "and nothing else" in one_line_error(cli("explain", made.folder))

@@ -153,3 +153,24 @@ def test_wrong_file_is_one_line(
     assert result.exit_code == code
     assert message in one_line_error(result)
     assert not (tmp_path / "r").exists()
+
+
+def test_evaluation_left_out_or_on_a_sample(
+    cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genome = write_fasta(tmp_path / "g.fa", {"a": random_dna(9000), "b": random_dna(1000, 1)})
+    run = tmp_path / "run"
+    result = cli("pretrain", "--genome", genome, "--out", run, "--steps", 1, "--no-evaluation")
+    assert result.exit_code == 0, result.output
+    assert "no evaluation, as asked" in result.stderr
+    assert (run / "README.md").exists()
+    assert not (run / "results.json").exists()
+    monkeypatch.setattr("hnet_dna_cli.pretrain._EVALUATED", 300)
+    result = cli("pretrain", "--out", run, "--resume", "--steps", 2)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stderr.split())
+    assert "evaluating 297 of 1,000 held-out bases, evenly spread" in said
+    assert json.loads((run / "results.json").read_text())["held_out_bases"] == 297
+    result = cli("pretrain", "--out", run, "--resume", "--steps", 3, "--no-evaluation")
+    assert result.exit_code == 0, result.output
+    assert not (run / "results.json").exists(), "they were of step 2"

@@ -60,9 +60,12 @@ def test_usage_block_runs(cli: Callable[..., Result], tmp_path: Path, monkeypatc
         assert (tmp_path / name).exists(), name
 
 
-def test_ci_runs_the_readme_test_command() -> None:
-    (command,) = re.findall(r"pip install -e '\.\[dev\]' && pytest", README)
-    assert command in (ROOT / ".ci" / "run").read_text()
+def test_ci_runs_the_first_two_commands_as_they_stand() -> None:
+    block = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)[0]
+    commands = [line.partition("#")[0].strip() for line in block.splitlines()]
+    assert commands == ["pip install . && hnet-dna demo", "pip install -e '.[dev]' && pytest"]
+    script = (ROOT / ".ci" / "run").read_text()
+    assert all(command in script for command in commands)
 
 
 def test_map_names_real_places() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import random_dna, write_fasta
+from helpers import PATIENCE, random_dna, write_fasta
 from safetensors.torch import load_file
 
 HNET_DNA = str(Path(sys.executable).with_name("hnet-dna"))
@@ -63,7 +63,7 @@ class Lab:
 
     def finish(self, command: list[str], code: int = 0) -> str:
         process = self.start(command)
-        stdout, stderr = process.communicate(timeout=240)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, stdout + stderr
         return stdout + stderr
 
@@ -84,9 +84,9 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
-def wait_for(condition: object, seconds: float = 120) -> None:
+def wait_for(condition: object) -> None:
     assert callable(condition)
-    until = time.monotonic() + seconds
+    until = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < until, "nothing happened"
         time.sleep(0.02)
@@ -117,7 +117,7 @@ def test_preempted_run_saves_and_goes_on(lab: Lab, number: signal.Signals, code:
     process = lab.start(lab.command("r", 100_000))
     wait_for((lab.folder / "r" / "metrics.jsonl").exists)
     process.send_signal(number)
-    _stdout, stderr = process.communicate(timeout=60)
+    _stdout, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, stderr
     assert "stopped at step" in stderr
     assert "Traceback" not in stderr
@@ -179,10 +179,10 @@ def test_a_dead_rank_ends_the_job(lab: Lab) -> None:
     assert ranks
     for pid in ranks:
         os.kill(pid, signal.SIGKILL)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert "rank      : 1" in stderr or "Signal 9" in stderr, stderr
-    assert "hnet_dna/train" not in stderr, "torchrun shows where it stopped; we do not"
+    assert "hnet_dna/training" not in stderr, "torchrun shows where it stopped; we do not"
 
 
 def children(pid: int) -> list[int]:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from helpers import PATIENCE, lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.genome import Genome
+from hnet_dna.genome.genome import Genome
 
 Cli = Callable[..., Result]
 
@@ -184,6 +184,14 @@ def test_evaluate_takes_what_the_run_held_out(cli: Cli, tmp_path: Path, fasta: P
     bare = cli(*command, "--annotation", tmp_path / "genes.gff3")
     assert "genes.gff3 has no line on c" in bare.stderr
     assert "intergenic" not in bare.stdout
+    similar = write_fasta(tmp_path / "s.fa", {"x": random_dna(900), "b": random_dna(90, 9), "d": random_dna(400, 3)})
+    shared = cli("evaluate", "--genome", similar, "--model", out)
+    assert (
+        f"{similar} is not the genome of the run {out}, but shares contigs with it: of 3, 1 with the same bases and 1 "
+        "more with the same name and length; the model may have been trained on what it is judged on here"
+    ) in shared.stderr
+    unrelated = write_fasta(tmp_path / "u.fa", {"d": random_dna(400, 3), "e": random_dna(90, 4)})
+    assert "not the genome of the run" not in cli("evaluate", "--genome", unrelated, "--model", out).stderr
 
 
 def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> None:
@@ -205,7 +213,6 @@ def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> 
     [
         (["segment", "X", "--model", "M", "--strand", "x"], "expected +, - or both"),
         (["segment", "X", "--model", "M", "--points", "--nested"], "not both"),
-        (["segment", "-", "--model", "M", "--strand", "-"], "need a file"),
         (["segment", "X", "--model", "M", "--nested"], "nested chunks need an inner stage"),
         (["segment", "X", "--model", "M", "--stage", "2"], "chunking stages of this model: 2; expected 0 to 1"),
         (["score", "X"], "say what to write"),
@@ -229,24 +236,27 @@ def test_usage_errors(cli: Cli, model: Path, fasta: Path, arguments: list[str], 
 
 
 def test_interrupted_segment_leaves_no_file(tmp_path: Path, model: Path) -> None:
-    big = write_fasta(tmp_path / "big.fa", {"a": random_dna(3_000_000)})
     out = tmp_path / "out"
     out.mkdir()
-    command = [sys.executable, "-m", "hnet_dna_cli", "segment", str(big), "--model", str(model)]
+    command = [sys.executable, "-m", "hnet_dna_cli", "segment", "/dev/stdin", "--model", str(model)]
     command += ["--bigwig", str(out / "p.bw"), "--out", str(out / "c.bed")]
     process = subprocess.Popen(
         command,
+        stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    for _ in range(600):
-        if any(out.iterdir()):
-            break
+    assert process.stdin is not None
+    process.stdin.write(f">a\n{random_dna(300_000)}\n")  # more than a pipe holds; and the end of it never comes
+    process.stdin.flush()
+    until = time.monotonic() + PATIENCE
+    while not any(out.iterdir()):
+        assert process.poll() is None
+        assert time.monotonic() < until, "it never began to write"
         time.sleep(0.1)
-    assert any(out.iterdir()), "it never began to write"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert list(out.iterdir()) == []

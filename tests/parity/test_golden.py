@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,9 +18,13 @@ from torch import Tensor
 import hnet_dna
 from hnet_dna.model.hnet import StageOutput
 from hnet_dna.ops import use_backend
-from hnet_dna.train.loss import ratio_loss
+from hnet_dna.training.loss import ratio_loss
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+# The reference takes the logarithm of its average's rate in float32, and MKL's differs by processor in the last bit:
+# logits then differ by some 1e-7. The golden files were made by its path that serves every processor alike.
+EVERYWHERE_ALIKE = {"MKL_CBWR": "COMPATIBLE"}
+CLOSE = 1e-10 if EVERYWHERE_ALIKE.items() <= os.environ.items() else 1e-6
 
 
 class Golden:
@@ -51,7 +58,7 @@ def packed(x: Tensor, lengths: Tensor) -> Tensor:
 @pytest.mark.parametrize("backend", ["torch", "reference"])
 @pytest.mark.parametrize(
     ("dtype", "tolerance", "gradient_tolerance"),
-    [(torch.float64, 1e-10, 1e-6), (torch.float32, 1e-4, 1e-4)],
+    [(torch.float64, CLOSE, 1e-6), (torch.float32, 1e-4, 1e-4)],
     ids=["float64", "float32"],
 )
 def test_outputs_losses_and_gradients(
@@ -72,7 +79,7 @@ def test_outputs_losses_and_gradients(
             ratio = ratio + loss
         cross_entropy = F.cross_entropy(logits, golden.tensors["target_ids"])
         total = cross_entropy + float(golden.metadata["ratio_weight"]) * ratio
-        loss_tolerance = 1e-8 if dtype == torch.float64 else 1e-5
+        loss_tolerance = max(1e-8, tolerance / 10)
         assert abs(cross_entropy.item() - golden.tensors["cross_entropy"].item()) < loss_tolerance
         assert abs(total.item() - golden.tensors["loss"].item()) < loss_tolerance
         total.backward()  # type: ignore[no-untyped-call]
@@ -86,7 +93,26 @@ def test_outputs_losses_and_gradients(
 def test_row_by_row_equals_padded_batch(golden: Golden) -> None:
     model = golden.model(torch.float64)
     logits = torch.cat([model(row[None]).logits[0] for row in golden.rows])
-    assert (logits - golden.tensors["logits"]).abs().max() < 1e-10
+    assert (logits - golden.tensors["logits"]).abs().max() < CLOSE
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch without MKL takes other logarithms")  # type: ignore[no-untyped-call]
+def test_to_the_last_digits() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "0",
+        "-k",
+        "float64 or row_by_row",
+        __file__,
+    ]
+    found = subprocess.run(command, env={**os.environ, **EVERYWHERE_ALIKE}, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+    assert "6 passed" in found.stdout
 
 
 def test_fp32_islands_decide_the_last_digits(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import torch
 from helpers import lively_model, small_config
 from torch import Tensor
 
+from hnet_dna.inference.one_base import OneBase
 from hnet_dna.model.hnet import StageState
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.model.one_base import OneBase
 
 MAMBA: dict[str, object] = {"attn_cfg": {}}
 SERVED = {

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hnet_dna.model.mixer import RMSNorm
-from hnet_dna.ops import causal_conv1d, neighbour_cosine, norm, swiglu
+from hnet_dna.ops import neighbour_cosine, norm, swiglu
 from hnet_dna.ops.conv import causal_conv_silu_reference, causal_conv_silu_shifted
 from hnet_dna.ops.cosine import neighbour_cosine_reference
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
@@ -112,39 +112,6 @@ def test_the_reference_convolution_is_the_sum_of_its_definition() -> None:
     for t in range(5):
         y = bias + sum(weight[:, k] * joined[:, t + k] for k in range(3))
         torch.testing.assert_close(found[:, t], y * torch.sigmoid(y))
-
-
-@pytest.mark.parametrize("taps", [2, 4, 5])
-@pytest.mark.parametrize("channels", [16, 12])
-@pytest.mark.parametrize("length", [0, 1, 2, 9])
-def test_causal_conv1d_gets_what_its_kernels_take(
-    length: int, channels: int, taps: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stand-in with the signature, layout rules and limits of causal-conv1d 1.7.0, whose kernels are CUDA's alone."""
-    called = []
-
-    def causal_conv1d_fn(x: Tensor, weight: Tensor, bias: Tensor, *, initial_states: Tensor, activation: str) -> Tensor:
-        batch, dim, seqlen = x.shape
-        width = weight.shape[1]
-        assert activation == "silu"
-        assert {t.dtype for t in (x, weight, bias, initial_states)} == {torch.float32}
-        assert seqlen > 0
-        assert 2 <= width <= 4
-        assert dim % 8 == 0
-        assert x.stride(1) == initial_states.stride(1) == bias.stride(0) == 1
-        assert x.stride(2) % 8 == x.stride(0) % 8 == 0
-        assert initial_states.shape == (batch, dim, width - 1)
-        called.append(seqlen)
-        return F.silu(F.conv1d(torch.cat([initial_states, x], dim=2), weight[:, None], bias, groups=dim))
-
-    monkeypatch.setattr(causal_conv1d, "_kernel", lambda: causal_conv1d_fn)
-    inputs, widths = conv_inputs(length, taps, channels, torch.float32), [channels // 2, channels // 2]
-    found = causal_conv1d.causal_conv_silu_cuda(*inputs, widths)
-    compare(found, causal_conv_silu_reference(*inputs, widths), list(inputs), 2e-6)
-    assert bool(called) == (length > 0 and taps <= 4 and channels == 16)
-    double = causal_conv1d.causal_conv_silu_cuda(*conv_inputs(length, taps, channels, torch.float64), widths)
-    assert double[0].dtype == torch.float64
-    assert len(called) <= 1
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ FULL = {
     *("z", "p", "grad_out", "grad_last", "grad_z", "of_p", "grad_state"),
     *("skip", "weight", "inverse", "of_weight", "of_skip", "sums"),
 }  # fmt: skip
+# Those whose size does not grow with the batch: of heads and channels.
+SMALL = {"decay", "weight", "bias", "skip"}
 
 
 def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any], int]]:
@@ -68,3 +71,26 @@ def test_kernels_compile(capability: int, activations: str, tmp_path: Path, monk
         source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
         compiled = compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
         assert compiled.metadata.shared <= SHARED, kernel.arg_names
+        assert narrow_offsets(compiled.asm["ttir"]) <= SMALL, kernel.arg_names
+
+
+def narrow_offsets(code: str) -> set[str]:
+    """Return the arguments that any offset of 32 bits is added to, which ends at 2 G elements."""
+    base, found = {}, set()
+    for line in code.splitlines():
+        if splat := re.match(r"\s*(%\w+) = tt\.splat (%\w+) : !tt\.ptr", line):
+            base[splat[1]] = splat[2]
+        elif added := re.match(r"\s*%\w+ = tt\.addptr (%\w+), .*\bi32\b|\s*%\w+ = tt\.addptr (%\w+), .*xi32>", line):
+            pointer = added[1] or added[2]
+            found.add(base.get(pointer, pointer).removeprefix("%"))
+    arguments = set(re.findall(r"%(\w+): !tt\.ptr", code))
+    return found & arguments
+
+
+def test_narrow_offsets_are_found() -> None:
+    code = """tt.func @k(%x: !tt.ptr<f32>, %y: !tt.ptr<f32>, %sums: !tt.ptr<f32>)
+        %1 = tt.splat %sums : !tt.ptr<f32> -> tensor<32x!tt.ptr<f32>> loc(#1)
+        %2 = tt.addptr %1, %9 : tensor<32x!tt.ptr<f32>>, tensor<32xi32> loc(#1)
+        %3 = tt.addptr %x, %9 : !tt.ptr<f32>, i32 loc(#1)
+        %4 = tt.addptr %y, %9 : !tt.ptr<f32>, i64 loc(#1)"""
+    assert narrow_offsets(code) == {"x", "sums"}

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from hnet_dna.data.assemblies import assemblies, find_assembly, recognise
-from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.names import same_contig
 from hnet_dna.errors import UsageError
+from hnet_dna.genome.assemblies import assemblies, find_assembly, recognise
+from hnet_dna.genome.bundled import bundled_genome
+from hnet_dna.genome.contig_names import same_contig
+from hnet_dna.genome.genome import Genome
 
 WANTED = {"hg38", "hs1", "hg19", "mm39", "dm6", "ce11", "sacCer3", "mg1655", "tair10"}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,12 @@ from typer.testing import Result
 
 import hnet_dna
 from hnet_dna.embedding.embedder import Embedder
+from hnet_dna.embedding.inputs import Sequence as InputSequence
 from hnet_dna.embedding.levels import level_names
 from hnet_dna.embedding.table import TableWriter, read_table
-from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.errors import BusyError, SequenceError, UsageError
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.probing.features import untrained
 from hnet_dna.sequence.codes import from_text
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -144,7 +148,7 @@ def test_levels_of_each_kind_of_model(model: HNetLM) -> None:
     isotropic = lively_model(small_config(arch_layout=["m2"], d_model=[24], d_intermediate=[0], attn_cfg={}))
     assert level_names(isotropic) == ["decoder"]
     assert hnet_dna.embed(isotropic, ["ACGT"], level="decoder").shape == (1, 24)
-    with pytest.raises(UsageError, match="level 'chunk': this model has decoder"):
+    with pytest.raises(UsageError, match="`level` 'chunk': this model has decoder"):
         hnet_dna.embed(isotropic, ["ACGT"])
 
 
@@ -193,7 +197,7 @@ def test_cli_tables(cli: Cli, tmp_path: Path, folder: Path) -> None:
 def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
     fasta = write_fasta(tmp_path / "g.fa", {"a": random_dna(300)})
     text = random_dna(300)
-    (tmp_path / "r.bed").write_text("a\t10\t60\tx\na\t100\t130\n")
+    (tmp_path / "r.bed").write_text("a\t10\t60\tx\na\t100\t130\t.\n")
     out = tmp_path / "v.parquet"
     assert cli("embed", fasta, "--model", folder, "--out", out, "--regions", tmp_path / "r.bed").exit_code == 0
     table = read_table(out)
@@ -221,7 +225,7 @@ def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
     csv.write_text(f"{text}\n{text}\n")
     bad = cli("embed", csv, "--model", folder, "--out", out)
     assert bad.exit_code == 1
-    assert f"no column of sequences among {text[:20]}...; name it by --sequence COLUMN, or is" in one_line_error(bad)
+    assert f"no column of sequences among {text[:20]}...; name it by --sequence, or is" in one_line_error(bad)
 
 
 def test_regions_are_read_on_their_strand(cli: Cli, tmp_path: Path, folder: Path) -> None:
@@ -265,28 +269,76 @@ def test_cli_chunks_tile_their_sequences(cli: Cli, tmp_path: Path, folder: Path)
     assert [r["index"] for r in rows if r["id"] == "a"] == list(range(len(chunks)))
 
 
+def sequences_for_table(count: int, **changed: str) -> list[InputSequence]:
+    texts = {str(i): random_dna(20, i) for i in range(count)} | changed
+    return [InputSequence(name, from_text(text), name, 0, len(text), len(text)) for name, text in texts.items()]
+
+
+def fill(writer: TableWriter, sequences: list[InputSequence], at_once: int = 2, stop: int = 1000) -> None:
+    """Add a row for each sequence that has not been added, some at once, at most `stop` of them."""
+    unread = islice(writer.unread(sequences), stop)
+    while batch := list(islice(unread, at_once)):
+        rows = [{"id": s.id, "contig": s.id, "start": 0, "end": s.end, "vector": np.full(3, int(s.id))} for s in batch]
+        writer.add(rows, len(batch))
+
+
+SETTINGS = {"model": "a", "model_digest": "x", "level": "chunk"}
+
+
 def test_resume_goes_on_where_it_was_cut(tmp_path: Path) -> None:
-    settings = {"model_digest": "x", "level": "chunk"}
-    rows = [{"id": str(i), "contig": str(i), "start": 0, "end": 1, "vector": np.full(3, i)} for i in range(6)]
-    writer = TableWriter(tmp_path / "v.parquet", 3, settings)
-    writer.add(rows[:2], 3)  # one of three could not be embedded
-    writer.add([], 1)
-    again = TableWriter(tmp_path / "v.parquet", 3, settings, resume=True)
-    assert (again.inputs, again.rows) == (4, 2)
-    again.add(rows[2:], 4)
-    again.finish()
-    assert read_table(tmp_path / "v.parquet").id == [str(i) for i in range(6)]
-    TableWriter(tmp_path / "w.parquet", 3, settings).add(rows, 6)
-    with pytest.raises(UsageError, match="begun with other settings \\(level\\)"):
-        TableWriter(tmp_path / "w.parquet", 3, {**settings, "level": "decoder"}, resume=True)
-    fresh = TableWriter(tmp_path / "w.parquet", 3, settings)
-    assert fresh.inputs == 0
-    with TableWriter(tmp_path / "e.parquet", 3, settings) as empty:
+    place, sequences = tmp_path / "v.parquet", sequences_for_table(7)
+    with TableWriter(place, 3, SETTINGS) as writer:
+        fill(writer, sequences, stop=4)
+    with TableWriter(place, 3, {**SETTINGS, "model": "moved"}, resume=True) as again:
+        assert (again.inputs, again.rows) == (4, 4)
+        fill(again, sequences)
+        again.finish()
+    assert read_table(place).id == [str(i) for i in range(7)]
+    assert not (tmp_path / ".v.parquet.parts").exists()
+    with TableWriter(tmp_path / "e.parquet", 3, SETTINGS) as empty:
         empty.add([], 5)
-    with TableWriter(tmp_path / "k.parquet", 3, settings) as kept:
-        kept.add(rows, 6)
     assert not (tmp_path / ".e.parquet.parts").exists()
-    assert (tmp_path / ".k.parquet.parts").exists()
+
+
+@pytest.mark.parametrize(
+    ("sequences", "problem"),
+    [
+        (sequences_for_table(7, **{"2": random_dna(20, 99)}), "other sequences than the first 4"),  # edited
+        (sequences_for_table(7)[1:], "other sequences than the first 4"),  # a record is gone
+        (sequences_for_table(3), "other sequences than the first 4"),  # fewer than are there already
+        (sequences_for_table(7, **{"6": random_dna(20, 99)}), None),  # what had not been read may change
+    ],
+)
+def test_resume_takes_the_same_sequences_only(
+    sequences: list[InputSequence], problem: str | None, tmp_path: Path
+) -> None:
+    place = tmp_path / "v.parquet"
+    with TableWriter(place, 3, SETTINGS) as writer:
+        fill(writer, sequences_for_table(7), stop=4)
+    with TableWriter(place, 3, SETTINGS, resume=True) as again:
+        if problem is None:
+            fill(again, sequences)
+        else:
+            with pytest.raises(SequenceError, match=problem):
+                fill(again, sequences)
+    with pytest.raises(UsageError, match=r"begun with other settings \(level\)"):
+        TableWriter(place, 3, {**SETTINGS, "level": "decoder"}, resume=True).__enter__()
+    with TableWriter(place, 3, SETTINGS) as fresh:
+        assert fresh.inputs == 0
+
+
+def test_two_jobs_do_not_share_a_table(tmp_path: Path) -> None:
+    place = tmp_path / "v.parquet"
+    with TableWriter(place, 3, SETTINGS) as writer:
+        fill(writer, sequences_for_table(2))
+        for resume in (False, True):
+            with pytest.raises(BusyError, match=f"another process is working there .process {os.getpid()} on"):
+                TableWriter(place, 3, SETTINGS, resume=resume).__enter__()
+        fill(writer, sequences_for_table(4)[2:])
+        writer.finish()
+    assert read_table(place).id == ["0", "1", "2", "3"]
+    with TableWriter(place, 3, SETTINGS) as after:  # the lock is gone with its holder
+        assert after.inputs == 0
 
 
 def test_tables_that_are_none(tmp_path: Path) -> None:
@@ -297,3 +349,51 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
             read_table(tmp_path / f"{name}.parquet")
     with pytest.raises(UsageError, match=r"ends in \.parquet, \.npy, \.h5ad"):
         TableWriter(tmp_path / "x.csv", 3, {})
+
+
+def test_vectors_follow_a_model_that_is_trained_on(tmp_path: Path) -> None:
+    """A pipeline in a notebook keeps its transformer while the run in the folder goes on."""
+    folder, text = tmp_path / "m", [random_dna(60)]
+    lively_model(small_config(), 1).float().save_pretrained(folder)
+    transformer = hnet_dna.SequenceEmbedder(folder)
+    before = transformer.fit(text).transform(text)
+    later = lively_model(small_config(), 2).float()
+    later.save_pretrained(folder)
+    after = transformer.transform(text)
+    assert not np.allclose(before, after)
+    np.testing.assert_allclose(after, hnet_dna.embed(later, text), atol=1e-6)
+
+
+def test_embedding_leaves_model_and_random_numbers_as_they_were() -> None:
+    model = lively_model(small_config()).float().train()
+    model.backbone.eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    hnet_dna.embed(model, [random_dna(40)])
+    assert {name: module.training for name, module in model.named_modules()} == before
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    untrained(small_config(), "chunk", "mean", "both")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_digest_of_bfloat16() -> None:
+    model = lively_model(small_config()).bfloat16()
+    again = lively_model(small_config()).bfloat16()
+    assert model.digest() == again.digest() != lively_model(small_config()).float().digest()
+
+
+def test_a_genome_with_other_bases_is_refused(cli: Callable[..., Result], tmp_path: Path) -> None:
+    """Names and lengths agree; one letter differs."""
+    text = random_dna(4000)
+    genome = write_fasta(tmp_path / "g.fa", {"chr1": text})
+    other = write_fasta(tmp_path / "o.fa", {"chr1": text[:150] + ("A" if text[150] != "A" else "C") + text[151:]})
+    (tmp_path / "r.bed").write_text("".join(f"chr1\t{i * 100}\t{i * 100 + 80}\tr{i}\n" for i in range(40)))
+    (tmp_path / "l.csv").write_text("id,label\n" + "".join(f"r{i},{'ab'[i % 2]}\n" for i in range(40)))
+    table = tmp_path / "v.parquet"
+    assert cli("embed", genome, "--regions", tmp_path / "r.bed", "--out", table).exit_code == 0
+    arguments = ("probe", tmp_path / "l.csv", "--embeddings", table, "--head", "ridge")
+    refused = cli(*arguments, "--genome", other, "--out", tmp_path / "p1")
+    assert refused.exit_code == 1
+    assert "o.fa has other bases at chr1:101-180 than the sequence that row r1" in one_line_error(refused)
+    assert cli(*arguments, "--genome", genome, "--out", tmp_path / "p2").exit_code == 0

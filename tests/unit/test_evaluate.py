@@ -9,14 +9,14 @@ import pytest
 import torch
 from helpers import lively_model, random_dna, small_config, write_fasta
 
-from hnet_dna.data.fasta import Piece
-from hnet_dna.data.genome import Genome
-from hnet_dna.evaluate.breakdown import Breakdown
-from hnet_dna.evaluate.generate import Sampling, _choose, generate
-from hnet_dna.evaluate.markov import Baselines, MarkovModel
-from hnet_dna.evaluate.score import Score
-from hnet_dna.evaluate.strands import ReverseStrand
-from hnet_dna.evaluate.stream import Bases, Part, annotate, find_boundaries
+from hnet_dna.evaluation.breakdown import Breakdown
+from hnet_dna.evaluation.markov import Baselines, MarkovModel
+from hnet_dna.evaluation.score import Score
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.generate import Sampling, _choose, sample
+from hnet_dna.inference.strands import ReverseStrand
+from hnet_dna.inference.stream import Bases, Part, annotate, find_boundaries
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import from_text
 from hnet_dna.sequence.interval import Interval
@@ -48,7 +48,7 @@ def naive_markov(train: list[str], held_out: list[str], order: int) -> float:
 
 @pytest.mark.parametrize("order", [1, 2, 5])
 def test_markov_equals_dictionaries(order: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hnet_dna.evaluate.markov._BLOCK", 100)
+    monkeypatch.setattr("hnet_dna.evaluation.markov._BLOCK", 100)
     train = [random_dna(900, 1), random_dna(33, 2), "AC"]
     held_out = [random_dna(200, 3), "ACGNACGTTGCA", "A"]
     markov = MarkovModel(order, [from_text(s) for s in train])
@@ -120,12 +120,12 @@ def test_breakdown_against_sets(tmp_path: Path) -> None:
 
 def test_generation_is_the_model_stepped_by_hand(model: HNetLM) -> None:
     prompt = from_text(random_dna(30))
-    blocks = list(generate(model, 40, count=2, prompt=prompt, sampling=Sampling(temperature=0.8, seed=5)))
+    blocks = list(sample(model, 40, count=2, prompt=prompt, sampling=Sampling(temperature=0.8, seed=5)))
     codes = np.concatenate([c for c, _ in blocks], axis=1)
     log2p = np.concatenate([p for _, p in blocks], axis=1)
-    again = list(generate(model, 40, count=2, prompt=prompt, sampling=Sampling(temperature=0.8, seed=5)))
+    again = list(sample(model, 40, count=2, prompt=prompt, sampling=Sampling(temperature=0.8, seed=5)))
     assert (np.concatenate([c for c, _ in again], axis=1) == codes).all()
-    other = next(generate(model, 40, count=2, prompt=prompt, sampling=Sampling(temperature=0.8, seed=6)))[0]
+    other = next(sample(model, 40, count=2, prompt=prompt, sampling=Sampling(temperature=0.8, seed=6)))[0]
     assert (other != codes).any()
     assert (codes[0] != codes[1]).any()
     for row in range(2):
@@ -136,8 +136,8 @@ def test_generation_is_the_model_stepped_by_hand(model: HNetLM) -> None:
 
 
 def test_greedy_and_nucleus_choose_what_they_should(model: HNetLM) -> None:
-    (greedy,) = (c for c, _ in generate(model, 25, prompt=from_text("ACGT"), sampling=Sampling(temperature=0)))
-    (narrow,) = (c for c, _ in generate(model, 25, prompt=from_text("ACGT"), sampling=Sampling(top_p=1e-9)))
+    (greedy,) = (c for c, _ in sample(model, 25, prompt=from_text("ACGT"), sampling=Sampling(temperature=0)))
+    (narrow,) = (c for c, _ in sample(model, 25, prompt=from_text("ACGT"), sampling=Sampling(top_p=1e-9)))
     assert (greedy == narrow).all()
     ids = torch.tensor([[0, 1, 2, 3, *greedy[0].tolist()]])
     best = model(ids).logits[0, 3:-1, :4].argmax(dim=-1)

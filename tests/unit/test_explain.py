@@ -14,16 +14,14 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.annotation import Feature, read_features
-from hnet_dna.data.genes import Coding, Site, coding_sequences, sites
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.pieces import forward_pieces
-from hnet_dna.evaluate.stream import annotate
-from hnet_dna.explain import robustness
-from hnet_dna.explain.axis import Axis, Positions, inside
-from hnet_dna.explain.bits import class_rows, overall, profile_rows
-from hnet_dna.explain.controls import Rotation, shifted, shuffle_dinucleotides
-from hnet_dna.explain.measures import (
+from hnet_dna.annotation.genes import Coding, Site, coding_sequences, sites
+from hnet_dna.annotation.reader import Feature, read_features
+from hnet_dna.explanation.statistics import robustness
+from hnet_dna.explanation.statistics.analysis import chunk_lengths, promoters
+from hnet_dna.explanation.statistics.axis import Axis, Positions, inside
+from hnet_dna.explanation.statistics.bits import class_rows, overall, profile_rows
+from hnet_dna.explanation.statistics.controls import Rotation, shifted, shuffle_dinucleotides
+from hnet_dna.explanation.statistics.measures import (
     FLANK,
     Agreement,
     ClassRates,
@@ -37,9 +35,11 @@ from hnet_dna.explain.measures import (
     place_cuts,
     value,
 )
-from hnet_dna.explain.motifs import Words
-from hnet_dna.explain.reading import choose, read, reverse_boundaries
-from hnet_dna.explain.report import chunk_lengths, promoters
+from hnet_dna.explanation.statistics.motifs import Words
+from hnet_dna.explanation.statistics.reading import read, reverse_boundaries, select
+from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.pieces import forward_pieces
+from hnet_dna.inference.stream import annotate
 from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -380,22 +380,22 @@ def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> N
 
 def test_what_is_read(tmp_path: Path) -> None:
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"b": random_dna(9000), "a": random_dna(1000, 1) + "NN"}))
-    everything = choose(genome, tmp_path, 20_000, 0)
+    everything = select(genome, tmp_path, 20_000, 0)
     assert everything.intervals == (Interval("b", 0, 9000), Interval("a", 0, 1002))
-    some = choose(genome, tmp_path, 1000, 0)
+    some = select(genome, tmp_path, 1000, 0)
     assert sum(map(len, some.intervals)) == 1000
     assert "1 of the 10 tiles of 1,000 bases in the whole genome" in some.rule
     contigs = {c.name: {"length": c.length, "md5": c.md5} for c in genome.contigs}
     split = {"train": [], "valid": [], "test": [{"contig": "b", "start": 100, "end": 900}]}
     run = {"data": {"contigs": contigs, "split": split, "split_rule": "as asked"}}
     (tmp_path / "run.json").write_text(json.dumps(run))
-    assert choose(genome, tmp_path, 5000, 0).intervals == (Interval("b", 100, 900),)
+    assert select(genome, tmp_path, 5000, 0).intervals == (Interval("b", 100, 900),)
     for part in ("best", "checkpoints/step-00000001"):
-        assert choose(genome, tmp_path / part, 5000, 0).intervals == (Interval("b", 100, 900),)
-    assert choose(genome, tmp_path / "other", 20_000, 0).intervals == everything.intervals
+        assert select(genome, tmp_path / part, 5000, 0).intervals == (Interval("b", 100, 900),)
+    assert select(genome, tmp_path / "other", 20_000, 0).intervals == everything.intervals
     contigs["b"]["md5"] = "other"
     (tmp_path / "run.json").write_text(json.dumps(run))
-    assert choose(genome, tmp_path, 20_000, 0).intervals == everything.intervals
+    assert select(genome, tmp_path, 20_000, 0).intervals == everything.intervals
 
 
 def test_command(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from hnet_dna.errors import SequenceError
-from hnet_dna.explain.figures import figures
-from hnet_dna.explain.findings import discoveries, judge
-from hnet_dna.explain.page import interesting, write_page
-from hnet_dna.explain.table import read_tables
+from hnet_dna.explanation.figures.figures import figures
+from hnet_dna.explanation.page.page import write_page
+from hnet_dna.explanation.statistics.findings import discoveries, interesting, judge
+from hnet_dna.explanation.statistics.tables import read_tables
 
 COLUMNS = ("stage", "group", "class", "bases", "boundaries", "rate", "enrichment", "enrichment_low", "enrichment_high",
            "shifted_low", "shifted_high", "p", "untrained", "untrained_enrichment", "shuffled",
@@ -61,7 +61,7 @@ def test_verdicts(folder: Path) -> None:
     findings = judge(read_tables(folder))
     assert {f.name: f.verdict for f in findings} == {row[0]: row[-1] for row in ROWS}
     assert [f.name for f in findings][:2] == ["sparser", "denser"]  # 0.6 is further from 1 than 1.4 is
-    assert interesting(folder) == [f.name for f in findings if f.verdict != "too little"]
+    assert interesting(findings) == [f.name for f in findings if f.verdict != "too little"]
     assert findings[0].sentence() == (
         "sparser: 0.50 times as many boundaries per base as in all bases (95 % interval 0.40 to 0.60, p = 0.005 "
         "against shifts); untrained model 0.90, shuffled sequence 1.20; 100 bases"
@@ -131,7 +131,7 @@ def test_too_few_shifts_are_said(folder: Path) -> None:
 
 
 def test_igv_is_the_file_of_its_package() -> None:
-    vendor = files("hnet_dna.explain") / "vendor"
+    vendor = files("hnet_dna.explanation.page") / "vendor"
     manifest = tomllib.loads((vendor / "igv.toml").read_text())
     assert sha256((vendor / "igv.min.js").read_bytes()).hexdigest() == manifest["sha256"]
     assert f'"{manifest["version"]}"' in (vendor / "igv.min.js").read_text()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gzip
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers import random_dna, write_fasta
 
-from hnet_dna.data.annotation import classes_of, read_features
-from hnet_dna.data.feature import Feature
-from hnet_dna.data.genes import coding_sequences, derived_genes, directed_genes, sites
-from hnet_dna.data.genome import Genome
+from hnet_dna.annotation.feature import Feature
+from hnet_dna.annotation.genes import coding_sequences, derived_genes, directed_genes, sites
+from hnet_dna.annotation.reader import classes_of, read_features
 from hnet_dna.errors import SequenceError
+from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval
 
 # f: two exons, the intron inside a codon. r: the same on the other strand. p: begins before the record, /codon_start=3.
@@ -87,8 +88,9 @@ def genome(tmp_path: Path) -> Genome:
     return Genome.open(write_fasta(tmp_path / "g.fa", {"c": random_dna(900), "d.1": random_dna(80, 1)}))
 
 
-def read(text: str, genome: Genome, path: Path) -> list[Feature]:
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+def read(text: str | bytes, genome: Genome, path: Path) -> list[Feature]:
+    data = text.encode() if isinstance(text, str) else text
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return read_features(path, genome)
 
 
@@ -104,7 +106,7 @@ def test_same_as_gff3(name: str, genome: Genome, tmp_path: Path) -> None:
     assert coding_sequences(found) == coding_sequences(wanted)
     codings, left_out = coding_sequences(found)
     assert [len(coding.parts) for coding in codings] == [2, 2, 1]
-    assert left_out == {"marked partial": 1, "marked as of a pseudogene": 1}
+    assert left_out == {"marked partial": 1, "marked as a pseudogene": 1}
     assert sites(found, codings) == sites(wanted, codings)
     assert [site.position for site in sites(found, codings)["donor"]] == [140, 499, 610, 688]
     classes = classes_of(found, genome)
@@ -116,6 +118,35 @@ def test_same_as_gff3(name: str, genome: Genome, tmp_path: Path) -> None:
 def test_records_by_all_their_names(genome: Genome, tmp_path: Path) -> None:
     text = record() + record("d", "     gene            11..20\n", 80) + record("z", "     source          1..9\n", 9)
     assert [f.interval for f in read(text, genome, tmp_path / "a.gb")][-1] == Interval("d.1", 10, 20)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("made by hand", "a\u2028b\u0085c caf\u00e9"),
+    ],
+    ids=["byte order mark", "crlf", "cr", "line separators"],
+)
+def test_text_as_it_comes(changed: Callable[[str], str], genome: Genome, tmp_path: Path) -> None:
+    assert placed(read(changed(record()), genome, tmp_path / "a.gb")) == placed(
+        read(record(), genome, tmp_path / "b.gb")
+    )
+
+
+def test_span_over_the_origin(genome: Genome, tmp_path: Path) -> None:
+    text = record(features="     gene            889..6\n     gene            complement(889..6)\n")
+    features = read(text.replace("linear  ", "circular"), genome, tmp_path / "a.gb")
+    wanted = [Interval("c", 888, 900), Interval("c", 0, 6)]
+    assert [feature.interval for feature in features] == [*wanted, *wanted[::-1]]
+    assert [site.position for site in sites(features, [])["TSS"]] == [5, 888]
+    with pytest.raises(
+        SequenceError,
+        match=r"record c.1: gene: the location cannot be read.*889..6.*a circular record must say circular",
+    ):
+        read(text, genome, tmp_path / "a.gb")
 
 
 def test_over_the_origin_of_a_circle(genome: Genome, tmp_path: Path) -> None:
@@ -135,20 +166,46 @@ def test_over_the_origin_of_a_circle(genome: Genome, tmp_path: Path) -> None:
         (record("chrZ"), "record chrZ.1: g.fa has no contig chrZ.1"),
         (record(length=901), "record c.1 has 901 bases, c in g.fa has 900; is it the same assembly"),
         (record(features="     gene            1..1000\n"), "c:1-1,000 ends past the contig"),
-        (record(features="     gene            1..x\n"), "record c.1: gene without a location that can be read.*1..x"),
+        (record(features="     gene            1..x\n"), "record c.1: gene: the location cannot be read.*1..x"),
         (record(features="     gene            ?..9\n"), "record c.1: gene"),
         (
             record(features="     CDS             1..9\n                     /codon_start=4\n"),
             "CDS .*codon_start must be 1, 2 or 3, got 4",
         ),
-        (record() + record("d.1").partition("     CDS")[0], "line 4[0-9] after record c.1: not GenBank's format"),
+        (
+            record(features="     CDS             1..9\n" + " " * 21 + '/product "a\n' + " " * 21 + "b\n"),
+            "line [0-9]+: not in GenBank format: Problem with 'CDS' feature: 1..9 /product",
+        ),
+        (
+            record().replace("ORIGIN\n", "ORIGIN\n        1 acgtacgtac\n"),
+            "record c.1: the lengths of LOCUS line and sequence differ",
+        ),
+        (record().replace("by hand", "\u00e9").encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
+        (record().encode("utf-16"), "is UTF-16 text"),
+        (record() + record("d.1").partition("     CDS")[0], "line 4[0-9] after record c.1: not in GenBank format"),
         ("nothing\n", "no record in this file"),
     ],
-    ids=["contig", "length", "past the end", "location", "unknown end", "codon_start", "cut short", "empty"],
+    ids=[
+        "contig",
+        "length",
+        "past the end",
+        "location",
+        "unknown end",
+        "codon_start",
+        "five lines",
+        "LOCUS",
+        "Latin-1",
+        "UTF-16",
+        "cut short",
+        "empty",
+    ],
 )
-def test_refused(text: str, message: str, genome: Genome, tmp_path: Path) -> None:
+def test_refused(text: str | bytes, message: str, genome: Genome, tmp_path: Path) -> None:
     with pytest.raises(SequenceError, match=message):
         read(text, genome, tmp_path / "a.gb")
+    with pytest.raises(SequenceError) as caught:
+        read(text, genome, tmp_path / "a.gb")
+    assert "\n" not in str(caught.value)
 
 
 def test_without_biopython(genome: Genome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

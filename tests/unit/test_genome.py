@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import re
@@ -12,13 +13,13 @@ from typing import Any
 
 import pyfaidx
 import pytest
-from helpers import random_dna, write_fasta
+from helpers import PATIENCE, random_dna, write_fasta
 
-from hnet_dna.data import fasta, store, twobit
-from hnet_dna.data.bundled import bundled_genome
-from hnet_dna.data.genome import Genome, whole
-from hnet_dna.data.store import STORE_SUFFIX
 from hnet_dna.errors import SequenceError
+from hnet_dna.genome import fasta, store, twobit
+from hnet_dna.genome.bundled import bundled_genome
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.store import STORE_SUFFIX
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -108,7 +109,7 @@ def test_processes_that_start_together_build_one_store(tmp_path: Path, monkeypat
     processes = [context.Process(target=_open, args=(path, queue, barrier)) for _ in range(4)]
     for process in processes:
         process.start()
-    assert {queue.get(timeout=60) for _ in processes} == {sequence[:50]}
+    assert {queue.get(timeout=PATIENCE) for _ in processes} == {sequence[:50]}
     for process in processes:
         process.join()
     assert builds.value == 1
@@ -139,6 +140,38 @@ def test_changed_while_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         Genome.open(path)
     monkeypatch.undo()
     assert Genome.open(path).length == 6
+
+
+def test_a_store_is_built_when_a_later_change_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is written twice between two ticks of the clock has one time, and may have one size."""
+    path = write_fasta(tmp_path / "g.fa", {"a": "AAAA"})
+    slept: list[float] = []
+    monkeypatch.setattr("hnet_dna.genome.store.time.sleep", slept.append)
+    for after, fraction, expected in (
+        (0, 500_000_000, 0.02),
+        (5_000_000, 500_000_000, 0.015),
+        (25_000_000, 500_000_000, None),
+        (500_000_000, 0, 1.5),  # a file system without fractions of a second
+        (2_500_000_000, 0, None),
+        (-90_000_000_000, 500_000_000, None),  # a clock that is behind that of the file's server
+    ):
+        slept.clear()
+        changed = 1_700_000_000_000_000_000 + fraction
+        key = {"size": 9, "modified_ns": changed, "changed_ns": changed}
+        monkeypatch.setattr("hnet_dna.genome.store.time.time_ns", lambda now=changed + after: now)
+        monkeypatch.setattr(store, "_key", lambda source, key=key: key)
+        path.with_name("g.fa" + STORE_SUFFIX).unlink(missing_ok=True)
+        Genome.open(path)
+        assert slept == ([] if expected is None else [pytest.approx(expected)])
+
+
+def test_without_locks_a_store_is_built_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_lock(path: Path) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(store, "FileLock", no_lock)
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": "ACGT"}))
+    assert genome.store_path == tmp_path / f"g.fa{STORE_SUFFIX}"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a folder that cannot be written")
@@ -183,6 +216,20 @@ def test_2bit_equals_fasta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert genome.contigs == same.contigs
     for contig in genome.contigs:
         assert to_text(genome.codes(whole(contig))) == records[contig.name]
+
+
+@pytest.mark.parametrize("name", ["g", "g.fa", "G.2BIT", "odd name.2bit.bak"])
+def test_2bit_by_any_name(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("py2bit")
+    write_2bit(tmp_path / name, {"a": "ACGTNN"})
+    assert to_text(Genome.open(tmp_path / name).codes(Interval("a", 0, 6))) == "ACGTNN"
+
+
+def test_2bit_through_gzip_is_named(tmp_path: Path) -> None:
+    write_2bit(tmp_path / "g.2bit", {"a": "ACGT"})
+    (tmp_path / "g.gz").write_bytes(gzip.compress((tmp_path / "g.2bit").read_bytes()))
+    with pytest.raises(SequenceError, match=r"this looks like \.2bit; twoBitToFa makes FASTA of it"):
+        Genome.open(tmp_path / "g.gz")
 
 
 def test_broken_2bit(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typer.testing import Result
 
 from hnet_dna import HNetLM
 from hnet_dna.errors import CheckpointError
-from hnet_dna.model import hub
+from hnet_dna.pretrained import hub
 
 
 @pytest.fixture

@@ -13,14 +13,15 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 from torch import Tensor
 
 import hnet_dna
+from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.data.fasta import Piece
-from hnet_dna.data.genome import Genome
 from hnet_dna.data.split import split_genome
 from hnet_dna.errors import ConfigError, UsageError
-from hnet_dna.evaluate.generate import generate
-from hnet_dna.evaluate.stream import annotate
-from hnet_dna.evaluate.variants import Variant, score_variants
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.generate import sample
+from hnet_dna.inference.stream import annotate
+from hnet_dna.inference.variants import Variant, allele_scores
 from hnet_dna.model.hnet import select_rows
 from hnet_dna.model.kmers import KmerStage, KmerState
 from hnet_dna.model.likelihood import base_nats
@@ -30,10 +31,9 @@ from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import from_text
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.chunks import check_stage
-from hnet_dna.train.optim import build_optimizer
-from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.run_folder import RunFolder
-from hnet_dna.train.trainer import Budget, StepReport, train
+from hnet_dna.training.optim import build_optimizer
+from hnet_dna.training.run_folder import RunFolder
+from hnet_dna.training.trainer import Budget, StepReport, train
 
 
 def kmer_config(k: int, **changes: object) -> ModelConfig:
@@ -158,14 +158,14 @@ def test_evaluation_generation_and_variants_are_the_model_itself(tmp_path: Path)
         np.testing.assert_allclose(found, np.concatenate(wanted), atol=1e-9)
 
     prompt = texts[0][:10]
-    ((codes, log2p),) = generate(model, 12, prompt=from_text(prompt))
+    ((codes, log2p),) = sample(model, 12, prompt=from_text(prompt))
     text = prompt + "".join("ACGT"[code] for code in codes[0])
     np.testing.assert_allclose(-log2p[0], bits(text)[10:], atol=1e-9)
 
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": texts[0]}))
     alts = tuple(base for base in "ACGT" if base != texts[0][50])
     variant = Variant(Interval("a", 50, 51), texts[0][50], (*alts, texts[0][50] + "GA"))
-    (scores,) = score_variants(genome, [variant], model, window=400, strand="+")
+    (scores,) = allele_scores(genome, [variant], model, window=400, strand="+")
     changed = [texts[0][:50] + alt + texts[0][51:] for alt in variant.alts]
     np.testing.assert_allclose(scores, [sum(wanted[0]) - sum(bits(text)) for text in changed], atol=1e-9)
 

@@ -11,13 +11,13 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.annotation import Feature, read_features
-from hnet_dna.data.genome import Genome, whole
-from hnet_dna.data.pieces import forward_pieces
-from hnet_dna.data.regions import Region, parse_region
+from hnet_dna.annotation.reader import Feature, read_features
+from hnet_dna.annotation.regions import Region, parse_region
 from hnet_dna.errors import HNetError, SequenceError, UsageError
-from hnet_dna.evaluate.stream import annotate
-from hnet_dna.explain.locus import CONTEXT, LONGEST, SHOWN, around, read_locus, typical
+from hnet_dna.explanation.statistics.locus import CONTEXT, LONGEST, SHOWN, around, read_locus, typical
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.pieces import forward_pieces
+from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 
@@ -162,8 +162,8 @@ def test_nothing_but_n_is_not_drawn(cli: Callable[..., Result], tmp_path: Path, 
 
 
 def test_far_picture_gives_means(genome: Genome, tmp_path: Path, model: HNetLM) -> None:
-    from hnet_dna.explain.drawing import svg
-    from hnet_dna.explain.locus_figure import draw_locus
+    from hnet_dna.explanation.figures.drawing import svg
+    from hnet_dna.explanation.figures.locus import draw_locus
 
     far = Genome.open(write_fasta(tmp_path / "far.fa", {"c": random_dna(3000) + "N" * 40}))
     text = svg(draw_locus(read_locus(model, far, Interval("c", 0, 3040)), "title"))

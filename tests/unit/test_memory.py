@@ -14,16 +14,16 @@ from helpers import lively_model, small_config
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.data.stream import Batch
+from hnet_dna.data.batches import Batch
 from hnet_dna.data.windows import Position
 from hnet_dna.model import router
 from hnet_dna.model.cost import CROWDED, cost_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.stack import Stack
-from hnet_dna.train.ranks import Ranks
-from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.step import Step
+from hnet_dna.training.ranks import Ranks
+from hnet_dna.training.step import Step
 
 RECIPE = Recipe(window=256, batch=2)
 BASES = RECIPE.window * RECIPE.batch

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from hnet_dna.probe.metrics import measure, of_resamples, of_rows
+from hnet_dna.probing.metrics import measure, of_resamples, of_rows
 
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"], []])

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from typer.testing import Result
 
 from hnet_dna import HNetLM
-from hnet_dna.train.model_card import model_card
+from hnet_dna.training.card import model_card
 
 
 def description(contigs: int = 2) -> dict[str, Any]:

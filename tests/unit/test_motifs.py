@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from helpers import random_dna, write_fasta
 
-from hnet_dna.data.genome import Genome
-from hnet_dna.explain.axis import Axis, Positions
-from hnet_dna.explain.motifs import Words, homopolymers, logo, microsatellites, tandem_repeats
+from hnet_dna.explanation.statistics.axis import Axis, Positions
+from hnet_dna.explanation.statistics.motifs import Words, homopolymers, logo, microsatellites, tandem_repeats
+from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval
 
 

@@ -11,12 +11,12 @@ from helpers import small_config
 from torch.utils.flop_counter import FlopCounterMode
 
 from hnet_dna.config.presets import PRESETS, preset, preset_tables
+from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
+from hnet_dna.config.settings import resolve
 from hnet_dna.errors import ConfigError, UsageError
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.settings import resolve
 
 PUBLISHED = [name for name in PRESETS if "published_parameters" in preset_tables(name)]
 
@@ -126,7 +126,7 @@ def test_written_settings_ask_for_the_same(name: str, tmp_path: Path) -> None:
         ("[train]\naccumulate = 3\n", "train.accumulate: expected a divisor of batch 4, got 3"),
         ("[train]\nbetas = [0.9]\n", "train.betas: expected two numbers"),
         ("[train]\nratio_targets = ['a']\n", "expected a number, got 'a'"),
-        ("[model]\nd_modl = 3\n", "model: d_modl: unknown field. Did you mean d_model?"),
+        ("[model]\nd_modl = 3\n", "model.d_modl: unknown field. Did you mean d_model?"),
         ("[model]\nvocab_size = 7\n", "alphabet dna has 5 ids, got 7"),
         ("preset = 'tinny'\n", "c.toml: preset 'tinny': no such preset. Did you mean tiny"),
         ("preset = 3\n", "c.toml: preset '3': no such preset"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable
 from itertools import product
@@ -18,18 +20,20 @@ from sklearn.preprocessing import FunctionTransformer
 from typer.testing import Result as CliResult
 
 from hnet_dna.config.presets import preset
-from hnet_dna.data.genome import Genome
 from hnet_dna.errors import CheckpointError, HNetError, SequenceError, UsageError
+from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.probe import metrics
-from hnet_dna.probe.dataset import Labels, read_labels
-from hnet_dna.probe.features import gc_content, kmer_frequencies, one_hot
-from hnet_dna.probe.folds import make_folds
-from hnet_dna.probe.head_file import About, load_head, save_head
-from hnet_dna.probe.heads import HEADS, make_head
-from hnet_dna.probe.run import cross_validate, fit_all, hold_out
-from hnet_dna.probe.suites import LAYOUTS, read_suite
+from hnet_dna.probing import metrics
+from hnet_dna.probing.cross_validation import cross_validate, fit_all, hold_out
+from hnet_dna.probing.dataset import Labels, read_labels
+from hnet_dna.probing.families import families
+from hnet_dna.probing.features import gc_content, kmer_frequencies, one_hot
+from hnet_dna.probing.folds import make_folds
+from hnet_dna.probing.head_file import About, load_head, save_head
+from hnet_dna.probing.heads import HEADS, make_head
+from hnet_dna.probing.suites import LAYOUTS, read_suite
 from hnet_dna.sequence.codes import from_text
+from hnet_dna.tables import read_rows
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 Cli = Callable[..., CliResult]
@@ -42,6 +46,17 @@ TASK_HEADS = [("classification", head) for head in HEADS] + [("regression", head
 def labels_of(target: list[Any], sequences: list[str] | None = None, groups: list[str] | None = None) -> Labels:
     columns = {"labels": "label"} | ({"groups": "contig"} if groups else {})
     return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)
+
+
+def test_similar_sequences_form_families() -> None:
+    base, other = random_dna(80), random_dna(80, 1)
+    mutated = base[:40] + ("A" if base[40] != "A" else "C") + base[41:]
+    family = [base, base, base.translate(COMPLEMENT)[::-1], mutated, base[20:] + random_dna(20, 2)]
+    group = families([*family, other, random_dna(80, 3), "ACG", "ACG"]).tolist()
+    assert len(set(group[:5])) == 1
+    assert group[5] not in group[:5]
+    assert len({group[0], group[5], group[6], group[7]}) == 4
+    assert group[7] == group[8]
 
 
 def test_folds_keep_groups_and_classes() -> None:
@@ -63,24 +78,66 @@ def test_copies_are_found_and_kept_together() -> None:
     assert folds.fold[:30].tolist() == folds.fold[30:].tolist()
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_many_copies_stay_in_one_fold(task: Any) -> None:
-    """Copies of a sequence, of either strand and in any case, are one group however many they are."""
-    texts = [random_dna(60)] * 101 + [random_dna(60).translate(COMPLEMENT)[::-1].lower()] * 100
-    texts += [random_dna(60, i) for i in range(1, 21)]
-    target = ["a", "b"] * 110 + ["a"] if task == "classification" else list(range(221))
-    folds = make_folds(labels_of(target, texts), task, 5, 0)
+def substituted(sequence: str, count: int, random: np.random.Generator) -> str:
+    letters = list(sequence)
+    for place in random.choice(len(letters), count, replace=False):
+        letters[place] = random.choice([base for base in "ACGT" if base != letters[place]])
+    return "".join(letters)
+
+
+def test_copies_are_kept_together_however_many_there_are() -> None:
+    """Copies used to be spread over the folds beyond 200 of them, since their k-mers counted as common ones."""
+    texts = [random_dna(60)] * 201 + [random_dna(60, seed) for seed in range(1, 21)]
+    folds = make_folds(labels_of((["a", "b"] * 111)[:221], texts), "classification", 3, 0)
     assert len(set(folds.fold[:201].tolist())) == 1
-    assert (folds.copies, folds.parted, folds.largest) == (200, 0, 201)
-    assert max(folds.sizes) >= 201
+    assert (folds.copies, folds.parted) == (200, 0)
+    assert "21 families of 221 sequences, the largest of 201, which is more than a fold" in folds.rule
 
 
-def test_groups_that_part_copies_are_told() -> None:
-    texts = [random_dna(60, i % 15) for i in range(30)]
-    folds = make_folds(labels_of(["a", "b"] * 15, texts, [str(i) for i in range(30)]), "classification", 3, 0)
-    assert folds.copies == 15
-    parted = sum(folds.fold[i] != folds.fold[(i + 15) % 30] for i in range(30))
-    assert folds.parted == parted > 0
+def test_large_families_are_not_parted_and_labels_of_families_are_not_learned() -> None:
+    """Six families of 300, one substitution in each member, labels by family: nothing can be learned across them."""
+    random = np.random.default_rng(0)
+    texts = [substituted(random_dna(48, family), 1, random) for family in range(6) for _ in range(300)]
+    family = families(texts)
+    assert [len(set(family[start : start + 300].tolist())) for start in range(0, 1800, 300)] == [1] * 6
+    assert len(set(family.tolist())) == 6
+    labels = labels_of(np.repeat(["a", "b"] * 3, 300).tolist(), texts)
+    folds = make_folds(labels, "classification", 3, 0)
+    matrix = kmer_frequencies([from_text(text) for text in texts])
+    (result,) = cross_validate({"4-mers": matrix}, labels, folds, "classification", "logistic", 0)[1:]
+    assert result.metrics["MCC"].low < 0 < result.metrics["MCC"].high < 0.7  # .999 where folds shared families
+
+
+@pytest.mark.parametrize(
+    ("other", "related"),
+    [
+        (lambda base: base.translate(COMPLEMENT)[::-1].lower(), True),
+        (lambda base: base.replace("T", "U"), True),
+        (lambda base: base[:50] + "A" + base[50:], True),  # an insertion
+        (lambda base: base[:45] + base[55:], True),  # a deletion
+        (lambda base: "N" * 20 + base[20:], True),
+        (lambda base: base[:25] + random_dna(75, 9), False),
+    ],
+)
+def test_who_belongs_to_a_family(other: Callable[[str], str], related: bool) -> None:
+    base = random_dna(100)
+    family = families([base, other(base), random_dna(100, 5)]).tolist()
+    assert (family[0] == family[1]) == related
+    assert family[2] not in family[:2]
+
+
+def test_low_complexity_ties_no_family_together() -> None:
+    texts = ["A" * 60, *(random_dna(30, i) + "A" * 13 + random_dna(30, 100 + i) for i in range(30))]
+    texts += [random_dna(20, 200 + i) + "CA" * 10 + random_dna(30, 300 + i) for i in range(30)]
+    assert len(set(families(texts).tolist())) == len(texts)
+
+
+def test_copies_that_given_groups_part_are_counted() -> None:
+    texts = [random_dna(60, i) for i in range(6)]
+    labels = labels_of(["a", "b"] * 6, [*texts, *texts], [f"g{i}" for i in range(12)])
+    folds = make_folds(labels, "classification", 3, 0)
+    assert folds.copies == 6
+    assert folds.parted == (folds.fold[:6] != folds.fold[6:]).sum() > 0
 
 
 ALIKE = ["ACGTACGTACGTACGT"] * 20
@@ -97,25 +154,19 @@ ALIKE = ["ACGTACGTACGTACGT"] * 20
             SequenceError,
             "class b has 1 row; each class needs at least 2",
         ),
-        (labels_of(["a"] * 10 + ["b"] * 2), "classification", UsageError, "class b has 2 rows.*use --folds 2$"),
-        (labels_of([1.0, 2.0, 3.0]), "regression", UsageError, "the file has 3 rows.*use --folds 3$"),
+        (labels_of(["a"] * 10 + ["b"] * 2), "classification", UsageError, "class b has 2 rows.*use `folds` 2$"),
+        (labels_of([1.0, 2.0, 3.0]), "regression", UsageError, "the file has 3 rows.*use `folds` 3$"),
         (
             labels_of(["a", "b"] * 10, ALIKE),
             "classification",
             SequenceError,
-            "share half of their 12-mers make 1 group: all are the same",
-        ),
-        (
-            labels_of(["a", "b"] * 10, [f"ACGTACGTACGTACGT{letter}" for letter in "ACGTA"] * 4),
-            "classification",
-            SequenceError,
-            r"share half of their 12-mers make 1 group, and folds need .*a column of groups \(--group\)$",
+            "by the 5-mers that they share, the sequences make 1 family",
         ),
         (
             labels_of(["a", "b"] * 10, None, ["x", "y", "z", "z"] * 5),
             "classification",
             UsageError,
-            "column contig has 3 groups, fewer than 5 folds; use --folds 3 or another column of groups",
+            "column contig has 3 groups, fewer than 5 folds; use `folds` 3, or another column of groups",
         ),
         (
             labels_of(["a", "b"] * 10, None, ["x"] * 20),
@@ -127,13 +178,13 @@ ALIKE = ["ACGTACGTACGTACGT"] * 20
             labels_of(["a", "a", "b", "b"] * 5, None, ["x", "x2", "y", "y"] * 5),
             "classification",
             UsageError,
-            "leave class a alone to train on",
+            "leave only class a to train on",
         ),
     ],
 )
 def test_sets_that_cannot_be_split(labels: Labels, task: Any, error: type[HNetError], message: str) -> None:
     """What fewer folds would mend is an option at fault, the rest is the file."""
-    folds = 2 if "alone" in message else 5
+    folds = 2 if "leave only" in message else 5
     with pytest.raises(error, match=message):
         make_folds(labels, task, folds, 0)
 
@@ -219,7 +270,7 @@ def test_baseline_features() -> None:
         ("id,label\na,inf\n", "regression", "line 2: the label is not finite"),
         ("id,label\na,x\na,y\n", "classification", "id a occurs 2 times"),
         ("id,label\n", "classification", "no row after the header"),
-        ("id,other\na,x\n", "classification", "no column of labels among id, other; name it by --label COLUMN, or is"),
+        ("id,other\na,x\n", "classification", "no column of labels among id, other; name it by `label`, or is"),
         (
             f"{'ACGT' * 30},yeast\n{'TTGC' * 30},fly\n",
             "classification",
@@ -230,6 +281,25 @@ def test_baseline_features() -> None:
         (">s1\nACGT\n", "classification", "looks like FASTA; expected CSV or TSV with a header"),
         ("id,label\na,x,z\n", "classification", "line 2: expected 2 columns"),
         ("", "classification", "is empty"),
+        ("id,label\na,0\nb,1\nc,0.0\n", "classification", r"labels 0 \(line 2\) and 0\.0 \(line 4\) are one number"),
+        ("id,label\na,1\nb,01\n", "classification", r"labels 1 \(line 2\) and 01 \(line 3\) are one number"),
+        ("id,label\na,.\n", "classification", r"line 2: the label is missing \('\.' means that\)"),
+        ("id,label\n,x\n", "classification", "line 2: the id is missing; fill it in"),
+        ("id,label\na,x\nNA,y\n", "classification", r"line 3: the id is missing \('NA' means that\)"),
+        ('id,label\n"a\nb",x\n', "classification", r"line 2: the id 'a\\nb' holds '\\n'; tabs, line breaks"),
+        ('id,label\na,x\n"a\tb",x\n', "classification", r"line 3: the id 'a\\tb' holds"),
+        ("id,label\na\u2028b,x\n", "classification", "line 2: the id"),
+        ('id,label\na,"x\ny"\n', "classification", "line 2: the label 'x"),
+        ("id,label,group\na,x,g\nb,y,\n", "classification", "line 3: the group is missing; fill it in"),
+        ("id,label,chr\na,x,g\nb,y,NA\n", "classification", r"line 3: the group is missing \('NA' means that\)"),
+        ("id,label,chr\na,x,1\nb,y,1.0\n", "classification", r"groups 1 \(line 2\) and 1\.0 \(line 3\) are one"),
+        ("id,label,label\na,x,y\n", "classification", "columns 2 and 3 are both called label"),
+        ("id,label,seq\na,x,ACGT\nb,y,MKVL\n", "classification", "line 3: 'L' is not a nucleotide letter"),
+        ("id,label\na,x\nb,y\na ,y\n", "classification", r"id a occurs 2 times \(lines 2, 4\)"),
+        ('id,label\na,"1,5"\n', "regression", r"line 2: expected a number as label, got '1,5' \(a decimal comma"),
+        ("id,label\na,1_000\n", "regression", "line 2: expected a number as label, got '1_000'"),
+        ("id,label\na,1e400\n", "regression", "line 2: the label is not finite"),
+        ("id,label\na,-Infinity\n", "regression", "line 2: the label is not finite"),
     ],
 )
 def test_label_files(tmp_path: Path, text: str, task: Any, message: str) -> None:
@@ -237,6 +307,22 @@ def test_label_files(tmp_path: Path, text: str, task: Any, message: str) -> None
     path.write_text(text)
     with pytest.raises(SequenceError, match=message):
         read_labels(path, task)
+
+
+def test_labels_mean_what_they_say(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "l.tsv"
+    path.write_text('id\tlabel\tseq\n"a\tnone\tacgu\nb\t None \tACGT \nc\tYes\t\nd\tyes\tNA\n')
+    labels = read_labels(path, "classification")
+    assert labels.ids == ['"a', "b", "c", "d"]
+    assert labels.target.tolist() == ["none", "None", "Yes", "yes"]
+    assert labels.sequences == ["acgt", "ACGT", "", ""]  # NA is what R writes for a missing value, not two nucleotides
+    notes = [record.getMessage() for record in caplog.records]
+    assert notes == [
+        f"{path}: labels {pair} differ only in case, and are taken as two" for pair in ("none and None", "Yes and yes")
+    ]
+    path.write_text("id\tlabel\na\t1e5\nb\t-.5\nc\t+2.\n")
+    assert read_labels(path, "regression").target.tolist() == [1e5, -0.5, 2.0]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -320,6 +406,12 @@ def test_probe_on_a_table(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert "untrained model" in result.stdout
     digest = json.loads((tmp_path / "p" / "head.json").read_text())["model_digest"]
     assert digest == HNetLM.from_pretrained(model).digest()
+    no_ids = tmp_path / "no_ids.csv"
+    no_ids.write_text("".join(line.split(",", 1)[1] for line in labels.read_text().splitlines(keepends=True)))
+    assert cli("embed", no_ids, "--model", model, "--out", tmp_path / "w.parquet").exit_code == 0
+    no_ids.write_text("".join(no_ids.read_text().splitlines(keepends=True)[:-1]))
+    shifted = cli("probe", no_ids, "--embeddings", tmp_path / "w.parquet", "--out", tmp_path / "q")
+    assert "matched by their number, but the table has 60 rows and there are 59 labels" in one_line_error(shifted)
     labels.write_text(labels.read_text() + "s99,ACGT,at\n")
     missing = cli("probe", labels, "--embeddings", table, "--out", tmp_path / "q")
     assert missing.exit_code == 1
@@ -358,7 +450,7 @@ def test_probe_of_regions_sees_their_sequences(cli: Cli, tmp_path: Path, model: 
     shutil.rmtree(tmp_path / "p")
     without, found = probe_regions(cli, tmp_path)
     assert set(found) == {"majority class", "model"}
-    assert "l.csv has no column of sequences; --genome GENOME reads those" in without.stderr
+    assert "l.csv has no column of sequences; --genome reads those" in without.stderr
 
 
 @pytest.mark.parametrize(
@@ -385,7 +477,7 @@ def test_untrained_model_has_the_settings_of_the_table(cli: Cli, tmp_path: Path,
         ({}, "config.json is missing"),
         ({"config.json": "no JSON"}, "model config is not JSON"),
         ({"config.json": small_config(d_model=[24, 24, 80])}, "its vectors have 80 numbers, those of the table 40"),
-        ({"config.json": preset("tiny", "dna", 5)}, "level 'chunk:1': this model has encoder, decoder, chunk"),
+        ({"config.json": preset("tiny", "dna", 5)}, "--level 'chunk:1': this model has encoder, decoder, chunk"),
     ],
 )
 def test_missing_untrained_model_is_explained(
@@ -411,7 +503,7 @@ def test_labels_by_id_need_one_row_each(cli: Cli, tmp_path: Path, model: Path) -
     table = embed_regions(cli, tmp_path, model, parts, ["a", "b"] * 15, "--per-chunk")
     refused = cli("probe", tmp_path / "l.csv", "--embeddings", table, "--out", tmp_path / "p")
     assert refused.exit_code == 2
-    assert "labels by id need one made without --per-chunk" in one_line_error(refused)
+    assert "labels by id need one with a row per sequence" in one_line_error(refused)
     (tmp_path / "r.bed").write_text("c\t0\t40\tr0\nc\t40\t80\tr0\n")
     command = ["embed", tmp_path / "g.fa", "--regions", tmp_path / "r.bed", "--model", model, "--out", table]
     assert cli(*command).exit_code == 0
@@ -441,21 +533,101 @@ def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert all(folds[row[0].split(":")[0]] == row[1] for row in rows)
 
 
-def test_what_is_said_of_folds(cli: Cli, tmp_path: Path, model: Path) -> None:
-    rows = [(random_dna(60), i) for i in range(31)] + [(random_dna(60, i), i) for i in range(40, 60)]
-    lines = [f"{text},{'ab'[i % 2]},{i % 9}\n" for text, i in rows]
-    (tmp_path / "l.csv").write_text("sequence,label,family\n" + "".join(lines))
-    command = ["probe", tmp_path / "l.csv", "--model", model, "--head", "ridge", "--folds", 3, "--out"]
-    said = cli(*command, tmp_path / "p").stderr
-    assert "51 rows; 3 folds by similarity of sequences (21 groups of 51 sequences); 30 sequences are copies of" in said
-    assert (
-        "another, kept in one fold; the largest group has 31 rows (61%) and cannot be split, so that folds have" in said
-    )
-    said = cli(*command, tmp_path / "q", "--group", "family").stderr
-    assert (
-        "51 rows; 3 folds by group (9 groups); 30 sequences are copies of another; 31 rows have a copy in another"
-        in said
-    )
+def test_beds_of_labels_are_read_as_all_beds(cli: Cli, tmp_path: Path, model: Path) -> None:
+    """The names and lengths of contigs are those of the genome, or those that the table was made with."""
+    sizes = {"chr1": 300, "chr2": 200, "chr3": 250, "chrM": 100}
+    records = {name: random_dna(size, size) for name, size in sizes.items()}
+    fasta = write_fasta(tmp_path / "g.fa", records)
+    more = write_fasta(tmp_path / "more.fa", records | {"chr4": "ACGT"})
+    other = write_fasta(tmp_path / "other.fa", records | {"chr1": random_dna(301)})
+    table = tmp_path / "chunks.parquet"
+    assert cli("embed", fasta, "--model", model, "--out", table, "--per-chunk").exit_code == 0
+    good = "".join(f"{name}\t20\t{size // 2}\n" for name, size in sizes.items())
+
+    def probe(bed: str | Path, *options: object) -> CliResult:
+        shutil.rmtree(tmp_path / "p", ignore_errors=True)
+        options = ("--folds", 2, "--head", "ridge", "--out", tmp_path / "p", *options)
+        return cli("probe", bed, "--embeddings", table, *options)
+
+    forms = {
+        "l.bed": good.encode(),
+        "mark.bed": b"\xef\xbb\xbf" + good.replace("\n", "\r\n").encode(),
+        "l.BED": good.encode(),
+        "l.bed.gz": gzip.compress(good.encode()),
+        "l.Bed.BGZ": gzip.compress(good.encode()),
+    }
+    found = set()
+    for name, data in forms.items():
+        (tmp_path / name).write_bytes(data)
+        result = probe(tmp_path / name)
+        assert result.exit_code == 0, result.output
+        found.add((tmp_path / "p" / "predictions.tsv").read_text())
+    reading, writing = os.pipe()
+    os.write(writing, forms["l.bed.gz"])
+    os.close(writing)
+    assert probe(f"/dev/fd/{reading}").exit_code == 0
+    os.close(reading)
+    found.add((tmp_path / "p" / "predictions.tsv").read_text())
+    assert len(found) == 1
+
+    bed = tmp_path / "bad.bed"
+    for line, message in {
+        "MT\t0\t50\n": "line 5: the table has no contig MT. Its contigs: chr1, chr2, chr3, chrM",
+        "chr4\t0\t4\n": "line 5: the table has no contig chr4.",
+        "chr2\t9\t5\n": "line 5: expected 0 <= start <= end",
+        "chr2\t0\t201\n": "line 5: chr2:1-201 ends past the contig (200 bases in the table)",
+        "chr2\tx\t5\n": "line 5: start and end must be integers",
+    }.items():
+        bed.write_text(good + line)
+        assert message in one_line_error(probe(bed))
+    bed.write_text(good.replace("chrM", "MT"))
+    assert "It is called chrM there: use that name" in one_line_error(probe(bed, "--genome", fasta))
+    bed.write_text(good + "chr4\t0\t4\n")
+    result = probe(bed, "--genome", more)
+    assert result.exit_code == 0, result.output
+    assert "bad.bed: the table has no row on chr4; the regions there label nothing" in result.stderr
+    assert "chr1 has 301 bases in other.fa, and 300 in the genome" in one_line_error(probe(bed, "--genome", other))
+    bed.write_text("chr1\t20\t150\nchr2\t0\t50\n")
+    assert "bad.bed: no region on chr3, chrM; every row there is outside" in probe(bed).stderr
+    bed.write_text("chr4\t0\t4\n")
+    assert "none of its contigs (chr4) has a row in the table" in one_line_error(probe(bed, "--genome", more))
+
+
+def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path) -> None:
+    """What predict writes is read back as what it was, also where an id has a quote or a blank in it."""
+    labels, out = labelled(tmp_path / "l.csv", 20), tmp_path / "p"
+    for source in ("-", "/dev/fd/"):
+        shutil.rmtree(out, ignore_errors=True)
+        reading, writing = os.pipe()
+        os.write(writing, gzip.compress(labels.read_bytes()))
+        os.close(writing)
+        stdin = labels.read_bytes() if source == "-" else None
+        name = source if source == "-" else f"{source}{reading}"
+        result = cli("probe", name, "--model", model, "--out", out, "--folds", 2, "--head", "ridge", stdin=stdin)
+        os.close(reading)
+        assert result.exit_code == 0, result.output
+        assert "classes: gc (10), at (10)" in result.stderr
+    ids = ['"s0', "s 1", "s'2", "\u00e9", "5'"]
+    text = "id\tsequence\n" + "".join(f"{name}\t{random_dna(30, i)}\n" for i, name in enumerate(ids))
+    result = cli("predict", "-", "--head", out, "--out", tmp_path / "found.tsv", stdin=text.encode())
+    assert result.exit_code == 0, result.output
+    assert [cells[0] for _, cells in read_rows(tmp_path / "found.tsv")] == ids
+    for path in ("-", tmp_path / "t.tsv"):
+        (tmp_path / "t.tsv").write_text(text + f'"s0\t{random_dna(9)}\n')
+        vectors = tmp_path / "v.npy"
+        result = cli("embed", path, "--model", model, "--out", vectors, stdin=(tmp_path / "t.tsv").read_bytes())
+        assert result.exit_code == 0, result.output
+        assert '1 ids occur more than once, and labels by id cannot name them: "s0' in result.stderr
+        assert (tmp_path / "v.ids.txt").read_text().splitlines() == [*ids, '"s0']
+    (tmp_path / "t.csv").write_text('id,sequence\na,ACGT\n"b\nc",ACGT\n')
+    for command in (
+        ["embed", tmp_path / "t.csv", "--model", model, "--out", tmp_path / "w.npy"],
+        ["predict", tmp_path / "t.csv", "--head", out, "--out", tmp_path / "w.tsv"],
+    ):
+        assert r"line 3: the id 'b\nc' holds '\n'" in one_line_error(cli(*command))
+    assert not list(tmp_path.glob("w.*"))
+    fasta = b">s0\nACGTTGCA\n"
+    assert cli("predict", "-", "--head", out, stdin=fasta).stdout.startswith("id\tpredicted\ns0\t")
 
 
 @pytest.mark.parametrize(
@@ -463,12 +635,8 @@ def test_what_is_said_of_folds(cli: Cli, tmp_path: Path, model: Path) -> None:
     [
         (["probe", "L", "--model", "M", "--embeddings", "v.parquet", "--out", "o"], "exclude each other"),
         (["probe", "L", "--model", "M", "--genome", "yeast", "--out", "o"], "without them, LABELS has the sequences"),
-        (
-            ["probe", "b.bed", "--embeddings", "v.parquet", "--genome", "yeast", "--out", "o"],
-            "labels rows by their place",
-        ),
         (["probe", "b.bed", "--out", "o"], "labels from a BED need --embeddings"),
-        (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "head 'forest' does not exist"),
+        (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "--head 'forest' does not exist"),
         (["probe", "L", "--model", "M", "--out", "o", "--task", "x"], "expected classification or regression"),
         (
             ["probe", "L", "--model", "M", "--out", "o", "--task", "regression", "--head", "logistic"],
@@ -561,10 +729,38 @@ def test_benchmark_layouts(tmp_path: Path, layout: str) -> None:
     assert found["MCC"].value == 1.0
 
 
+def test_suites_are_read_as_all_tables(tmp_path: Path) -> None:
+    write_suite(tmp_path / "set1", "gue")
+    test = tmp_path / "set1" / "test.csv"
+    text = test.read_text()
+    for line, message in {
+        "ACGT,1.0": "labels 1 and 1.0 are one number|labels 0 and",
+        "ACGT,": "line 22: the label is missing",
+        "ACGT,1,1": "line 22: expected 2 columns, got 3",
+        'ACGT,"1': "line 22: a double quote is opened and never closed",
+        "ACJT,1": "line 22: 'J' is not a nucleotide letter",
+    }.items():
+        test.write_text(text + line + "\n")
+        with pytest.raises(SequenceError, match=message):
+            list(read_suite(tmp_path, "gue"))
+    write_suite(tmp_path / "set2", "genomic-benchmarks")
+    reference = Genome.open(tmp_path / "reference.fa")
+    intervals = tmp_path / "set2" / "test" / "class1.csv"
+    text = intervals.read_text()
+    for line, message in {
+        "x,chr9,1,5,+": r"class1\.csv: line 12: reference.fa has no contig chr9",
+        "x,chr1,1,5,plus": r"line 12: expected \+, - or \. as strand",
+        "x,chr1,9,5,+": "line 12: expected region, start and end",
+    }.items():
+        intervals.write_text(text + line + "\n")
+        with pytest.raises(SequenceError, match=message):
+            list(read_suite(tmp_path / "set2", "genomic-benchmarks", reference))
+
+
 def test_layouts_that_are_not(tmp_path: Path) -> None:
     with pytest.raises(HNetError, match="holds no dataset"):
         list(read_suite(tmp_path, "gue"))
-    with pytest.raises(HNetError, match="layout 'gui' does not exist"):
+    with pytest.raises(HNetError, match="`layout` 'gui' does not exist"):
         list(read_suite(tmp_path, "gui"))
     write_suite(tmp_path / "set1", "genomic-benchmarks")
     with pytest.raises(HNetError, match="intervals need the reference genome"):

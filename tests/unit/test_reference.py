@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from typer.testing import Result
 
 from hnet_dna import HNetLM
+from hnet_dna.config.settings import resolve
 from hnet_dna.errors import CheckpointError, ConfigError
-from hnet_dna.model.reference import read_config, to_reference, write_reference
-from hnet_dna.train.settings import resolve
+from hnet_dna.pretrained.reference import read_config, to_reference
 
 Cli = Callable[..., Result]
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -60,7 +60,7 @@ def test_golden_model_comes_back_bit_for_bit(cli: Cli, tmp_path: Path, name: str
 
 def test_tied_embeddings_are_written_under_both_names(tmp_path: Path) -> None:
     model = HNetLM(small_config(**REFERENCE_SHAPE, tie_embeddings=True))
-    write_reference(model, tmp_path / "r")
+    model.save_reference(tmp_path / "r")
     weights = load_file(tmp_path / "r/model.safetensors")
     assert torch.equal(weights["lm_head.weight"], weights["embeddings.weight"])
     again = HNetLM.from_reference(tmp_path / "r/config.json", tmp_path / "r/model.safetensors", "dna")
@@ -94,7 +94,7 @@ def test_config_has_the_reference_s_fields_alone() -> None:
 def test_what_the_reference_cannot_represent(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     model = HNetLM(small_config(**{**REFERENCE_SHAPE, **changes}))
     with pytest.raises(ConfigError, match=message):
-        write_reference(model, tmp_path / "out")
+        model.save_reference(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

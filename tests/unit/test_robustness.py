@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 from helpers import lively_model, random_dna, small_config, write_fasta
 
-from hnet_dna.data.fasta import Piece
-from hnet_dna.data.genome import Genome
-from hnet_dna.evaluate.stream import annotate
-from hnet_dna.explain.robustness import (
+from hnet_dna.explanation.statistics.robustness import (
     EDITS,
     RATES,
     WITHIN,
@@ -27,6 +24,9 @@ from hnet_dna.explain.robustness import (
     rows,
     sample,
 )
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.stream import annotate
 from hnet_dna.sequence.codes import Codes, from_text, to_text
 from hnet_dna.sequence.interval import Interval
 

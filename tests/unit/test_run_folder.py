@@ -8,12 +8,12 @@ import pytest
 import torch
 from helpers import small_config
 
+from hnet_dna.config.recipe import Recipe
 from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.train.optim import build_optimizer
-from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.run_folder import Progress, RunFolder
+from hnet_dna.training.optim import build_optimizer
+from hnet_dna.training.run_folder import Progress, RunFolder
 
 
 def saved_run(tmp_path: Path, steps: tuple[int, ...]) -> tuple[RunFolder, HNetLM, torch.optim.Optimizer]:
@@ -43,6 +43,25 @@ def test_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Pa
         run.load(model, optimizer)
 
 
+def test_fused_adamw_finds_its_state_beside_the_parameters(tmp_path: Path) -> None:
+    """As on a GPU, for which a device without memory stands in: fused AdamW refuses a step count that is elsewhere."""
+    run, _, _ = saved_run(tmp_path, ())
+    model = HNetLM(small_config())
+    optimizer = build_optimizer(model, model.config, Recipe())
+    model(torch.randint(0, 4, (1, 9))).logits.sum().backward()
+    optimizer.step()
+    run.save(model, optimizer, Progress(1))
+    with torch.device("meta"):
+        elsewhere = HNetLM(small_config())
+    fresh = torch.optim.AdamW(elsewhere.parameters())
+    run.load(elsewhere, fresh)
+    assert {kind for state in fresh.state.values() for kind in state} == {"step", "exp_avg", "exp_avg_sq"}
+    for parameter, state in fresh.state.items():
+        assert {tensor.device for tensor in state.values()} == {parameter.device} == {torch.device("meta")}
+    run.load(model, optimizer)
+    optimizer.step()
+
+
 def test_half_written_checkpoint_is_not_seen(tmp_path: Path) -> None:
     run, model, optimizer = saved_run(tmp_path, (3,))
     (run.path / "checkpoints" / "step-00000003").rename(run.path / "checkpoints" / ".step-00000005.new")
@@ -58,7 +77,7 @@ def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hnet_dna.train.run_folder.save_file", full)
+        patch.setattr("hnet_dna.training.run_folder.save_file", full)
         with pytest.raises(CheckpointError, match=r"No space left.*the last one is that of step 3.*--resume"):
             run.save(model, optimizer, Progress(5))
     assert [folder.name for folder in (run.path / "checkpoints").iterdir()] == ["step-00000003"]

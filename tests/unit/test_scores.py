@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pysam
@@ -14,11 +15,13 @@ import pytest
 import torch
 from helpers import lively_model, random_dna, small_config, write_fasta
 
-from hnet_dna.data.genome import Genome, whole
-from hnet_dna.data.regions import read_regions
+from hnet_dna.annotation.regions import read_regions
 from hnet_dna.errors import SequenceError
-from hnet_dna.evaluate.base_scores import base_scores, region_scores
-from hnet_dna.evaluate.variants import Variant, score_variants
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.inference import variants as variants_module
+from hnet_dna.inference.base_scores import base_scores, region_scores
+from hnet_dna.inference.stream import forward
+from hnet_dna.inference.variants import Variant, _leftmost, allele_scores
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.vcf import VcfScorer
@@ -117,7 +120,7 @@ def test_variants_against_whole_windows(genome: Genome, model: HNetLM, strand: s
         alts = tuple(a + "G" * (length - 2) + a if length > 1 else a for a in "ACGT" if a not in (ref[0], ref[-1]))
         variants.append(Variant(Interval(contig, start, start + length), ref, alts))
         expected.append([slow_score(model, contig, start, ref, alt, half, strand) for alt in alts])
-    found = list(score_variants(genome, variants, model, window=2 * half, strand=strand))  # type: ignore[arg-type]
+    found = list(allele_scores(genome, variants, model, window=2 * half, strand=strand))  # type: ignore[arg-type]
     assert [len(scores) for scores in found] == [len(scores) for scores in expected]
     np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=1e-6)
 
@@ -128,9 +131,70 @@ def test_one_indel_has_one_score_however_it_is_written(model: HNetLM, tmp_path: 
     text = "GATTC" + "ACACACAC" + "GGTA"
     variants = [Variant(Interval("a", s, s + len(ref)), ref, (alt,)) for s, ref, alt in written]
     assert all(text[v.interval.start : v.interval.end] == v.ref for v in variants)
-    scores = [score for (score,) in score_variants(genome, variants, model, window=8)]
+    scores = [score for (score,) in allele_scores(genome, variants, model, window=8)]
     assert scores == pytest.approx([scores[0]] * len(scores), abs=1e-9)
     assert abs(scores[0]) > 1e-3
+
+
+@pytest.mark.parametrize("strand", ["+", "-", "both"])
+def test_long_alleles_among_short_ones(model: HNetLM, tmp_path: Path, strand: str, monkeypatch: Any) -> None:
+    """Each has the score that it has when it is run by itself; none is padded to the long ones, nor run at once."""
+    text = random_dna(900, 3)
+    genome = Genome.open(write_fasta(tmp_path / "l.fa", {"a": text}))
+    other = str.maketrans("ACGT", "CGTA")
+    variants = [
+        Variant(Interval("a", start, start + 1), text[start], (text[start].translate(other),))
+        for start in range(100, 180, 10)
+    ]
+    deletion = Variant(Interval("a", 200, 600), text[200:600], (text[200],))
+    mixed = Variant(Interval("a", 650, 652), text[650:652], (text[650] + random_dna(130, 4), "AAA", "AAA"))
+    same = Variant(Interval("a", 700, 701), text[700], (text[700],))
+    variants[3:3] = [deletion, mixed, same]
+    alone = [next(iter(allele_scores(genome, [v], model, window=40, strand=strand))) for v in variants]  # type: ignore[arg-type]
+    ran: list[tuple[int, ...]] = []
+
+    def spy(model: HNetLM, codes: np.ndarray, *rest: Any) -> Any:
+        ran.append(codes.shape)
+        return forward(model, codes, *rest)
+
+    monkeypatch.setattr(variants_module, "forward", spy)
+    monkeypatch.setattr(variants_module, "_BATCH_BASES", 128)
+    found = list(allele_scores(genome, variants, model, window=40, strand=strand))  # type: ignore[arg-type]
+    for one, other_one in zip(found, alone, strict=True):
+        np.testing.assert_allclose(one, other_one, atol=1e-6)
+    assert found[5] == [0.0]  # REF is ALT
+    assert max(rows * length for rows, length in ran) <= 128
+    own = sum(20 + sum(20 + len(allele) for allele in (v.ref, *v.alts)) for v in variants)
+    assert sum(rows * length for rows, length in ran) <= (2 if strand == "both" else 1) * 2 * own
+
+
+def test_long_windows_are_run_in_pieces(genome: Genome, model: HNetLM, monkeypatch: Any) -> None:
+    ref = ref_at("chr1", 150, 1)
+    variant = Variant(Interval("chr1", 150, 151), ref, ("A" if ref != "A" else "C",))
+    (whole_window,) = allele_scores(genome, [variant], model, window=300)
+    monkeypatch.setattr(variants_module, "_BATCH_BASES", 50)
+    (pieces,) = allele_scores(genome, [variant], model, window=300)
+    np.testing.assert_allclose(pieces, whole_window, atol=1e-6)
+
+
+def test_shifts_of_indels_against_strings(tmp_path: Path) -> None:
+    """Against the definition: the leftmost place from which the alleles give the same sequences."""
+    text = "GATTC" + "ACACACAC" + "CCCC" + "N" + "AAAA" + "GGTA"
+    genome = Genome.open(write_fasta(tmp_path / "i.fa", {"a": text}))
+    for start in range(len(text)):
+        for length in range(1, 6):
+            ref = text[start : start + length]
+            if "N" in ref or len(ref) < length:
+                continue
+            for alt in {ref[0], ref + ref, ref[:2], ref + "C", "T" + ref, ref}:
+                begin, (new_ref, new_alt) = _leftmost(genome, "a", start, (ref, alt))
+                assert text[begin : begin + len(new_ref)] == new_ref
+                whole = text[:start] + alt + text[start + length :]
+                assert text[:begin] + new_alt + text[begin + len(new_ref) :] == whole
+                if ref == alt:
+                    assert begin == start
+                elif begin > 0 and text[begin - 1] != "N" and min(len(new_ref), len(new_alt)) == 1:
+                    assert new_ref[-1] != new_alt[-1]
 
 
 VCF_HEADER = "##fileformat=VCFv4.2\n##contig=<ID=chr1,length=368>\n##contig=<ID=chr2,length=150>\n"
@@ -160,9 +224,9 @@ def write_vcf(path: Path) -> tuple[Path, list[str]]:
 
 def test_vcf_in_and_out(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
     source, reasons = write_vcf(tmp_path / "in.vcf")
-    out = io.StringIO()
+    out = io.BytesIO()
     report = VcfScorer(genome, model, "m", window=32).run(str(source), out)
-    (tmp_path / "out.vcf").write_text(out.getvalue())
+    (tmp_path / "out.vcf").write_bytes(out.getvalue())
     assert report.records == 10
     assert report.scored == reasons.count("None") == 4
     assert sum(report.skipped.values()) == len(reasons) - 4
@@ -187,15 +251,17 @@ def test_vcf_in_and_out(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("bcftools") is None, reason="bcftools is not installed")
 def test_bcftools_agrees(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
     source, _ = write_vcf(tmp_path / "in.vcf")
-    out = io.StringIO()
+    out = io.BytesIO()
     VcfScorer(genome, model, "m", window=32).run(str(source), out)
-    (tmp_path / "out.vcf").write_text(out.getvalue())
+    (tmp_path / "out.vcf").write_bytes(out.getvalue())
     viewed = subprocess.run(["bcftools", "view", str(tmp_path / "out.vcf")], capture_output=True, text=True, check=True)
     assert "warn" not in viewed.stderr.lower()
     command = ["bcftools", "norm", "-c", "w", "-m-", "-f", str(genome.source), str(tmp_path / "out.vcf")]
     judged = subprocess.run(command, capture_output=True, text=True, check=False)
     mismatches = {line.split("\t")[2] for line in judged.stderr.splitlines() if line.startswith("REF_MISMATCH")}
-    ours = {line.split("\t")[1] for line in out.getvalue().splitlines() if "REF_MISMATCH" in line.split("\t")[-1]}
+    ours = {
+        line.split("\t")[1] for line in out.getvalue().decode().splitlines() if "REF_MISMATCH" in line.split("\t")[-1]
+    }
     assert ours <= mismatches
     assert mismatches - ours <= {"368"}  # past the end has a reason of its own
 
@@ -204,10 +270,10 @@ def test_bcftools_agrees(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "no such file"),
-        ("", "not a readable VCF"),
-        ("chr1\t5\n", "not a readable VCF"),
+        ("", r"bad\.vcf is not a VCF file: it is empty"),
+        ("chr1\t5\n", r"bad\.vcf is not a VCF file: its first line should be ##fileformat=VCFv4\.2"),
         (VCF_HEADER + COLUMNS + "1\t5\t.\tA\tC\t.\t.\t.\n", r"record 1:5 A: g\.fa has no contig 1.*It is called chr1"),
-        (VCF_HEADER + COLUMNS + "chr1\tx\t.\tA\tC\t.\t.\t.\n", "record after the header is not valid VCF"),
+        (VCF_HEADER + COLUMNS + "chr1\tx\t.\tA\tC\t.\t.\t.\n", "line 5: POS should be a whole number"),
     ],
 )
 def test_vcf_that_cannot_be_read(genome: Genome, model: HNetLM, tmp_path: Path, text: str | None, message: str) -> None:
@@ -215,19 +281,19 @@ def test_vcf_that_cannot_be_read(genome: Genome, model: HNetLM, tmp_path: Path, 
     if text is not None:
         source.write_text(text)
     with pytest.raises(SequenceError, match=message):
-        VcfScorer(genome, model, "m").run(str(source), io.StringIO())
+        VcfScorer(genome, model, "m").run(str(source), io.BytesIO())
 
 
 def test_an_unknown_contig_is_named_with_those_of_the_file(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
     """Not with those of the genome, which are added to a header that has none."""
     source = tmp_path / "in.vcf"
     source.write_text("##fileformat=VCFv4.2\n" + COLUMNS + "scaffold_7\t5\t.\tA\tC\t.\t.\t.\n")
-    with pytest.raises(SequenceError, match=r"in.vcf: record scaffold_7:5 A: .*no contig scaffold_7") as caught:
-        VcfScorer(genome, model, "m").run(str(source), io.StringIO())
+    with pytest.raises(SequenceError, match=r"in.vcf: line 3, record scaffold_7:5 A: .*no contig scaffold_7") as caught:
+        VcfScorer(genome, model, "m").run(str(source), io.BytesIO())
     assert "given" not in str(caught.value)
 
 
 def test_strict_stops_at_a_mismatch(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
     source, _ = write_vcf(tmp_path / "in.vcf")
     with pytest.raises(SequenceError, match=r"record chr1:60 .*the genome has other bases there"):
-        VcfScorer(genome, model, "m", strict=True).run(str(source), io.StringIO())
+        VcfScorer(genome, model, "m", strict=True).run(str(source), io.BytesIO())

@@ -12,9 +12,9 @@ import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.data.shards import shard
-from hnet_dna.data.store import Contig
 from hnet_dna.errors import UsageError
+from hnet_dna.genome.shards import shard
+from hnet_dna.genome.store import Contig
 from hnet_dna.tracks.values import write_bigwig
 
 Cli = Callable[..., Result]
@@ -40,7 +40,7 @@ def test_shards_are_the_genome_in_order_and_none_longer_than_needed(seed: int) -
 
 @pytest.mark.parametrize("which", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/4"])
 def test_wrong_shards_are_refused(which: str) -> None:
-    with pytest.raises(UsageError, match="expected I/N" if which != "1/4" else "of which there are 3"):
+    with pytest.raises(UsageError, match="expected I/N" if which != "1/4" else "fewer contigs than shards, 3"):
         shard(contigs([5, 5, 5]), which)
 
 

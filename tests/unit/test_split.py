@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from helpers import random_dna, write_fasta
 
-from hnet_dna.data.genome import Genome
 from hnet_dna.data.split import Split, base_counts, split_genome, training_segments
 from hnet_dna.data.windows import Position, WindowSampler
 from hnet_dna.errors import HNetError, SequenceError, UsageError
+from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval, difference, intersection, union
 
 
@@ -50,7 +50,7 @@ def test_default(tmp_path: Path, lengths: dict[str, int], held_out: list[Interva
 
 
 def test_recognised_assembly_gets_its_recommended_split() -> None:
-    from hnet_dna.data.bundled import bundled_genome
+    from hnet_dna.genome.bundled import bundled_genome
 
     split = split_genome(Genome.open(bundled_genome().fasta))
     assert split.rule == "as the manifest of sacCer3 recommends"
@@ -59,8 +59,8 @@ def test_recognised_assembly_gets_its_recommended_split() -> None:
 
 def test_part_of_an_assembly_does_not_lose_most_of_itself(tmp_path: Path) -> None:
     """The manifest holds out chromosome XV, which is over half of this genome."""
-    from hnet_dna.data.bundled import bundled_genome
-    from hnet_dna.data.genome import whole
+    from hnet_dna.genome.bundled import bundled_genome
+    from hnet_dna.genome.genome import whole
     from hnet_dna.sequence.codes import to_text
 
     yeast = Genome.open(bundled_genome().fasta)

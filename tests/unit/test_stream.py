@@ -13,11 +13,11 @@ import pytest
 from helpers import random_dna, write_fasta
 from torch.utils.data import DataLoader
 
-from hnet_dna.data.genome import Genome, whole
+from hnet_dna.data.batches import Batch, _Steps, stream
 from hnet_dna.data.split import split_genome, training_segments
-from hnet_dna.data.stream import Batch, _Steps, stream
 from hnet_dna.data.windows import Position, Window, WindowSampler
 from hnet_dna.errors import SequenceError
+from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval
 

@@ -13,11 +13,11 @@ import pysam
 import pytest
 from helpers import lively_model, random_dna, small_config, write_fasta
 
-from hnet_dna.data.fasta import read_fasta
-from hnet_dna.data.genome import Genome, whole
 from hnet_dna.errors import HNetError, UsageError
-from hnet_dna.evaluate.strands import ReverseStrand
-from hnet_dna.evaluate.stream import annotate
+from hnet_dna.genome.fasta import read_fasta
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.inference.strands import ReverseStrand
+from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.bgzip import indexed

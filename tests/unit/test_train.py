@@ -13,27 +13,27 @@ import torch
 from helpers import lively_model, random_dna, small_config, write_fasta
 
 from hnet_dna.config.presets import preset
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.pieces import forward_pieces
+from hnet_dna.config.recipe import Recipe
+from hnet_dna.data.batches import read_batch
 from hnet_dna.data.split import split_genome
-from hnet_dna.data.stream import read_batch
 from hnet_dna.data.windows import Position, Window
 from hnet_dna.errors import ConfigError, TrainingError
-from hnet_dna.evaluate.score import Score
-from hnet_dna.evaluate.stream import annotate
+from hnet_dna.evaluation.score import Score
+from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.pieces import forward_pieces
+from hnet_dna.inference.stream import annotate
 from hnet_dna.model.hnet import ChunkingStage, stage_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
 from hnet_dna.sequence.interval import Interval
-from hnet_dna.train import trainer
-from hnet_dna.train.loss import language_model_loss
-from hnet_dna.train.optim import build_optimizer, is_decayed, schedule, stage_multipliers
-from hnet_dna.train.recipe import Recipe
-from hnet_dna.train.run_folder import Progress, RunFolder
-from hnet_dna.train.signals import stop_requests
-from hnet_dna.train.trainer import Budget, StepReport, train
-from hnet_dna.train.watch import Trouble, Watch
+from hnet_dna.training import trainer
+from hnet_dna.training.loss import language_model_loss
+from hnet_dna.training.optim import build_optimizer, is_decayed, schedule, stage_multipliers
+from hnet_dna.training.run_folder import Progress, RunFolder
+from hnet_dna.training.signals import stop_requests
+from hnet_dna.training.trainer import Budget, StepReport, _rest_after, train
+from hnet_dna.training.watch import Trouble, Watch
 
 RECIPE = Recipe(window=64, batch=4, checkpoint_every=0.0, lr_multipliers=(1.0, 0.5, 0.25))
 
@@ -470,3 +470,8 @@ def test_a_second_sigterm_changes_nothing_and_a_second_ctrl_c_ends() -> None:
         assert request.exit_code == 130
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("saving", "every", "rest"), [(0.1, 60, 60), (8.0, 60, 400), (3.0, 0, 0)])
+def test_checkpoints_of_large_models_take_a_fiftieth_of_the_time(saving: float, every: float, rest: float) -> None:
+    assert _rest_after(saving, every) == pytest.approx(rest)

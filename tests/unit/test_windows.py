@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from helpers import random_dna, write_fasta
 
-from hnet_dna.data.genome import Genome
-from hnet_dna.data.stream import read_batch
+from hnet_dna.data.batches import read_batch
 from hnet_dna.data.windows import Position, Window, WindowSampler
+from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.codes import N_CODE, from_text, to_text
 from hnet_dna.sequence.interval import Interval
 

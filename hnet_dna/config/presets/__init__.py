@@ -1,4 +1,4 @@
-"""Named starting points: each is a configuration file in this folder, in the format that `--config` takes."""
+"""Named starting points: each is a configuration file in this folder, in the format of files of settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRESETS = sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir()
 def preset_tables(name: str) -> dict[str, Any]:
     """Return a preset's tables: `model`, `train`, and what it says about itself."""
     if name not in PRESETS:
-        raise UsageError(f"--preset {name}: no such preset. {did_you_mean(name, PRESETS)}")
+        raise UsageError(f"`preset` {name}: no such preset. {did_you_mean(name, PRESETS)}")
     return tomllib.loads((_FOLDER / f"{name}.toml").read_text())
 
 

@@ -1,0 +1,82 @@
+"""What `hnet-dna explain` prints of a report: boundaries by class, and boundaries kept under edits."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from . import show
+
+if TYPE_CHECKING:
+    from hnet_dna.explanation.report import Report
+
+# Classes that are printed where they exist; classes.tsv has all.
+_SHOWN = ("all", "CDS", "exon", "intron", "five_prime_UTR", "three_prime_UTR", "UTR", "five_prime_utr",
+          "three_prime_utr", "intergenic", "promoter window", "soft-masked", "homopolymer",
+          "microsatellite", "tandem repeat")  # fmt: skip
+
+
+def print_report(report: Report) -> None:
+    """Print two tables for each stage, and how many genes and coding sequences were used."""
+    for stage in report.summary["stages"]:
+        show.results.print(_rates(report, stage))
+        show.results.print(_kept(report, stage["stage"]))
+    if derived := report.summary["genes"]["derived"]:
+        show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
+    codings = report.summary["coding_sequences"]
+    left_out = sum(codings["left_out"].values())
+    show.results.print(
+        f"{codings['complete']:,} complete coding sequences in the annotation, {left_out:,} others left out",
+        soft_wrap=True,
+    )
+
+
+def _rates(report: Report, stage: dict[str, Any]) -> Table:
+    number, per_chunk = stage["stage"], stage["bases_per_chunk"]
+    title = f"Stage {number}: " + (f"{per_chunk:.2f} bases per chunk" if per_chunk else "no boundary")
+    table = Table(title=title)
+    table.add_column("class")
+    for column in ("bases", "rate %", "x overall", "95 %", "x shifted", "p", "untrained x", "shuffled x"):
+        table.add_column(column, justify="right")
+    classes, codons = report.tables["classes"].where(stage=number), report.tables["codons"].where(stage=number)
+    rows = [(row["class"], row) for row in classes if row["class"] in _SHOWN and row["group"] != "repeats"]
+    rows += [(f"codon position {row['codon_position']}, {row['strand']}", row) for row in codons]
+    for name, row in rows:
+        if not row["bases"]:
+            continue
+        low, high = (_number(row[f"enrichment_{end}"]) for end in ("low", "high"))
+        table.add_row(
+            name,
+            f"{row['bases']:,}",
+            _number(100 * row["rate"]),
+            _number(row["enrichment"]),
+            "-" if low == "-" else f"{low}-{high}",
+            _number(row["over_shifted"]),
+            "-" if math.isnan(row["p"]) else f"{row['p']:.3f}",
+            _number(row["untrained_enrichment"]),
+            _number(row["shuffled_enrichment"]),
+        )
+    return table
+
+
+def _kept(report: Report, stage: int) -> Table:
+    """Build the table of boundaries kept under edits: at a rate of 1 %, and within 64 bases after a single one."""
+    edits = [(kind, rate) for rate in (0.01, "single") for kind in ("substitution", "insertion", "deletion")]
+    kept = {
+        (row["segmentation"], row["edit"], row["rate"]): row["kept"]
+        for row in report.tables["robustness"].where(stage=stage)
+        if math.isnan(row["within"]) or row["within"] == 64
+    }
+    table = Table(title=f"Stage {stage}: % of boundaries kept")
+    table.add_column("")
+    for kind, rate in edits:
+        table.add_column(f"{kind} {rate}" if rate == "single" else f"{kind}s {rate:.0%}", justify="right")
+    for name in dict.fromkeys(name for name, _, _ in kept):
+        table.add_row(name, *(_number(100 * kept[name, kind, rate]) for kind, rate in edits))
+    return table
+
+
+def _number(content: float) -> str:
+    return "-" if math.isnan(content) else f"{content:.2f}"

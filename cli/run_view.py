@@ -1,0 +1,110 @@
+"""What people see of a run: its beginning, progress while it trains and is evaluated, and the closing table."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from hnet_dna.training.run import Beginning, Run, RunObserver
+
+from . import show
+
+if TYPE_CHECKING:
+    from hnet_dna.genome.genome import Genome
+    from hnet_dna.genome.open import GenomeLike
+    from hnet_dna.sequence.alphabet import Alphabet
+    from hnet_dna.training.run_folder import Progress
+    from hnet_dna.training.trainer import Budget, StepReport
+
+
+class RunView:
+    """Shows a run on stderr, and its result on stdout; a context manager that ends the progress lines."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._stack = ExitStack()
+        self.observer: RunObserver = _Shown(quiet, self._stack)
+
+    def __enter__(self) -> RunView:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def conclude(self, run: Run) -> None:
+        """Print the closing table and what to do next, on the first rank."""
+        from hnet_dna.training.ranks import Place, place_of_process
+
+        if (place_of_process() or Place()).rank:
+            return
+        if run.comparison is not None:
+            show.results.print(show.comparison_table(run.comparison, f"{run.name} ({run.model.config})"))
+        show.results.print(
+            f"Model: {run.path}\nNext:  hnet-dna segment FASTA --model {run.path} > boundaries.bed", soft_wrap=True
+        )
+
+
+class _Shown(RunObserver):
+    def __init__(self, quiet: bool, stack: ExitStack) -> None:
+        self._quiet, self._stack = quiet, stack
+        self._progress: show.Progress | None = None
+
+    def open_genome(self, source: GenomeLike, letters: Alphabet) -> Genome:
+        return show.open_genome(str(source), self._quiet, letters)
+
+    def begun(self, beginning: Beginning) -> None:
+        record = beginning.record
+        show.notes.print("\n".join(show.split_lines(beginning.split)))
+        for what, bases in record["data"]["bases"].items():
+            if bases:
+                show.notes.print(f"  {what}: {bases:,} bases")
+        machine = record["machine"]
+        ranks = f", {machine['ranks']} ranks" if machine["ranks"] > 1 else ""
+        threads = show.counted(machine["threads"], "thread") + ranks
+        model = beginning.model.config
+        show.notes.print(f"model: {model}, {record['parameters']:,} parameters, {machine['device']}, {threads}")
+        show.notes.print(f"budget: {show.budget_text(beginning.budget)}")
+
+    def nothing_to_resume(self, path: Path) -> None:
+        show.notes.print(f"begins: no run in {path} yet")
+
+    def resumed(self, progress: Progress, budget: Budget) -> None:
+        show.notes.print(show.resumption_line(progress, budget))
+
+    def started(self, progress: Progress, budget: Budget) -> None:
+        self._show(show.Progress("training", about=show.budget_text(budget), quiet=self._quiet))
+        if self._progress is not None:
+            self._progress.go_on(share=budget.share(progress))
+
+    def step(self, report: StepReport) -> None:
+        if self._progress is not None:
+            self._progress.update(share=report.share, detail=show.training_line(report))
+
+    def event(self, message: str) -> None:
+        show.notes.print(message)
+
+    def trained(self) -> None:
+        self._show(None)
+
+    def evaluating(self, held_out: int, taken: int, known: int) -> None:
+        rest = f" of {held_out:,} held-out bases, evenly spread; `hnet-dna evaluate` takes all of them"
+        show.notes.print(f"evaluating {taken:,}{' held-out bases' if taken == held_out else rest}")
+        about = "the model, and Markov models beside it"
+        self._show(show.Progress("evaluating", known, "bases", about=about, quiet=self._quiet))
+
+    def evaluated(self, what: str, share: float) -> None:
+        if self._progress is not None:
+            self._progress.part(what, share)
+
+    def not_evaluated(self, why: str) -> None:
+        later = "; `hnet-dna evaluate` makes up for it" if why == "as asked" else ""
+        show.notes.print(f"no evaluation, {why}{later}" if later else f"{why}: no evaluation")
+
+    def _show(self, progress: show.Progress | None) -> None:
+        """End the progress that is shown, and begin another."""
+        self._stack.pop_all().close()
+        self._progress = progress if progress is None else self._stack.enter_context(progress)

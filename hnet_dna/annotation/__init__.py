@@ -1,0 +1,1 @@
+"""Features of a genome: GFF3, GTF, GenBank, BED."""

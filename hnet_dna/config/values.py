@@ -1,0 +1,131 @@
+"""Readers of single values of a configuration, whether from JSON, TOML or Python.
+
+A reader takes the dotted path of a field and what was given for it; it returns the value as its type, or raises a
+`ConfigError` that begins with the path. NaN and infinity are no values of anything.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+from hnet_dna.errors import ConfigError, did_you_mean, shown
+
+Reader: TypeAlias = "Callable[[str, Any], Any]"
+LARGEST = 2**31 - 1  # of counts, where nothing smaller is said
+
+
+def integer(low: int, high: int = LARGEST) -> Reader:
+    """Read an integer from `low` to `high`."""
+
+    def read(path: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise ConfigError(f"{path}: expected an integer, got {shown(value)}")
+        found = int(value)
+        if found < low:
+            raise ConfigError(f"{path}: expected {low} or more, got {shown(value)}")
+        if found > high:
+            raise ConfigError(f"{path}: expected {high:,} or less, got {shown(value)}")
+        return found
+
+    return read
+
+
+def number(rule: str = "", fits: Callable[[float], bool] = lambda value: True) -> Reader:
+    """Read a finite number that fits a rule, told in words such as `above 0`."""
+
+    def read(path: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ConfigError(f"{path}: expected a number, got {shown(value)}")
+        try:
+            found = float(value)
+        except OverflowError:
+            found = math.inf
+        if not math.isfinite(found):
+            raise ConfigError(f"{path}: expected a finite number, got {shown(value)}")
+        if not fits(found):
+            raise ConfigError(f"{path}: expected a number {rule}, got {shown(value)}")
+        return found
+
+    return read
+
+
+def boolean(path: str, value: Any) -> bool:
+    """Read true or false."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{path}: expected true or false, got {shown(value)}")
+    return value
+
+
+def text(path: str, value: Any) -> str:
+    """Read a text."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{path}: expected text, got {shown(value)}")
+    return value
+
+
+def name(path: str, value: Any) -> str:
+    """Read a name, which may be a whole number written as such: contigs are called 1."""
+    return text(path, str(value) if type(value) is int and abs(value) <= LARGEST else value)
+
+
+def choice(choices: Iterable[str]) -> Reader:
+    """Read one of some words."""
+    known = tuple(choices)
+
+    def read(path: str, value: Any) -> str:
+        if text(path, value) not in known:
+            raise ConfigError(f"{path}: {did_you_mean(value, known)}")
+        return str(value)
+
+    return read
+
+
+def several(item: Reader, least: int = 0) -> Reader:
+    """Read a list of at least so many items; a single value is a list of one."""
+
+    def read(path: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, (list, tuple)):
+            return (item(path, value),)
+        if len(value) < least:
+            raise ConfigError(f"{path}: expected {'one value' if least == 1 else f'{least} values'} or more, got none")
+        return tuple(item(f"{path}[{index}]", part) for index, part in enumerate(value))
+
+    return read
+
+
+def row(what: str, *items: Reader) -> Reader:
+    """Read a list of as many items as there are readers, told in words such as `a pair of share and bases`."""
+
+    def read(path: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, (list, tuple)) or len(value) != len(items):
+            raise ConfigError(f"{path}: expected {what}, got {shown(value)}")
+        return tuple(
+            item(f"{path}[{index}]", part) for index, (item, part) in enumerate(zip(items, value, strict=True))
+        )
+
+    return read
+
+
+def refuse_unknown(prefix: str, value: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse a table with a key that is not known, with a suggestion."""
+    known = tuple(known)
+    for key in value:
+        if key not in known:
+            raise ConfigError(f"{prefix}{key}: unknown field. {did_you_mean(str(key), known)}")
+
+
+def json_object(content: str, what: str) -> Mapping[str, Any]:
+    """Read the text of a JSON object; `what` it is begins the error."""
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{what} is not JSON: line {error.lineno}: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # integers of thousands of digits, lists in lists without end
+        raise ConfigError(f"{what} cannot be read as JSON: {error}") from None
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{what}: expected a JSON object")
+    return value

@@ -1,0 +1,110 @@
+"""Held-out bits per base of a model beside those of uniform and Markov models, as a whole and by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from hnet_dna.data.split import Split
+from hnet_dna.evaluation.breakdown import Breakdown, ClassBits
+from hnet_dna.evaluation.counts import genome_counts
+from hnet_dna.evaluation.markov import MAX_ORDER, MIXTURE, Baselines, markov_name
+from hnet_dna.evaluation.score import Score
+from hnet_dna.genome.genome import Genome, known_bases
+from hnet_dna.genome.pieces import forward_pieces
+from hnet_dna.inference.stream import annotate
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.interval import Interval
+
+MODEL = "model"
+_STRETCH = 1_000_000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Bits per base on the held-out part.
+
+    Attributes:
+        model: sums for the model, each held-out stretch streamed whole.
+        classes: bits per base by class, all bases first.
+        orders: of the Markov models.
+        trained_on: how many of the bases the model was trained on; None where that is not known.
+    """
+
+    model: Score
+    classes: list[ClassBits]
+    orders: tuple[int, ...]
+    trained_on: int | None = None
+
+    @property
+    def whole(self) -> ClassBits:
+        """All held-out bases."""
+        return self.classes[0]
+
+    @property
+    def best_order(self) -> int:
+        """The k with the fewest bits."""
+        return min(self.orders, key=lambda order: self.whole.bits_per_base[markov_name(order)])
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "held_out_bases": self.whole.bases,
+            "bits_per_base": self.whole.bits_per_base,
+            "bits_per_base_95": [self.whole.low, self.whole.high],
+            "best_markov_order": self.best_order,
+            "positions_per_chunk": self.model.positions_per_chunk,
+            "classes": [asdict(found) for found in self.classes[1:]],
+        }
+
+
+def compare(
+    model: HNetLM,
+    genome: Genome,
+    split: Split,
+    *,
+    annotation: Mapping[str, Sequence[Interval]] | None = None,
+    orders: Sequence[int] = range(1, MAX_ORDER + 1),
+    most: int | None = None,
+    on_progress: Callable[[str, float], None] = lambda what, share: None,
+) -> Comparison | None:
+    """Evaluate on the held-out part; None where it has no base at all.
+
+    Args:
+        model: any with an alphabet.
+        genome: what to evaluate on.
+        split: `held_out` is predicted, `train` is what the Markov models count.
+        annotation: classes of intervals to report on.
+        orders: of the Markov models.
+        most: bases to evaluate on; of more, so many are taken, in stretches of a megabase spread evenly.
+        on_progress: called with what is being done and the share of it done.
+    """
+    held_out = split.held_out if most is None else spread(split.held_out, most)
+    total = known_bases(genome, held_out)
+    if not total:
+        return None
+    on_progress("counting words for the Markov models", 0.0)
+    baselines = Baselines.of_counts(genome_counts(genome, split.train, orders))
+    breakdown = Breakdown([MODEL, "uniform", *map(markov_name, orders), MIXTURE], annotation)
+    score = Score()
+    for bases in annotate(forward_pieces(genome, held_out), model):
+        score += Score.of(bases)
+        breakdown.add(bases, {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)})
+        on_progress("evaluating", score.read / total)
+    return Comparison(score, breakdown.results(), tuple(orders))
+
+
+def spread(intervals: Sequence[Interval], most: int) -> tuple[Interval, ...]:
+    """Return intervals as they are, or of more bases than `most` so many or fewer, in stretches spread evenly."""
+    total = sum(map(len, intervals))
+    if total <= most:
+        return tuple(intervals)
+    size, kept, due = max(1, min(_STRETCH, most // 8)), [], 0.0
+    for interval in intervals:
+        for start in range(interval.start, interval.end, size):
+            stretch = Interval(interval.contig, start, min(start + size, interval.end))
+            due += len(stretch) * most / total
+            if due >= len(stretch):
+                kept.append(stretch)
+                due -= len(stretch)
+    return tuple(kept)

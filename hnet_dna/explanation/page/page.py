@@ -1,0 +1,272 @@
+"""The report as one page: summary, figures, tables and a genome browser.
+
+Everything is inside the file, and the content security policy of the page forbids network access. Links lead to the
+tables beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hnet_dna.explanation.figures.drawing import Figure
+from hnet_dna.explanation.figures.figures import figures
+from hnet_dna.explanation.page import browser
+from hnet_dna.explanation.page.browser import Shown
+from hnet_dna.explanation.statistics.columns import TABLES, VERDICT
+from hnet_dna.explanation.statistics.findings import RATE, WORDS, Finding, Verdict, judge
+from hnet_dna.explanation.statistics.locus import CONTEXT
+from hnet_dna.explanation.statistics.tables import Table, read_tables
+from hnet_dna.files import write_beside
+
+PAGE = "index.html"
+_MOST_ROWS = 300  # longer tables are linked and not shown
+_LISTED = 12  # findings of one verdict in the summary
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+    "connect-src data: blob:; base-uri 'none'; form-action 'none'"
+)
+
+
+def write_page(folder: Path, shown: Sequence[Shown] = ()) -> Path:
+    """Write index.html into a report's folder from its tables and summary.json.
+
+    Args:
+        folder: as `Report.write` fills it; tables that are absent are left out, unknown ones are shown as they are.
+        shown: examples for the genome browser, which opens with the first; without any there is no browser.
+
+    Returns:
+        The page.
+    """
+    tables = read_tables(folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    findings = judge(tables)
+    drawn: dict[str, list[Figure]] = {}
+    for figure in figures(tables):
+        drawn.setdefault(figure.table, []).append(figure)
+    links = [("summary", "Summary"), *([("loci", "Genome browser")] if shown else [])]
+    links += [(name, _title(name)) for name in tables]
+    body = [
+        _header(summary, links),
+        "<main>",
+        _summary(summary, findings),
+        _browser_section(shown),
+        *(_section(table, drawn.get(name, ()), findings) for name, table in tables.items()),
+        "</main>",
+        "<footer>Made by hnet-dna. This page needs no network; its links lead to the files beside it.",
+        " The genome browser is igv.js, MIT licence.</footer>" if shown else "</footer>",
+        _scripts(shown, summary),
+    ]
+    page = folder / PAGE
+    with write_beside(page) as temporary:
+        temporary.write_text(_document("\n".join(body), summary), encoding="utf-8")
+    return page
+
+
+def _document(body: str, summary: Mapping[str, Any]) -> str:
+    model = Path(str(summary.get("model"))).name
+    title = escape(f"Chunk boundaries: {model} on {summary.get('genome', 'a genome')}")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<link rel="icon" href="data:,">\n<title>{title}</title>\n<style>\n{_file("page.css")}</style>\n</head>\n'
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _header(summary: Mapping[str, Any], links: Iterable[tuple[str, str]]) -> str:
+    read = summary["read"]
+    facts = [
+        ("Model", summary.get("model")),
+        ("Genome", summary.get("genome")),
+        ("Annotation", summary.get("annotation")),
+        ("Repeats", summary.get("repeats")),
+        ("Read", f"{read['bases']:,} bases: {read['rule']}"),
+        ("Controls", f"{summary['shifts']:,} circular shifts, an untrained model, dinucleotide-shuffled sequence"),
+    ]
+    listed = "".join(f"<dt>{name}</dt><dd>{escape(str(fact))}</dd>" for name, fact in facts if fact)
+    items = "".join(f'<li><a href="#{escape(anchor)}">{escape(name)}</a></li>' for anchor, name in links)
+    return (
+        f"<header><h1>Where chunk boundaries lie</h1>\n<dl>{listed}</dl>\n"
+        f'<nav aria-label="Contents"><ul>{items}</ul></nav></header>'
+    )
+
+
+def _summary(summary: Mapping[str, Any], findings: Sequence[Finding]) -> str:
+    parts = ['<section id="summary"><h2>Summary</h2>']
+    for stage in summary["stages"]:
+        number = stage["stage"]
+        here = [finding for finding in findings if finding.stage == number]
+        parts.append(f"<h3>Stage {number}</h3>")
+        parts.append(
+            f"<p>Bases per chunk: {_bases(stage['bases_per_chunk'])}; "
+            f"of the untrained model: {_bases(stage['bases_per_chunk_untrained'])}; "
+            f"on shuffled sequence: {_bases(stage['bases_per_chunk_shuffled'])}. "
+            f"{len(here)} classes and codon positions were judged.</p>"
+        )
+        parts += [_verdict(verdict, here) for verdict in WORDS]
+    parts.append(
+        '<div class="note"><p><strong>How to read this.</strong> A class stands out if its boundaries are denser, or '
+        "sparser, than those of all three controls: p against circular shifts passes Benjamini and Hochberg's "
+        f"procedure at a false discovery rate of {100 * RATE:.0f} % over all {len(findings)} rows judged, and the 95 % "
+        "interval lies beyond 1, beyond the untrained model and beyond shuffled sequence.</p>"
+        "<p>A small p against shifts does not show by itself that anything was learned. It shows that boundaries "
+        "follow the sequence, and those of a network that was never trained do so too. The untrained model is a single "
+        "one, and its value has no interval. A class that stands out need not have a function either: classes differ "
+        "in composition and repeats, and shuffling preserves only dinucleotides.</p>"
+        + _too_few(summary["shifts"])
+        + "</div></section>"
+    )
+    return "\n".join(parts)
+
+
+def _too_few(shifts: int) -> str:
+    least = 1 / (1 + shifts)
+    if least <= RATE:
+        return ""
+    return (
+        f"<p><strong>{shifts:,} shifts are too few:</strong> p cannot be below {least:.2g}, so that nothing can pass. "
+        "Make the report again with 200 shifts, the default.</p>"
+    )
+
+
+_HEADINGS: dict[Verdict, tuple[str, str]] = {
+    "stands out": ("Stands out against all three controls", "Nothing stands out against all three controls."),
+    "as untrained": ("Differs from shifts, but the untrained model does as much", ""),
+    "as shuffled": ("Differs from shifts and from the untrained model, but shuffled sequence does as much", ""),
+    "as chance": ("No different from shifted boundaries", ""),
+    "too little": ("Too few data to judge", ""),
+}
+
+
+def _verdict(verdict: Verdict, findings: Sequence[Finding]) -> str:
+    heading, none = _HEADINGS[verdict]
+    here = [finding for finding in findings if finding.verdict == verdict]
+    if not here:
+        return f"<p><strong>{none}</strong></p>" if none else ""
+    if verdict in ("as chance", "too little"):
+        return f"<p><strong>{heading}:</strong> {escape('; '.join(f.name for f in here))}.</p>"
+    items = "".join(f"<li>{escape(finding.sentence())}.</li>" for finding in here[:_LISTED])
+    more = f"<li>{len(here) - _LISTED} more: see the tables.</li>" if len(here) > _LISTED else ""
+    return f"<p><strong>{heading}:</strong></p><ul>{items}{more}</ul>"
+
+
+def _section(table: Table, drawn: Sequence[Figure], findings: Sequence[Finding]) -> str:
+    name = escape(table.name)
+    link = f'<a href="{name}.tsv" download>{name}.tsv</a>'
+    parts = [f'<section id="{name}"><h2>{escape(_title(table.name))}</h2>']
+    for figure in drawn:
+        picture = base64.b64encode(figure.svg.encode()).decode()
+        parts.append(
+            f'<figure><img alt="{escape(figure.title)}. {escape(figure.caption)}" '
+            f'src="data:image/svg+xml;base64,{picture}">\n'
+            f"<figcaption><strong>{escape(figure.title)}.</strong> {escape(figure.caption)} Data: {link}.</figcaption>"
+            "</figure>"
+        )
+    if len(table.rows) > _MOST_ROWS:
+        parts.append(f"<p>{len(table.rows):,} rows, too many to show here: {link}.</p>")
+    elif table.rows:
+        parts.append(_table(table, findings))
+        parts.append(f"<p>{'All columns' if VERDICT in _columns(table) else 'Data'}: {link}.</p>")
+    else:
+        parts.append(f"<p>No rows ({link}).</p>")
+    return "\n".join(parts) + "</section>"
+
+
+def _title(table: str) -> str:
+    return TABLES[table].title if table in TABLES else table
+
+
+def _columns(table: Table) -> list[str]:
+    """Return the columns of a table that the page shows, with the verdict where rows are judged."""
+    shown = TABLES[table.name].shown if table.name in TABLES else ()
+    return [name for name in shown or table.columns if name in (*table.columns, VERDICT)]
+
+
+def _table(table: Table, findings: Sequence[Finding]) -> str:
+    judged = {finding.row: WORDS[finding.verdict] for finding in findings if finding.table == table.name}
+    columns = _columns(table)
+    rows = [{**row, VERDICT: judged.get(number, "")} for number, row in enumerate(table.rows)]
+    text = {name for name in columns if any(isinstance(row[name], str) for row in rows)}
+    declared = TABLES[table.name].columns if table.name in TABLES else ()
+    meanings = {column.name: escape(column.meaning.replace("`", "")) for column in declared}
+    head = "".join(
+        f'<th scope="col" aria-sort="none"{_class(name in text)}>'
+        f'<button type="button" title="{meanings.get(name, "")}">{escape(name.replace("_", " "))}</button></th>'
+        for name in columns
+    )
+    lines = [f"<tr>{''.join(_cell(row[name], name in text) for name in columns)}</tr>" for row in rows]
+    return (
+        f'<details open><summary>Table: {len(table.rows):,} rows</summary><div class="wide" tabindex="0" role="region" '
+        f'aria-label="{escape(_title(table.name))}"><table class="sortable"><thead><tr>{head}</tr></thead>\n<tbody>\n'
+        + "\n".join(lines)
+        + "\n</tbody></table></div></details>"
+    )
+
+
+def _browser_section(shown: Sequence[Shown]) -> str:
+    if not shown:
+        return ""
+    choices = "".join(
+        f'<option value="{number}">{escape(one.name)}: {escape(str(one.middle))}</option>'
+        for number, one in enumerate(shown)
+    )
+    return (
+        '<section id="loci"><h2>Genome browser</h2>\n'
+        "<p>One example of each of the first classes in the summary: the one of median length among those that were "
+        "read, whatever the model does there. Genes and other features are those of the annotation. A chunk begins "
+        "where the boundary probability passes 0.5. Bits per base are -log2 of the probability that the model gave the "
+        f"base; a guess among four costs 2. The model read forward, from up to {CONTEXT:,} bases before each locus. "
+        "The browser has no data outside the loci.</p>\n"
+        f'<p class="screen"><label>Locus <select id="locus" autocomplete="off">{choices}</select></label> '
+        '<span id="about-locus" aria-live="polite"></span></p>\n'
+        '<div id="browser" class="screen"></div></section>'
+    )
+
+
+def _scripts(shown: Sequence[Shown], summary: Mapping[str, Any]) -> str:
+    script = _file("page.js")
+    if not shown:
+        return f"<script>\n{script}</script>"
+    igv, licence = browser.igv()
+    loci = [
+        {"view": browser.view(one), "about": f"in {one.locus.interval}, {len(one.locus.interval):,} bases"}
+        for one in shown
+    ]
+    data = json.dumps({"options": browser.options(shown, str(summary.get("genome"))), "loci": loci})
+    # Data with "</script>" in it would end its own element. The page has no source map of igv.js.
+    data = data.replace("<", "\\u003c")
+    igv = igv.rpartition("//# sourceMappingURL")[0]
+    return (
+        f'<script type="application/json" id="browser-data">{data}</script>\n<!-- igv.js\n\n{licence}\n-->\n'
+        f"<script>{igv}</script>\n<script>\n{script}</script>"
+    )
+
+
+def _file(name: str) -> str:
+    return (files("hnet_dna.explanation.page") / name).read_text()
+
+
+def _cell(content: Any, is_text: bool) -> str:
+    if isinstance(content, float) and math.isnan(content):
+        return f'<td data-value=""{_class(is_text)}></td>'
+    if is_text:
+        return f'<td class="text">{escape(str(content))}</td>'
+    if isinstance(content, float):
+        return f'<td data-value="{content:.6g}">{content:.3g}</td>'
+    return f'<td data-value="{content}">{content:,}</td>'
+
+
+def _class(is_text: bool) -> str:
+    return ' class="text"' if is_text else ""
+
+
+def _bases(value: float | None) -> str:
+    return "no boundary" if value is None else f"{value:.2f}"

@@ -1,0 +1,1 @@
+"""Statistics of boundaries and bits, as tables and findings; without figures."""

@@ -1,0 +1,1 @@
+"""Genomes: files, stores, names of contigs, known assemblies."""

@@ -1,0 +1,162 @@
+"""Opens a genome from whatever holds it: a file, a pipe, a known name, pyfaidx, Biopython, or sequences in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.genome.assemblies import find_assembly
+from hnet_dna.genome.bundled import BUNDLED_NAME, bundled_genome
+from hnet_dna.genome.fasta import PIECE, Piece
+from hnet_dna.genome.fetch import place_of
+from hnet_dna.genome.genome import Genome
+from hnet_dna.sequence.coerce import SequenceLike, as_codes, as_text, name_of
+from hnet_dna.text import OnRead, watched
+
+GenomeLike: TypeAlias = Genome | str | Path | Mapping[str, SequenceLike] | Iterable[Any]
+"""What `open_genome` takes; a `pyfaidx.Fasta` is an iterable of its records."""
+
+_IN_MEMORY = Path("genome in memory")
+
+
+def open_genome(genome: GenomeLike, *, on_read: OnRead | None = None) -> Genome:
+    """Open a genome.
+
+    Args:
+        genome: one of
+
+            - the path of a FASTA file (plain, gzip or bgzip) or a .2bit file, of a pipe, or `-` for FASTA from stdin;
+            - as text, also the name of a known genome that has been fetched (`known_genomes` lists them), or `yeast`;
+            - a `pyfaidx.Fasta`, with the names and the case that it gives to its records;
+            - a mapping of names to sequences: text, `Bio.Seq`, `SeqRecord`, records of pyfaidx, arrays of codes;
+            - named sequences, such as `Bio.SeqIO.parse` gives, or a single one;
+            - a `Genome`, which is returned as it is.
+        on_read: called with the bytes of the file read so far and its size (None for a pipe) while its store is built.
+
+    Returns:
+        The genome. A file has its store beside it, or in the user's cache folder. The store of sequences in memory, and
+        of what came through a pipe, is a temporary file: other processes can open it as long as this genome exists.
+
+    Raises:
+        SequenceError: there is no such file, or what it holds is not a genome.
+        UsageError: the name is ambiguous or has not been fetched, or `genome` is of another kind.
+    """
+    if isinstance(genome, Genome):
+        return genome
+    if isinstance(genome, str | Path):
+        place = find_genome(genome) if isinstance(genome, str) else genome
+        return _read(place, on_read)
+    if hasattr(genome, "faidx"):
+        return _from_pyfaidx(genome, on_read)
+    if isinstance(genome, Mapping):
+        return Genome.in_memory(_pieces(genome.items()), _IN_MEMORY)
+    if name := name_of(genome):
+        return Genome.in_memory(_pieces([(name, cast(Any, genome))]), _IN_MEMORY)
+    if isinstance(genome, Iterable) and not isinstance(genome, bytes | np.ndarray):
+        return Genome.in_memory(_pieces(_named(genome)), _IN_MEMORY)
+    raise UsageError(
+        "`genome`: expected a path, a known name, a pyfaidx.Fasta, a mapping of names to sequences, or SeqRecords, got "
+        f"{type(genome).__name__}"
+    )
+
+
+def find_genome(genome: str) -> Path:
+    """Return the file of a genome given by path, by the name of a known assembly, or by that of the bundled one.
+
+    A path may be that of a pipe, or `-` for stdin.
+
+    A known name means the known genome, whatever folders of that name lie around; beside a file of that name it could
+    mean either, and is refused.
+
+    Raises:
+        SequenceError: there is neither a path nor a known genome of this name.
+        UsageError: the name is ambiguous, or that of an assembly that has not been fetched.
+    """
+    path = Path(genome)
+    if genome == "-":
+        return path
+    try:
+        assembly = None if genome == BUNDLED_NAME else find_assembly(genome)
+    except UsageError:
+        if path.exists():
+            return path
+        raise SequenceError(
+            f"{genome}: no such file, and no known genome of this name ('hnet-dna genome list' shows them)"
+        ) from None
+    if path.is_file():
+        raise UsageError(
+            f"{genome} is both a file in this folder and the name of a known genome; write .{os.sep}{genome} for the "
+            "file, or rename it"
+        )
+    if assembly is None:
+        return bundled_genome().fasta
+    place = place_of(assembly)
+    if not place.exists():
+        raise UsageError(
+            f"{genome} has not been fetched yet; run: hnet-dna genome fetch {assembly.name} "
+            f"(in Python, hnet_dna.fetch_genome({assembly.name!r}))"
+        )
+    return place
+
+
+def _read(place: Path, on_read: OnRead | None) -> Genome:
+    with watched(place, on_read) if on_read else nullcontext():
+        return Genome.open(place)
+
+
+def _from_pyfaidx(fasta: Any, on_read: OnRead | None) -> Genome:
+    """Open the file of a `pyfaidx.Fasta` where it shows that file as it is, and otherwise read its records.
+
+    It may have renamed, left out or changed records: by key functions and filters, in upper case, by variants.
+    """
+    path = Path(fasta.filename)
+    plain = type(fasta).__name__ == "Fasta" and not fasta.mutable and not fasta.faidx.sequence_always_upper
+    if plain and path.is_file():
+        try:
+            genome = _read(path, on_read)
+        except SequenceError:  # such as two records of one name, of which pyfaidx may be told to take one
+            pass
+        else:
+            if [(c.name, c.length) for c in genome.contigs] == [(record.name, len(record)) for record in fasta]:
+                return genome
+    return Genome.in_memory(_pieces(_named(fasta)), path)
+
+
+def _named(sequences: Iterable[Any]) -> Iterator[tuple[str, SequenceLike]]:
+    for number, sequence in enumerate(sequences, start=1):
+        name = name_of(sequence)
+        if name is None:
+            raise UsageError(
+                f"`genome`: item {number} is a {type(sequence).__name__} without a name; expected SeqRecords, or a "
+                "mapping of names to sequences"
+            )
+        yield name, sequence
+
+
+def _pieces(sequences: Iterable[tuple[str, SequenceLike]]) -> Iterator[Piece]:
+    """Yield named sequences piece by piece, as a reader of FASTA does, and hold them to the same rules."""
+    seen: set[str] = set()
+    for name, sequence in sequences:
+        if not isinstance(name, str) or not name or any(letter <= " " or letter == "\x7f" for letter in name):
+            raise SequenceError(f"record {name!r}: expected a name without blanks and control characters")
+        if name in seen:
+            raise SequenceError(f"record {name} occurs twice; names must be unique")
+        seen.add(name)
+        where = f"record {name}"
+        uracils = 0
+        if not isinstance(sequence, np.ndarray):
+            sequence = as_text(sequence, where)
+            uracils = sequence.count("U") + sequence.count("u")
+        codes = as_codes(sequence, where)
+        if len(codes) == 0:
+            raise SequenceError(f"record {name} has no sequence")
+        for start in range(0, len(codes), PIECE):
+            yield Piece(name, start, codes[start : start + PIECE], uracils if start == 0 else 0)
+    if not seen:
+        raise SequenceError("the genome has no record; expected a sequence or more")

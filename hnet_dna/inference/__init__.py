@@ -1,0 +1,1 @@
+"""Running a model over sequences: streams, strands, scores, variants, sampling."""

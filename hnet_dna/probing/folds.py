@@ -1,0 +1,106 @@
+"""Folds that do not leak: groups stay together, and so do similar sequences.
+
+Groups are those of the labels (contigs, families) where given. Otherwise they are families of similar sequences, copies
+included (`hnet_dna.probing.families`), so that no sequence held out has a near twin among those trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.probing.dataset import Labels, Task, check_labels
+from hnet_dna.probing.families import families, first_copies, word_length
+
+_OTHERWISE = "another column of groups (`group`); without one, folds go by similarity, where sequences are known"
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The fold in which each row is held out.
+
+    Attributes:
+        fold: (N,) from 0.
+        group: (N,) numbers; rows of one group are in one fold.
+        rule: how groups were found, in words.
+        copies: rows whose sequence occurs in an earlier row, on either strand.
+        parted: of these, rows in another fold than the first such row, which only given groups can cause.
+    """
+
+    fold: NDArray[np.int64]
+    group: NDArray[np.int64]
+    rule: str
+    copies: int
+    parted: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many folds there are, none of them empty."""
+        return int(self.fold.max()) + 1
+
+
+def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
+    """Assign rows to folds, with classes balanced as far as groups allow.
+
+    Raises:
+        SequenceError: the rows cannot be split into any number of folds.
+        UsageError: fewer folds or other groups would mend it.
+    """
+    check_labels(labels, task, count)
+    sequences = labels.sequences or None
+    first = first_copies(sequences) if sequences else np.arange(len(labels.ids))
+    copies = int((first != np.arange(len(first))).sum())
+    if labels.groups is not None:
+        names = {name: index for index, name in enumerate(dict.fromkeys(labels.groups))}
+        group, rule = np.array([names[name] for name in labels.groups]), f"by group ({len(names):,} groups)"
+    elif sequences is not None:
+        group = families(sequences)
+        sizes = np.bincount(group)
+        rule = f"by similarity of sequences ({len(sizes):,} families of {len(sequences):,} sequences"
+        rule += (
+            f", the largest of {sizes.max():,}, which is more than a fold)" if sizes.max() * count > len(group) else ")"
+        )
+    else:
+        group, rule = np.arange(len(labels.ids)), "at random, since there are neither groups nor sequences"
+    _check_groups(labels, len(np.unique(group)), count)
+    splitter = splitter_of(task, count, seed)
+    fold = np.zeros(len(labels.ids), dtype=np.int64)
+    for index, (train, test) in enumerate(splitter.split(np.zeros(len(fold)), labels.target, group)):
+        if not len(test):
+            raise UsageError(f"{labels.path}: groups of such sizes leave one of {count} folds empty; use fewer `folds`")
+        if task == "classification" and len(left := set(labels.target[train].tolist())) < 2:
+            raise UsageError(
+                f"{labels.path}: folds {rule} leave only class {left.pop()} to train on where the others are held out; "
+                f"change `folds`, or give {_OTHERWISE}"
+            )
+        fold[test] = index
+    return Folds(fold, group, rule, copies, int((fold[first] != fold).sum()))
+
+
+def splitter_of(task: Task, count: int, seed: int) -> StratifiedGroupKFold | GroupKFold:
+    """Return a splitter of rows into folds by group, with classes balanced."""
+    if task == "classification":
+        return StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    return GroupKFold(count)
+
+
+def _check_groups(labels: Labels, count: int, folds: int) -> None:
+    if count >= folds:
+        return
+    groups = "1 group" if count == 1 else f"{count} groups"
+    if labels.groups is None:
+        k = word_length(labels.sequences or [""])
+        groups = "1 family" if count == 1 else f"{count} families"
+        what = f"by the {k}-mers that they share, the sequences make {groups}"
+        otherwise = "a column of groups (`group`)"
+    else:
+        column = labels.columns.get("groups")
+        what = f"column {column} has {groups}" if column else f"the contigs of the table make {groups}"
+        otherwise = _OTHERWISE if column else "more contigs"
+    if count == 1:
+        raise SequenceError(f"{labels.path}: {what}, and folds need at least 2; what helps is {otherwise}")
+    raise UsageError(f"{labels.path}: {what}, fewer than {folds} folds; use `folds` {count}, or {otherwise}")

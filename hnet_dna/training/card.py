@@ -1,0 +1,215 @@
+"""The model card: README.md of a run folder, which says what the model is and states only what the run's files say."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from hnet_dna.config.layout import LEGEND, layout_text
+from hnet_dna.config.schema import ModelConfig
+from hnet_dna.evaluation.markov import MIXTURE, markov_name
+from hnet_dna.sequence.alphabet import ALPHABETS
+
+_ROWS = 20  # of a table; a draft assembly has a hundred thousand contigs
+_RECIPE = ("window", "batch", "window_warmup", "repeat_weight", "learning_rate", "lr_multipliers", "betas",
+           "weight_decay", "clip", "warmup", "decay", "ratio_targets", "ratio_weights", "schedule",
+           "precision", "seed")  # fmt: skip
+# Up to the last separator of an absolute path, also behind --option=.
+_FOLDERS = re.compile(r"^(--[\w-]+=)?(?:[A-Za-z]:)?[/\\].*[/\\]")
+
+# No licence: that of the weights is their owner's to choose. No text-generation either: nobody chats with a genome.
+_FRONT = """---
+library_name: hnet-dna
+pipeline_tag: feature-extraction
+tags:
+- dna
+- genomics
+- h-net
+---"""
+
+
+def model_card(description: Mapping[str, Any], results: Mapping[str, Any] | None, config: ModelConfig) -> str:
+    """Return the text of README.md.
+
+    Args:
+        description: what run.json holds; folders are left out of its paths.
+        results: what results.json holds, None where nothing was held out.
+        config: of the model.
+    """
+    sections = [_what(description, config), _data(description["data"]), _training(description)]
+    sections += [_results(results), _use(config), _limits(description, config)]
+    return "\n\n".join([_FRONT, *sections]) + "\n"
+
+
+def _what(description: Mapping[str, Any], config: ModelConfig) -> str:
+    genome = _code(PurePath(description["data"]["genome"]).name)
+    letters = ALPHABETS.get(config.alphabet or "")
+    rows = [
+        ("layout", _code(layout_text(config.layout)) + f" ({LEGEND})"),
+        ("width of each stage", " / ".join(map(str, config.d_model))),
+        ("parameters", f"{description['parameters']:,}"),
+        ("alphabet", f"{config.alphabet}, {letters.vocab_size} ids" if letters else "none"),
+    ]
+    if config.n_stages > 1:
+        rows.append(("routing of each chunking stage", " / ".join(config.routing[: config.n_stages - 1])))
+    return (
+        f"# H-Net trained on {genome}\n\n"
+        "A causal language model of nucleotide sequence that reads single letters and learns where chunks begin "
+        "(*Dynamic Chunking for End-to-End Hierarchical Sequence Modeling*, arXiv 2507.07955). Made by `hnet-dna "
+        f"pretrain`.\n\n{_table(('', ''), rows)}"
+    )
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    contigs = data["contigs"]
+    total = sum(contig["length"] for contig in contigs.values())
+    lengths = [(_cell(name), f"{contig['length']:,}", _code(contig["md5"])) for name, contig in contigs.items()]
+    parts = [
+        "## Data",
+        f"{_code(PurePath(data['genome']).name)}: {len(contigs):,} contigs, {total:,} bases. "
+        f"Split: {_cell(data['split_rule'])}.",
+        _table(
+            ("bases of the training part", "count"),
+            [(_cell(what), f"{count:,}") for what, count in data["bases"].items()],
+        ),
+        "Checksums are of the upper-case sequence.",
+        _table(("contig", "bases", "MD5"), lengths, "run.json"),
+    ]
+    return "\n\n".join(parts)
+
+
+def _training(description: Mapping[str, Any]) -> str:
+    budget, recipe, versions = description["budget"], description["recipe"], description["versions"]
+    asked = [f"{budget['steps']:,} steps"] if budget.get("steps") is not None else []
+    asked += [f"{budget['seconds'] / 60:g} minutes"] if budget.get("seconds") is not None else []
+    told = [(name, _cell(recipe[name])) for name in _RECIPE if recipe.get(name) not in (None, [], ())]
+    used = ", ".join(f"{name} {version}" for name, version in versions.items())
+    parts = [
+        f"## Training\n\nBudget: {' or '.join(asked) or 'none'}. Versions: {used}.",
+        _command(description["command"]),
+        _table(("recipe", ""), told),
+    ]
+    changes = [
+        (f"{resumption['step']:,}", _cell(name), _cell(old), _cell(new))
+        for resumption in description.get("resumptions", ())  # runs of older versions have none
+        for name, (old, new) in resumption["changed"].items()
+    ]
+    if changes:
+        parts.append("Settings were changed where the run was resumed; above are the last ones.")
+        parts.append(_table(("at step", "setting", "from", "to"), changes, "run.json"))
+    return "\n\n".join(parts)
+
+
+def _command(words: Sequence[str]) -> str:
+    """Return the command that began a run, without folders; a run that a program began has none."""
+    if not words:
+        return "It was begun from Python, by `hnet_dna.pretrain`."
+    program, *arguments = words
+    command = shlex.join([PurePath(program).name, *(_FOLDERS.sub(r"\1", word) for word in arguments)])
+    return f"```bash\n{command}\n```"
+
+
+def _results(results: Mapping[str, Any] | None) -> str:
+    title = "## Held-out bits per base"
+    if results is None:
+        return f"{title}\n\nNot measured: nothing was held out."
+    bits = results["bits_per_base"]
+    order = results["best_markov_order"]
+    names = {"model": "this model", markov_name(order): f"Markov, k = {order} (the best)"}
+    names |= {MIXTURE: "mixture of Markov models", "uniform": "uniform"}
+    rows = [
+        (shown, f"{bits[name]:.4f}", _interval(*results["bits_per_base_95"]) if name == "model" else "")
+        for name, shown in names.items()
+        if name in bits
+    ]
+    parts = [
+        title,
+        f"{results['held_out_bases']:,} bases A, C, G, T that training did not see. Lower is better. Intervals of 95 % "
+        "come from resampling blocks of the held-out sequence; they do not tell how another training run would do.",
+        _table(("model", "bits/base", "95 %"), rows),
+    ]
+    chunks = results["positions_per_chunk"]
+    if chunks:
+        units = ["bases", *["chunks of the stage outside"] * (len(chunks) - 1)]
+        told = (f"stage {s}: {n:.2f} {unit}" for s, (n, unit) in enumerate(zip(chunks, units, strict=True)))
+        parts.append(f"Mean length of a chunk there: {'; '.join(told)}.")
+    if results["classes"]:
+        classes = [
+            (
+                _cell(f"{found['group']}: {found['name']}"),
+                f"{found['bases']:,}",
+                f"{found['bits_per_base']['model']:.4f}",
+                _interval(found["low"], found["high"]),
+                f"{found['bits_per_base'][markov_name(order)]:.4f}",
+            )
+            for found in results["classes"]
+        ]
+        parts.append(_table(("class", "bases", "bits/base", "95 %", f"Markov, k = {order}"), classes, "results.json"))
+    return "\n\n".join(parts)
+
+
+def _use(config: ModelConfig) -> str:
+    ids = ", ".join(map(str, ALPHABETS[config.alphabet].base_ids)) if config.alphabet in ALPHABETS else "0"
+    return f"""## Use
+
+With hnet-dna installed; MODEL is this folder, or owner/name where it lies on the Hugging Face hub.
+
+```bash
+hnet-dna segment sample.fa --model MODEL > boundaries.bed
+hnet-dna embed sample.fa --model MODEL --out vectors.parquet
+```
+
+```python
+import torch
+from hnet_dna import HNetLM
+
+model = HNetLM.from_pretrained("MODEL").eval()
+out = model(torch.tensor([[{ids}]]))  # out.logits, out.stages[0].boundary_prob
+```"""
+
+
+def _limits(description: Mapping[str, Any], config: ModelConfig) -> str:
+    genome = _code(PurePath(description["data"]["genome"]).name)
+    limits = [
+        f"It has {description['parameters']:,} parameters and saw one genome file, {genome}; nothing is claimed for "
+        "other genomes or tasks.",
+        "Not validated for clinical or diagnostic use.",
+        "It reads from left to right: probabilities and boundaries depend on what comes before, and on the strand.",
+    ]
+    if config.n_stages > 1:
+        limits.append(
+            "The first base of a contig, and the first after a run of N, begins a chunk by definition, not by what was "
+            "learned. Chunks are learned segments; that they mean anything biological has to be shown for each use."
+        )
+    if config.has_global_attention:
+        limits.append("It has global attention, so that long contigs are read in windows.")
+    limits.append("The data's terms, and a licence of the weights, are for who shares them to state.")
+    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], rest_in: str = "") -> str:
+    """Write a table of at most 20 rows where the rest of it is in a file."""
+    rows = list(rows)
+    shown = rows[:_ROWS] if rest_in else rows
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["--"] * len(head), *shown)]
+    if len(shown) < len(rows):
+        lines += ["", f"{len(rows) - len(shown):,} more are in {rest_in} of the run."]
+    return "\n".join(lines)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    # results.json has NaN over fewer than two blocks.
+    return "-" if low is None or high is None or math.isnan(low + high) else f"{low:.4f} to {high:.4f}"
+
+
+def _cell(value: object) -> str:
+    """Text of a user's file, inside Markdown."""
+    return re.sub(r"([|<>*_`\[\]\\])", r"\\\1", " ".join(str(value).split()))
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("`", "'").replace("|", "/") + "`"

@@ -1,0 +1,473 @@
+"""The life of a run: it begins in a folder of its own, trains, is evaluated, and can go on after it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hnet_dna.config.recipe import Recipe
+from hnet_dna.config.schema import ModelConfig
+from hnet_dna.config.settings import Settings, resolve
+from hnet_dna.data.split import Split, split_genome, training_segments
+from hnet_dna.errors import CheckpointError, ConfigError, UsageError
+from hnet_dna.evaluation.compare import Comparison, compare, spread
+from hnet_dna.files import sole_owner
+from hnet_dna.genome.genome import Genome, is_streamed, known_bases
+from hnet_dna.genome.open import GenomeLike, find_genome, open_genome
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.alphabet import Alphabet, alphabet
+from hnet_dna.training.ranks import Ranks, join_ranks
+from hnet_dna.training.run_folder import Progress, RunFolder, describe_run
+from hnet_dna.training.trainer import Budget, StepReport, train
+
+DEFAULT_MINUTES = 10.0
+_EVALUATED = 20_000_000  # bases at most that the closing evaluation takes: a minute or two
+# What a run that goes on may change: how fast, how often, how far a step goes, and what to do in trouble; not what it
+# learns from.
+_CHANGEABLE = {
+    "accumulate", "checkpoint_every", "clip", "compile", "keep_checkpoints", "learning_rate", "on_trouble", "precision",
+    "recompute", "shard", "spike_bits", "tensorboard", "validate_bases", "validate_every",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has come to its end, or to that of its budget.
+
+    Attributes:
+        path: its folder; `load_model` takes it, and `resume`.
+        name: the preset that it began with, `model` for none.
+        model: as it was trained, in evaluation mode.
+        comparison: held-out bits per base beside those of simple models; None where nothing is held out, where no
+            evaluation was asked for, and on all ranks but the first.
+    """
+
+    path: Path
+    name: str
+    model: HNetLM
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run begins with.
+
+    Attributes:
+        split: which bases train, validate and test.
+        record: what run.json holds.
+        model: freshly initialised.
+        budget: when to stop.
+    """
+
+    split: Split
+    record: dict[str, Any]
+    model: HNetLM
+    budget: Budget
+
+
+class RunObserver:
+    """Follows a run. Every method may be overridden; with several ranks, only the first rank's observer is called."""
+
+    def open_genome(self, source: GenomeLike, letters: Alphabet) -> Genome:
+        """Open the genome; `letters` are those that the model knows."""
+        del letters
+        return open_genome(source)
+
+    def begun(self, beginning: Beginning) -> None:
+        """Take note that the run's folder has been made."""
+
+    def nothing_to_resume(self, path: Path) -> None:
+        """Take note that no run has begun in the folder yet, so that one begins."""
+
+    def resumed(self, progress: Progress, budget: Budget) -> None:
+        """Take note that the run goes on from a checkpoint; one that is complete is evaluated again."""
+
+    def started(self, progress: Progress, budget: Budget) -> None:
+        """Take note that the first step follows."""
+
+    def step(self, report: StepReport) -> None:
+        """Take note that some steps have been taken."""
+
+    def event(self, message: str) -> None:
+        """Take note that a step was left out, a router collapsed, or the like."""
+
+    def trained(self) -> None:
+        """Take note that the last step has been taken."""
+
+    def evaluating(self, held_out: int, taken: int, known: int) -> None:
+        """Take note that evaluation begins, on `taken` of the held-out bases, `known` of them not N."""
+
+    def evaluated(self, what: str, share: float) -> None:
+        """Take note of the share of a part of the evaluation that is done."""
+
+    def not_evaluated(self, why: str) -> None:
+        """Take note of why there is no evaluation."""
+
+
+def pretrain(
+    genome: GenomeLike | None,
+    out: str | Path,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+    alphabet: str | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    held_out: Sequence[str] = (),
+    split: str = "",
+    regions: str = "",
+    window: int | None = None,
+    batch: int | None = None,
+    window_warmup: Sequence[tuple[float, int]] | None = None,
+    repeat_weight: float | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    evaluation: bool = True,
+    resume: bool = False,
+    command: Sequence[str] = (),
+    observer: RunObserver | None = None,
+) -> Run:
+    """Train an H-Net on a genome and measure held-out bits per base; everything is kept in a run folder.
+
+    Args:
+        genome: anything that `open_genome` takes; None with `resume`, for the one that the run began with.
+        out: the folder, new or empty; with `resume`, that of the run.
+        preset: a named model shape and recipe; that of `config`, or `tiny`, where None.
+        config: a TOML file with the tables model and train.
+        settings: texts such as `train.learning_rate=1e-3`.
+        alphabet: letters that the model knows: dna, rna, iupac or bytes.
+        steps: how many steps to train, in all.
+        minutes: how long to train instead, in all; 10 where neither is given.
+        held_out: contigs to hold out.
+        split: a BED file whose fourth column is train, valid or test; or a share to hold out.
+        regions: a BED file; nothing outside it is used.
+        window: bases per window.
+        batch: windows per step, over all ranks.
+        window_warmup: pairs of a share of the run and the bases per window until then.
+        repeat_weight: factor on the loss of soft-masked bases.
+        seed: decides initial weights, windows and strands.
+        workers: processes that read ahead; 2 with a GPU and none without, where None. They change nothing but speed.
+        evaluation: measure held-out bits per base at the end, on 20 million bases at most, spread evenly over more.
+        resume: go on from the last checkpoint in `out`; where no run has begun there, begin.
+        command: kept in the run's record.
+        observer: follows the run.
+
+    Raises:
+        UsageError: arguments that contradict each other, or that a run which goes on cannot change.
+        ConfigError: settings with an unknown field or an impossible value.
+        SequenceError, TrainingError: the genome cannot be used, or has nothing to train on; training went wrong.
+        StoppedEarly: SIGTERM or SIGINT came; the state is saved.
+
+    Example:
+        >>> from hnet_dna import pretrain
+        >>> run = pretrain({"chr1": "ACGTTGCAAGCT" * 300}, "run", steps=2, window=64, batch=2)
+        >>> (run.path / "run.json").is_file()
+        True
+    """
+    budget = budget_of(steps, minutes)
+    if genome is None and not resume:
+        raise UsageError("`genome` is missing: give a FASTA file, or 'yeast' for the genome in the package")
+    if isinstance(genome, str | Path):
+        find_genome(str(genome))  # a mistake is told before anything else is done
+    folder, watching = RunFolder(Path(out)), observer or RunObserver()
+    asked: dict[str, Any] = {
+        "preset": preset,
+        "config": config,
+        "settings": settings,
+        "alphabet": alphabet,
+        "held_out": held_out,
+        "split": split,
+        "regions": regions,
+        "window": window,
+        "batch": batch,
+        "window_warmup": window_warmup,
+        "repeat_weight": repeat_weight,
+        "seed": seed,
+    }
+    with join_ranks() as ranks:
+        if ranks.size > 1 and isinstance(genome, str | Path) and is_streamed(find_genome(str(genome))):
+            raise UsageError(
+                f"`genome` {genome}: each of {ranks.size} ranks reads the genome, and a pipe can be read once; name a "
+                "file"
+            )
+        # All ranks look before the first one creates anything.
+        begun = bool(ranks.agree(float(folder.begun()))[0])
+        following = watching if ranks.first else RunObserver()
+        life = _Life(folder, ranks, workers, evaluation, tuple(command), following)
+        if resume and (begun or genome is None):
+            began = settings_of(folder.description())
+            return life.go_on(genome, settings_for(**asked, began=began), began, budget)
+        assert genome is not None
+        if resume:
+            following.nothing_to_resume(folder.path)
+        return life.begin(genome, settings_for(**asked), budget or Budget(None, DEFAULT_MINUTES * 60))
+
+
+def resume(
+    run: str | Path | Run,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    settings: Sequence[str] = (),
+    genome: GenomeLike | None = None,
+    workers: int | None = None,
+    evaluation: bool = True,
+    command: Sequence[str] = (),
+    observer: RunObserver | None = None,
+) -> Run:
+    """Go on with a run from its last checkpoint, exactly as if it had not been stopped.
+
+    Args:
+        run: its folder, or what `pretrain` returned.
+        steps: how many steps to train, in all; as the run began, where neither this nor `minutes` is given.
+        minutes: how long to train, in all.
+        settings: texts such as `train.learning_rate=1e-3`, of what a run that goes on may change.
+        genome: needed only if the run's own came from memory or through a pipe.
+        workers, evaluation, command, observer: see `pretrain`.
+
+    Raises:
+        CheckpointError: no run, or no whole checkpoint, lies there.
+        BusyError: another process is working on it.
+        UsageError, ConfigError, SequenceError, TrainingError, StoppedEarly: see `pretrain`.
+
+    Example:
+        >>> from hnet_dna import pretrain, resume
+        >>> genome = {"chr1": "ACGTTGCAAGCT" * 300}
+        >>> run = pretrain(genome, "resumed", steps=2, window=64, batch=2)
+        >>> resume(run, steps=4, genome=genome).path.name
+        'resumed'
+    """
+    path = run.path if isinstance(run, Run) else Path(run)
+    if not RunFolder(path).begun():
+        raise CheckpointError(f"{path} is not a run folder: run.json is missing")
+    return pretrain(
+        genome,
+        path,
+        settings=settings,
+        steps=steps,
+        minutes=minutes,
+        workers=workers,
+        evaluation=evaluation,
+        resume=True,
+        command=command,
+        observer=observer,
+    )
+
+
+def settings_for(
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+    alphabet: str | None = None,
+    held_out: Sequence[str] = (),
+    split: str = "",
+    regions: str = "",
+    window: int | None = None,
+    batch: int | None = None,
+    window_warmup: Sequence[tuple[float, int]] | None = None,
+    repeat_weight: float | None = None,
+    seed: int | None = None,
+    began: Settings | None = None,
+) -> Settings:
+    """Combine arguments of `pretrain` into settings, over those of a run that goes on where there is one."""
+    fields = {
+        "held_out": tuple(held_out) or None,
+        "split": split or None,
+        "regions": regions or None,
+        "window": window,
+        "batch": batch,
+        "window_warmup": None if window_warmup is None else tuple(window_warmup),
+        "repeat_weight": repeat_weight,
+        "seed": seed,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    return resolve(preset, None if config is None else Path(config), tuple(settings), given, alphabet, began)
+
+
+def budget_of(steps: int | None, minutes: float | None) -> Budget | None:
+    """Return when to stop; None where nothing is asked for.
+
+    Raises:
+        UsageError: both are given, or one is negative or not finite.
+    """
+    if minutes is not None and steps is not None:
+        raise UsageError("give `minutes` or `steps`, not both")
+    if minutes is None and steps is None:
+        return None
+    return Budget(steps, None if minutes is None else minutes * 60)
+
+
+def settings_of(record: dict[str, Any]) -> Settings:
+    """Return the settings in a run's record."""
+    try:
+        return Settings(record["preset"], ModelConfig.from_dict(record["model"]), Recipe.from_dict(record["recipe"]))
+    except (ConfigError, KeyError, TypeError) as error:
+        raise CheckpointError(f"run.json does not say what the run is ({error}); is it damaged?") from None
+
+
+@dataclass(frozen=True)
+class _Life:
+    """One process's part in a run."""
+
+    folder: RunFolder
+    ranks: Ranks
+    workers: int | None
+    evaluation: bool
+    command: tuple[str, ...]
+    observer: RunObserver
+
+    def begin(self, source: GenomeLike, settings: Settings, budget: Budget) -> Run:
+        recipe = settings.recipe
+        genome = self.observer.open_genome(source, alphabet(settings.model.alphabet))
+        split = split_genome(genome, recipe.held_out, recipe.split, recipe.regions)
+        training_segments(genome, split)  # refuses a genome with nothing to train on before anything is written
+        torch.manual_seed(recipe.seed)
+        model = HNetLM(settings.model).to(self.ranks.device)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        record = describe_run(settings, parameters, genome, split, asdict(budget), self.command, self.ranks)
+
+        def fill(folder: RunFolder) -> None:
+            folder.describe(record, settings)
+            folder.save(model, None, Progress())
+
+        if self.ranks.first:
+            self.folder.create(fill)
+        self.ranks.wait()
+        self.observer.begun(Beginning(split, record, model, budget))
+        return self._train(settings, model, genome, split, budget, resume=False)
+
+    def go_on(
+        self,
+        source: GenomeLike | None,
+        settings: Settings,
+        began: Settings,
+        budget: Budget | None,
+    ) -> Run:
+        record, recipe = self.folder.description(), settings.recipe
+        changed = _changes(settings, began)
+        if source is None and record["data"].get("streamed"):
+            raise UsageError(
+                "the genome of this run came through a pipe or from memory, which leaves nothing to read again; give "
+                "the same sequences as `genome`"
+            )
+        model = HNetLM.from_pretrained(self.folder.path).to(self.ranks.device)
+        genome = self.observer.open_genome(source or record["data"]["genome"], alphabet(model.config.alphabet))
+        _refuse_other_genome(genome, record)
+        until = budget or Budget(record["budget"]["steps"], record["budget"]["seconds"])
+        split = split_genome(genome, recipe.held_out, recipe.split, recipe.regions)
+        _refuse_other_split(split, record)
+        return self._train(settings, model, genome, split, until, resume=True, changed=changed)
+
+    def _train(
+        self,
+        settings: Settings,
+        model: HNetLM,
+        genome: Genome,
+        split: Split,
+        budget: Budget,
+        *,
+        resume: bool,
+        changed: dict[str, list[Any]] | None = None,
+    ) -> Run:
+        recipe, ranks, observer = settings.recipe, self.ranks, self.observer
+
+        kept = changed or {}
+
+        def on_start(progress: Progress) -> None:
+            complete = budget.share(progress) >= 1.0
+            if complete and kept:
+                raise UsageError(
+                    f"the run is complete at step {progress.step:,}, where {', '.join(kept)} changes nothing; leave "
+                    "it out, or give more `steps` or `minutes`"
+                )
+            if resume and ranks.first:
+                observer.resumed(progress, budget)
+                if not complete:
+                    self.folder.describe_resumption(
+                        progress.step, settings, asdict(budget), changed or {}, self.command
+                    )
+            if not complete:
+                observer.started(progress, budget)
+
+        workers = self.workers
+        if workers is None:
+            workers = 2 if ranks.device.type == "cuda" else 0
+        with sole_owner(self.folder.path) if ranks.first else nullcontext():
+            train(
+                model,
+                genome,
+                split,
+                recipe,
+                budget,
+                self.folder,
+                ranks=ranks,
+                resume=resume,
+                workers=workers,
+                on_start=on_start,
+                on_report=observer.step,
+                on_event=observer.event,
+            )
+            observer.trained()
+            if recipe.shard and ranks.size > 1:
+                model = HNetLM.from_pretrained(self.folder.path).to(ranks.device)
+            comparison = self._evaluate(model, genome, split) if ranks.first else None
+        return Run(self.folder.path, settings.preset or "model", model.eval(), comparison)
+
+    def _evaluate(self, model: HNetLM, genome: Genome, split: Split) -> Comparison | None:
+        if not self.evaluation:
+            self.folder.leave_unevaluated(model)
+            self.observer.not_evaluated("as asked")
+            return None
+        if held_out := sum(map(len, split.held_out)):
+            taken = spread(split.held_out, _EVALUATED)
+            self.observer.evaluating(held_out, sum(map(len, taken)), known_bases(genome, taken))
+        comparison = compare(model, genome, split, most=_EVALUATED, on_progress=self.observer.evaluated)
+        if comparison is None:
+            self.folder.write_card(model, None)
+            self.observer.not_evaluated("nothing is held out")
+            return None
+        self.folder.write_results(comparison.to_dict())
+        self.folder.write_card(model, comparison.to_dict())
+        return comparison
+
+
+def _changes(asked: Settings, began: Settings) -> dict[str, list[Any]]:
+    """Return the old and the new value of each setting that a run goes on with; refuse what it may not change."""
+    changed = {}
+    for table, wanted, had in (
+        ("model", asked.model.to_dict(), began.model.to_dict()),
+        ("train", asked.recipe.to_dict(), began.recipe.to_dict()),
+    ):
+        for name in wanted:
+            if wanted[name] == had[name]:
+                continue
+            if name not in _CHANGEABLE:
+                raise UsageError(
+                    f"`resume`: {table}.{name} decides what the run is and stays as it began, {had[name]}; asked for "
+                    f"{wanted[name]}. {', '.join(sorted(_CHANGEABLE))} can change"
+                )
+            changed[f"{table}.{name}"] = [had[name], wanted[name]]
+    return changed
+
+
+def _refuse_other_split(split: Split, record: dict[str, Any]) -> None:
+    for part, intervals in record["data"]["split"].items():
+        if [asdict(interval) for interval in getattr(split, part)] != intervals:
+            raise UsageError(
+                f"`resume`: the {part} part is no longer what this run began with; are `split` and `regions` files "
+                "unchanged?"
+            )
+
+
+def _refuse_other_genome(genome: Genome, record: dict[str, Any]) -> None:
+    data = record["data"]
+    contigs = {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}
+    if contigs != data["contigs"]:
+        raise UsageError(f"`resume`: {genome.source} is not the genome of this run ({data['genome']}); give it again")

@@ -1,0 +1,347 @@
+"""The run folder: a model folder that also explains how it came about and can be resumed.
+
+config.json, model.safetensors   the model so far; `HNetLM.from_pretrained(run)` reads them
+run.json                         settings, budget, seed, data, versions, command; resumptions and what they changed
+settings.toml                    the same settings as a file that `pretrain` takes
+metrics.jsonl                    one line per few steps, and per validation
+events.jsonl                     resumptions, steps left out, collapsed routers, checkpoints passed over
+checkpoints/step-00000123/       model, optimizer and state from which `resume` goes on; the last few are kept
+best/                            the model with the fewest bits per base on the validation part
+results.json                     the final table
+README.md                        the model card
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from hnet_dna.config.settings import Settings
+from hnet_dna.data.split import Split, base_counts
+from hnet_dna.data.windows import Position
+from hnet_dna.errors import CheckpointError
+from hnet_dna.files import folder_beside, refuse_filled, write_beside
+from hnet_dna.genome.genome import Genome
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.ops import current_backend
+from hnet_dna.pretrained.folder import CARD_FILE, WEIGHTS_FILE, write_model
+from hnet_dna.training.card import model_card
+from hnet_dna.training.ranks import Ranks, share_of, whole
+
+RUN_FILE = "run.json"
+SETTINGS_FILE = "settings.toml"
+METRICS_FILE = "metrics.jsonl"
+EVENTS_FILE = "events.jsonl"
+RESULTS_FILE = "results.json"
+_CHECKPOINTS = "checkpoints"
+_BEST = "best"
+_OPTIMIZER_FILE = "optimizer.safetensors"
+_STATE_FILE = "state.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: optimizer steps taken, or left out.
+        seconds: time spent training.
+        position: where the window sampler stands.
+        window: bases per window in the last step; 0 before the first.
+        best: fewest bits per base on the validation part so far; None before the first measurement.
+        meter, watch: sums since the last report, and running means, as JSON.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    position: Position = field(default_factory=Position)
+    window: int = 0
+    best: float | None = None
+    meter: dict[str, Any] = field(default_factory=dict)
+    watch: dict[str, Any] = field(default_factory=dict)
+
+
+class RunFolder:
+    """Reads and writes the files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, fill: Callable[[RunFolder], None] = lambda run: None) -> None:
+        """Make the folder with what `fill` writes, whole or not at all.
+
+        One that holds anything is refused, so that no run overwrites another.
+        """
+        other = "choose another folder"
+        refuse_filled(
+            self.path, f"{other}, or go on with `resume`" if self.begun() else f"it holds no run to go on with; {other}"
+        )
+        with folder_beside(self.path) as new:
+            fill(RunFolder(new))
+
+    def begun(self) -> bool:
+        """Tell whether a run has begun here."""
+        return (self.path / RUN_FILE).is_file()
+
+    def describe(self, value: dict[str, Any], settings: Settings) -> None:
+        """Write run.json and settings.toml."""
+        self._write_json(self.path / RUN_FILE, value)
+        with write_beside(self.path / SETTINGS_FILE) as temporary:
+            temporary.write_text(settings.to_toml())
+
+    def describe_resumption(
+        self,
+        step: int,
+        settings: Settings,
+        budget: dict[str, Any],
+        changed: dict[str, list[Any]],
+        command: Iterable[str],
+    ) -> None:
+        """Record that the run goes on at a step, and with what: its settings and its budget from now on.
+
+        `changed` has the old and the new value of each setting that is not as it was.
+        """
+        told = self.description()
+        lengths = {f"budget.{name}": [told["budget"][name], value] for name, value in budget.items()}
+        changed = changed | {name: values for name, values in lengths.items() if values[0] != values[1]}
+        told["recipe"], told["budget"] = settings.recipe.to_dict(), budget
+        resumption = {
+            "step": step,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": list(command),
+            "changed": changed,
+        }
+        told["resumptions"] = [*told.get("resumptions", ()), resumption]  # runs of older versions have none
+        self.describe(told, settings)
+        changes = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changed.items())
+        self.log_event({"step": step, "event": "resumed" + (f": {changes}" if changes else "")})
+
+    def description(self) -> dict[str, Any]:
+        """Read run.json."""
+        return self._read_json(self.path / RUN_FILE)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append a line to metrics.jsonl."""
+        self._append(METRICS_FILE, record)
+
+    def log_event(self, record: dict[str, Any]) -> None:
+        """Append a line to events.jsonl."""
+        self._append(EVENTS_FILE, record)
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Write results.json."""
+        self._write_json(self.path / RESULTS_FILE, results)
+
+    def leave_unevaluated(self, model: HNetLM) -> None:
+        """Write the model card without results; those of the run's state at an earlier step go."""
+        (self.path / RESULTS_FILE).unlink(missing_ok=True)
+        self.write_card(model, None)
+
+    def write_card(self, model: HNetLM, results: dict[str, Any] | None) -> None:
+        """Write README.md, the model card."""
+        with write_beside(self.path / CARD_FILE) as path:
+            path.write_text(model_card(self.description(), results, model.config), encoding="utf-8")
+
+    def save(
+        self,
+        model: HNetLM,
+        optimizer: torch.optim.Optimizer | None,
+        progress: Progress,
+        *,
+        keep: int = 2,
+        ranks: Ranks | None = None,
+    ) -> None:
+        """Write a checkpoint beside the others, put it in its place, then the model itself; drop the oldest.
+
+        All ranks have to call this, since each holds a share; the first one writes. A checkpoint is found by its
+        folder's name alone once it is complete, and a full disk leaves the ones before as they were.
+        """
+        names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+        weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
+        moments = {
+            f"{key}.{names[parameter]}": whole(value)
+            for parameter, state in (optimizer.state if optimizer else {}).items()
+            for key, value in state.items()
+        }
+        if ranks is not None and not ranks.first:
+            return
+        final = self._checkpoint(progress.step)
+        new = final.with_name(f".{final.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            write_model(new, model.config, weights)
+            with write_beside(new / _OPTIMIZER_FILE) as path:
+                save_file(moments, path)
+            digests = {name: _sha256(new / name) for name in (WEIGHTS_FILE, _OPTIMIZER_FILE)}
+            self._write_json(new / _STATE_FILE, {"progress": asdict(progress), "sha256": digests})
+            shutil.rmtree(final, ignore_errors=True)
+            new.rename(final)
+        except OSError as error:
+            last = self._steps()
+            if not last:
+                raise  # no run has begun
+            raise CheckpointError(
+                f"{final}: the checkpoint cannot be written ({error.strerror or error}); the last one is that of step "
+                f"{last[-1]}. Make room, then go on with `resume`"
+            ) from None
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        for step in self._steps()[:-keep]:
+            shutil.rmtree(self._checkpoint(step), ignore_errors=True)
+        write_model(self.path, model.config, weights)
+
+    def save_best(self, model: HNetLM, told: dict[str, Any], ranks: Ranks) -> None:
+        """Write the best model so far, and what makes it the best."""
+        weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
+        if ranks.first:
+            write_model(self.path / _BEST, model.config, weights)
+            self._write_json(self.path / _BEST / "best.json", told)
+
+    def has_checkpoint(self) -> bool:
+        """Tell whether there is anything to resume from."""
+        return bool(self._steps())
+
+    def load(self, model: HNetLM, optimizer: torch.optim.Optimizer, ranks: Ranks | None = None) -> Progress:
+        """Put the last checkpoint that is whole into a model and its optimizer, and trim the metrics to its step.
+
+        The model may already be spread over the ranks. A damaged checkpoint is passed over for the one before it, and
+        named in events.jsonl; where none is whole, the error names all of them.
+        """
+        damaged = []
+        for step in reversed(self._steps()):
+            folder = self._checkpoint(step)
+            try:
+                progress = self._load(folder, model, optimizer)
+            except (SafetensorError, OSError, KeyError, TypeError) as error:
+                damaged.append(f"{folder}: damaged checkpoint ({error})")
+                continue
+            if ranks is None or ranks.first:
+                self._trim(METRICS_FILE, progress.step)
+                self._trim(EVENTS_FILE, progress.step)
+                for message in damaged:
+                    self.log_event({"step": progress.step, "event": message})
+            return progress
+        if damaged:
+            raise CheckpointError("; ".join(damaged))
+        raise CheckpointError(f"{self.path} holds no checkpoint to resume from")
+
+    def _load(self, folder: Path, model: HNetLM, optimizer: torch.optim.Optimizer) -> Progress:
+        state = self._read_json(folder / _STATE_FILE)
+        for name, digest in state["sha256"].items():
+            if _sha256(folder / name) != digest:
+                raise CheckpointError(f"{name} is not what was written")
+        weights, moments = load_file(folder / WEIGHTS_FILE), load_file(folder / _OPTIMIZER_FILE)
+        parameters = dict(model.named_parameters())
+        told = state["progress"]
+        progress = Progress(**{**told, "position": Position(**told["position"])})
+        with torch.no_grad():
+            for name, tensor in model.state_dict().items():
+                if name in weights:
+                    tensor.copy_(share_of(weights[name], tensor))
+        for key, tensor in moments.items():
+            kind, name = key.split(".", 1)
+            parameter = parameters[name]
+            # Step counts are whole on every rank, and where fused AdamW wants them: beside their parameter.
+            moved = tensor.to(parameter.device) if kind == "step" else share_of(tensor, parameter)
+            optimizer.state[parameter][kind] = moved
+        return progress
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / _CHECKPOINTS / f"step-{step:08d}"
+
+    def _steps(self) -> list[int]:
+        """Return the steps of all complete checkpoints, rising."""
+        return sorted(int(folder.name[5:]) for folder in (self.path / _CHECKPOINTS).glob("step-*"))
+
+    def _append(self, name: str, record: dict[str, Any]) -> None:
+        with (self.path / name).open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _trim(self, name: str, step: int) -> None:
+        path = self.path / name
+        if not path.exists():
+            return
+        lines = []
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    lines.append(line)
+            except (json.JSONDecodeError, KeyError):
+                break  # a line cut short by a kill
+        with write_beside(path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in lines))
+
+    def _write_json(self, path: Path, value: dict[str, Any]) -> None:
+        with write_beside(path) as temporary:
+            temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        try:
+            value: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise CheckpointError(f"{self.path} is not a run folder: {path.name} is missing") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path} is not JSON ({error})") from None
+        return value
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_run(
+    settings: Settings,
+    parameters: int,
+    genome: Genome,
+    split: Split,
+    budget: dict[str, Any],
+    command: Iterable[str],
+    ranks: Ranks,
+) -> dict[str, Any]:
+    """Collect what run.json holds."""
+    return {
+        "command": list(command),
+        "resumptions": [],
+        "budget": budget,
+        "preset": settings.preset,
+        "recipe": settings.recipe.to_dict(),
+        "model": settings.model.to_dict(),
+        "parameters": parameters,
+        "data": {
+            "genome": genome.source.name if genome.streamed else str(genome.source.resolve()),
+            "streamed": genome.streamed,
+            "contigs": {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs},
+            "split_rule": split.rule,
+            "split": {
+                part: [asdict(interval) for interval in getattr(split, part)] for part in ("train", "valid", "test")
+            },
+            "bases": base_counts(genome, split),
+        },
+        "versions": {
+            "hnet-dna": version("hnet-dna"),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "machine": {
+            "system": platform.platform(),
+            "device": torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu",
+            "threads": torch.get_num_threads(),
+            "ranks": ranks.size,
+            "backend": current_backend(ranks.device.type).name,
+        },
+    }

@@ -1,0 +1,87 @@
+"""One training step on one rank: forward and backward, in parts, in the precision that the recipe asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hnet_dna.config.recipe import Recipe
+from hnet_dna.data.batches import Batch
+from hnet_dna.model.cost import CROWDED, cost_of
+from hnet_dna.model.hnet import stage_of
+from hnet_dna.model.likelihood import IGNORED, targets_of
+from hnet_dna.model.lm import HNetLM, HNetOutput
+from hnet_dna.model.stack import Layer, Stack
+from hnet_dna.ops import leave_uncompiled
+from hnet_dna.sequence.alphabet import alphabet
+from hnet_dna.sequence.codes import SOFT_MASK
+from hnet_dna.training.loss import language_model_loss
+from hnet_dna.training.ranks import Ranks, spread, waiting
+
+
+class Step:
+    """Runs one batch forward and backward, in parts; everything it returns is summed over the ranks."""
+
+    def __init__(self, model: HNetLM, recipe: Recipe, ranks: Ranks) -> None:
+        self._recipe, self._ranks = recipe, ranks
+        self._letters = alphabet(model.config.alphabet)
+        self._stages = range(model.n_chunking_stages)
+        self._device = next(model.parameters()).device
+        # Codes travel as bytes and become ids on the device.
+        self._id_of_code = torch.from_numpy(self._letters.encode(np.arange(256, dtype=np.uint8))).to(self._device)
+        targets = [recipe.ratio_target(stage) for stage in self._stages]
+        positions = [stage.positions for stage in cost_of(model.config, targets, recipe.window).stages]
+        bases = -(-recipe.batch // (recipe.accumulate * ranks.size)) * recipe.window
+        if recipe.compile:
+            leave_uncompiled()
+        for name, module in model.named_modules():
+            if isinstance(module, Stack) and recipe.recompute:
+                module.keep = 0
+            elif isinstance(module, Stack) and (stage := stage_of(f"{name}.layers")):
+                # The router decides how many positions an inner stage gets, so that memory needs a bound.
+                module.keep = math.ceil(CROWDED * positions[stage] * bases)
+            if isinstance(module, Layer) and recipe.compile:
+                module.compile(dynamic=True)  # layer by layer: what lies between them depends on the data
+        self._called: Callable[..., HNetOutput] = spread(model, ranks, shard=recipe.shard)
+        self._bf16 = recipe.precision == "bf16" or (
+            recipe.precision == "auto" and self._device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+
+    def run(self, batch: Batch) -> Tensor:
+        """Leave gradients in the parameters; return nats, bases, then positions and chunks of each stage, float64."""
+        recipe, device, parts = self._recipe, self._device, self._recipe.accumulate
+        batch = batch.to(device)
+        targets = targets_of(batch.codes[:, 1:])
+        targets[torch.arange(targets.shape[1], device=device) >= batch.lengths[:, None]] = IGNORED
+        weights = torch.where((batch.codes[:, 1:] & SOFT_MASK) > 0, recipe.repeat_weight, 1.0)
+        bases = self._ranks.total((targets != IGNORED).sum())
+        sums = torch.zeros(2 + 2 * len(self._stages), dtype=torch.float64, device=device)
+        for part in range(parts):
+            rows = slice(part, None, parts)
+            with ExitStack() as stack:
+                stack.enter_context(waiting(self._called, last=part == parts - 1))
+                if self._bf16:
+                    stack.enter_context(torch.autocast(device.type, torch.bfloat16))
+                output = self._called(
+                    self._id_of_code[batch.codes[rows, :-1].long()].long(), lengths=batch.lengths[rows]
+                )
+                loss = language_model_loss(
+                    output,
+                    targets[rows],
+                    self._letters,
+                    [recipe.ratio_target(stage) for stage in self._stages],
+                    [recipe.ratio_weight(stage) for stage in self._stages],
+                    weights[rows],
+                    bases=bases,
+                    share=1 / parts,
+                    total=self._ranks.total,
+                )
+                # Gradients are averaged over the ranks, while each rank's loss is its part of a sum.
+                (loss.total * self._ranks.size).backward()  # type: ignore[no-untyped-call]
+            sums += torch.stack([loss.nats, loss.bases, *loss.positions, *loss.chunks]).double()
+        return self._ranks.total(sums)
