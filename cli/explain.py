@@ -68,7 +68,7 @@ def explain(
     from hnet_dna.explanation.report import explain as measure
 
     opened, loaded = show.open_genome(genome, quiet), show.load_model(model)
-    with show.Progress("explaining", quiet=quiet, late=True) as progress:
+    with show.Reports(quiet=quiet) as reports:
         report = measure(
             opened,
             loaded,
@@ -79,7 +79,7 @@ def explain(
             shifts=shifts,
             seed=seed,
             page=page,
-            on_progress=progress.part,
+            on_progress=reports,
         )
     print_report(report)
     show.results.print(

@@ -106,6 +106,8 @@ def pretrain(
 
         print_plan(genome, options, quiet)
         return
+    if minutes is not None and steps is not None:
+        raise UsageError("give --minutes or --steps, not both")
     if out is None:
         raise UsageError("--out is missing: the folder to create for this run")
     if genome is not None:

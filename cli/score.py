@@ -138,6 +138,7 @@ def _variants(
             strand,
             strict,
             on_records=progress.update,
+            command=sys.argv,
         )
         stack.enter_context(watched(vcf, progress.read))
         report = scorer.run(vcf, stream.buffer)

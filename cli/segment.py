@@ -55,6 +55,8 @@ def segment(
     Example: hnet-dna segment sample.fa --model run --bigwig boundaries.bw > boundaries.bed
     """
     strand = check_strand(strand)
+    if shard is not None and regions is not None:
+        raise UsageError("give --shard or --regions, not both")
     if points and nested:
         raise UsageError("give --points or --nested, not both")
     wanted = ["+", "-"] if strand == "both" else [strand]

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from hnet_dna.probing.prediction import predict as predict
     from hnet_dna.probing.run import probe as probe
     from hnet_dna.sequence.coerce import as_codes as as_codes
+    from hnet_dna.sequence.interval import Interval as Interval
     from hnet_dna.tracks.bed import write_bed as write_bed
     from hnet_dna.tracks.chunks import Chunks as Chunks
     from hnet_dna.tracks.merge import merge_tracks as merge_tracks
     from hnet_dna.tracks.segment import segment as segment
+    from hnet_dna.tracks.vcf import score_vcf as score_vcf
     from hnet_dna.tracks.write import write_bedgraph as write_bedgraph
     from hnet_dna.tracks.write import write_bigwig as write_bigwig
     from hnet_dna.training.plan import plan as plan
@@ -48,6 +50,7 @@ _LAZY = {
     "Genome": "hnet_dna.genome.genome",
     "HNetLM": "hnet_dna.model.lm",
     "HNetOutput": "hnet_dna.model.lm",
+    "Interval": "hnet_dna.sequence.interval",
     "ModelConfig": "hnet_dna.config.schema",
     "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
@@ -73,6 +76,7 @@ _LAZY = {
     "resume": "hnet_dna.training.run",
     "score": "hnet_dna.inference.base_scores",
     "score_variants": "hnet_dna.inference.variants",
+    "score_vcf": "hnet_dna.tracks.vcf",
     "segment": "hnet_dna.tracks.segment",
     "write_bed": "hnet_dna.tracks.bed",
     "write_bedgraph": "hnet_dna.tracks.write",
@@ -84,6 +88,7 @@ __all__ = [
     "Genome",
     "HNetLM",
     "HNetOutput",
+    "Interval",
     "ModelConfig",
     "Run",
     "SequenceEmbedder",
@@ -110,6 +115,7 @@ __all__ = [
     "resume",
     "score",
     "score_variants",
+    "score_vcf",
     "segment",
     "write_bed",
     "write_bedgraph",

@@ -199,7 +199,7 @@ def no_room(path: Path) -> int | None:
 def refuse_filled(folder: Path, advice: str = "choose another folder") -> None:
     """Refuse a folder to create that holds anything already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--out {folder} exists already; {advice}")
+        raise UsageError(f"`out` {folder} exists already; {advice}")
 
 
 @contextmanager

@@ -81,9 +81,9 @@ class Work:
         """Report that `count` more units are done."""
         self._report(done=self._progress.done + count)
 
-    def at(self, part: str) -> None:
-        """Report which part of the work is being done."""
-        self._report(part=part)
+    def at(self, part: str, share: float | None = None) -> None:
+        """Report which part of the work is being done, and the share of that part where it is known."""
+        self._report(part=part, share=share)
 
     def read(self, done: int, size: int | None) -> None:
         """Report how many bytes of the input have been read; for `hnet_dna.text.watched`.

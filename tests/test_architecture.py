@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -36,10 +38,29 @@ def test_layers() -> None:
     assert result.returncode == 0, result.stdout
 
 
+def test_layers_are_those_of_the_documentation() -> None:
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    shown = [layer.replace("hnet_dna_cli", "cli").replace("hnet_dna.", "") for layer in layers]
+    assert "```\n" + "\n".join(shown) + "\n```\n" in (ROOT / "CONTRIBUTING.md").read_text()
+
+
 def test_no_file_outgrows_its_name() -> None:
     for path in (*(ROOT / "hnet_dna").rglob("*.py"), *(ROOT / "cli").rglob("*.py")):
         assert len(path.read_text().splitlines()) <= 450, path
     assert os.access(ROOT / ".ci" / "run", os.R_OK)
+
+
+def test_the_library_prints_nothing_and_knows_no_option() -> None:
+    """Its errors name parameters in backticks, which the command line replaces by options."""
+    for path in (ROOT / "hnet_dna").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+        if path.name != "bigwig_process.py":  # a program of its own, which answers on its stdout
+            assert not [call for call in calls if call.func.id == "print"], path  # type: ignore[attr-defined]
+        for raised in (node for node in ast.walk(tree) if isinstance(node, ast.Raise)):
+            texts = [node.value for node in ast.walk(raised) if isinstance(node, ast.Constant)]
+            options = [text for text in texts if isinstance(text, str) and re.search(r"(^|[\s(])--[a-z]", text)]
+            assert not [text for text in options if "hnet-dna " not in text], f"{path}: {options}"
 
 
 def test_models_load_without_the_compiler() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from hnet_dna.config.layout import LayerSpec, Layout, inner_layout, layout_text, n_stages, parse_layout, parse_stack
-from hnet_dna.config.values import Reader, boolean, choice, integer, json_object, refuse_unknown, several, text
+from hnet_dna.config.values import LARGEST, Reader, boolean, choice, integer, json_object, refuse_unknown, several, text
 from hnet_dna.errors import ConfigError, shown
 
 MLP_MULTIPLE = 128  # the reference rounds the MLP's width up to this
@@ -277,7 +277,7 @@ _READERS: dict[str, Reader] = {
     "vocab_size": integer(1, 16 * _WIDEST),
     "tie_embeddings": boolean,
     "alphabet": _alphabet,
-    "kmer": integer(0, MAX_KMER),
+    "kmer": integer(-LARGEST),  # `_check_kmer` tells what it may be
     # Of the kind of layer that a stage has not, anything may be said.
     "chunk_size": integer(1, _WIDEST),
     "d_conv": several(integer(0, _WIDEST), least=1),

@@ -17,7 +17,7 @@ from hnet_dna.errors import UsageError
 from hnet_dna.explanation.figures.drawing import need_matplotlib
 from hnet_dna.explanation.page.browser import read_shown
 from hnet_dna.explanation.page.page import write_page
-from hnet_dna.explanation.statistics.analysis import OnProgress, analyse
+from hnet_dna.explanation.statistics.analysis import analyse
 from hnet_dna.explanation.statistics.findings import Finding, interesting, judge
 from hnet_dna.explanation.statistics.locus import typical
 from hnet_dna.explanation.statistics.reading import select
@@ -27,6 +27,7 @@ from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.load import load_model, untrained
 from hnet_dna.inference.stream import log_windows
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.progress import OnProgress, Work, ignore
 
 if TYPE_CHECKING:
     import pandas
@@ -77,7 +78,7 @@ def explain(
     shifts: int = 200,
     seed: int = 0,
     page: bool = True,
-    on_progress: OnProgress = lambda what, share: None,
+    on_progress: OnProgress = ignore,
 ) -> Report:
     """Measure where the boundaries of a model lie, and the bits that it needs, beside controls.
 
@@ -95,7 +96,7 @@ def explain(
         shifts: number of random circular shifts.
         seed: of the shifts, the shuffled sequence, the sampled tiles and the edits.
         page: whether to write index.html too, which needs matplotlib.
-        on_progress: called with what is being done and the share of it that is done.
+        on_progress: called with a `Progress` as the work goes on.
 
     Raises:
         UsageError: `out` holds anything, the model has no chunking stage, or matplotlib is missing.
@@ -103,8 +104,12 @@ def explain(
         CheckpointError: there is no such model.
 
     Example:
-        >>> report = explain("yeast", "five-genomes", annotation="genes.gff3", bases=20_000, shifts=20)
-        >>> report.to_pandas("codons")[["strand", "codon_position", "enrichment"]]
+        >>> from hnet_dna import explain
+        >>> from hnet_dna.genome.bundled import bundled_genome
+        >>> genes = bundled_genome().annotation
+        >>> report = explain("yeast", "five-genomes", annotation=genes, bases=2_000, shifts=5)
+        >>> report.to_pandas("codons")[["strand", "codon_position", "enrichment"]].shape
+        (6, 3)
     """
     if bases < 2 or shifts < 1 or seed < 0:
         raise UsageError("expected `bases` of 2 or more, `shifts` of 1 or more, and `seed` of 0 or more")
@@ -123,11 +128,11 @@ def explain(
     log_windows(loaded)
     selection = select(opened, loaded.name_or_path, bases, seed)
     _log.info("read: %s bases, %s", f"{sum(map(len, selection.intervals)):,}", selection.rule)
-    # The folder is made first, so that a place where it cannot be is found before the long work.
-    with folder_beside(Path(out)) if out is not None else nullcontext() as folder:
+    # The folder is made before the long work, which would be lost where it cannot be made.
+    with Work(on_progress, "explaining") as work, folder_beside(Path(out)) if out else nullcontext() as folder:
         control = load_model(untrained(loaded.config))
         tables, measured = analyse(
-            loaded, control, opened, selection, features, regions, shifts=shifts, seed=seed, on_progress=on_progress
+            loaded, control, opened, selection, features, regions, shifts=shifts, seed=seed, on_progress=work.at
         )
         about = {
             "model": loaded.name_or_path or "in memory",  # as given, since a report may be published
@@ -140,7 +145,7 @@ def explain(
         if folder is not None:
             report.write(folder)
         if folder is not None and page:
-            on_progress("drawing the page", 0.0)
+            work.at("drawing the page")
             examples = typical(interesting(report.findings), features, regions, opened, selection.intervals)
             write_page(folder, read_shown(loaded, opened, features, examples))
     return report

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.embedding.embedder import Embedder
-from hnet_dna.model.lm import HNetLM
+from hnet_dna.inference import load
 from hnet_dna.sequence.codes import LETTER_BITS, Codes, is_acgt
 from hnet_dna.sequence.kmers import kmer_numbers
 
@@ -48,10 +47,7 @@ def one_hot(sequences: Sequence[Codes]) -> NDArray[np.float32] | None:
 
 def untrained(config: ModelConfig, level: str, pooling: str, strand: str) -> Embedder:
     """Return an embedder with a freshly initialised model of this shape, on the CPU, the same at every call."""
-    with torch.random.fork_rng(devices=[]):  # which leaves the caller's random numbers as they were
-        torch.manual_seed(0)
-        model = HNetLM(config)
-    return Embedder(model.eval(), level, pooling, strand)
+    return Embedder(load.untrained(config), level, pooling, strand)
 
 
 def embedded(

@@ -11,22 +11,24 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
 
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.assemblies import find_assembly
 from hnet_dna.genome.contig_names import few, unknown_contig
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import GenomeLike, open_genome
+from hnet_dna.inference.load import load_model
 from hnet_dna.inference.variants import Variant, allele_scores, reason_to_skip, reference_differs
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
-from hnet_dna.sequence.strand import Strand
+from hnet_dna.sequence.strand import Strand, check_strand
 from hnet_dna.text import called, raw_lines
+from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
 
 SCORE_FIELD, SKIP_FIELD = "HNET_LLR", "HNET_SKIPPED"
 _OURS = (SCORE_FIELD.encode(), SKIP_FIELD.encode())
@@ -69,7 +71,8 @@ class VcfScorer:
         window, strand: see `allele_scores`.
         strict: whether a REF that differs from the genome, or a contig of another length, is an error instead of being
             skipped.
-        on_records: told how many records are done.
+        on_records: called with the number of records that are done.
+        command: written into the header.
     """
 
     genome: Genome
@@ -79,6 +82,7 @@ class VcfScorer:
     strand: Strand = "both"
     strict: bool = False
     on_records: Callable[[int], None] = lambda count: None
+    command: Sequence[str] = ()
 
     def run(self, source: str, out: BinaryIO) -> VcfReport:
         """Read a VCF (plain or gzip, a path, a pipe, or `-` for stdin) and write it with scores.
@@ -117,7 +121,7 @@ class VcfScorer:
             f'without it), {self.window} bases, {strands}, by hnet-dna model {model}">',
             f"##INFO=<ID={SKIP_FIELD},Number=.,Type=String,Description="
             '"why alleles have no score, in their order; PASS where they have">',
-            "##hnet_dna_command=" + " ".join(sys.argv),
+            "##hnet_dna_command=" + " ".join(self.command or ("hnet_dna.score_vcf",)),
         ]
         encoded = [os.fsencode(" ".join(line.splitlines())) + header.line_end for line in added]
         return [*header.lines[:-1], *encoded, header.lines[-1]]
@@ -286,6 +290,43 @@ class _Record:
         if info not in (b"", b"."):
             ours = info + (b"" if info.endswith(b";") else b";") + ours
         return b"\t".join([*self.columns[:7], ours, *self.columns[8:]]) + self.line_end
+
+
+def score_vcf(
+    vcf: str | Path,
+    genome: GenomeLike,
+    model: str | Path | HNetLM,
+    out: str | Path | BinaryIO,
+    *,
+    window: int = 512,
+    strand: Strand = "both",
+    strict: bool = False,
+    command: Sequence[str] = (),
+    on_records: Callable[[int], None] = lambda count: None,
+) -> VcfReport:
+    """Write a VCF again with the log-likelihood ratio of each allele in its INFO, every other byte as it was.
+
+    Args:
+        vcf: a file (plain, gzip or bgzip), a pipe, or `-` for stdin.
+        genome: anything that `open_genome` takes.
+        model: anything that `load_model` takes.
+        out: a file, compressed by bgzip and indexed if its name ends in .gz or .bgz, or an open binary stream.
+        window, strand: see `score_variants`.
+        strict: whether a REF that differs from the genome is an error; otherwise it is skipped and counted.
+        command: written into the header.
+        on_records: called with the number of records that are done.
+
+    Raises:
+        SequenceError: not a VCF, a line that is not a record, or a contig that the genome lacks.
+    """
+    name = str(model) if isinstance(model, str | Path) else model.digest()[:12]
+    opened, loaded = open_genome(genome), load_model(model)
+    scorer = VcfScorer(opened, loaded, name, window, check_strand(strand), strict, on_records, command)
+    if not isinstance(out, str | Path):
+        return scorer.run(str(vcf), out)
+    path = Path(out)
+    with indexed(path, "vcf") if is_compressed(path) else text_file(path) as stream:
+        return scorer.run(str(vcf), cast(Any, stream).buffer)
 
 
 def _read_header(lines: Iterator[tuple[int, bytes]], name: str) -> _Header:

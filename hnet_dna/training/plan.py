@@ -13,7 +13,8 @@ from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import GenomeLike
 from hnet_dna.sequence.alphabet import Alphabet, alphabet
 from hnet_dna.training.ranks import Place, place_of_process
-from hnet_dna.training.run import DEFAULT_MINUTES, budget_of, settings_for
+from hnet_dna.training.request import budget_of, settings_for
+from hnet_dna.training.run import DEFAULT_MINUTES
 from hnet_dna.training.trainer import Budget
 
 

@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
-from hnet_dna.config.recipe import Recipe
-from hnet_dna.config.schema import ModelConfig
-from hnet_dna.config.settings import Settings, resolve
+from hnet_dna.config.settings import Settings
 from hnet_dna.data.split import Split, split_genome, training_segments
-from hnet_dna.errors import CheckpointError, ConfigError, UsageError
+from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.evaluation.compare import Comparison, compare, spread
 from hnet_dna.files import sole_owner
 from hnet_dna.genome.genome import Genome, is_streamed, known_bases
@@ -22,17 +20,12 @@ from hnet_dna.genome.open import GenomeLike, find_genome, open_genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import Alphabet, alphabet
 from hnet_dna.training.ranks import Ranks, join_ranks
+from hnet_dna.training.request import budget_of, changes_of, settings_for, settings_of
 from hnet_dna.training.run_folder import Progress, RunFolder, describe_run
 from hnet_dna.training.trainer import Budget, StepReport, train
 
 DEFAULT_MINUTES = 10.0
 _EVALUATED = 20_000_000  # bases at most that the closing evaluation takes: a minute or two
-# What a run that goes on may change: how fast, how often, how far a step goes, and what to do in trouble; not what it
-# learns from.
-_CHANGEABLE = {
-    "accumulate", "checkpoint_every", "clip", "compile", "keep_checkpoints", "learning_rate", "on_trouble", "precision",
-    "recompute", "shard", "spike_bits", "tensorboard", "validate_bases", "validate_every",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -260,58 +253,6 @@ def resume(
     )
 
 
-def settings_for(
-    *,
-    preset: str | None = None,
-    config: str | Path | None = None,
-    settings: Sequence[str] = (),
-    alphabet: str | None = None,
-    held_out: Sequence[str] = (),
-    split: str = "",
-    regions: str = "",
-    window: int | None = None,
-    batch: int | None = None,
-    window_warmup: Sequence[tuple[float, int]] | None = None,
-    repeat_weight: float | None = None,
-    seed: int | None = None,
-    began: Settings | None = None,
-) -> Settings:
-    """Combine arguments of `pretrain` into settings, over those of a run that goes on where there is one."""
-    fields = {
-        "held_out": tuple(held_out) or None,
-        "split": split or None,
-        "regions": regions or None,
-        "window": window,
-        "batch": batch,
-        "window_warmup": None if window_warmup is None else tuple(window_warmup),
-        "repeat_weight": repeat_weight,
-        "seed": seed,
-    }
-    given = {name: value for name, value in fields.items() if value is not None}
-    return resolve(preset, None if config is None else Path(config), tuple(settings), given, alphabet, began)
-
-
-def budget_of(steps: int | None, minutes: float | None) -> Budget | None:
-    """Return when to stop; None where nothing is asked for.
-
-    Raises:
-        UsageError: both are given, or one is negative or not finite.
-    """
-    if minutes is not None and steps is not None:
-        raise UsageError("give `minutes` or `steps`, not both")
-    if minutes is None and steps is None:
-        return None
-    return Budget(steps, None if minutes is None else minutes * 60)
-
-
-def settings_of(record: dict[str, Any]) -> Settings:
-    """Return the settings in a run's record."""
-    try:
-        return Settings(record["preset"], ModelConfig.from_dict(record["model"]), Recipe.from_dict(record["recipe"]))
-    except (ConfigError, KeyError, TypeError) as error:
-        raise CheckpointError(f"run.json does not say what the run is ({error}); is it damaged?") from None
-
-
 @dataclass(frozen=True)
 class _Life:
     """One process's part in a run."""
@@ -351,7 +292,7 @@ class _Life:
         budget: Budget | None,
     ) -> Run:
         record, recipe = self.folder.description(), settings.recipe
-        changed = _changes(settings, began)
+        changed = changes_of(settings, began)
         if source is None and record["data"].get("streamed"):
             raise UsageError(
                 "the genome of this run came through a pipe or from memory, which leaves nothing to read again; give "
@@ -436,25 +377,6 @@ class _Life:
         self.folder.write_results(comparison.to_dict())
         self.folder.write_card(model, comparison.to_dict())
         return comparison
-
-
-def _changes(asked: Settings, began: Settings) -> dict[str, list[Any]]:
-    """Return the old and the new value of each setting that a run goes on with; refuse what it may not change."""
-    changed = {}
-    for table, wanted, had in (
-        ("model", asked.model.to_dict(), began.model.to_dict()),
-        ("train", asked.recipe.to_dict(), began.recipe.to_dict()),
-    ):
-        for name in wanted:
-            if wanted[name] == had[name]:
-                continue
-            if name not in _CHANGEABLE:
-                raise UsageError(
-                    f"`resume`: {table}.{name} decides what the run is and stays as it began, {had[name]}; asked for "
-                    f"{wanted[name]}. {', '.join(sorted(_CHANGEABLE))} can change"
-                )
-            changed[f"{table}.{name}"] = [had[name], wanted[name]]
-    return changed
 
 
 def _refuse_other_split(split: Split, record: dict[str, Any]) -> None:

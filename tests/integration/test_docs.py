@@ -198,15 +198,6 @@ def test_version_names_what_matters(cli: Cli) -> None:
     assert re.fullmatch(r"hnet-dna \S+ \(Python \S+, torch \S+, (no mamba-ssm|mamba-ssm \S+)\)\n", shown), shown
 
 
-def test_python_of_the_reference_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for block in blocks((ROOT / "docs" / "api.md").read_text(), "python"):
-        exec(compile(block, "api.md", "exec"), {})
-    import hnet_dna
-
-    assert {"HNetLM", "SequenceEmbedder", "embed"} <= set(dir(hnet_dna))
-
-
 @pytest.fixture
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals have tests of their own; here they would take most of the time."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
@@ -91,10 +92,7 @@ def test_every_console_and_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = io.StringIO()
     terminal = Console(file=drawn, force_terminal=True, width=120, markup=True)
     monkeypatch.setattr(show, "notes", terminal)
-    for make in (show.bar, show.bytes_bar):
-        with make() as bar:
-            bar.add_task("ctg1[organism=yeast] [/b]", total=2)
-            bar.refresh()
-        assert "ctg1[organism=yeast] [/b]" in drawn.getvalue()
-        drawn.seek(0)
-        drawn.truncate()
+    monkeypatch.setattr(show, "sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True)))
+    with show.Progress("ctg1[organism=yeast] [/b]", 2, "bases") as progress:
+        progress.update(1, detail="chr:dna:1[red]")
+    assert "ctg1[organism=yeast] [/b]" in drawn.getvalue()

@@ -212,9 +212,7 @@ def test_a_run_whose_genome_was_a_pipe(cli: Cli, tmp_path: Path, fasta: Path, pi
     assert (data["genome"], data["streamed"]) == ("pipe", True)
     alone = cli("pretrain", "--out", out, "--resume", "--steps", "2")
     assert alone.exit_code == 2
-    assert "came through a pipe, which leaves nothing to read again; give the same sequences by --genome" in (
-        one_line_error(alone)
-    )
+    assert "leaves nothing to read again; give the same sequences as --genome" in (one_line_error(alone))
     other = write_fasta(tmp_path / "other.fa", {"a": "ACGT" * 50})
     wrong = cli("pretrain", "--out", out, "--resume", "--steps", "2", "--genome", pipe_of(other))
     assert "pipe is not the genome of this run (pipe)" in one_line_error(wrong)
@@ -234,7 +232,7 @@ def test_ranks_do_not_share_a_pipe(cli: Cli, tmp_path: Path, monkeypatch: pytest
     def two() -> Iterator[Ranks]:
         yield Ranks(rank=1, size=2, device=torch.device("cpu"))
 
-    monkeypatch.setattr("hnet_dna.training.ranks.join_ranks", two)
+    monkeypatch.setattr("hnet_dna.training.run.join_ranks", two)
     result = cli("pretrain", "--genome", "-", "--out", tmp_path / "run", "--steps", "1")
     assert result.exit_code == 2
     assert "each of 2 ranks reads the genome, and a pipe can be read once; name a file" in one_line_error(result)

@@ -165,7 +165,7 @@ def test_evaluation_left_out_or_on_a_sample(
     assert "no evaluation, as asked" in result.stderr
     assert (run / "README.md").exists()
     assert not (run / "results.json").exists()
-    monkeypatch.setattr("hnet_dna_cli.pretrain._EVALUATED", 300)
+    monkeypatch.setattr("hnet_dna.training.run._EVALUATED", 300)
     result = cli("pretrain", "--out", run, "--resume", "--steps", 2)
     assert result.exit_code == 0, result.output
     said = " ".join(result.stderr.split())

@@ -54,7 +54,7 @@ def test_explain_in_memory(model: HNetLM, annotation: Path, tmp_path: Path, capf
         model,
         annotation=annotation,
         shifts=5,
-        on_progress=lambda what, share: progress.append(what),
+        on_progress=lambda report: progress.append(report.part),
     )
     assert list(report.tables) == list(TABLES)
     assert all(report.tables[name].columns == layout.names for name, layout in TABLES.items())
@@ -65,7 +65,7 @@ def test_explain_in_memory(model: HNetLM, annotation: Path, tmp_path: Path, capf
     assert report.summary["model"] == "in memory"
     assert report.summary["read"]["bases"] == 5000
     assert {"reading", "reading edited sequence"} <= set(progress)
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr().out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["genes.gff3"]
 
 
@@ -141,7 +141,7 @@ def test_plot_locus(model: HNetLM, annotation: Path, tmp_path: Path, capfd: pyte
     np.testing.assert_array_equal(by_text.bits, by_interval.bits)
     assert [gene.interval for gene in by_text.genes] == [Interval("c", 600, 900)]
     assert "chunks, stage 1" in (tmp_path / "one.svg").read_text()
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr().out == ""
     with pytest.raises(UsageError, match=r"`out` .*ends in \.png, \.svg, \.pdf"):
         hnet_dna.plot_locus(interval, {"c": text}, model, tmp_path / "a.jpg")
     with pytest.raises(HNetError, match="past"):

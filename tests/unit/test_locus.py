@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -147,9 +148,10 @@ def test_picture(cli: Callable[..., Result], tmp_path: Path, command: list[objec
     assert "position on c (bases, the first is 1)" in text
     letters = sum(text.count(f">{letter}</text>") for letter in "ACGT")
     assert letters == 100
-    first = (tmp_path / "near.svg").read_bytes()
     assert cli(*command, tmp_path / "near.svg", "c:1-100").exit_code == 0
-    assert (tmp_path / "near.svg").read_bytes() == first
+    # Ids of clip paths hang on how the layout rounds.
+    again = (tmp_path / "near.svg").read_text()
+    assert re.sub("p[0-9a-f]{10}", "", again) == re.sub("p[0-9a-f]{10}", "", text)
     assert cli(*command, tmp_path / "far.png", "c:1-500").exit_code == 0
     assert (tmp_path / "far.png").read_bytes().startswith(b"\x89PNG")
 

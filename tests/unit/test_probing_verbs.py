@@ -113,7 +113,7 @@ def test_tables_of_sequences_in_memory(
     assert frame["chrom"].tolist() == ["a", "b", "c"]
     assert frame["end"].tolist() == [80, 50, 33]
     np.testing.assert_allclose(np.stack(frame["vector"].tolist()), hnet_dna.embed(folder, RECORDS), atol=1e-5)
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr().out == ""
 
 
 def test_tables_of_regions_of_a_genome_in_memory(folder: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_probe_and_predict(
         assert list(found.columns) == ["id", "predicted", "p_at", "p_gc"]
         assert found["id"].tolist() == ["x", "y"]
         assert found["predicted"].tolist() == ["at", "gc"]
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr().out == ""
 
     held = hnet_dna.probe(labels, tmp_path / "q", model=model, folds=2, head="ridge")
     assert held.about.model is None

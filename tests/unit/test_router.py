@@ -105,9 +105,9 @@ def test_straight_through_passes_the_confidence_the_gradient_of_a_factor() -> No
 @pytest.mark.parametrize(
     ("chunk_cfg", "message"),
     [
-        ({"routing": "cosin"}, r"chunk_cfg.routing\[0\]: Did you mean cosine\?"),
-        ({"stride": 1}, r"chunk_cfg.stride\[0\]: expected 2 or more, got 1"),
-        ({"max_chunk": -1}, r"chunk_cfg.max_chunk\[0\]: expected 0"),
+        ({"routing": "cosin"}, r"chunk_cfg.routing: Did you mean cosine\?"),
+        ({"stride": 1}, r"chunk_cfg.stride: expected 2 or more, got 1"),
+        ({"max_chunk": -1}, r"chunk_cfg.max_chunk: expected 0"),
         ({"smoothing": 1}, "chunk_cfg.smoothing: expected true or false"),
         ({"smooth": True}, r"chunk_cfg.smooth: unknown field. Did you mean smoothing\?"),
     ],

@@ -78,7 +78,7 @@ def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pyt
 
     with monkeypatch.context() as patch:
         patch.setattr("hnet_dna.training.run_folder.save_file", full)
-        with pytest.raises(CheckpointError, match=r"No space left.*the last one is that of step 3.*--resume"):
+        with pytest.raises(CheckpointError, match=r"No space left.*the last one is that of step 3.*`resume`"):
             run.save(model, optimizer, Progress(5))
     assert [folder.name for folder in (run.path / "checkpoints").iterdir()] == ["step-00000003"]
     assert run.load(model, optimizer).step == 3

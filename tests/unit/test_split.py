@@ -92,7 +92,7 @@ def test_share(genome: Genome) -> None:
     assert_disjoint(split)
     with pytest.raises(UsageError, match="between 0 and 1"):
         split_genome(genome, split="1.5")
-    with pytest.raises(SequenceError, match=r"10%: no such file; --split takes a BED file, or a share such as 0\.1"):
+    with pytest.raises(SequenceError, match=r"10%: no such file; `split` takes a BED file, or a share such as 0\.1"):
         split_genome(genome, split="10%")
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hnet_dna.explanation.figures.controls import BAND, CONTROLS, lines_key, overall_rates
 from hnet_dna.explanation.figures.drawing import BLUE, GREEN, GREY, ORANGE, Figure, figure_of, new_figure, style
+from hnet_dna.explanation.statistics.measures import STRANDS
 from hnet_dna.explanation.statistics.tables import Table
 
 _FEW = 10  # profiles of fewer sites on a strand are not drawn
-_OFFSET = "offset from the site, in the gene's direction (bases)"
 _DISTANCE = "maximum distance (bases)"
 
 
@@ -21,22 +21,14 @@ def profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
     """Draw boundaries per base around sites, one figure for each stage."""
     for stage in table.values("stage"):
         overall = overall_rates(tables, stage)
-        sites = _enough(table.where(stage=stage), "of")
-        if not sites:
+
+        def draw(axis: Any, rows: list[dict[str, Any]], overall: Mapping[str, float] = overall) -> None:
+            _with_controls(axis, rows, "offset", overall)
+            axis.set_ylim(0)
+
+        figure = _around_sites(table.where(stage=stage), "of", "boundaries per base / overall", lines_key(), draw)
+        if figure is None:
             continue
-        with style():
-            figure = new_figure(0.7 + 1.15 * len(sites))
-            grid = figure.subplots(len(sites), 2, sharex=True, sharey="row", squeeze=False)
-            for axes, site in zip(grid, sites, strict=True):
-                for axis, strand in zip(axes, "+-", strict=True):
-                    rows = table.where(stage=stage, site=site, strand=strand)
-                    if _count(axis, rows, "of", f"{site}, {strand} strand") >= _FEW:
-                        _with_controls(axis, rows, "offset", overall)
-                    axis.set_ylim(0)
-            for axis in grid[-1]:
-                axis.set_xlabel(_OFFSET)
-            figure.supylabel("boundaries per base / overall", size=8)
-            figure.legend(handles=lines_key(), ncols=4, loc="outside upper left")
         yield figure_of(
             table,
             f"Boundaries around sites, stage {stage}",
@@ -48,17 +40,64 @@ def profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
         )
 
 
-def _enough(rows: Sequence[dict[str, Any]], count: str) -> list[str]:
-    """Return the kinds of sites of which a strand has enough, in order of appearance."""
-    return list(dict.fromkeys(row["site"] for row in rows if row["strand"] in ("+", "-") and row[count] >= _FEW))
+def bits_profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
+    """Draw bits per base around sites."""
+
+    def draw(axis: Any, rows: list[dict[str, Any]]) -> None:
+        at = [row["offset"] for row in rows]
+        axis.axhline(0, color=GREY, lw=0.5, ls=":")
+        axis.plot(at, [row["untrained_difference"] for row in rows], color=ORANGE, lw=0.9, ls="--")
+        axis.plot(at, [row["difference"] for row in rows], color=BLUE, lw=1.2)
+
+    model, _, untrained, _ = lines_key()
+    figure = _around_sites(table.rows, "bases", "bits per base - overall", [model, untrained], draw)
+    if figure is not None:
+        yield figure_of(
+            table,
+            "How well bases around sites are predicted",
+            "Bits per base at each offset from a site less bits per base of all bases. Blue: this model. Orange: the "
+            "untrained model. The model reads along the forward strand, so that it reads a gene on the reverse strand "
+            f"from its end. n: number of sites; profiles of fewer than {_FEW} are not drawn.",
+            figure,
+        )
 
 
-def _count(axis: Any, rows: list[dict[str, Any]], column: str, title: str) -> int:
-    """Give a profile its title, and return its number of sites."""
-    count = max((row[column] for row in rows), default=0)
-    axis.set_title(f"{title} (n = {count:,})")
-    axis.axvline(0, color=GREY, lw=0.5, ls=":")
-    return int(count)
+def _around_sites(
+    rows: Sequence[dict[str, Any]],
+    count: str,
+    label: str,
+    key: list[Any],
+    draw: Callable[[Any, list[dict[str, Any]]], None],
+) -> Any:
+    """Draw a row of panels for each kind of site, with a panel for each strand; None if there are too few sites.
+
+    Args:
+        rows: of a table with site, strand and offset.
+        count: column whose largest value is the number of sites.
+        label: of the y axis.
+        key: legend.
+        draw: draws the rows of one panel.
+    """
+    stranded = [row for row in rows if row["strand"] in STRANDS]
+    sites = list(dict.fromkeys(row["site"] for row in stranded if row[count] >= _FEW))
+    if not sites:
+        return None
+    with style():
+        figure = new_figure(0.7 + 1.15 * len(sites))
+        grid = figure.subplots(len(sites), 2, sharex=True, sharey="row", squeeze=False)
+        for axes, site in zip(grid, sites, strict=True):
+            for axis, strand in zip(axes, STRANDS, strict=True):
+                here = [row for row in stranded if row["site"] == site and row["strand"] == strand]
+                n = max((row[count] for row in here), default=0)
+                axis.set_title(f"{site}, {strand} strand (n = {n:,})")
+                axis.axvline(0, color=GREY, lw=0.5, ls=":")
+                if n >= _FEW:
+                    draw(axis, here)
+        for axis in grid[-1]:
+            axis.set_xlabel("offset from the site, in the gene's direction (bases)")
+        figure.supylabel(label, size=8)
+        figure.legend(handles=key, ncols=4, loc="outside upper left")
+    return figure
 
 
 def _with_controls(axis: Any, rows: list[dict[str, Any]], x: str, overall: Mapping[str, float] | None) -> None:
@@ -77,6 +116,12 @@ def _with_controls(axis: Any, rows: list[dict[str, Any]], x: str, overall: Mappi
     axis.plot(at, column("value", "rate"), color=BLUE, lw=1.2, marker="o" if len(at) < 8 else "", ms=3)
 
 
+def _by_distance(axis: Any, rows: list[dict[str, Any]]) -> None:
+    """Draw `value` beside its controls at evenly spaced distances."""
+    _with_controls(axis, [{**row, "place": place} for place, row in enumerate(rows)], "place", None)
+    axis.set_xticks(range(len(rows)), [f"{row['distance']}" for row in rows])
+
+
 def edges(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
     """Draw precision and recall of boundaries at edges of features, one figure for each stage."""
     for stage in table.values("stage"):
@@ -88,10 +133,7 @@ def edges(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
             grid = figure.subplots(2, len(features), sharex=True, sharey="row", squeeze=False)
             for axes, measure in zip(grid, ("precision", "recall"), strict=True):
                 for axis, feature in zip(axes, features, strict=True):
-                    rows = table.where(stage=stage, feature=feature, measure=measure)
-                    numbered = [{**row, "place": place} for place, row in enumerate(rows)]
-                    _with_controls(axis, numbered, "place", None)
-                    axis.set_xticks(range(len(rows)), [f"{row['distance']}" for row in rows])
+                    _by_distance(axis, table.where(stage=stage, feature=feature, measure=measure))
                     axis.set_ylim(0)
                 axes[0].set_ylabel(measure)
             for axis, feature in zip(grid[0], features, strict=True):
@@ -114,9 +156,7 @@ def strands(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
     with style():
         figure = new_figure(2.0)
         for axis, stage in zip(figure.subplots(1, len(stages), sharey=True, squeeze=False)[0], stages, strict=True):
-            rows = [{**row, "place": place} for place, row in enumerate(table.where(stage=stage))]
-            _with_controls(axis, rows, "place", None)
-            axis.set_xticks(range(len(rows)), [f"{row['distance']}" for row in rows])
+            _by_distance(axis, table.where(stage=stage))
             axis.set_title(f"stage {stage}")
             axis.set_xlabel(_DISTANCE)
             axis.set_ylim(0, 1.02)
@@ -128,37 +168,5 @@ def strands(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
         "Share of boundaries of the forward reading with a boundary of the reverse strand's reading within this "
         "distance. "
         "Blue: this model. Grey: 95 % of circular shifts.",
-        figure,
-    )
-
-
-def bits_profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
-    """Draw bits per base around sites."""
-    sites = _enough(table.rows, "bases")
-    if not sites:
-        return
-    with style():
-        figure = new_figure(0.7 + 1.15 * len(sites))
-        grid = figure.subplots(len(sites), 2, sharex=True, sharey="row", squeeze=False)
-        for axes, site in zip(grid, sites, strict=True):
-            for axis, strand in zip(axes, "+-", strict=True):
-                rows = table.where(site=site, strand=strand)
-                axis.axhline(0, color=GREY, lw=0.5, ls=":")
-                if _count(axis, rows, "bases", f"{site}, {strand} strand") < _FEW:
-                    continue
-                at = [row["offset"] for row in rows]
-                axis.plot(at, [row["untrained_difference"] for row in rows], color=ORANGE, lw=0.9, ls="--")
-                axis.plot(at, [row["difference"] for row in rows], color=BLUE, lw=1.2)
-        for axis in grid[-1]:
-            axis.set_xlabel(_OFFSET)
-        figure.supylabel("bits per base - overall", size=8)
-        key = lines_key()
-        figure.legend(handles=[key[0], key[2]], ncols=2, loc="outside upper left")
-    yield figure_of(
-        table,
-        "How well bases around sites are predicted",
-        "Bits per base at each distance from a site less bits per base of all bases. Blue: this model. Orange: the "
-        "untrained model. The model reads along the forward strand, so that it reads a gene on the reverse strand from "
-        f"its end. n: number of sites; profiles of fewer than {_FEW} are not drawn.",
         figure,
     )

@@ -73,6 +73,7 @@ def plot_locus(
         CheckpointError: there is no such model.
 
     Example:
+        >>> from hnet_dna import plot_locus
         >>> locus = plot_locus("chrXV:107,201-107,330", "yeast", "five-genomes", "locus.svg")
         >>> locus.bits.shape
         (130,)

@@ -52,7 +52,7 @@ DISTANCES = (0, 1, 3, 10)  # bases between a boundary and an edge
 PROMOTER = 100  # bases before a gene
 _EDGES = ("gene", "exon", "CDS")
 Row: TypeAlias = tuple[Any, ...]
-OnProgress: TypeAlias = Callable[[str, float], None]
+OnPart: TypeAlias = Callable[[str, float], None]
 
 
 def analyse(
@@ -65,7 +65,7 @@ def analyse(
     *,
     shifts: int = 200,
     seed: int = 0,
-    on_progress: OnProgress = lambda what, share: None,
+    on_progress: OnPart = lambda what, share: None,
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """Measure where a model's boundaries lie, beside those of controls.
 
@@ -78,7 +78,7 @@ def analyse(
         repeats: regions by name.
         shifts: number of random circular shifts, which give expected values and p.
         seed: of the shifts, the shuffled sequence and the edits.
-        on_progress: called with what is being done and the share of it that is done.
+        on_progress: called with the part of the work that is being done and the share of it that is done.
 
     Returns:
         All tables by name, and a summary of JSON's types.
@@ -201,7 +201,7 @@ def _read_all(
     selection: Selection,
     axis: Axis,
     seed: int,
-    on_progress: OnProgress,
+    on_progress: OnPart,
 ) -> _Readings:
     total = sum(map(len, selection.intervals))
 
@@ -283,7 +283,7 @@ def _robustness(
     axis: Axis,
     reading: Reading,
     seed: int,
-    on_progress: OnProgress,
+    on_progress: OnPart,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Read samples with edits; return the rows, and how much was sampled."""
     kmers = [round(axis.bases / len(positions)) if len(positions) else axis.bases for positions in reading.boundaries]
@@ -351,7 +351,7 @@ def _edges(axis: Axis, features: Sequence[Feature], places: Mapping[str, Sequenc
     return edges
 
 
-def _of_shifts(on_progress: OnProgress, what: str, shifts: int, done: int) -> None:
+def _of_shifts(on_progress: OnPart, what: str, shifts: int, done: int) -> None:
     on_progress(what, done / shifts)
 
 
