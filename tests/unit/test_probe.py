@@ -419,6 +419,34 @@ def test_probe_on_a_table(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert not (tmp_path / "q").exists()
 
 
+def test_labels_with_other_sequences_than_the_table(cli: Cli, tmp_path: Path, model: Path) -> None:
+    """Ids that agree do not make it the same sequences: these are row numbers in both files."""
+    labels, table = labelled(tmp_path / "l.csv"), tmp_path / "v.parquet"
+    header, *rows = [line.partition(",")[2] for line in labels.read_text().splitlines()]
+    labels.write_text("\n".join([header, *rows]) + "\n")
+    assert cli("embed", labels, "--model", model, "--out", table).exit_code == 0
+    turned = [f"{row.split(',')[0][::-1].translate(COMPLEMENT).lower()},{row.split(',')[1]}" for row in rows]
+    for others, code in ((rows[::-1], 1), (turned, 0)):
+        labels.write_text("\n".join([header, *others]) + "\n")
+        (tmp_path / str(code)).mkdir()  # an empty folder may be filled
+        command = [
+            "probe",
+            labels,
+            "--embeddings",
+            table,
+            "--head",
+            "ridge",
+            "--folds",
+            3,
+            "--out",
+            tmp_path / str(code),
+        ]
+        result = cli(*command)
+        assert result.exit_code == code, result.output
+        if code:
+            assert "id 0 has another sequence than the one that its vector in the table" in one_line_error(result)
+
+
 def embed_regions(cli: Cli, folder: Path, model: Path, parts: list[str], labels: list[str], *options: object) -> Path:
     """Write a genome of these parts (g.fa) and labels of them (l.csv), and embed each part as a region."""
     ends = np.cumsum([len(part) for part in parts]).tolist()
