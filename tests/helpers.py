@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from typer.testing import Result
 
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.probing.dataset import Labels
 
 # Seconds after which what was waited for is said never to happen. No test depends on how fast a machine is.
 PATIENCE = 1200
@@ -68,3 +70,9 @@ def lively_model(config: ModelConfig, seed: int = 0) -> HNetLM:
         for parameter in model.parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
     return model.eval()
+
+
+def labels_of(target: list[Any], sequences: list[str] | None = None, groups: list[str] | None = None) -> Labels:
+    """Return labels as if read from l.csv."""
+    columns = {"labels": "label"} | ({"groups": "contig"} if groups else {})
+    return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)

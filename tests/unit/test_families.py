@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -75,13 +76,6 @@ def test_the_same_as_by_every_pair(length: int, at_once: int, monkeypatch: pytes
     assert families(texts).tolist() == by_every_pair(texts)
 
 
-def test_large_families_are_joined() -> None:
-    """Each k-mer is in hundreds of sequences, and says no less about descent for that."""
-    texts = [text for i in range(6) for text in variants(random_dna(48, i), 300, 1, i)]
-    group = families(texts)
-    assert group.tolist() == np.repeat(np.arange(6), 300).tolist()
-
-
 def test_a_family_of_thousands_is_one_group_beside_others() -> None:
     family = variants(random_dna(200), 3000, 2)
     relatives = [text[:50] + random_dna(150, i + 1) for i, text in enumerate(family[:20])]  # too little in common
@@ -152,3 +146,21 @@ def test_short_sequences_tie_no_long_ones_together() -> None:
     texts = [random_dna(5000, i) for i in range(1000)]
     short = [random_dna(12 + i % 3, 2000 + i) for i in range(200)] + ["N" * 50 + random_dna(13, 3000)]
     assert np.bincount(families([*texts, *short])).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "related"),
+    [
+        (lambda base: base.translate(COMPLEMENT)[::-1].lower(), True),
+        (lambda base: base.replace("T", "U"), True),
+        (lambda base: base[:50] + "A" + base[50:], True),  # an insertion
+        (lambda base: base[:45] + base[55:], True),  # a deletion
+        (lambda base: "N" * 20 + base[20:], True),
+        (lambda base: base[:25] + random_dna(75, 9), False),
+    ],
+)
+def test_who_belongs_to_a_family(other: Callable[[str], str], related: bool) -> None:
+    base = random_dna(100)
+    family = families([base, other(base), random_dna(100, 5)]).tolist()
+    assert (family[0] == family[1]) == related
+    assert family[2] not in family[:2]
