@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+_AGAIN = 0.5  # seconds
+
 
 class Terminated(BaseException):
     """A signal has come: all that is open closes behind it, as with Ctrl-C, so that no temporary file stays."""
@@ -24,26 +26,34 @@ def termination() -> Iterator[None]:
     """Raise `Terminated` for a signal in this block; one that is ignored, as under nohup, stays so.
 
     A second signal while the first one unwinds changes nothing: schedulers send it to every process of a job, and
-    some of these hand it on.
+    some of these hand it on. What is raised while a compiled module is imported may be dropped without a word (pysam
+    does so), so it is raised again until it unwinds.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    first = 0
+
     def end(number: int, frame: FrameType | None) -> None:
+        nonlocal first
         error = sys.exception()
         while error is not None:
             if isinstance(error, Terminated):
                 return
             error = error.__context__
-        raise Terminated(number)
+        first = first or number
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        raise Terminated(first)
 
     before: dict[signal.Signals, Any] = {}
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, end)
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)

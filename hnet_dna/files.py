@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from platformdirs import user_cache_path
 
@@ -229,10 +229,24 @@ def sole_owner(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}")
         file.flush()
+        _held.add(file)
         try:
             yield
         finally:
+            _held.discard(file)
             (folder / LOCK_FILE).unlink(missing_ok=True)
+
+
+_held: set[TextIO] = set()
+
+
+def _let_go() -> None:
+    """Close the locks that a forked process has of its parent: a worker that outlives a killed job holds none."""
+    while _held:
+        _held.pop().close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from typer.testing import Result
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.words import WordTable
+from hnet_dna.probing.dataset import Labels
 
 # Seconds after which what was waited for is said never to happen. No test depends on how fast a machine is.
 PATIENCE = 1200
@@ -80,3 +82,9 @@ def fill_at_random(table: WordTable, k: int) -> None:
     one_letter = [letter * ((4**k - 1) // 3) for letter in range(4)]
     numbers = np.unique(np.append(random.integers(0, 4**k, 40_000), one_letter))
     table.fill(numbers, random.integers(1, 20, (len(numbers), 4)))
+
+
+def labels_of(target: list[Any], sequences: list[str] | None = None, groups: list[str] | None = None) -> Labels:
+    """Return labels as if read from l.csv."""
+    columns = {"labels": "label"} | ({"groups": "contig"} if groups else {})
+    return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)

@@ -20,7 +20,7 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.store import Contig
-from hnet_dna.sequence.codes import Codes, checksum_of, to_text
+from hnet_dna.sequence.codes import Codes, checksum_of, from_text, reverse_complement, to_text
 from hnet_dna.sequence.interval import Interval, union
 from hnet_dna.tables import (
     Rows,
@@ -120,7 +120,13 @@ def read_labels(
 
 
 def match(labels: Labels, table: Table) -> NDArray[np.float32]:
-    """Return the vectors (N, D) of the labelled rows, in the labels' order."""
+    """Return the vectors (N, D) of the labelled rows, in the labels' order.
+
+    Raises:
+        UsageError: a table with a row per chunk.
+        SequenceError: an id with no vector, or with several; or labels with a sequence of their own that is not, on
+            either strand, the one that its vector was made from.
+    """
     path = labels.path
     if table.metadata["per_chunk"]:
         raise UsageError(f"{path}: the table has a row per chunk; labels by id need one with a row per sequence")
@@ -141,6 +147,15 @@ def match(labels: Labels, table: Table) -> NDArray[np.float32]:
             f"{path}: {len(missing):,} of {len(labels.ids):,} labelled ids have no vector: {shown}; the table has "
             f"{', '.join(table.id[:3])} and so on. Embed these too, or leave their rows out of the labels"
         )
+    for name, text in zip(labels.ids, labels.sequences or (), strict=False):
+        if table.checksum is None:  # of before it was written
+            break
+        codes = from_text(text)
+        if table.checksum[place[name]] not in (checksum_of(codes), checksum_of(reverse_complement(codes))):
+            raise SequenceError(
+                f"{path}: id {name} has another sequence than the one that its vector in the table was made from; "
+                "embed these sequences, or correct the ids"
+            )
     return table.vector[[place[name] for name in labels.ids]]
 
 

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.probing.dataset import Labels, Task, check_labels
-from hnet_dna.probing.families import canonical, families, word_length
+from hnet_dna.probing.families import families, first_copies, word_length
 
 _OTHERWISE = "another column of groups (`group`); without one, folds go by similarity, where sequences are known"
 
@@ -52,9 +52,8 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
     """
     check_labels(labels, task, count)
     sequences = labels.sequences or None
-    first: dict[str, int] = {}
-    original = [first.setdefault(canonical(s), row) for row, s in enumerate(sequences or ())]
-    copies = len(original) - len(first)
+    first = first_copies(sequences) if sequences else np.arange(len(labels.ids))
+    copies = int((first != np.arange(len(first))).sum())
     if labels.groups is not None:
         names = {name: index for index, name in enumerate(dict.fromkeys(labels.groups))}
         group, rule = np.array([names[name] for name in labels.groups]), f"by group ({len(names):,} groups)"
@@ -67,7 +66,7 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
         )
     else:
         group, rule = np.arange(len(labels.ids)), "at random, since there are neither groups nor sequences"
-    _check_groups(labels, len(set(group.tolist())), count)
+    _check_groups(labels, len(np.unique(group)), count)
     splitter = splitter_of(task, count, seed)
     fold = np.zeros(len(labels.ids), dtype=np.int64)
     for index, (train, test) in enumerate(splitter.split(np.zeros(len(fold)), labels.target, group)):
@@ -79,8 +78,7 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
                 f"change `folds`, or give {_OTHERWISE}"
             )
         fold[test] = index
-    parted = int((fold[original] != fold).sum()) if original else 0
-    return Folds(fold, group, rule, copies, parted)
+    return Folds(fold, group, rule, copies, int((fold[first] != fold).sum()))
 
 
 def splitter_of(task: Task, count: int, seed: int) -> StratifiedGroupKFold | GroupKFold:

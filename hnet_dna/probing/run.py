@@ -19,7 +19,7 @@ from hnet_dna.embedding.models import open_model
 from hnet_dna.embedding.table import Table, read_table
 from hnet_dna.embedding.write import open_with_progress
 from hnet_dna.errors import CheckpointError, ConfigError, SequenceError, UsageError
-from hnet_dna.files import folder_beside
+from hnet_dna.files import folder_beside, refuse_filled
 from hnet_dna.genome.open import GenomeLike
 from hnet_dna.inference.load import load_model
 from hnet_dna.model.lm import HNetLM
@@ -173,8 +173,7 @@ def probe(
         raise UsageError("`genome` belongs to `embeddings`; without them, `labels` has the sequences")
     if folds < 2:
         raise UsageError(f"`folds`: expected 2 or more, got {folds}")
-    if out.exists():
-        raise UsageError(f"`out` {out} exists already; choose another folder")
+    refuse_filled(out)
     head = head or ("ridge" if kind == "regression" else "logistic")
     make_head(head, kind, seed)  # a wrong name is refused before anything is computed
     columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group}

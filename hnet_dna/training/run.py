@@ -366,7 +366,8 @@ class _Life:
 
     def _evaluate(self, model: HNetLM, genome: Genome, split: Split) -> Comparison | None:
         if not self.evaluation:
-            self.folder.leave_unevaluated(model)
+            if not self.folder.evaluated:
+                self.folder.write_card(model, None)
             self.observer.not_evaluated("as asked")
             return None
         if held_out := sum(map(len, split.held_out)):

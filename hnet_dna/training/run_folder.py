@@ -112,6 +112,7 @@ class RunFolder:
     ) -> None:
         """Record that the run goes on at a step, and with what: its settings and its budget from now on.
 
+        Results of that step are removed, since they are not those of the model that will be in the folder.
         `changed` has the old and the new value of each setting that is not as it was.
         """
         told = self.description()
@@ -125,6 +126,7 @@ class RunFolder:
             "changed": changed,
         }
         told["resumptions"] = [*told.get("resumptions", ()), resumption]  # runs of older versions have none
+        (self.path / RESULTS_FILE).unlink(missing_ok=True)
         self.describe(told, settings)
         changes = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changed.items())
         self.log_event({"step": step, "event": "resumed" + (f": {changes}" if changes else "")})
@@ -141,14 +143,14 @@ class RunFolder:
         """Append a line to events.jsonl."""
         self._append(EVENTS_FILE, record)
 
+    @property
+    def evaluated(self) -> bool:
+        """Whether results.json is there, which is of the state that the run has now."""
+        return (self.path / RESULTS_FILE).exists()
+
     def write_results(self, results: dict[str, Any]) -> None:
         """Write results.json."""
         self._write_json(self.path / RESULTS_FILE, results)
-
-    def leave_unevaluated(self, model: HNetLM) -> None:
-        """Write the model card without results; those of the run's state at an earlier step go."""
-        (self.path / RESULTS_FILE).unlink(missing_ok=True)
-        self.write_card(model, None)
 
     def write_card(self, model: HNetLM, results: dict[str, Any] | None) -> None:
         """Write README.md, the model card."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,3 +64,24 @@ def test_a_lock_goes_with_its_holder(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
     with sole_owner(tmp_path):
         pass
+
+
+def test_a_worker_that_outlives_a_killed_job_holds_no_lock(tmp_path: Path) -> None:
+    """Processes that read ahead are forked, and an open file is locked until all have closed it."""
+    ready, done = os.pipe(), os.pipe()
+    if not (job := os.fork()):
+        with sole_owner(tmp_path):
+            if not os.fork():
+                os.close(done[1])
+                os.write(ready[1], b"1")
+                os.read(done[0], 1)  # until the test ends
+                os._exit(0)
+            os.close(done[1])
+            os.read(done[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    os.kill(job, signal.SIGKILL)
+    os.waitpid(job, 0)
+    with sole_owner(tmp_path):
+        pass
+    os.close(done[1])

@@ -171,6 +171,12 @@ def test_evaluation_left_out_or_on_a_sample(
     said = " ".join(result.stderr.split())
     assert "evaluating 297 of 1,000 held-out bases, evenly spread" in said
     assert json.loads((run / "results.json").read_text())["held_out_bases"] == 297
+    card = (run / "README.md").read_text()
+    result = cli("pretrain", "--out", run, "--resume", "--steps", 2, "--no-evaluation")
+    assert result.exit_code == 0, result.output
+    assert (run / "results.json").exists(), "nothing was trained, so they still hold"
+    assert (run / "README.md").read_text() == card
     result = cli("pretrain", "--out", run, "--resume", "--steps", 3, "--no-evaluation")
     assert result.exit_code == 0, result.output
     assert not (run / "results.json").exists(), "they were of step 2"
+    assert (run / "README.md").read_text() != card

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 import pytest
-from helpers import lively_model, random_dna, small_config, write_fasta
+from helpers import PATIENCE, lively_model, random_dna, small_config, write_fasta
 
 from hnet_dna.files import write_beside
 
@@ -99,6 +100,22 @@ def test_the_first_signal_unwinds_and_others_leave_it_alone(tmp_path: Path) -> N
     with pytest.raises(stop.Terminated) as stopped:
         end_twice()
     assert (steps, stopped.value.exit_code, list(tmp_path.iterdir())) == (["cleaned up"], 143, [])
+
+
+def test_a_signal_that_a_library_drops_comes_again() -> None:
+    """As when it comes while pysam is imported, whose compiled code clears what is raised in it."""
+    stop = import_module("hnet_dna_cli.stop")
+
+    def end() -> None:
+        with stop.termination():
+            with suppress(stop.Terminated):
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(PATIENCE)
+
+    with pytest.raises(stop.Terminated, match="SIGTERM") as stopped:
+        end()
+    assert stopped.value.exit_code == 143
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def test_what_is_ignored_stays_ignored() -> None:

@@ -132,15 +132,11 @@ def test_a_single_record_is_a_genome_of_one_contig(path: Path) -> None:
     assert letters(hnet_dna.open_genome(pyfaidx.Fasta(str(path))["2"])) == {"2": LETTERS["2"]}
 
 
-def _letters_of(genome: Genome) -> str:
-    return genome.sequence("2")
-
-
 def test_a_genome_in_memory_is_sent_to_other_processes_while_it_lives() -> None:
     genome = hnet_dna.open_genome(RECORDS)
     place = genome.store_path
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        assert pool.submit(_letters_of, genome).result(timeout=240) == LETTERS["2"]
+        assert pool.submit(Genome.sequence, genome, "2").result(timeout=240) == LETTERS["2"]
     sent = pickle.dumps(genome)
     assert letters(pickle.loads(sent)) == LETTERS
     assert place.exists()

@@ -1,4 +1,4 @@
-"""Heads on frozen vectors: folds that do not leak, numbers that are right, files that are safe."""
+"""Heads on frozen vectors: numbers that are right, labels that are read as they are, files that are safe."""
 
 from __future__ import annotations
 
@@ -14,24 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from helpers import labels_of, lively_model, one_line_error, random_dna, small_config, write_fasta
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from typer.testing import Result as CliResult
 
 from hnet_dna.config.presets import preset
-from hnet_dna.errors import CheckpointError, HNetError, SequenceError, UsageError
-from hnet_dna.genome.genome import Genome
+from hnet_dna.errors import CheckpointError, HNetError, SequenceError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probing import metrics
-from hnet_dna.probing.cross_validation import cross_validate, fit_all, hold_out
-from hnet_dna.probing.dataset import Labels, read_labels
-from hnet_dna.probing.families import families
+from hnet_dna.probing.cross_validation import cross_validate, fit_all
+from hnet_dna.probing.dataset import read_labels
 from hnet_dna.probing.features import gc_content, kmer_frequencies, one_hot
 from hnet_dna.probing.folds import make_folds
 from hnet_dna.probing.head_file import About, load_head, save_head
 from hnet_dna.probing.heads import HEADS, make_head
-from hnet_dna.probing.suites import LAYOUTS, read_suite
 from hnet_dna.sequence.codes import from_text
 from hnet_dna.tables import read_rows
 
@@ -41,152 +38,6 @@ Cli = Callable[..., CliResult]
 
 # Logistic regression tells classes apart; on numbers it is refused.
 TASK_HEADS = [("classification", head) for head in HEADS] + [("regression", head) for head in HEADS[1:]]
-
-
-def labels_of(target: list[Any], sequences: list[str] | None = None, groups: list[str] | None = None) -> Labels:
-    columns = {"labels": "label"} | ({"groups": "contig"} if groups else {})
-    return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)
-
-
-def test_similar_sequences_form_families() -> None:
-    base, other = random_dna(80), random_dna(80, 1)
-    mutated = base[:40] + ("A" if base[40] != "A" else "C") + base[41:]
-    family = [base, base, base.translate(COMPLEMENT)[::-1], mutated, base[20:] + random_dna(20, 2)]
-    group = families([*family, other, random_dna(80, 3), "ACG", "ACG"]).tolist()
-    assert len(set(group[:5])) == 1
-    assert group[5] not in group[:5]
-    assert len({group[0], group[5], group[6], group[7]}) == 4
-    assert group[7] == group[8]
-
-
-def test_folds_keep_groups_and_classes() -> None:
-    random = np.random.default_rng(0)
-    groups = [f"g{i}" for i in random.integers(0, 40, size=400)]
-    target = ["a" if random.random() < 0.3 else "b" for _ in range(400)]
-    folds = make_folds(labels_of(target, groups=groups), "classification", 5, 0)
-    for name in set(groups):
-        assert len({folds.fold[i] for i in range(400) if groups[i] == name}) == 1
-    shares = [np.mean([target[i] == "a" for i in np.flatnonzero(folds.fold == f)]) for f in range(5)]
-    assert max(shares) - min(shares) < 0.15
-    assert "40 groups" in folds.rule
-
-
-def test_copies_are_found_and_kept_together() -> None:
-    texts = [random_dna(60, i) for i in range(30)]
-    folds = make_folds(labels_of(["a", "b"] * 30, [*texts, *texts]), "classification", 3, 0)
-    assert folds.copies == 30
-    assert folds.fold[:30].tolist() == folds.fold[30:].tolist()
-
-
-def substituted(sequence: str, count: int, random: np.random.Generator) -> str:
-    letters = list(sequence)
-    for place in random.choice(len(letters), count, replace=False):
-        letters[place] = random.choice([base for base in "ACGT" if base != letters[place]])
-    return "".join(letters)
-
-
-def test_copies_are_kept_together_however_many_there_are() -> None:
-    """Copies used to be spread over the folds beyond 200 of them, since their k-mers counted as common ones."""
-    texts = [random_dna(60)] * 201 + [random_dna(60, seed) for seed in range(1, 21)]
-    folds = make_folds(labels_of((["a", "b"] * 111)[:221], texts), "classification", 3, 0)
-    assert len(set(folds.fold[:201].tolist())) == 1
-    assert (folds.copies, folds.parted) == (200, 0)
-    assert "21 families of 221 sequences, the largest of 201, which is more than a fold" in folds.rule
-
-
-def test_large_families_are_not_parted_and_labels_of_families_are_not_learned() -> None:
-    """Six families of 300, one substitution in each member, labels by family: nothing can be learned across them."""
-    random = np.random.default_rng(0)
-    texts = [substituted(random_dna(48, family), 1, random) for family in range(6) for _ in range(300)]
-    family = families(texts)
-    assert [len(set(family[start : start + 300].tolist())) for start in range(0, 1800, 300)] == [1] * 6
-    assert len(set(family.tolist())) == 6
-    labels = labels_of(np.repeat(["a", "b"] * 3, 300).tolist(), texts)
-    folds = make_folds(labels, "classification", 3, 0)
-    matrix = kmer_frequencies([from_text(text) for text in texts])
-    (result,) = cross_validate({"4-mers": matrix}, labels, folds, "classification", "logistic", 0)[1:]
-    assert result.metrics["MCC"].low < 0 < result.metrics["MCC"].high < 0.7  # .999 where folds shared families
-
-
-@pytest.mark.parametrize(
-    ("other", "related"),
-    [
-        (lambda base: base.translate(COMPLEMENT)[::-1].lower(), True),
-        (lambda base: base.replace("T", "U"), True),
-        (lambda base: base[:50] + "A" + base[50:], True),  # an insertion
-        (lambda base: base[:45] + base[55:], True),  # a deletion
-        (lambda base: "N" * 20 + base[20:], True),
-        (lambda base: base[:25] + random_dna(75, 9), False),
-    ],
-)
-def test_who_belongs_to_a_family(other: Callable[[str], str], related: bool) -> None:
-    base = random_dna(100)
-    family = families([base, other(base), random_dna(100, 5)]).tolist()
-    assert (family[0] == family[1]) == related
-    assert family[2] not in family[:2]
-
-
-def test_low_complexity_ties_no_family_together() -> None:
-    texts = ["A" * 60, *(random_dna(30, i) + "A" * 13 + random_dna(30, 100 + i) for i in range(30))]
-    texts += [random_dna(20, 200 + i) + "CA" * 10 + random_dna(30, 300 + i) for i in range(30)]
-    assert len(set(families(texts).tolist())) == len(texts)
-
-
-def test_copies_that_given_groups_part_are_counted() -> None:
-    texts = [random_dna(60, i) for i in range(6)]
-    labels = labels_of(["a", "b"] * 6, [*texts, *texts], [f"g{i}" for i in range(12)])
-    folds = make_folds(labels, "classification", 3, 0)
-    assert folds.copies == 6
-    assert folds.parted == (folds.fold[:6] != folds.fold[6:]).sum() > 0
-
-
-ALIKE = ["ACGTACGTACGTACGT"] * 20
-
-
-@pytest.mark.parametrize(
-    ("labels", "task", "error", "message"),
-    [
-        (labels_of(["a"] * 10), "classification", SequenceError, r"l\.csv: every label is a; at least two"),
-        (labels_of([2.5] * 10), "regression", SequenceError, "every label is 2.5; at least two"),
-        (
-            labels_of(["a"] * 10 + ["b"]),
-            "classification",
-            SequenceError,
-            "class b has 1 row; each class needs at least 2",
-        ),
-        (labels_of(["a"] * 10 + ["b"] * 2), "classification", UsageError, "class b has 2 rows.*use `folds` 2$"),
-        (labels_of([1.0, 2.0, 3.0]), "regression", UsageError, "the file has 3 rows.*use `folds` 3$"),
-        (
-            labels_of(["a", "b"] * 10, ALIKE),
-            "classification",
-            SequenceError,
-            "by the 5-mers that they share, the sequences make 1 family",
-        ),
-        (
-            labels_of(["a", "b"] * 10, None, ["x", "y", "z", "z"] * 5),
-            "classification",
-            UsageError,
-            "column contig has 3 groups, fewer than 5 folds; use `folds` 3, or another column of groups",
-        ),
-        (
-            labels_of(["a", "b"] * 10, None, ["x"] * 20),
-            "classification",
-            SequenceError,
-            "column contig has 1 group, and",
-        ),
-        (
-            labels_of(["a", "a", "b", "b"] * 5, None, ["x", "x2", "y", "y"] * 5),
-            "classification",
-            UsageError,
-            "leave only class a to train on",
-        ),
-    ],
-)
-def test_sets_that_cannot_be_split(labels: Labels, task: Any, error: type[HNetError], message: str) -> None:
-    """What fewer folds would mend is an option at fault, the rest is the file."""
-    folds = 2 if "leave only" in message else 5
-    with pytest.raises(error, match=message):
-        make_folds(labels, task, folds, 0)
 
 
 @pytest.mark.filterwarnings("error")
@@ -233,18 +84,6 @@ def test_planted_signal_is_found_and_noise_is_not(head: str, task: Any) -> None:
     assert model.metrics[name].low < model.metrics[name].value < model.metrics[name].high
     assert nothing.metrics[name].value < 0.3
     assert abs(majority.metrics[name].value) < 0.2
-
-
-def test_copies_with_random_labels_teach_nothing() -> None:
-    """With copies in both training and test, a flexible head would look up the answer."""
-    random = np.random.default_rng(2)
-    texts = [random_dna(60, i) for i in range(60)]
-    target = [str(t) for t in random.integers(0, 2, size=60)]
-    labels = labels_of(target * 4, texts * 4)
-    matrix = np.tile(random.normal(size=(60, 40)), (4, 1)).astype(np.float32)
-    folds = make_folds(labels, "classification", 4, 0)
-    result = cross_validate({"model": matrix}, labels, folds, "classification", "logistic", 0)[-1]
-    assert abs(result.metrics["MCC"].value) < 0.35
 
 
 def test_baseline_features() -> None:
@@ -417,6 +256,34 @@ def test_probe_on_a_table(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert missing.exit_code == 1
     assert "1 of 61 labelled ids have no vector: s99" in one_line_error(missing)
     assert not (tmp_path / "q").exists()
+
+
+def test_labels_with_other_sequences_than_the_table(cli: Cli, tmp_path: Path, model: Path) -> None:
+    """Ids that agree do not make it the same sequences: these are row numbers in both files."""
+    labels, table = labelled(tmp_path / "l.csv"), tmp_path / "v.parquet"
+    header, *rows = [line.partition(",")[2] for line in labels.read_text().splitlines()]
+    labels.write_text("\n".join([header, *rows]) + "\n")
+    assert cli("embed", labels, "--model", model, "--out", table).exit_code == 0
+    turned = [f"{row.split(',')[0][::-1].translate(COMPLEMENT).lower()},{row.split(',')[1]}" for row in rows]
+    for others, code in ((rows[::-1], 1), (turned, 0)):
+        labels.write_text("\n".join([header, *others]) + "\n")
+        (tmp_path / str(code)).mkdir()  # an empty folder may be filled
+        command = [
+            "probe",
+            labels,
+            "--embeddings",
+            table,
+            "--head",
+            "ridge",
+            "--folds",
+            3,
+            "--out",
+            tmp_path / str(code),
+        ]
+        result = cli(*command)
+        assert result.exit_code == code, result.output
+        if code:
+            assert "id 0 has another sequence than the one that its vector in the table" in one_line_error(result)
 
 
 def embed_regions(cli: Cli, folder: Path, model: Path, parts: list[str], labels: list[str], *options: object) -> Path:
@@ -681,87 +548,3 @@ def test_few_groups_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
     assert cli("embed", labels, "--out", table).exit_code == 0
     result = cli("probe", labels, "--embeddings", table, "--out", tmp_path / "q", "--head", "ridge", "--folds", 3)
     assert "untrained model" in result.stdout, result.output
-
-
-def write_suite(folder: Path, layout: str) -> None:
-    """A dataset of AT-rich against GC-rich sequences in one of the layouts, with intervals on a reference."""
-    random = np.random.default_rng(0)
-    folder.mkdir()
-    reference = ""
-    for part, count in (("train", 40), ("test", 20)):
-        rows = []
-        for index in range(count):
-            share = [0.45, 0.05, 0.05, 0.45] if index % 2 else [0.05, 0.45, 0.45, 0.05]
-            rows.append(("".join(random.choice(list("ACGT"), p=share, size=50)), index % 2))
-        if layout == "gue":
-            (folder / f"{part}.csv").write_text("sequence,label\n" + "".join(f"{s},{y}\n" for s, y in rows))
-        elif layout == "nt":
-            (folder / f"{part}.fna").write_text("".join(f">{part}{i}|{y}\n{s}\n" for i, (s, y) in enumerate(rows)))
-        else:
-            (folder / part).mkdir()
-            for label in (0, 1):
-                lines = ["id,region,start,end,strand"]
-                for sequence, y in rows:
-                    if y == label:
-                        minus = len(lines) % 2 == 0
-                        lines.append(
-                            f"{len(lines)},chr1,{len(reference)},{len(reference) + 50},{'-' if minus else '+'}"
-                        )
-                        reference += sequence.translate(COMPLEMENT)[::-1] if minus else sequence
-                (folder / part / f"class{label}.csv").write_text("\n".join(lines) + "\n")
-    if reference:
-        write_fasta(folder.parent / "reference.fa", {"chr1": reference})
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_benchmark_layouts(tmp_path: Path, layout: str) -> None:
-    write_suite(tmp_path / "set1", layout)
-    reference = Genome.open(tmp_path / "reference.fa") if layout == "genomic-benchmarks" else None
-    (dataset,) = read_suite(tmp_path, layout, reference)
-    assert dataset.name == "set1"
-    assert (len(dataset.train[0]), len(dataset.test[0])) == (40, 20)
-    pairs = list(zip(*dataset.train, strict=True))
-    rich = {label: gc_content([c for c, y in pairs if y == label]).mean() for label in set(dataset.train[1])}
-    assert min(rich.values()) < 0.2
-    assert max(rich.values()) > 0.8
-    kinds = [kmer_frequencies(part[0], 2) for part in (dataset.train, dataset.test)]
-    found = hold_out(kinds[0], dataset.train[1], kinds[1], dataset.test[1], "logistic")
-    assert found["MCC"].value == 1.0
-
-
-def test_suites_are_read_as_all_tables(tmp_path: Path) -> None:
-    write_suite(tmp_path / "set1", "gue")
-    test = tmp_path / "set1" / "test.csv"
-    text = test.read_text()
-    for line, message in {
-        "ACGT,1.0": "labels 1 and 1.0 are one number|labels 0 and",
-        "ACGT,": "line 22: the label is missing",
-        "ACGT,1,1": "line 22: expected 2 columns, got 3",
-        'ACGT,"1': "line 22: a double quote is opened and never closed",
-        "ACJT,1": "line 22: 'J' is not a nucleotide letter",
-    }.items():
-        test.write_text(text + line + "\n")
-        with pytest.raises(SequenceError, match=message):
-            list(read_suite(tmp_path, "gue"))
-    write_suite(tmp_path / "set2", "genomic-benchmarks")
-    reference = Genome.open(tmp_path / "reference.fa")
-    intervals = tmp_path / "set2" / "test" / "class1.csv"
-    text = intervals.read_text()
-    for line, message in {
-        "x,chr9,1,5,+": r"class1\.csv: line 12: reference.fa has no contig chr9",
-        "x,chr1,1,5,plus": r"line 12: expected \+, - or \. as strand",
-        "x,chr1,9,5,+": "line 12: expected region, start and end",
-    }.items():
-        intervals.write_text(text + line + "\n")
-        with pytest.raises(SequenceError, match=message):
-            list(read_suite(tmp_path / "set2", "genomic-benchmarks", reference))
-
-
-def test_layouts_that_are_not(tmp_path: Path) -> None:
-    with pytest.raises(HNetError, match="holds no dataset"):
-        list(read_suite(tmp_path, "gue"))
-    with pytest.raises(HNetError, match="`layout` 'gui' does not exist"):
-        list(read_suite(tmp_path, "gui"))
-    write_suite(tmp_path / "set1", "genomic-benchmarks")
-    with pytest.raises(HNetError, match="intervals need the reference genome"):
-        list(read_suite(tmp_path, "genomic-benchmarks"))

@@ -1,0 +1,101 @@
+"""Benchmark suites in the layouts that are published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import write_fasta
+
+from hnet_dna.errors import HNetError, SequenceError
+from hnet_dna.genome.genome import Genome
+from hnet_dna.probing.cross_validation import hold_out
+from hnet_dna.probing.features import gc_content, kmer_frequencies
+from hnet_dna.probing.suites import LAYOUTS, read_suite
+
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+def write_suite(folder: Path, layout: str) -> None:
+    """A dataset of AT-rich against GC-rich sequences in one of the layouts, with intervals on a reference."""
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    reference = ""
+    for part, count in (("train", 40), ("test", 20)):
+        rows = []
+        for index in range(count):
+            share = [0.45, 0.05, 0.05, 0.45] if index % 2 else [0.05, 0.45, 0.45, 0.05]
+            rows.append(("".join(random.choice(list("ACGT"), p=share, size=50)), index % 2))
+        if layout == "gue":
+            (folder / f"{part}.csv").write_text("sequence,label\n" + "".join(f"{s},{y}\n" for s, y in rows))
+        elif layout == "nt":
+            (folder / f"{part}.fna").write_text("".join(f">{part}{i}|{y}\n{s}\n" for i, (s, y) in enumerate(rows)))
+        else:
+            (folder / part).mkdir()
+            for label in (0, 1):
+                lines = ["id,region,start,end,strand"]
+                for sequence, y in rows:
+                    if y == label:
+                        minus = len(lines) % 2 == 0
+                        lines.append(
+                            f"{len(lines)},chr1,{len(reference)},{len(reference) + 50},{'-' if minus else '+'}"
+                        )
+                        reference += sequence.translate(COMPLEMENT)[::-1] if minus else sequence
+                (folder / part / f"class{label}.csv").write_text("\n".join(lines) + "\n")
+    if reference:
+        write_fasta(folder.parent / "reference.fa", {"chr1": reference})
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_benchmark_layouts(tmp_path: Path, layout: str) -> None:
+    write_suite(tmp_path / "set1", layout)
+    reference = Genome.open(tmp_path / "reference.fa") if layout == "genomic-benchmarks" else None
+    (dataset,) = read_suite(tmp_path, layout, reference)
+    assert dataset.name == "set1"
+    assert (len(dataset.train[0]), len(dataset.test[0])) == (40, 20)
+    pairs = list(zip(*dataset.train, strict=True))
+    rich = {label: gc_content([c for c, y in pairs if y == label]).mean() for label in set(dataset.train[1])}
+    assert min(rich.values()) < 0.2
+    assert max(rich.values()) > 0.8
+    kinds = [kmer_frequencies(part[0], 2) for part in (dataset.train, dataset.test)]
+    found = hold_out(kinds[0], dataset.train[1], kinds[1], dataset.test[1], "logistic")
+    assert found["MCC"].value == 1.0
+
+
+def test_suites_are_read_as_all_tables(tmp_path: Path) -> None:
+    write_suite(tmp_path / "set1", "gue")
+    test = tmp_path / "set1" / "test.csv"
+    text = test.read_text()
+    for line, message in {
+        "ACGT,1.0": "labels 1 and 1.0 are one number|labels 0 and",
+        "ACGT,": "line 22: the label is missing",
+        "ACGT,1,1": "line 22: expected 2 columns, got 3",
+        'ACGT,"1': "line 22: a double quote is opened and never closed",
+        "ACJT,1": "line 22: 'J' is not a nucleotide letter",
+    }.items():
+        test.write_text(text + line + "\n")
+        with pytest.raises(SequenceError, match=message):
+            list(read_suite(tmp_path, "gue"))
+    write_suite(tmp_path / "set2", "genomic-benchmarks")
+    reference = Genome.open(tmp_path / "reference.fa")
+    intervals = tmp_path / "set2" / "test" / "class1.csv"
+    text = intervals.read_text()
+    for line, message in {
+        "x,chr9,1,5,+": r"class1\.csv: line 12: reference.fa has no contig chr9",
+        "x,chr1,1,5,plus": r"line 12: expected \+, - or \. as strand",
+        "x,chr1,9,5,+": "line 12: expected region, start and end",
+    }.items():
+        intervals.write_text(text + line + "\n")
+        with pytest.raises(SequenceError, match=message):
+            list(read_suite(tmp_path / "set2", "genomic-benchmarks", reference))
+
+
+def test_layouts_that_are_not(tmp_path: Path) -> None:
+    with pytest.raises(HNetError, match="holds no dataset"):
+        list(read_suite(tmp_path, "gue"))
+    with pytest.raises(HNetError, match="`layout` 'gui' does not exist"):
+        list(read_suite(tmp_path, "gui"))
+    write_suite(tmp_path / "set1", "genomic-benchmarks")
+    with pytest.raises(HNetError, match="intervals need the reference genome"):
+        list(read_suite(tmp_path, "genomic-benchmarks"))
