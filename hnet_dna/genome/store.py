@@ -107,15 +107,16 @@ def open_store(source: Path) -> Store:
         lock = place.with_name(f".{place.name}.lock")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(lock):
-                store = read_store(place, key)  # another process may have built it meanwhile
-                try:
+            try:
+                with _alone(lock):
+                    store = read_store(place, key)  # another process may have built it meanwhile
                     if store is None:
                         _build(source, place, key)
                         _log.info("%s: the genome's store, made once (%s bytes)", place, f"{place.stat().st_size:,}")
-                finally:
-                    # Whoever waits on the removed lock finds the store, or builds it; later ones look for it first.
-                    lock.unlink(missing_ok=True)
+            finally:
+                # Outside of the lock, which is also left behind if a signal comes while it is taken. Whoever waits on
+                # the removed lock finds the store, or builds it; later ones look for it first.
+                lock.unlink(missing_ok=True)
         except OSError as error:
             problem = error
             continue
