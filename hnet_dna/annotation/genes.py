@@ -205,9 +205,9 @@ def _tie(values: Values, keys: Sequence[str]) -> tuple[str, ...]:
 def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list[Feature]], list[Feature]]:
     """Group features by the first of these keys that each has; return the groups, and features that belong to none.
 
-    One transcript or gene may have several coding sequences, or chains of exons. They are told apart by ID, unless
+    One transcript or gene may have several coding sequences, or chains of exons. They are distinguished by ID, unless
     every feature has an ID of its own, as exons do, and in some files CDS that do not overlap. CDS that overlap are
-    also told apart by protein.
+    also distinguished by protein.
     """
     tied: dict[tuple[str, str], list[Feature]] = {}
     symbols: dict[tuple[str, str], list[Feature]] = {}

@@ -115,7 +115,7 @@ def embed_to_table(
     source = sequences if isinstance(sequences, str | Path) else ""
     with TableWriter(out, embedder.width, settings, resume=resume) as writer:
         if writer.inputs:
-            _log.info("going on after %s sequences", f"{writer.inputs:,}")
+            _log.info("continuing after %s sequences", f"{writer.inputs:,}")
         if genome is not None and regions is not None:
             read = read_regions_of(genome, regions)
         else:
@@ -136,7 +136,7 @@ def embed_to_table(
         _log.info("%s sequences have no A, C, G or T and were left out: %s", f"{len(left_out):,}", first_few(left_out))
     if repeated:
         _log.info(
-            "%s ids occur more than once, and labels by id cannot name them: %s",
+            "%s ids occur more than once, and labels cannot be matched to them by id: %s",
             f"{len(repeated):,}",
             first_few(repeated),
         )

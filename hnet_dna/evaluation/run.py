@@ -73,4 +73,4 @@ def _note_bare_contigs(path: Path, classes: dict[str, list[Interval]], held_out:
     annotated = {interval.contig for intervals in classes.values() for interval in intervals}
     if bare := sorted({interval.contig for interval in held_out} - annotated):
         named = ", ".join(bare[:_SHOWN]) + (f" and {len(bare) - _SHOWN} more" if len(bare) > _SHOWN else "")
-        _log.info("%s has no line on %s: bases there are in none of its classes", path.name, named)
+        _log.info("%s has no line on %s; the bases there are in none of its classes", path.name, named)

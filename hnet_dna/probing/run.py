@@ -272,7 +272,7 @@ def _baselines(
             if by_place
             else f"{labels.path.name} has no column of sequences; `genome` reads those of regions of a genome"
         )
-        _log.info("no rows of GC content, k-mers and an untrained model: %s", reason)
+        _log.info("no baselines of GC content, k-mers and an untrained model: %s", reason)
         return {}
     kinds = {"GC content": features.gc_content(codes), "4-mer frequencies": features.kmer_frequencies(codes)}
     if (positions := features.one_hot(codes)) is not None:
@@ -305,7 +305,7 @@ def _untrained(vectors: _Vectors) -> Embedder | None:
     else:
         load_model(embedder.model)
         return embedder
-    _log.info("no row of an untrained model: %s", reason)
+    _log.info("no baseline of an untrained model: %s", reason)
     return None
 
 

@@ -168,7 +168,7 @@ def pretrain(
     if genome is None and not resume:
         raise UsageError("`genome` is missing: give a FASTA file, or 'yeast' for the genome in the package")
     if isinstance(genome, str | Path):
-        find_genome(str(genome))  # a mistake is told before anything else is done
+        find_genome(str(genome))  # a mistake is reported before anything else is done
     folder, watching = RunFolder(Path(out)), observer or RunObserver()
     asked: dict[str, Any] = {
         "preset": preset,
