@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever meets half of one, and where the package keeps its own."""
+"""Writing files so that no incomplete file is ever visible, and where the package keeps its own."""
 
 from __future__ import annotations
 

@@ -335,7 +335,7 @@ def _out_of_order(lines: Sequence[Feature]) -> bool:
 
 
 def _mixed(lines: Sequence[Feature], genes: set[str]) -> bool:
-    """Tell whether lines overlap that are known to share a gene, but perhaps not a transcript."""
+    """Return whether lines overlap that are known to share a gene, but perhaps not a transcript."""
     parents = _tie(lines[0].values, _TRANSCRIPT)
     return (not parents or not genes.isdisjoint(parents)) and _overlap(lines)
 

@@ -57,7 +57,7 @@ class ModelConfig:
 
     Attributes:
         layout: nested tuples, see `hnet_dna.config.layout`.
-        d_model: width of each stage, never shrinking inwards.
+        d_model: width of each stage; an inner stage is at least as wide as the outer one.
         d_intermediate: MLP width of each stage (0 where no layer has an MLP).
         vocab_size: number of token ids.
         alphabet: name of the alphabet that gives the ids their letters (see `hnet_dna.sequence.alphabet`), or None

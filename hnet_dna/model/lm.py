@@ -24,7 +24,7 @@ class HNetOutput:
     Attributes:
         logits: (B, L, V); those at position t predict the token at t + 1, also in a model of k-mers.
         stages: one entry per chunking stage, outermost first; empty for an isotropic model.
-        state: pass it to the next call to go on where this piece ended.
+        state: pass it to the next call to continue where this piece ended.
     """
 
     logits: Tensor

@@ -136,7 +136,7 @@ def probe(
         head: `logistic` (default), `ridge` (default of regression), `svm` or `mlp`.
         level, pooling, strand: how sequences are embedded; see `embed`.
         folds: outer folds, 2 or more.
-        label, id_column, sequence, group: columns of `labels`, where they have not the usual names.
+        label, id_column, sequence, group: columns of `labels`, if they do not have the usual names.
         seed: decides the folds.
         plot: whether to draw curves.png, which needs matplotlib.
         on_progress: called with a `Progress` as the work goes on.

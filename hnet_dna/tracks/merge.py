@@ -40,7 +40,7 @@ def merge_tracks(paths: Sequence[str | Path], out: str | Path, on_share: OnShare
     """Join tracks of different contigs into one; return the number of lines, or of contigs for bigWig.
 
     Args:
-        paths: BED, bedGraph (plain or gzip) or bigWig files. Text is laid end to end, so that their order matters.
+        paths: BED, bedGraph (plain or gzip) or bigWig files. BED and bedGraph are joined in this order.
         out: a name that ends in .bed, .bedgraph or .bg, with .gz behind it for bgzip and an index, or in .bw.
         on_share: called with the share that is done.
 

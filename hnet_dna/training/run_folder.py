@@ -93,7 +93,7 @@ class RunFolder:
             fill(RunFolder(new))
 
     def begun(self) -> bool:
-        """Tell whether a run has begun here."""
+        """Return whether a run has begun here."""
         return (self.path / RUN_FILE).is_file()
 
     def describe(self, value: dict[str, Any], settings: Settings) -> None:
