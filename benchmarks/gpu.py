@@ -7,7 +7,7 @@ Weights are fresh, bases random, and the learning rate 0, so that routers stay a
 one backend: `chunks` are per base at the outermost stage; operations are counted at that rate; `of peak` is their rate
 in a training step over that of the largest square matrix product measured in the same run and precision; `x twin` is
 the training speed over that of the first isotropic preset of the group on the same backend; `GiB` is the most memory of
-a training step. The `reference` backend, a loop over positions, runs with `tiny` alone.
+a training step. The `reference` backend, a loop over positions, runs only with `tiny`.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def measure(name: str, device: torch.device, batch: int | None, quick: bool) -> 
     ids = torch.randint(0, 4, (1, bases), device=device)
 
     def run() -> None:
-        # As the command does it: in float32, encoders and routers alone. A twin without chunks has nothing to skip.
+        # As the command does it: in float32, and only encoders and routers. A twin without chunks has nothing to skip.
         with torch.inference_mode():
             model.boundaries(ids, stage=0) if stages else model(ids)
 
@@ -121,8 +121,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two small presets, short windows, no repeats")
     parser.add_argument("--batch", type=int, help="windows per step, in place of each preset's own")
     parser.add_argument("--backends", nargs="+", choices=list(BACKENDS), default=list(BACKENDS))
-    parser.add_argument("--presets", nargs="+", help="these alone; a group's twin is named first")
-    parser.add_argument("--no-tests", action="store_true", help="the table alone")
+    parser.add_argument("--presets", nargs="+", help="only these; a group's twin is named first")
+    parser.add_argument("--no-tests", action="store_true", help="only the table")
     options = parser.parse_args()
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():

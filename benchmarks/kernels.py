@@ -67,7 +67,7 @@ class Maker:
 
 
 def milliseconds(call: Callable[[], object], device: str, repeats: int) -> tuple[float, float]:
-    """Return the mean time of a call, and of its launches alone, after three to warm up."""
+    """Return the mean time of a call, and of only its launches, after three to warm up."""
 
     def wait() -> None:
         if device == "cuda":

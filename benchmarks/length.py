@@ -2,7 +2,7 @@
 
     python benchmarks/length.py [--threads 1] [--longest 1048576] [--longest-at-once 65536]
 
-Models are presets with fresh weights: Mamba-2 alone, windowed attention alone, and `tiny`, which has both and chunks.
+Models are presets with fresh weights: only Mamba-2, only windowed attention, and `tiny`, which has both and chunks.
 In pieces, none of them should take longer for a base of a long sequence than for one of a short sequence. At once, long
 sequences leave the processor's caches. In training a base costs memory too, about 50 kB with `tiny`.
 """

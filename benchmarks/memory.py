@@ -3,7 +3,7 @@
     python benchmarks/memory.py [--megabases 100] [--threads 1]
 
 Contigs are random; the model is `tiny` with fresh weights, or --model. Peak memory is that of the whole process, which
-PyTorch alone brings to some hundred megabytes.
+PyTorch by itself brings to some hundred megabytes.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def both_ways(mixer: Callable[[torch.Tensor], torch.Tensor], width: int) -> Call
 
 
 def our_mixer(width: int, states: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return our Mamba-2 mixer as a function of x alone."""
+    """Return our Mamba-2 mixer as a function of only x."""
     mixer = Mamba2(StageConfig(width, 0, states, 4, 2, HEAD, 0, 0, 0, 0, "cosine", 3, 0), TILE)
     return lambda x: mixer(x, Rows.full(x), None)[0]
 

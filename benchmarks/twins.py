@@ -51,7 +51,7 @@ RUNS: dict[str, tuple[str, list[str]]] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """What a run's folder tells; lists have one entry per validation."""
+    """What a run's folder records; lists have one entry per validation."""
 
     name: str
     parameters: int

@@ -150,7 +150,8 @@ def _print(report: dict[str, Any]) -> None:
 
     line("hnet-dna", report["hnet_dna"])
     line("Python", f"{machine['python']} on {machine['system']}")
-    line("CPU", f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads used")
+    counts = [show.counted(machine[f"{one}s"], one) for one in ("core", "thread")]
+    line("CPU", f"{machine['processor']}, {', '.join(counts)} used")
     for gpu in machine["gpus"]:
         line("GPU", f"{gpu['name']}, {gpu['memory_gib']} GiB")
     if not machine["gpus"]:
@@ -159,7 +160,7 @@ def _print(report: dict[str, Any]) -> None:
     line("absent", ", ".join(name for name, found in report["packages"].items() if not found) or "none")
     say()
     for row in report["ops"]:
-        line(_OPS[row["op"]], f"{row['backend'] or 'nobody'} on {row['device']}: {row['why']}")
+        line(_OPS[row["op"]], f"{row['backend'] or 'none'} on {row['device']}: {row['why']}")
     for row in report["idle"]:
         line("idle", f"{row['backend']}: {row['why']}")
     say()
@@ -179,4 +180,4 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def _show(error: float | None) -> str:
-    return "no number" if error is None else f"{error:.1e}"
+    return "NaN" if error is None else f"{error:.1e}"

@@ -1,4 +1,4 @@
-"""What `pretrain --dry-run` tells: sizes, arithmetic and steps, before anything is written."""
+"""What `pretrain --dry-run` prints: sizes, arithmetic and steps, before anything is written."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def step_lines(settings: Settings, ranks: int) -> list[str]:
         + (f", in {recipe.accumulate} parts" if recipe.accumulate > 1 else "")
         + (f", over {ranks} ranks" if ranks > 1 else ""),
         f"memory per process, estimated in float32: {memory:.2f} GiB"
-        + (f"; at most {worst:.2f} GiB, however the routers decide" if targets else "")
-        + ("; bfloat16 on a GPU, train.accumulate and train.recompute need less" if memory > 16 else ""),
+        + (f"; at most {worst:.2f} GiB, whatever the routers decide" if targets else "")
+        + ("; bfloat16 on a GPU, train.accumulate and train.recompute reduce it" if memory > 16 else ""),
         *(words if orders else []),
     ]
 
@@ -99,5 +99,5 @@ def run_lines(settings: Settings, genome: Genome, split: Split, budget: Budget) 
             f"no training stretch is as long as a window: the longest has {longest:,} bases, the rest is empty"
         )
     of_epochs = f", {budget.steps / per_epoch:.2f} epochs" if budget.steps is not None else ""
-    lines.append(f"budget: {show.budget_text(budget)}{of_epochs or '; how many steps, the machine decides'}")
+    lines.append(f"budget: {show.budget_text(budget)}{of_epochs or '; the number of steps depends on the machine'}")
     return lines

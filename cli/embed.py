@@ -32,10 +32,10 @@ def embed(
     per_chunk: Annotated[
         bool, typer.Option("--per-chunk", help="Write one row per chunk of the sequence as given.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a table that was cut short.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a table that was interrupted.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write one vector per sequence (or per chunk), with ids in their order.
+    """Write one vector per sequence (or per chunk), with ids, in the order of the input.
 
     Sequences without any A, C, G or T are reported and left out. A region on strand - of --regions is read as its
     reverse complement.
@@ -63,4 +63,4 @@ def embed(
             resume=resume,
             on_progress=progress,
         )
-    show.notes.print(f"{table.rows:,} rows of {table.width} numbers: {table.path}")
+    show.notes.print(f"{show.counted(table.rows, 'row')} of {table.width} numbers: {table.path}")

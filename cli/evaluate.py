@@ -23,7 +23,7 @@ def evaluate(
     annotation: Annotated[
         Path | None,
         typer.Option(
-            metavar="ANNOTATION", help="GFF3, GTF, GenBank, or BED with a class in column 4: report on its classes too."
+            metavar="ANNOTATION", help="Report on its classes too: GFF3, GTF, GenBank, or BED with a class in column 4."
         ),
     ] = None,
     as_json: options.AsJson = False,
@@ -31,8 +31,8 @@ def evaluate(
 ) -> None:
     """Report bits per base of a model, beside uniform and Markov models counted on the rest of the genome.
 
-    Without options a model of a run on this genome is judged on what the run held out, and any other on what pretrain
-    holds out by default. Intervals are 95 % block-bootstrap intervals over blocks of 10,000 bases.
+    By default, the model of a run on this genome is evaluated on what the run held out, and any other model on what
+    pretrain holds out by default. Intervals are 95 % block-bootstrap intervals over blocks of 10,000 bases.
 
     Example: hnet-dna evaluate --genome yeast --model run --annotation genes.gff3
     """

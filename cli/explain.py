@@ -29,7 +29,7 @@ def explain(
     ] = None,
     repeats: Annotated[Path | None, typer.Option(metavar="BED", help="Repeats, with their class in column 4.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="PATH", help="Folder to create.")] = None,
-    bases: Annotated[int, typer.Option(metavar="N", help="Read about this many bases.", min=2)] = 5_000_000,
+    bases: Annotated[int, typer.Option(metavar="N", help="Read at most about this many bases.", min=2)] = 5_000_000,
     shifts: Annotated[
         int, typer.Option(metavar="N", help="Number of random shifts of the boundaries, as a control.", min=1)
     ] = 200,
@@ -46,7 +46,7 @@ def explain(
 
     If --model is a run on this genome, the part that it held out is read; otherwise the whole genome, or evenly spaced
     tiles of it. Controls are circularly shifted boundaries, an untrained model, and dinucleotide-shuffled sequence.
-    Samples are read again with random edits and with single variants, beside k-mers.
+    Sampled windows are read again with random edits and with single variants; k-mers are compared on the same edits.
 
     Example: hnet-dna explain --genome yeast --model run --annotation genes.gff3 --out report
 

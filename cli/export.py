@@ -23,9 +23,9 @@ def export(
 ) -> None:
     """Write a model as the reference implementation reads it (github.com/goombalab/hnet).
 
-    The folder gets config.json and model.safetensors, by the reference's names. Its Mamba-2 has heads of 64 alone: a
-    model with others, or with routing that it lacks, is refused. Letters are not part of its files; import takes them
-    back by --alphabet.
+    The folder gets config.json and model.safetensors, with the reference's names. The reference has only Mamba-2 heads
+    of 64 and its own routing: a model with others is refused. Its files do not name the alphabet, so give --alphabet to
+    import.
 
     Example: hnet-dna export run --out reference --pt
     """
@@ -50,15 +50,15 @@ def import_(
         str | None,
         typer.Option(
             metavar="ALPHABET",
-            help="Whose ids it was trained on: dna, rna, iupac or bytes. Default: bytes where vocab_size is 256, else "
-            "none, and the model reads no sequences.",
+            help="Its letters: dna, rna, iupac or bytes. Default: bytes if vocab_size is 256, else none; a model "
+            "without letters cannot read sequences.",
         ),
     ] = None,
 ) -> None:
     """Make a model folder from a config and weights of the reference implementation (github.com/goombalab/hnet).
 
-    Weights are read from safetensors alone. A .pt or .bin file is a pickle, which may run code when it is read: convert
-    it yourself first; the error that refuses it says how.
+    Weights are read only from safetensors. A .pt or .bin file is a pickle, which may run code when it is read: convert
+    it yourself first. The error that refuses it says how.
 
     Example: hnet-dna import config.json model.safetensors --out imported --alphabet dna
     """

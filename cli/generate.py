@@ -25,17 +25,18 @@ _WIDTH = 60
 def generate(
     model: options.Model = options.BUILT_IN,
     length: Annotated[int, typer.Option(metavar="N", help="Bases to sample.", min=1)] = 1000,
-    count: Annotated[int, typer.Option(metavar="N", help="Sequences, for each prompt.", min=1)] = 1,
+    count: Annotated[int, typer.Option(metavar="N", help="Number of sequences, for each prompt.", min=1)] = 1,
     prompt: Annotated[
         str | None, typer.Option(metavar="FASTA", help="Continue these records; '-' reads stdin.")
     ] = None,
     temperature: Annotated[
-        float, typer.Option(metavar="X", help="1 samples as the model says, 0 takes the likeliest base.", min=0)
+        float,
+        typer.Option(metavar="X", help="1 samples from the model's probabilities, 0 takes the likeliest base.", min=0),
     ] = 1.0,
     top_p: Annotated[
-        float, typer.Option(metavar="X", help="Choose among the likeliest bases up to this probability.")
+        float, typer.Option(metavar="X", help="Sample only the likeliest bases, up to this probability together.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(metavar="N", help="Decides the sequences.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the sequences.", min=0)] = 0,
     out: options.OutFile = None,
     quiet: options.Quiet = False,
 ) -> None:

@@ -68,7 +68,7 @@ def fetch(
 ) -> None:
     """Download a known genome, check it, and prepare it, so that --genome NAME finds it.
 
-    A download goes on where an earlier one stopped. Genomes lie in $HNET_DNA_HOME, or in the user's cache folder.
+    An interrupted download continues where it stopped. Genomes are kept in $HNET_DNA_HOME or the user's cache folder.
 
     Example: hnet-dna genome fetch hg38
     """

@@ -150,7 +150,7 @@ def _main(
             "--version",
             callback=_print_version,
             is_eager=True,
-            help="Print versions, as a report of a bug needs them.",
+            help="Print the versions that a bug report needs.",
         ),
     ] = False,
 ) -> None:

@@ -23,10 +23,10 @@ def merge(
     ],
     quiet: options.Quiet = False,
 ) -> None:
-    """Join tracks made with --shard (or otherwise of different contigs) into one.
+    """Join tracks of different contigs, such as those made with --shard, into one.
 
-    Text is laid end to end, so give the files in their order; in a bigWig contigs are in lexicographic order. A contig
-    in two files is an error.
+    BED and bedGraph files are joined in the order given; in a bigWig contigs are in lexicographic order. A contig in
+    two files is an error.
 
     Example: hnet-dna merge part1.bed part2.bed --out all.bed.gz
     """

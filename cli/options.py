@@ -20,7 +20,7 @@ Model = Annotated[Path, typer.Option(metavar="MODEL", help=MODEL_HELP)]
 BUILT_IN = Path(DEFAULT_MODEL)
 NewFolder = Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to create.")]
 OutFile = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write this file instead of to stdout.")
+    Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write to this file instead of stdout.")
 ]
 Strand = Annotated[str, typer.Option(metavar="STRAND", help="+, - or both (the mean).")]
 Level = Annotated[
@@ -38,11 +38,11 @@ HeldOut = Annotated[
 ]
 Split = Annotated[
     str | None,
-    typer.Option(metavar="BED|SHARE", help="BED whose 4th column is train, valid or test; or a share to hold out."),
+    typer.Option(metavar="BED|SHARE", help="BED with train, valid or test in column 4; or a share to hold out."),
 ]
-UsedRegions = Annotated[str | None, typer.Option("--regions", metavar="BED", help="Use nothing outside these regions.")]
+UsedRegions = Annotated[str | None, typer.Option("--regions", metavar="BED", help="Use only these regions.")]
 SequenceColumn = Annotated[
     str | None, typer.Option("--sequence", metavar="COLUMN", help="Column of sequences in CSV and TSV files.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; notes, warnings and errors stay.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; only notes, warnings and errors.")]

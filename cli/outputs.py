@@ -47,10 +47,10 @@ def check_outputs(
     Args:
         outputs: by their option, all files that it makes the command write: those too whose names are derived from the
             given one. None where it is not given.
-        inputs: files that the command reads, `-` for stdin, and folders of models; what is none of these, such as the
-            name of a known genome, is nobody's.
-        formats: what an option writes, such as `bigWig`; `text` where it is not told, and empty where the command
-            itself looks at the name's ending.
+        inputs: files that the command reads, `-` for stdin, and folders of models; anything else, such
+            as the name of a known genome, is ignored.
+        formats: what an option writes, such as `bigWig`; `text` if it is missing, and empty if the command
+            itself checks the ending of the name.
     """
     read = {key for path in inputs if path is not None for place in _read_with(path) for key in _identities(place)}
     taken: dict[Path | tuple[int, int], str] = {}
@@ -59,9 +59,9 @@ def check_outputs(
         for path in paths:
             keys = _check_place(option, path)
             if not read.isdisjoint(keys):
-                raise UsageError(f"{option} {path} is a file that is read; give another name")
+                raise UsageError(f"{option} {path} is a file that the command reads; give another name")
             if other := next((taken[key] for key in keys if taken.get(key, option) != option), None):
-                raise UsageError(f"{option} {path} is the file of {other} too; give another name")
+                raise UsageError(f"{option} {path} is also the file of {other}; give another name")
             taken |= dict.fromkeys(keys, option)
     for option, paths in written.items():
         if paths and (format := (formats or {}).get(option, "text")):
@@ -140,7 +140,7 @@ def _read_with(path: str | Path) -> Iterator[Path | int]:
 
 
 def _identities(place: Path | int) -> Iterator[Path | tuple[int, int]]:
-    """Yield what tells a file from others: its path without links, and where there is one, its place on the disk."""
+    """Yield what identifies a file: its path without links and, if it exists, its place on the disk."""
     if isinstance(place, Path):
         yield place.resolve()
     try:

@@ -17,12 +17,12 @@ from .inputs import check_pipes
 def pretrain(
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="PATH", help="Run folder to create (or, with --resume, to go on with)."),
+        typer.Option("--out", "-o", metavar="PATH", help="Run folder to create or, with --resume, to continue."),
     ] = None,
     genome: options.Genome = None,
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Named start: model shape and recipe. Default: that of --config, or tiny."),
+        typer.Option(metavar="NAME", help="Named model shape and recipe. Default: the one in --config, or tiny."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="TOML", help="File with the tables model and train (docs/training.md).")
@@ -36,10 +36,14 @@ def pretrain(
     minutes: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help="Train this long; evaluation follows. Default: 10, where no --steps are given.", min=0.0
+            metavar="X",
+            help="Train this long in all; evaluation follows. Default: 10, unless --steps is given.",
+            min=0.0,
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Train this many steps instead.", min=0)] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Train this many steps in all, instead of --minutes.", min=0)
+    ] = None,
     held_out: options.HeldOut = None,
     split: options.Split = None,
     regions: options.UsedRegions = None,
@@ -47,30 +51,36 @@ def pretrain(
     batch: Annotated[int | None, typer.Option(metavar="N", help="Windows per step, over all GPUs.", min=1)] = None,
     window_warmup: Annotated[
         str | None,
-        typer.Option(metavar="SHARE:BASES,...", help="Shorter windows first, such as 0.1:256,0.3:1024."),
+        typer.Option(
+            metavar="SHARE:BASES,...",
+            help="Shorter windows at first: 0.1:256 is 256 bases in the first tenth of the run.",
+        ),
     ] = None,
     repeat_weight: Annotated[
-        float | None, typer.Option(metavar="X", help="Factor on the loss of soft-masked bases.", min=0.0)
+        float | None, typer.Option(metavar="X", help="Weight of soft-masked bases in the loss.", min=0.0)
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Processes that read ahead. Default: 2 with a GPU, else none.", min=0),
+        typer.Option(
+            metavar="N", help="Processes that prepare windows ahead. Default: 2 with a GPU, else none.", min=0
+        ),
     ] = None,
     alphabet: Annotated[
         str | None,
         typer.Option(metavar="ALPHABET", help="Letters the model knows: dna (default), rna, iupac or bytes."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Decides initial weights, windows and strands.", min=0)
+        int | None, typer.Option(metavar="N", help="Seed of initial weights, windows and strands.", min=0)
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out; begin where there is no --out.")
+        bool,
+        typer.Option("--resume", help="Continue from the last checkpoint in --out; begin the run if there is none."),
     ] = False,
     no_evaluation: Annotated[
-        bool, typer.Option("--no-evaluation", help="Leave out the closing evaluation on the held-out part.")
+        bool, typer.Option("--no-evaluation", help="Skip the closing evaluation on the held-out part.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps; train nothing, create no run folder.")
+        bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps, without training or a run folder.")
     ] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -113,7 +123,7 @@ def pretrain(
     if genome is not None:
         from hnet_dna.genome.open import find_genome
 
-        find_genome(genome)  # a mistake is told before what takes seconds to import
+        find_genome(genome)  # a mistake is reported before what takes seconds to import
     from hnet_dna.training.run import pretrain as run_pretrain
 
     from .run_view import RunView

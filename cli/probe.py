@@ -21,7 +21,7 @@ def probe(
         Path,
         typer.Argument(
             metavar="LABELS",
-            help="CSV or TSV with a header, '-' for stdin; a BED labels the rows of --embeddings by their place.",
+            help="CSV or TSV with a header, '-' for stdin; or a BED, which labels the rows of --embeddings by place.",
         ),
     ],
     out: options.NewFolder,
@@ -33,14 +33,14 @@ def probe(
         typer.Option(
             metavar="MODEL",
             help=f"Embed the sequences in LABELS with this model. {options.MODEL_HELP}",
-            show_default=f"{options.BUILT_IN}, where there are no --embeddings",
+            show_default=f"{options.BUILT_IN}, unless --embeddings is given",
         ),
     ] = None,
     genome: Annotated[
         str | None,
         typer.Option(
             metavar="GENOME",
-            help="With --embeddings: their genome. Baselines see its sequences; a BED is checked against it.",
+            help="With --embeddings: their genome, for baselines and to check a BED against it.",
         ),
     ] = None,
     task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
@@ -58,13 +58,13 @@ def probe(
     group: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Decides folds.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.", min=0)] = 0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw curves or a scatter (needs matplotlib).")] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
 
-    Folds keep groups together: those of --group or of a column such as contig, else families of
+    Folds keep groups together: those of --group or of a column such as contig, or else families of
     similar sequences. The folder gets the fitted head, predictions with folds, and the report.
 
     Example: hnet-dna probe labels.csv --model run --out probe
@@ -91,13 +91,15 @@ def predict(
     head: Annotated[Path, typer.Option(metavar="PATH", help="Folder made by 'hnet-dna probe'.")],
     model: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="The model whose vectors the head takes. Default: where it was."),
+        typer.Option(
+            metavar="MODEL", help="The model that the head was trained on. Default: from where probe read it."
+        ),
     ] = None,
     sequence: options.SequenceColumn = None,
     out: options.OutFile = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Apply a head to new sequences: a table of ids and predictions, with class scores where the head has them.
+    """Apply a head to new sequences: a table of ids and predictions, with class scores if the head has them.
 
     Example: hnet-dna predict new.fa --head probe
     """

@@ -61,7 +61,7 @@ class _Shown(RunObserver):
         show.notes.print("\n".join(show.split_lines(beginning.split)))
         for what, bases in record["data"]["bases"].items():
             if bases:
-                show.notes.print(f"  {what}: {bases:,} bases")
+                show.notes.print(f"  {what}: {show.counted(bases, 'base')}")
         machine = record["machine"]
         ranks = f", {machine['ranks']} ranks" if machine["ranks"] > 1 else ""
         threads = show.counted(machine["threads"], "thread") + ranks
@@ -73,7 +73,7 @@ class _Shown(RunObserver):
         show.notes.print(f"budget: {show.budget_text(beginning.budget)}")
 
     def nothing_to_resume(self, path: Path) -> None:
-        show.notes.print(f"begins: no run in {path} yet")
+        show.notes.print(f"no run in {path} yet: a new one begins")
 
     def resumed(self, progress: Progress, budget: Budget) -> None:
         show.notes.print(show.resumption_line(progress, budget))
@@ -104,7 +104,7 @@ class _Shown(RunObserver):
             self._progress.part(what, share)
 
     def not_evaluated(self, why: str) -> None:
-        later = "; `hnet-dna evaluate` makes up for it" if why == "as asked" else ""
+        later = "; `hnet-dna evaluate` does it later" if why == "as asked" else ""
         show.notes.print(f"no evaluation, {why}{later}" if later else f"{why}: no evaluation")
 
     def _show(self, progress: show.Progress | None) -> None:

@@ -30,15 +30,15 @@ def score(
         str | None, typer.Option(metavar="VCF", help="Score these variants instead; '-' reads stdin.")
     ] = None,
     genome: Annotated[
-        str | None, typer.Option(metavar="GENOME", help="With --vcf: the reference, given as GENOME is.")
+        str | None, typer.Option(metavar="GENOME", help="With --vcf: the reference, in any form that GENOME has.")
     ] = None,
     regions: Annotated[Path | None, typer.Option(metavar="BED", help="Print sum and mean for each region.")] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Tracks of whole contigs, the I-th of N parts of about equal length."),
+        typer.Option(metavar="I/N", help="Tracks of part I of N, of whole contigs and about equal length."),
     ] = None,
     strand: options.Strand = "both",
-    bigwig: Annotated[Path | None, typer.Option(metavar="PATH", help="Write log2 p per base here.")] = None,
+    bigwig: Annotated[Path | None, typer.Option(metavar="PATH", help="Write log2 p of each base here.")] = None,
     bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
     parquet: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as Parquet.")] = None,
     window: Annotated[
@@ -47,14 +47,16 @@ def score(
     context: Annotated[
         int, typer.Option(metavar="N", help="With --regions: bases read around each.", min=0)
     ] = _CONTEXT,
-    strict: Annotated[bool, typer.Option("--strict", help="With --vcf: stop at a REF that differs.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --vcf: stop at a REF that differs from the genome.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="PATH",
-            help="Write this file instead of to stdout; .vcf.gz is compressed and indexed.",
+            help="Write to this file instead of stdout; .vcf.gz is compressed and indexed.",
         ),
     ] = None,
     quiet: options.Quiet = False,
@@ -62,7 +64,7 @@ def score(
     """Score bases (log2 p), regions (sum and mean of log2 p) or variants (log-likelihood ratio of alleles).
 
     Both strands are read by default: a base is predicted once from what comes before it and once from what comes after
-    it, and the mean is given. Unit is bits.
+    it, and the mean is written. The unit is bits.
 
     Example: hnet-dna score genome.fa --model run --bigwig log2p.bw
 
@@ -83,7 +85,7 @@ def score(
         raise UsageError("--context belongs to --regions")
     tracks = {"bigwig": bigwig, "bedgraph": bedgraph, "parquet": parquet}
     if vcf is not None and (regions is not None or any(tracks.values())):
-        raise UsageError("--vcf writes a VCF alone; leave out --regions and tracks")
+        raise UsageError("--vcf writes only a VCF; leave out --regions and tracks")
     if shard is not None and (vcf is not None or regions is not None):
         raise UsageError("--shard is for tracks; leave out --vcf and --regions")
     if vcf is None and regions is None and not any(tracks.values()):

@@ -28,12 +28,12 @@ def segment(
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Whole contigs, the I-th of N parts of the genome of about equal length."),
+        typer.Option(metavar="I/N", help="Only part I of N, of whole contigs and about equal length."),
     ] = None,
-    points: Annotated[bool, typer.Option("--points", help="One line for the first base of each chunk.")] = False,
-    nested: Annotated[bool, typer.Option("--nested", help="BED12: chunks with those of the stage outside.")] = False,
+    points: Annotated[bool, typer.Option("--points", help="Write only the first base of each chunk.")] = False,
+    nested: Annotated[bool, typer.Option("--nested", help="BED12: chunks of the stage outside are blocks.")] = False,
     bigwig: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Write boundary probability per base here.")
+        Path | None, typer.Option(metavar="PATH", help="Also write the boundary probability of each base here.")
     ] = None,
     bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
     out: Annotated[
@@ -42,15 +42,15 @@ def segment(
             "--out",
             "-o",
             metavar="PATH",
-            help="Write this file instead of to stdout; .bed.gz is compressed and indexed.",
+            help="Write to this file instead of stdout; .bed.gz is compressed and indexed.",
         ),
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the chunks of every contig as BED6, tiling it except for runs of N.
+    """Write the chunks of each contig as BED6; they cover all of it except runs of N.
 
-    Name is stage and index; score is 1000 x the boundary probability at the chunk's first base. The first base of a
-    contig, and after a run of N, begins a chunk by definition (score 1000).
+    The name is stage and index; the score is 1000 x the boundary probability at the chunk's first base. The first
+    base of a contig, and the first one after a run of N, begin a chunk by definition (score 1000).
 
     Example: hnet-dna segment sample.fa --model run --bigwig boundaries.bw > boundaries.bed
     """

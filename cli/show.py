@@ -74,7 +74,7 @@ def load_model(model: Path) -> HNetLM:
 
 
 def say_if_windowed(model: HNetLM) -> None:
-    """Tell when a model cannot be streamed exactly."""
+    """Print a note if a model cannot be streamed exactly."""
     from hnet_dna.inference.stream import log_windows
 
     log_windows(model)
@@ -89,7 +89,7 @@ class Progress:
     Args:
         what: is done, such as `segmenting`.
         total: how much there is to do, where that is known.
-        unit: of `total` and of what `update` is told; `bytes` are shown as MB. Empty where only shares are told.
+        unit: of `total` and of what is passed to `update`; `bytes` are shown as MB. Empty if only shares are passed.
         about: what the first line says beside `what`; the total where it is not given.
         quiet: whether to say nothing at all.
         on_data: whether data goes to a terminal, so that a bar would run through it.
@@ -149,7 +149,7 @@ class Progress:
         part: str | None = None,
         detail: str | None = None,
     ) -> None:
-        """Tell how far the work has come.
+        """Report how far the work has come.
 
         Args:
             done: units done, in all.
@@ -161,7 +161,7 @@ class Progress:
             self._begin()
         if part is not None and part != self._part:
             self._part, self._share = part, None
-            self._from = (self._clock(), self._done, 0.0)
+            self._from = (self._clock(), self._done, min(share or 0.0, 1.0))
         self._done = self._done if done is None else done
         self._share = self._share if share is None else min(share, 1.0)
         if share is None and self._total and not self._part:
@@ -180,11 +180,11 @@ class Progress:
         self._total, self._about = total, self._about or _amount(total, self._unit)
 
     def add(self, count: int) -> None:
-        """Tell how many units have been done since the last call."""
+        """Report how many units have been done since the last call."""
         self.update(self._done + count)
 
     def part(self, what: str, share: float) -> None:
-        """Tell the share of a part of the work that is done; the part that has the name of the whole has its units."""
+        """Report the share that is done of a part of the work; the part with the name of the whole has its units."""
         if what != self._what:
             self.update(share=share, part=what)
         elif self._total is None:
@@ -193,7 +193,7 @@ class Progress:
             self.update(round(share * self._total), part="")
 
     def read(self, done: int, size: int | None) -> None:
-        """Tell how far the file has been read that the work is about.
+        """Report how far the input file has been read.
 
         Its share is that of the work if the file is large, and of no interest where the total is known.
         """
@@ -201,7 +201,7 @@ class Progress:
             self.update(share=done / size)
 
     def go_on(self, done: int = 0, share: float = 0.0) -> None:
-        """Tell how much had been done before this command began, which its rate does not count."""
+        """Report how much had been done before this command began, which its rate does not count."""
         self._done, self._share = done, share
         if self._began is None:
             self._begin()
@@ -245,6 +245,8 @@ class Progress:
         if not self._unit or self._part or done <= 0 or spent <= 0:
             return []
         rate = done / spent
+        if self._unit != "bytes" and rate < 0.05:  # which would read as 0.0
+            return []
         return [f"{_size(rate)}/s" if self._unit == "bytes" else f"{rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s"]
 
 
@@ -314,7 +316,7 @@ def bases_in(source: str | Path) -> int | None:
 def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = None) -> Genome:
     """Open a genome by path or name, from a pipe or from stdin, and say how far it is read if it has no store yet.
 
-    Where the letters are given that a model knows, say also what was found.
+    If the letters that a model knows are given, also say what the genome contains.
     """
     from hnet_dna.genome.genome import Genome, is_streamed
     from hnet_dna.genome.open import find_genome
@@ -345,10 +347,10 @@ def resumption_line(progress: RunProgress, budget: Budget) -> str:
     reached, asked = f"step {progress.step:,}", budget.steps
     if budget.share(progress) >= 1.0:
         beyond = f" ({asked:,} asked for)" if asked is not None and asked < progress.step else ""
-        return f"complete at {reached}{beyond}: evaluated again; more --steps or --minutes train on"
+        return f"complete at {reached}{beyond}: evaluated again; give more --steps or --minutes to train on"
     if asked is not None:
-        return f"goes on from {reached} of {asked:,}"
-    return f"goes on from {reached}, after {progress.seconds / 60:.1f} of {(budget.seconds or 0) / 60:g} minutes"
+        return f"continues from {reached} of {asked:,}"
+    return f"continues from {reached}, after {progress.seconds / 60:.1f} of {(budget.seconds or 0) / 60:g} minutes"
 
 
 def budget_text(budget: Budget) -> str:
@@ -377,7 +379,7 @@ def split_lines(split: Split) -> list[str]:
         share = f" ({bases / total:.1%})" if bases else ""
         lines.append(f"  {part}: {bases:,} bases{share}: {places or 'nothing'}")
     if not split.valid:
-        lines.append("  no best model is kept, since nothing validates; a BED file for --split can mark regions valid")
+        lines.append("  no best model is kept without a validation part; a BED file for --split can mark one as valid")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Being told to end: by a scheduler or `kill` (SIGTERM), or by a terminal that closes (SIGHUP)."""
+"""Signals that end the program: SIGTERM of a scheduler or `kill`, and SIGHUP of a terminal that closes."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class DownloadError(HNetError, OSError):
 
 
 class TrainingError(HNetError, RuntimeError):
-    """Training that cannot go on: no data left for it, or a loss that is no longer a number."""
+    """Training that cannot continue: no data left for it, or a loss that is NaN or infinite."""
 
 
 class StoppedEarly(HNetError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever meets half of one, and where the package keeps its own."""
+"""Writing files so that no incomplete file is ever visible, and where the package keeps its own."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ def _workplace(path: Path, *, alone: bool = False) -> Iterator[Path]:
 
 def _new_folder(path: Path, stack: ExitStack) -> Path:
     while True:
-        # Not the process id alone: two machines may share the folder.
+        # Not only the process id: two machines may share the folder.
         folder = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)  # before it is made: a signal may come in between
         folder.mkdir()

@@ -99,6 +99,6 @@ class Work:
 
 
 def is_small(source: str | Path) -> bool:
-    """Tell whether a file can be read twice, and is so small that its records may be counted before the work begins."""
+    """Return whether a file can be read twice, and is small enough to count its records before the work begins."""
     path = Path(source)
     return str(source) != "-" and path.is_file() and not is_stream(path) and path.stat().st_size <= SMALL

@@ -94,12 +94,12 @@ class Rows:
         return places[0]
 
     def has(self, usual: Iterable[str]) -> bool:
-        """Tell whether a column has one of the usual names, in any case."""
+        """Return whether a column has one of the usual names, in any case."""
         return any(name.lower() in usual for name in self.columns)
 
 
 def is_table(path: str | Path) -> bool:
-    """Tell whether a file is a table by its name, in any case: .csv, .tsv, .tab, .txt, also with .gz or .bgz."""
+    """Return whether a file is a table by its name, in any case: .csv, .tsv, .tab, .txt, also with .gz or .bgz."""
     return _suffix(path) in _SUFFIXES
 
 
@@ -135,7 +135,7 @@ def read_rows(source: Source) -> Rows:
 
 
 def is_missing(text: str) -> bool:
-    """Tell whether a cell says that there is no value: empty, NA, N/A, <NA>, NaN, null or `.`, in any case."""
+    """Return whether a cell says that there is no value: empty, NA, N/A, <NA>, NaN, null or `.`, in any case."""
     return text.lower() in _MISSING
 
 
@@ -167,7 +167,7 @@ def require_one_line(text: str, what: str, where: str) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Tell whether a cell is a decimal number such as -1.5 or 1e-5."""
+    """Return whether a cell is a decimal number such as -1.5 or 1e-5."""
     return _NUMBER.fullmatch(text) is not None
 
 

@@ -3,7 +3,7 @@
     python pipelines/builtin_model.py mixture run
 
 `mixture` is the folder that pipelines/mixture.py wrote, `run` the run trained on it. The model is evaluated on what
-each genome holds out, beside Markov models counted on that genome's training part alone. Writes
+each genome holds out, beside Markov models counted only on that genome's training part. Writes
 data_manifests/models/five-genomes/.
 """
 
@@ -82,7 +82,7 @@ public packages; `python pipelines/builtin_model.py mixture run` makes this fold
 
 ## Held-out bits per base
 
-Markov models are counted on the training part of the same genome alone, this model is one for all five.
+Markov models are counted only on the training part of the same genome, while this model is one for all five.
 
 | Genome | bases | this model | 95 % | best Markov model | mixture of Markov models | bases per chunk |
 |--|--|--|--|--|--|--|

@@ -166,7 +166,7 @@ def _lines(where: str, genome: Genome, contig: str, feature: Any, number: int) -
 
 
 def _in_order(parts: Sequence[tuple[Interval, str]]) -> bool:
-    """Tell whether parts follow one another on one strand, as those across an origin or trans-spliced do not."""
+    """Return whether parts follow one another on one strand, as those across an origin or trans-spliced do not."""
     return all(
         strand == next_strand and (right.start >= left.start if strand != "-" else right.end <= left.end)
         for (left, strand), (right, next_strand) in pairwise(parts)

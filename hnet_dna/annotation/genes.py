@@ -205,9 +205,9 @@ def _tie(values: Values, keys: Sequence[str]) -> tuple[str, ...]:
 def _groups(features: Iterable[Feature], keys: Sequence[str]) -> tuple[list[list[Feature]], list[Feature]]:
     """Group features by the first of these keys that each has; return the groups, and features that belong to none.
 
-    One transcript or gene may have several coding sequences, or chains of exons. They are told apart by ID, unless
+    One transcript or gene may have several coding sequences, or chains of exons. They are distinguished by ID, unless
     every feature has an ID of its own, as exons do, and in some files CDS that do not overlap. CDS that overlap are
-    also told apart by protein.
+    also distinguished by protein.
     """
     tied: dict[tuple[str, str], list[Feature]] = {}
     symbols: dict[tuple[str, str], list[Feature]] = {}
@@ -335,7 +335,7 @@ def _out_of_order(lines: Sequence[Feature]) -> bool:
 
 
 def _mixed(lines: Sequence[Feature], genes: set[str]) -> bool:
-    """Tell whether lines overlap that are known to share a gene, but perhaps not a transcript."""
+    """Return whether lines overlap that are known to share a gene, but perhaps not a transcript."""
     parents = _tie(lines[0].values, _TRANSCRIPT)
     return (not parents or not genes.isdisjoint(parents)) and _overlap(lines)
 

@@ -49,7 +49,7 @@ def read_annotation(path: Path, genome: Genome) -> dict[str, list[Interval]]:
 def read_features(path: Path, genome: Genome) -> list[Feature]:
     """Return the features of an annotation in the file's order, except those that describe whole contigs.
 
-    The name of the file tells its format; if it does not, as for a pipe, the first line does. The file is read once,
+    The format follows from the name of the file or, as for a pipe, from the first line. The file is read once,
     from start to end.
 
     An annotation is usually of a whole assembly, and the genome may be a part of it. Lines on contigs that the genome

@@ -50,7 +50,7 @@ def format_suffix(path: Path) -> str:
 
 
 def is_bed(path: str | Path) -> bool:
-    """Tell whether a file is BED by its name: `.bed` in any case, compressed or not."""
+    """Return whether a file is BED by its name: `.bed` in any case, compressed or not."""
     return format_suffix(Path(path)) == ".bed"
 
 
@@ -115,7 +115,7 @@ def coordinates(start: str, end: str, where: str) -> tuple[int, int]:
 
 
 def is_setting(line: str) -> bool:
-    """Tell whether a line is a setting for genome browsers rather than data."""
+    """Return whether a line is a setting for genome browsers rather than data."""
     return line.split(maxsplit=1)[0] in _SETTINGS
 
 

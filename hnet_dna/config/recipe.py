@@ -23,8 +23,8 @@ class Recipe:
         window: bases predicted per window.
         batch: windows per step, over all ranks.
         accumulate: parts that a rank's share of a step is run in, one after the other, to save memory.
-        window_warmup: (share of the run, bases per window) pairs: until that share, windows are so long, and the batch
-            grows so that a step predicts as many bases as ever.
+        window_warmup: (share of the run, bases per window) pairs: until that share, windows have this length, and the
+            batch grows so that a step predicts the same number of bases.
         repeat_weight: factor on the loss of soft-masked bases.
         learning_rate: peak, at base resolution.
         lr_multipliers: factor on it for each stage, outermost first; the last entry serves any further stage. Empty
@@ -48,8 +48,8 @@ class Recipe:
         keep_checkpoints: how many of the last checkpoints to keep.
         validate_every: steps between measurements on the validation part; 0 never measures.
         validate_bases: how much of the validation part is measured.
-        on_trouble: what follows a loss or gradient that is no number, or a spike: `stop` saves the state and ends the
-            run, `skip` leaves out the step. A collapsed router stops the run, or is reported and left alone.
+        on_trouble: what follows a loss or gradient that is NaN or infinite, or a spike: `stop` saves the state and ends
+            the run, `skip` leaves out the step. A collapsed router stops the run, or is only reported.
         spike_bits: bits per base above the running mean that count as a spike.
         tensorboard: also write TensorBoard's event files.
     """

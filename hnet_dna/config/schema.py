@@ -57,7 +57,7 @@ class ModelConfig:
 
     Attributes:
         layout: nested tuples, see `hnet_dna.config.layout`.
-        d_model: width of each stage, never shrinking inwards.
+        d_model: width of each stage; an inner stage is at least as wide as the outer one.
         d_intermediate: MLP width of each stage (0 where no layer has an MLP).
         vocab_size: number of token ids.
         alphabet: name of the alphabet that gives the ids their letters (see `hnet_dna.sequence.alphabet`), or None
@@ -74,10 +74,10 @@ class ModelConfig:
         routing: who sets boundaries, per stage: `cosine` is the H-Net; `linear` scores each position by itself;
             `fixed` sets one every `stride` positions, `random` one in `stride` by a hash of the position (controls).
         stride: of `fixed` and `random`, per stage.
-        max_chunk: a boundary is forced where a chunk would grow longer, per stage; 0 never forces. It is the floor on
-            boundaries that a stream can keep as well as a window: at least one in `max_chunk` positions.
+        max_chunk: a boundary is forced where a chunk would grow longer, per stage; 0 never forces. Streams and
+            windows force the same boundaries.
         smoothing: chunks come back through the moving average (False: as they are).
-        straight_through: the decision's confidence scales gradients alone (False: also the values).
+        straight_through: the confidence of the decision scales only gradients (False: also the values).
         table_orders: k of the memory's trained tables of k-mers (see `hnet_dna.model.memory`); empty for none.
         table_width: numbers per k-mer in these tables.
         word_orders: k of the memory's counted words; empty for none.
@@ -201,7 +201,7 @@ class ModelConfig:
         if self.n_stages > 1:
             raise ConfigError(f"kmer: k-mers need an isotropic layout (one stack), got {layout_text(self.layout)}")
         if self.alphabet is None:
-            raise ConfigError("kmer: k-mers need an alphabet, which tells the ids of A, C, G, T")
+            raise ConfigError("kmer: k-mers need an alphabet, which gives the ids of A, C, G, T")
         if self.tie_embeddings:
             raise ConfigError("kmer: a model of k-mers cannot tie its embeddings, which hold one entry more")
 
@@ -218,9 +218,9 @@ class ModelConfig:
                     f"{setting_path(name)}: expected rising numbers from {low} to {high}, got {shown(list(orders))}"
                 )
         if self.has_memory and self.kmer:
-            raise ConfigError("memory_cfg: a model of k-mers has no memory beside it; leave out kmer or memory_cfg")
+            raise ConfigError("memory_cfg: a model of k-mers cannot have a memory; leave out kmer or memory_cfg")
         if self.has_memory and self.alphabet is None:
-            raise ConfigError("memory_cfg: a memory needs an alphabet, which tells the ids of A, C, G, T")
+            raise ConfigError("memory_cfg: a memory needs an alphabet, which gives the ids of A, C, G, T")
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ModelConfig:
@@ -308,7 +308,7 @@ _READERS: dict[str, Reader] = {
     "vocab_size": integer(1, 16 * _WIDEST),
     "tie_embeddings": boolean,
     "alphabet": _alphabet,
-    "kmer": integer(-LARGEST),  # `_check_kmer` tells what it may be
+    "kmer": integer(-LARGEST),  # `_check_kmer` says what it may be
     # Of the kind of layer that a stage has not, anything may be said.
     "chunk_size": integer(1, _WIDEST),
     "d_conv": several(integer(0, _WIDEST), least=1),

@@ -83,8 +83,8 @@ def resolve(
     if began is not None:
         if asked is not None and asked != began.preset:
             raise UsageError(
-                f"`resume`: the run began with {f'preset {began.preset}' if began.preset else 'no preset'}, and stays "
-                f"so; asked for {asked}"
+                f"`resume`: the run began with {f'preset {began.preset}' if began.preset else 'no preset'}, which "
+                f"cannot change; asked for {asked}"
             )
         asked, tables = began.preset, began.tables()
     else:

@@ -35,7 +35,7 @@ def integer(low: int, high: int = LARGEST) -> Reader:
 
 
 def number(rule: str = "", fits: Callable[[float], bool] = lambda value: True) -> Reader:
-    """Read a finite number that fits a rule, told in words such as `above 0`."""
+    """Read a finite number that fits a rule, described in words such as `above 0`."""
 
     def read(path: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, Real):
@@ -98,7 +98,7 @@ def several(item: Reader, least: int = 0) -> Reader:
 
 
 def row(what: str, *items: Reader) -> Reader:
-    """Read a list of as many items as there are readers, told in words such as `a pair of share and bases`."""
+    """Read a list of as many items as there are readers, described in words such as `a pair of share and bases`."""
 
     def read(path: str, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)) or len(value) != len(items):

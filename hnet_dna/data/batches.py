@@ -1,7 +1,7 @@
 """Windows as tensors, in order, wherever training stands: any number of workers, any number of ranks.
 
 A step of training reads one batch for all ranks together; rank r takes windows r, r + ranks, ... of it. Workers read
-ahead and only change who reads, never what comes next. So the windows of a run depend on its seed and position alone.
+ahead and only change who reads, never what comes next. So the windows of a run depend only on its seed and position.
 """
 
 from __future__ import annotations

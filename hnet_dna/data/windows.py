@@ -1,4 +1,4 @@
-"""Which window comes when: integers alone, no bases.
+"""Which window comes when: only integers, no bases.
 
 A sampler's position is (epoch, index), two integers; everything else follows from the seed, so that a run stopped at
 any step goes on with the same windows. In each epoch every base of the training part but the first of each segment is

@@ -66,7 +66,7 @@ def recognise(source: str | Path) -> tuple[Kind | None, Source]:
     """Tell what a file holds by the ending of its name, or by its first line where there is none, as with pipes.
 
     Returns:
-        The kind, None where neither tells, and the source to read from in place of the one given.
+        The kind, None if neither shows it, and the source to read from in place of the one given.
     """
     if is_bed(Path(source)):
         return "bed", source

@@ -150,7 +150,7 @@ class TableWriter:
         if self._read.hexdigest() != self._read_before:
             raise SequenceError(
                 f"{self._path}: the table was begun with other sequences than the first {self.inputs:,} given now, so "
-                "it cannot go on; begin it anew without `resume`"
+                "it cannot be continued; begin again without `resume`"
             )
         self._read_before = ""
 
@@ -189,7 +189,9 @@ class TableWriter:
         # The digest identifies the model, wherever its folder lies now.
         changed = [key for key in self._metadata if key != "model" and before.get(key) != self._metadata[key]]
         if changed:
-            raise UsageError(f"{self._path} was begun with other settings ({', '.join(changed)}); it cannot go on")
+            raise UsageError(
+                f"{self._path} was begun with other settings ({', '.join(changed)}); it cannot be continued"
+            )
         for part in self._parts():
             file = pq.ParquetFile(str(part))
             self.inputs = int(part.stem.split("-")[1])

@@ -73,10 +73,10 @@ def embed_to_table(
         out: the table: X.parquet, X.npy (with X.ids.txt) or X.h5ad; see `hnet_dna.embedding.table`.
         model: anything that `load_model` takes.
         regions: BED file of regions of the genome. One on strand `-` is read as its reverse complement.
-        sequence: column of sequences in a CSV or TSV file, where it has not one of the usual names.
+        sequence: column of sequences in a CSV or TSV file, if it has none of the usual names.
         level, pooling, strand: as for `embed`. Chunks are not pooled.
         per_chunk: whether to write one row per chunk, as the forward reading has them.
-        resume: whether to go on with a table that was cut short.
+        resume: whether to continue a table that was interrupted.
         on_progress: called with a `Progress` as the work goes on.
 
     Raises:
@@ -115,7 +115,7 @@ def embed_to_table(
     source = sequences if isinstance(sequences, str | Path) else ""
     with TableWriter(out, embedder.width, settings, resume=resume) as writer:
         if writer.inputs:
-            _log.info("going on after %s sequences", f"{writer.inputs:,}")
+            _log.info("continuing after %s sequences", f"{writer.inputs:,}")
         if genome is not None and regions is not None:
             read = read_regions_of(genome, regions)
         else:
@@ -136,7 +136,7 @@ def embed_to_table(
         _log.info("%s sequences have no A, C, G or T and were left out: %s", f"{len(left_out):,}", first_few(left_out))
     if repeated:
         _log.info(
-            "%s ids occur more than once, and labels by id cannot name them: %s",
+            "%s ids occur more than once, and labels cannot be matched to them by id: %s",
             f"{len(repeated):,}",
             first_few(repeated),
         )

@@ -104,7 +104,7 @@ def resampled(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Draw the blocks of sums (blocks, columns) with replacement and add them up, again and again.
 
     Returns:
-        (resamples, columns). The draws depend on the number of blocks alone, so that columns stay together.
+        (resamples, columns). The draws depend only on the number of blocks, so that columns stay together.
     """
     random = np.random.default_rng(0)
     totals = np.empty((_RESAMPLES, sums.shape[1]))

@@ -36,11 +36,11 @@ def evaluate(
 
     Args:
         genome: anything that `open_genome` takes.
-        model: anything that `load_model` takes. A run on this genome is judged on what the run held out, any other
-            model on what `pretrain` holds out by default, unless the next three say otherwise.
+        model: anything that `load_model` takes. A run on this genome is evaluated on what the run held out, any other
+            model on what `pretrain` holds out by default, unless one of the next three is given.
         held_out: contigs to evaluate on.
         split: a BED file whose fourth column is train, valid or test; or a share to hold out, such as 0.1.
-        regions: a BED file; nothing outside it is used.
+        regions: a BED file; only its regions are used.
         annotation: GFF3, GTF, GenBank, or BED with a class in column 4; the comparison has these classes too.
         on_start: called before any base is read, with the number of held-out bases and how they were chosen.
         on_progress: called with what is being done and the share of it that is done.
@@ -73,4 +73,4 @@ def _note_bare_contigs(path: Path, classes: dict[str, list[Interval]], held_out:
     annotated = {interval.contig for intervals in classes.values() for interval in intervals}
     if bare := sorted({interval.contig for interval in held_out} - annotated):
         named = ", ".join(bare[:_SHOWN]) + (f" and {len(bare) - _SHOWN} more" if len(bare) > _SHOWN else "")
-        _log.info("%s has no line on %s: bases there are in none of its classes", path.name, named)
+        _log.info("%s has no line on %s; the bases there are in none of its classes", path.name, named)

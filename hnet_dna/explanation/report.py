@@ -82,9 +82,9 @@ def explain(
 ) -> Report:
     """Measure where the boundaries of a model lie, and the bits that it needs, beside controls.
 
-    The part that a run held out of this genome is read; else the whole genome. Of more than `bases`, tiles at even
-    distances are read. Controls are circularly shifted boundaries, an untrained model of the same shape, and
-    dinucleotide-shuffled sequence.
+    If `model` is a run on this genome, the part that it held out is read, otherwise the whole genome. If that is more
+    than `bases`, evenly spaced tiles are read. Controls are circularly shifted boundaries, an untrained model of the
+    same shape, and dinucleotide-shuffled sequence.
 
     Args:
         genome: anything that `open_genome` takes.

@@ -116,7 +116,7 @@ def _receive(assembly: Assembly, part: Path, timeout: float, on_progress: OnProg
         done = 0
     with requests.get(assembly.url, headers=headers, stream=True, timeout=timeout) as answer:
         if answer.status_code == _NOT_SATISFIABLE:
-            return  # nothing is missing; the checksum will tell whether it is right
+            return  # nothing is missing; the checksum will show whether it is right
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:
             done = 0

@@ -54,7 +54,7 @@ def known_genomes() -> list[KnownGenome]:
 def fetch_genome(name: str, *, on_progress: OnProgress = lambda what, share: None) -> Genome:
     """Download a known genome unless it is there, check it, and open it.
 
-    A download goes on where an earlier one stopped. Genomes lie in the folder that the environment variable
+    An interrupted download continues where it stopped. Genomes are kept in the folder that the environment variable
     HNET_DNA_HOME names, or in the user's cache folder.
 
     Args:

@@ -120,7 +120,7 @@ def _from_pyfaidx(fasta: Any, on_read: OnRead | None) -> Genome:
     if plain and path.is_file():
         try:
             genome = _read(path, on_read)
-        except SequenceError:  # such as two records of one name, of which pyfaidx may be told to take one
+        except SequenceError:  # such as two records of one name, of which pyfaidx can be set to take one
             pass
         else:
             if [(c.name, c.length) for c in genome.contigs] == [(record.name, len(record)) for record in fasta]:

@@ -95,7 +95,7 @@ def base_scores(
 ) -> Iterator[BaseScores]:
     """Score the bases of disjoint intervals, each read on its own; runs of N have no scores.
 
-    `on_bases` is told how many bases more have been run; on both strands, each counts twice.
+    `on_bases` gets how many more bases have been run; on both strands, each counts twice.
     """
     if strand == "+":
         for bases in annotate(forward_pieces(genome, intervals), model, piece=piece):
@@ -151,7 +151,7 @@ def region_scores(
     piece: int = PIECE,
     on_bases: OnBases = lambda count: None,
 ) -> list[RegionScore]:
-    """Score regions, in their order; `read_for` says what is read for them, and `base_scores` what `on_bases` is told.
+    """Score regions, in their order; `read_for` says what is read for them, and `base_scores` what `on_bases` gets.
 
     Regions whose surroundings overlap are read together.
     """

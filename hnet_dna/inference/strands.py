@@ -43,7 +43,7 @@ class ReverseStrand:
     ) -> None:
         """Say what is wanted: the boundaries of stages 0 to `stage`, or bits where it is None.
 
-        `on_bases` is told how many bases more have been run.
+        `on_bases` gets how many more bases have been run.
         """
         self._genome, self._model, self._stage, self._piece = genome, model, stage, piece
         self._on_bases = on_bases

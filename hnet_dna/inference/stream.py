@@ -107,7 +107,7 @@ class Stream:
         self._state: InnerState | None = None
 
     def feed(self, codes: Codes) -> HNetOutput:
-        """Run the next bases; the output covers them alone (a batch of one row)."""
+        """Run the next bases; the output covers only them (a batch of one row)."""
         if len(codes) == 1:
             output = forward_one(self._one_base, codes[None], self._state)
         else:
@@ -139,7 +139,7 @@ def annotate(pieces: Iterable[Piece], model: HNetLM, *, piece: int = PIECE, cont
 def find_boundaries(
     pieces: Iterable[Piece], model: HNetLM, stage: int, *, piece: int = PIECE, context: int = PIECE
 ) -> Iterator[Chunked]:
-    """Yield the boundaries of stages 0 to `stage` alone: those of `annotate`, for a part of the work."""
+    """Yield only the boundaries of stages 0 to `stage`: those of `annotate`, for a part of the work."""
     for ran in _run(parts(pieces, piece), model, partial(_forward_boundaries, model, stage), piece, context):
         part = ran.part
         yield Chunked(part.contig, part.start, part.codes, part.first, part.last, _stages(ran))

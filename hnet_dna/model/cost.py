@@ -123,7 +123,7 @@ def cost_of(config: ModelConfig, ratio_targets: Sequence[float], window: int) ->
         if index == 0:
             worst += most * (values + between)
         else:
-            # Just not crowded, or all positions with the layers' inputs alone and one layer's values at a time.
+            # Just not crowded, or all positions with only the layers' inputs and one layer's values at a time.
             worst += max(min(CROWDED * positions, most) * values, most * stage.d_model * len(layers)) + most * between
             worst_again = max(worst_again, most * max(by_layer))
         if index < config.n_stages - 1:

@@ -44,7 +44,7 @@ class StageOutput:
 class StageState:
     """What a stage remembers between pieces of a sequence.
 
-    `inner` is None until its first chunk begins. `average` and `decoder` stay None where boundaries alone are found,
+    `inner` is None until its first chunk begins. `average` and `decoder` stay None if only boundaries are computed,
     and so does `inner` at the innermost stage that was asked for.
     """
 
@@ -89,7 +89,7 @@ class ChunkingStage(nn.Module):
         self.main_network = build_stage(config, layout[1], index + 1)
         self.decoder = Stack(parse_stack(layout[2]), stage, config.chunk_size)
         self.routing_module = Router(stage)
-        # In float32 and zero at the start: the decoder first hears the encoder through the chunks alone.
+        # In float32 and zero at the start: at first the decoder gets the encoder only through the chunks.
         self.residual_proj = nn.Linear(stage.d_model, stage.d_model)
         self.pad_dimension = _pad_parameter(config, index)
         self.smoothing, self.straight_through = config.smoothing, config.straight_through
@@ -104,7 +104,9 @@ class ChunkingStage(nn.Module):
         """
         state = state or _START
         if state.encoder is not None and state.decoder is None:
-            raise ValueError("this state is of a run that found boundaries alone, and a whole one cannot go on from it")
+            raise ValueError(
+                "this state is from a call that computed only boundaries; the whole model cannot continue from it"
+            )
         if x.shape[1] == 0:
             return x, self._no_outputs(x), state
         u, encoder, routing, router = self._route(x, rows, state)

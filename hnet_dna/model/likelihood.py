@@ -1,4 +1,4 @@
-"""Probabilities of bases: always over A, C, G, T alone, so that a model that knows nothing costs exactly 2 bits."""
+"""Probabilities of bases: always over only A, C, G and T, so that a model that knows nothing costs exactly 2 bits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def base_nats(logits: Tensor, targets: Tensor, alphabet: Alphabet) -> Tensor:
     Args:
         logits: (B, L, V).
         targets: (B, L) 0 to 3, or `IGNORED`.
-        alphabet: tells which ids are A, C, G, T.
+        alphabet: says which ids are A, C, G, T.
 
     Returns:
         (B, L) in float32 or better, 0 where the target is ignored.

@@ -24,7 +24,7 @@ class HNetOutput:
     Attributes:
         logits: (B, L, V); those at position t predict the token at t + 1, also in a model of k-mers.
         stages: one entry per chunking stage, outermost first; empty for an isotropic model.
-        state: pass it to the next call to go on where this piece ended.
+        state: pass it to the next call to continue where this piece ended.
     """
 
     logits: Tensor
@@ -99,7 +99,7 @@ class HNetLM(PretrainedModel):
     def boundaries(
         self, input_ids: Tensor, state: InnerState | None = None, *, stage: int, lengths: Tensor | None = None
     ) -> BoundaryOutput:
-        """Find the boundaries of stages 0 to `stage` alone: the same as `__call__` gives, at a part of its cost.
+        """Compute only the boundaries of stages 0 to `stage`: the same as `__call__` gives, at a part of its cost.
 
         Nothing inside a stage, nor its decoder, has a part in its boundaries, so none of it is run.
 

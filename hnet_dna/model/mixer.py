@@ -30,7 +30,7 @@ def query_block(window: int) -> int:
 class RMSNorm(nn.Module):
     """x / rms(x) * weight, the statistics in float32 or better.
 
-    The output has the weight's dtype; under autocast, where it is `for_products` alone, the one they would cast it to.
+    The output has the weight's dtype; under autocast, if it is only `for_products`, the dtype they would cast it to.
     """
 
     def __init__(self, width: int, *, for_products: bool = False) -> None:

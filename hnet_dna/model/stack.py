@@ -49,7 +49,7 @@ class Stack(nn.Module):
         self.rmsnorm = RMSNorm(config.d_model)
         self.height = sum(spec.height for spec in layers)
         # In training: the largest batch, in positions, whose layers keep what their backward pass needs. The layers of
-        # a larger one keep their inputs alone and run again; results are the same. None sets no limit.
+        # a larger one keep only their inputs and run again; results are the same. None sets no limit.
         self.keep: int | None = None
 
     def forward(self, x: Tensor, rows: Rows, state: StackState | None) -> tuple[Tensor, StackState]:

@@ -102,7 +102,7 @@ class WordTable(nn.Module):
 
     @staticmethod
     def most_bytes(k: int, most: int) -> int:
-        """Return how large a file's part for words of k letters can become, where at most so many are kept."""
+        """Return how many bytes words of k letters can take in the model's file, if at most this many are kept."""
         bits = min(2 * k, _KEY_BITS)
         high = min(bits, _HIGH_BITS)
         words: int = min(most, 4**k)

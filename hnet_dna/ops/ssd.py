@@ -78,7 +78,7 @@ class _Factored(torch.autograd.Function):
 
         y = left (tril(c b^T) u + c S_k)          S_(k+1) = exp(total_k - h_k + h_(k+1)) (S_k + b^T u)
 
-    The result does not depend on h, so that it is a constant for the gradients. left and right meet y and x alone, so
+    The result does not depend on h, so that it is a constant for the gradients. left and right meet only y and x, so
     that the gradient of a needs no more than sums of (grad y) y and (grad u) u. u and S lie one below the other, so
     that the bracket is one product of twice the depth; so do their counterparts in the backward pass.
     """

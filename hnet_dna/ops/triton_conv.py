@@ -69,7 +69,7 @@ class _Conv(torch.autograd.Function):
 
 
 def _sizes(x: Tensor, widths: list[int]) -> dict[str, Any]:
-    """Return what both kernels are told: blocks of channels that lie in one group each, and that registers hold."""
+    """Return the arguments of both kernels: blocks of channels that lie in one group each, and that registers hold."""
     common = math.gcd(*widths)
     block = min(32 if x.dtype == torch.float32 else 64, common & -common)  # the largest power of two in it
     return {"CHANNELS": x.shape[-1], "W0": widths[0], "W1": widths[1], "W2": widths[2], "T": _T, "C": block}

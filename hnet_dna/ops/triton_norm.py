@@ -83,7 +83,7 @@ class _Norm(torch.autograd.Function):
 
 
 def _sizes(y: Tensor, x: Tensor | None, weight: Tensor) -> tuple[int, dict[str, Any]]:
-    """Return the rows, and what both kernels are told."""
+    """Return the rows, and the arguments of both kernels."""
     width = weight.shape[0]
     block = triton.next_power_of_2(width)
     sizes = {"E": width, "P": 1 if x is None else x.shape[-1], "GATED": x is not None, "BLOCK": block}

@@ -101,7 +101,7 @@ def _states(
 
 
 def _sizes(x: Tensor, b: Tensor, tile: int) -> tuple[dict[str, Any], tuple[int]]:
-    """Return what all kernels are told, and how many programs there are that take one tile of one head each."""
+    """Return the arguments of all kernels, and how many programs there are that take one tile of one head each."""
     batch, length, heads, width = x.shape
     n = b.shape[-1]
     capability = torch.cuda.get_device_capability(x.device)[0] if x.is_cuda else 9  # the interpreter takes any

@@ -205,7 +205,7 @@ def find_folder(model: str | Path, revision: str | None = None, **download: Any)
             _require(folder)
         folder = hub.download(folder.as_posix(), (CONFIG_FILE, WEIGHTS_FILE), revision, **download)
     elif revision is not None:
-        raise CheckpointError(f"{folder} is a folder, and a revision is of a name on the hub; leave it out")
+        raise CheckpointError(f"{folder} is a folder, and only names on the hub have revisions; leave it out")
     _require(folder, CONFIG_FILE, WEIGHTS_FILE)
     return folder
 

@@ -1,6 +1,6 @@
 """The reference implementation's files (github.com/goombalab/hnet): a JSON config and a state dict, both directions.
 
-Tensors have one name here and there, so only the configuration is translated. Reading takes safetensors alone.
+Tensors have one name here and there, so only the configuration is translated. Only safetensors are read.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def read_weights(weights: Mapping[str, Tensor] | Path) -> Mapping[str, Tensor]:
 
 
 def to_reference(config: ModelConfig) -> dict[str, Any]:
-    """Return the reference's config, with its fields alone; a `ConfigError` names what it cannot represent.
+    """Return the reference's config, with only its fields; a `ConfigError` names what it cannot represent.
 
     The alphabet is dropped: the reference knows ids, not letters.
     """
@@ -165,7 +165,7 @@ def _refusal(refused: Mapping[str, tuple[Any, Any]]) -> str:
     told = [f"{name} is {_short(value)} and not {_short(only)}" for name, (value, only) in refused.items()]
     options = [f"--set model.{setting_path(name)}={_short(only).lower()}" for name, (_, only) in refused.items()]
     return (
-        f"{', '.join(told)}: the reference knows no other, so it cannot run this model; one trained with "
+        f"{', '.join(told)}: the reference supports no other value, so it cannot run this model; one trained with "
         f"{' '.join(options)} can be exported"
     )
 

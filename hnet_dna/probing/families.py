@@ -8,7 +8,7 @@ that links connect, whatever its size, so no two sequences that are linked are i
 
 Few pairs are compared all the same. The sequences are the rows of a sparse matrix and their k-mers its columns. A pair
 that shares a third of the k-mers shares some of the rarest five sixths of them, and columns whose rows are known to
-belong to one family no longer tell anything. The products of what remains name the pairs to compare.
+belong to one family no longer carry information. The products of what remains name the pairs to compare.
 """
 
 from __future__ import annotations

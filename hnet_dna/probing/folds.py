@@ -102,5 +102,5 @@ def _check_groups(labels: Labels, count: int, folds: int) -> None:
         what = f"column {column} has {groups}" if column else f"the contigs of the table make {groups}"
         otherwise = _OTHERWISE if column else "more contigs"
     if count == 1:
-        raise SequenceError(f"{labels.path}: {what}, and folds need at least 2; what helps is {otherwise}")
+        raise SequenceError(f"{labels.path}: {what}, and folds need at least 2; give {otherwise}")
     raise UsageError(f"{labels.path}: {what}, fewer than {folds} folds; use `folds` {count}, or {otherwise}")

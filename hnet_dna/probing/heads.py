@@ -21,7 +21,7 @@ def make_head(name: str, task: Task, seed: int) -> tuple[Pipeline, dict[str, lis
     if name not in HEADS:
         raise UsageError(f"`head` {name!r} does not exist. {did_you_mean(name, HEADS)}")
     if task == "regression" and name == "logistic":
-        raise UsageError("`head` logistic tells classes apart; regression takes ridge, svm or mlp")
+        raise UsageError("`head` logistic is for classification; regression takes ridge, svm or mlp")
     classify = task == "classification"
     strengths: dict[str, list[Any]]
     if name == "logistic":

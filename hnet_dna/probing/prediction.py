@@ -80,8 +80,8 @@ def predict(
     Args:
         sequences: a FASTA, CSV or TSV file, `-` for stdin, or sequences in memory as `embed` takes them.
         head: folder that `probe` made.
-        model: the model whose vectors the head takes, as `load_model` takes it. Default: where it was.
-        sequence: column of sequences in a CSV or TSV file, where it has not one of the usual names.
+        model: the model that the head was trained on, as `load_model` takes it. Default: from where `probe` read it.
+        sequence: column of sequences in a CSV or TSV file, if it has none of the usual names.
         on_progress: called with a `Progress` as the work goes on.
 
     Returns:

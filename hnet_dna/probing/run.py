@@ -136,7 +136,7 @@ def probe(
         head: `logistic` (default), `ridge` (default of regression), `svm` or `mlp`.
         level, pooling, strand: how sequences are embedded; see `embed`.
         folds: outer folds, 2 or more.
-        label, id_column, sequence, group: columns of `labels`, where they have not the usual names.
+        label, id_column, sequence, group: columns of `labels`, if they do not have the usual names.
         seed: decides the folds.
         plot: whether to draw curves.png, which needs matplotlib.
         on_progress: called with a `Progress` as the work goes on.
@@ -272,7 +272,7 @@ def _baselines(
             if by_place
             else f"{labels.path.name} has no column of sequences; `genome` reads those of regions of a genome"
         )
-        _log.info("no rows of GC content, k-mers and an untrained model: %s", reason)
+        _log.info("no baselines of GC content, k-mers and an untrained model: %s", reason)
         return {}
     kinds = {"GC content": features.gc_content(codes), "4-mer frequencies": features.kmer_frequencies(codes)}
     if (positions := features.one_hot(codes)) is not None:
@@ -305,7 +305,7 @@ def _untrained(vectors: _Vectors) -> Embedder | None:
     else:
         load_model(embedder.model)
         return embedder
-    _log.info("no row of an untrained model: %s", reason)
+    _log.info("no baseline of an untrained model: %s", reason)
     return None
 
 

@@ -78,7 +78,7 @@ def checksum_of(codes: Codes) -> int:
 
 
 def is_acgt(codes: Codes) -> NDArray[np.bool_]:
-    """Tell of each code (any shape) whether it is A, C, G or T, soft-masked or not."""
+    """Return for each code (any shape) whether it is A, C, G or T, soft-masked or not."""
     known: NDArray[np.bool_] = (codes & np.uint8(LETTER_BITS)) < 4
     return known
 

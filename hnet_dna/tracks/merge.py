@@ -40,7 +40,7 @@ def merge_tracks(paths: Sequence[str | Path], out: str | Path, on_share: OnShare
     """Join tracks of different contigs into one; return the number of lines, or of contigs for bigWig.
 
     Args:
-        paths: BED, bedGraph (plain or gzip) or bigWig files. Text is laid end to end, so that their order matters.
+        paths: BED, bedGraph (plain or gzip) or bigWig files. BED and bedGraph are joined in this order.
         out: a name that ends in .bed, .bedgraph or .bg, with .gz behind it for bgzip and an index, or in .bw.
         on_share: called with the share that is done.
 
@@ -58,7 +58,7 @@ def merge_tracks(paths: Sequence[str | Path], out: str | Path, on_share: OnShare
 def merge_bed(paths: Sequence[Path], out: TextIO, on_share: OnShare = lambda share: None) -> int:
     """Write the lines of BED or bedGraph files (plain or gzip), one file after the other; return how many.
 
-    `on_share` is told the share of the files that is done.
+    `on_share` gets the share of the files that is done.
 
     Raises:
         SequenceError: a line that is not of such a file, or a contig that comes back after another one, in the same
@@ -91,7 +91,7 @@ def merge_bed(paths: Sequence[Path], out: TextIO, on_share: OnShare = lambda sha
 def merge_bigwig(paths: Sequence[Path], out: Path, on_share: OnShare = lambda share: None) -> int:
     """Write the values of bigWig files to one; return the number of contigs.
 
-    `on_share` is told the share of the bases that is done.
+    `on_share` gets the share of the bases that is done.
 
     Raises:
         SequenceError: a file that is no bigWig, or a contig in two files.

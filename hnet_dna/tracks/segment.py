@@ -40,7 +40,7 @@ class Segmenter:
         style: BED6 of chunks, BED6 of their first bases, or BED12 of chunks with those of the stage outside as blocks.
         plus, minus: get the boundary probability of the stage at each of its positions, strand by strand.
         piece: bases run at once.
-        on_bases: told how many bases more have been run; on both strands, each counts twice.
+        on_bases: gets how many more bases have been run; on both strands, each counts twice.
     """
 
     model: HNetLM

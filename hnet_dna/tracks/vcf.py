@@ -304,7 +304,7 @@ def score_vcf(
     command: Sequence[str] = (),
     on_records: Callable[[int], None] = lambda count: None,
 ) -> VcfReport:
-    """Write a VCF again with the log-likelihood ratio of each allele in its INFO, every other byte as it was.
+    """Copy a VCF and add the log-likelihood ratio of each allele to INFO; every other byte stays as it was.
 
     Args:
         vcf: a file (plain, gzip or bgzip), a pipe, or `-` for stdin.

@@ -132,7 +132,7 @@ def _results(results: Mapping[str, Any] | None) -> str:
     parts = [
         title,
         f"{results['held_out_bases']:,} bases A, C, G, T that training did not see. Lower is better. Intervals of 95 % "
-        "come from resampling blocks of the held-out sequence; they do not tell how another training run would do.",
+        "come from resampling blocks of the held-out sequence; they do not show how another training run would do.",
         _table(("model", "bits/base", "95 %"), rows),
     ]
     chunks = results["positions_per_chunk"]

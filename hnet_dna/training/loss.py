@@ -67,7 +67,7 @@ def language_model_loss(
     Args:
         output: of the model.
         targets: (B, L), aligned with the logits, `IGNORED` where nothing is counted.
-        alphabet: tells which ids are A, C, G, T.
+        alphabet: says which ids are A, C, G, T.
         ratio_targets: N of each chunking stage.
         ratio_weights: factor on each stage's ratio loss.
         weights: (B, L) factors on the bases' cross-entropy, all 1 by default. They
@@ -79,7 +79,7 @@ def language_model_loss(
     counted = (targets != IGNORED).sum()
     each = base_nats(output.logits, targets, alphabet)
     nats = each.sum()
-    # Divided by all counted bases: a batch of down-weighted repeats alone then counts little, and none divides by zero.
+    # Divided by all counted bases: a batch of only down-weighted repeats then counts little, and none divides by zero.
     mean = (each if weights is None else each * weights).sum() / (counted if bases is None else bases).clamp(min=1)
     ratio = sum(
         (

@@ -30,7 +30,7 @@ _COSINE_FLOOR = 0.1
 
 
 def is_decayed(name: str) -> bool:
-    """Tell whether weight decay applies to a parameter."""
+    """Return whether weight decay applies to a parameter."""
     return not name.endswith(_EXEMPT_SUFFIXES) and not name.startswith("memory.")
 
 

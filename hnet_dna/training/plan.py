@@ -48,7 +48,7 @@ def plan(
     """Resolve what `pretrain` would do with the same arguments, without training.
 
     Args:
-        genome: anything that `open_genome` takes; without it, nothing is said of split and epochs.
+        genome: anything that `open_genome` takes; without it, the plan has no split and no epochs.
         open_genome: opens it.
         steps, minutes: how long to train.
         options: the other arguments of `pretrain` that say what is trained and how.

@@ -34,7 +34,7 @@ class Place:
 
 
 def place_of_process() -> Place | None:
-    """Return what torchrun, or a scheduler in its stead, told this process; None where it is the only one.
+    """Return the place that torchrun, or a scheduler in its stead, gave this process; None if it is the only one.
 
     Raises:
         UsageError: the environment has only some of the variables, or values that cannot be.

@@ -84,9 +84,9 @@ def changes_of(asked: Settings, began: Settings) -> dict[str, list[Any]]:
                 continue
             if name not in _CHANGEABLE:
                 raise UsageError(
-                    f"`resume`: {table}.{name} decides what the run is and stays as it began, "
+                    f"`resume`: {table}.{name} cannot change during a run, which began with "
                     f"{had.get(name, 'none')}; asked for {wanted.get(name, 'none')}. "
-                    f"{', '.join(sorted(_CHANGEABLE))} can change"
+                    f"Settings that can change: {', '.join(sorted(_CHANGEABLE))}"
                 )
             changed[f"{table}.{name}"] = [had[name], wanted[name]]
     return changed

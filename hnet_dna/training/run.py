@@ -31,7 +31,7 @@ _EVALUATED = 20_000_000  # bases at most that the closing evaluation takes: a mi
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has come to its end, or to that of its budget.
+    """A run that is complete, or has used its budget.
 
     Attributes:
         path: its folder; `load_model` takes it, and `resume`.
@@ -140,13 +140,13 @@ def pretrain(
         minutes: how long to train instead, in all; 10 where neither is given.
         held_out: contigs to hold out.
         split: a BED file whose fourth column is train, valid or test; or a share to hold out.
-        regions: a BED file; nothing outside it is used.
+        regions: a BED file; only its regions are used.
         window: bases per window.
         batch: windows per step, over all ranks.
         window_warmup: pairs of a share of the run and the bases per window until then.
         repeat_weight: factor on the loss of soft-masked bases.
         seed: decides initial weights, windows and strands.
-        workers: processes that read ahead; 2 with a GPU and none without, where None. They change nothing but speed.
+        workers: processes that prepare windows ahead; None means 2 with a GPU and none without. They affect only speed.
         evaluation: measure held-out bits per base at the end, on 20 million bases at most, spread evenly over more.
         resume: go on from the last checkpoint in `out`; where no run has begun there, begin.
         command: kept in the run's record.
@@ -168,7 +168,7 @@ def pretrain(
     if genome is None and not resume:
         raise UsageError("`genome` is missing: give a FASTA file, or 'yeast' for the genome in the package")
     if isinstance(genome, str | Path):
-        find_genome(str(genome))  # a mistake is told before anything else is done
+        find_genome(str(genome))  # a mistake is reported before anything else is done
     folder, watching = RunFolder(Path(out)), observer or RunObserver()
     asked: dict[str, Any] = {
         "preset": preset,
@@ -215,7 +215,7 @@ def resume(
     command: Sequence[str] = (),
     observer: RunObserver | None = None,
 ) -> Run:
-    """Go on with a run from its last checkpoint, exactly as if it had not been stopped.
+    """Continue a run from its last checkpoint, exactly as if it had not been stopped.
 
     Args:
         run: its folder, or what `pretrain` returned.
@@ -226,7 +226,7 @@ def resume(
         workers, evaluation, command, observer: see `pretrain`.
 
     Raises:
-        CheckpointError: no run, or no whole checkpoint, lies there.
+        CheckpointError: there is no run, or no undamaged checkpoint.
         BusyError: another process is working on it.
         UsageError, ConfigError, SequenceError, TrainingError, StoppedEarly: see `pretrain`.
 

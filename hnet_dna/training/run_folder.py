@@ -4,7 +4,7 @@ config.json, model.safetensors   the model so far; `HNetLM.from_pretrained(run)`
 run.json                         settings, budget, seed, data, versions, command; resumptions and what they changed
 settings.toml                    the same settings as a file that `pretrain` takes
 metrics.jsonl                    one line per few steps, and per validation
-events.jsonl                     resumptions, steps left out, collapsed routers, checkpoints passed over
+events.jsonl                     resumptions, steps left out, collapsed routers, damaged checkpoints
 checkpoints/step-00000123/       model, optimizer and state from which `resume` goes on; the last few are kept
 best/                            the model with the fewest bits per base on the validation part
 results.json                     the final table
@@ -93,7 +93,7 @@ class RunFolder:
             fill(RunFolder(new))
 
     def begun(self) -> bool:
-        """Tell whether a run has begun here."""
+        """Return whether a run has begun here."""
         return (self.path / RUN_FILE).is_file()
 
     def describe(self, value: dict[str, Any], settings: Settings) -> None:
@@ -169,7 +169,7 @@ class RunFolder:
         """Write a checkpoint beside the others, put it in its place, then the model itself; drop the oldest.
 
         All ranks have to call this, since each holds a share; the first one writes. A checkpoint is found by its
-        folder's name alone once it is complete, and a full disk leaves the ones before as they were.
+        folder's name only once it is complete, and a full disk leaves the ones before as they were.
         """
         names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
@@ -213,14 +213,14 @@ class RunFolder:
             self._write_json(self.path / _BEST / "best.json", told)
 
     def has_checkpoint(self) -> bool:
-        """Tell whether there is anything to resume from."""
+        """Return whether there is anything to resume from."""
         return bool(self._steps())
 
     def load(self, model: HNetLM, optimizer: torch.optim.Optimizer, ranks: Ranks | None = None) -> Progress:
         """Put the last checkpoint that is whole into a model and its optimizer, and trim the metrics to its step.
 
-        The model may already be spread over the ranks. A damaged checkpoint is passed over for the one before it, and
-        named in events.jsonl; where none is whole, the error names all of them.
+        The model may already be spread over the ranks. Instead of a damaged checkpoint the one before it is
+        read, and events.jsonl names it; if all are damaged, the error names all of them.
         """
         damaged = []
         for step in reversed(self._steps()):
@@ -244,7 +244,7 @@ class RunFolder:
         state = self._read_json(folder / _STATE_FILE)
         for name, digest in state["sha256"].items():
             if _sha256(folder / name) != digest:
-                raise CheckpointError(f"{name} is not what was written")
+                raise CheckpointError(f"the checksum of {name} is wrong")
         weights, moments = load_file(folder / WEIGHTS_FILE), load_file(folder / _OPTIMIZER_FILE)
         parameters = dict(model.named_parameters())
         told = state["progress"]

@@ -56,7 +56,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What the loop tells about the last few steps.
+    """What the loop reports about the last few steps.
 
     Attributes:
         progress: step, time and position reached.
@@ -154,8 +154,8 @@ def train(
     processes read ahead; they change speed, never the windows. `on_start` is called with where the loop begins.
 
     Raises:
-        TrainingError: for a loss that is no number, a spike or a collapsed router, unless the recipe says `skip`; the
-            state before that step is saved.
+        TrainingError: for a loss that is NaN or infinite, a spike or a collapsed router, unless the recipe says `skip`;
+            the state before that step is saved.
         StoppedEarly: after SIGTERM or SIGINT; the state is saved.
     """
     ranks = ranks or Ranks()

@@ -1,4 +1,4 @@
-"""Notices training that goes wrong: numbers that are none, spikes of the loss, routers that collapse."""
+"""Notices training that goes wrong: NaN and infinite values, spikes of the loss, routers that collapse."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Watch:
         """Judge a step's bits per base and gradient norm, before the step is taken."""
         if not math.isfinite(bits) or not math.isfinite(norm):
             what = "loss" if not math.isfinite(bits) else "gradient"
-            return Trouble("not a number", f"the {what} is not a number")
+            return Trouble("not a number", f"the {what} is NaN or infinite")
         mean = self._bits / self._weight()
         if self._steps >= _SETTLED and bits > mean + self._recipe.spike_bits:
             return Trouble("spike", f"the loss jumped to {bits:.3f} bits per base, from a mean of {mean:.3f}")
@@ -66,7 +66,7 @@ class Watch:
         return found
 
     def skipped(self) -> bool:
-        """Count a step left out; tell whether there were too many in a row."""
+        """Count a step left out; return whether there were too many in a row."""
         self._skips += 1
         return self._skips > MAX_SKIPS
 

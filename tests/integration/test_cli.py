@@ -78,7 +78,7 @@ def test_pretrain_on_a_split_and_regions(cli: Cli, tmp_path: Path) -> None:
     assert cli("pretrain", "--out", run, "--resume", "--steps", 6).exit_code == 0
     ignored = cli("pretrain", "--out", run, "--resume", "--steps", 8, "--window", 64)
     assert ignored.exit_code == 2
-    assert "train.window decides what the run is and stays as it began, 128; asked for 64" in one_line_error(ignored)
+    assert "train.window cannot change during a run, which began with 128; asked for 64" in one_line_error(ignored)
     split.write_text("a\t0\t2100\ttrain\nb\t0\t1000\ttest\n")
     changed = cli("pretrain", "--out", run, "--resume", "--steps", 8)
     assert changed.exit_code == 2

@@ -66,7 +66,7 @@ def test_what_is_read_is_not_written(cli: Cli, folder: Path, command: list[str])
     before = {name: (folder / name).read_bytes() for name in (FASTA, BED, VCF)}
     result = cli(*command)
     assert result.exit_code == 2, result.output
-    assert "is a file that is read; give another name" in one_line_error(result)
+    assert "is a file that the command reads; give another name" in one_line_error(result)
     assert {name: (folder / name).read_bytes() for name in before} == before
 
 
@@ -76,10 +76,13 @@ def test_what_is_read_is_not_written(cli: Cli, folder: Path, command: list[str])
         (["--out", "deep"], "--out deep is a folder; give the name of a file in it"),
         (["--out", "none/c.bed"], "--out none/c.bed: there is no folder none; make it first"),
         (["--bigwig", "-"], "--bigwig -: expected the name of a file"),
-        (["--out", "c", "--bigwig", "deep/../c"], "--bigwig deep/../c is the file of --out too"),
-        (["--strand", "both", "--bedgraph", "b.bed", "-o", "b.plus.bed"], "--bedgraph b.plus.bed is the file of --out"),
-        (["--strand", "both", "--bigwig", "b", "--bedgraph", "b"], "--bedgraph b.plus is the file of --bigwig too"),
-        (["-o", "b.bed.gz", "--bedgraph", "b.bed.gz.csi"], "--bedgraph b.bed.gz.csi is the file of --out too"),
+        (["--out", "c", "--bigwig", "deep/../c"], "--bigwig deep/../c is also the file of --out"),
+        (
+            ["--strand", "both", "--bedgraph", "b.bed", "-o", "b.plus.bed"],
+            "--bedgraph b.plus.bed is also the file of --out",
+        ),
+        (["--strand", "both", "--bigwig", "b", "--bedgraph", "b"], "--bedgraph b.plus is also the file of --bigwig"),
+        (["-o", "b.bed.gz", "--bedgraph", "b.bed.gz.csi"], "--bedgraph b.bed.gz.csi is also the file of --out"),
         (["-o", "dangling/../b.bed"], "there is no folder dangling/..; make it first"),
         (["-o", "x.bcf"], "--out x.bcf: the name promises BCF, and text is written; give another name"),
         (["-o", "x.Bw.bgz"], "--out x.Bw.bgz: the name promises bigWig, and text is written"),

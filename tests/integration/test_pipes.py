@@ -218,7 +218,7 @@ def test_a_run_whose_genome_was_a_pipe(cli: Cli, tmp_path: Path, fasta: Path, pi
     assert "pipe is not the genome of this run (pipe)" in one_line_error(wrong)
     again = cli("pretrain", "--out", out, "--resume", "--steps", "2", "--genome", pipe_of(fasta))
     assert again.exit_code == 0, again.output
-    assert "goes on from step 1 of 2" in again.stderr
+    assert "continues from step 1 of 2" in again.stderr
 
 
 def test_ranks_do_not_share_a_pipe(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

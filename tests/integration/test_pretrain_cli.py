@@ -46,16 +46,16 @@ def test_a_run_that_goes_on_may_change_its_pace_alone(cli: Cli, genome: Path, tm
     out = tmp_path / "r"
     first = cli("pretrain", "--genome", genome, "--out", out, "--steps", 2, "--resume")
     assert first.exit_code == 0, first.output
-    assert f"begins: no run in {out} yet" in first.stderr
+    assert f"no run in {out} yet: a new one begins" in first.stderr
     assert "evaluating 400 held-out bases" in first.stderr
     slower = cli("pretrain", "--out", out, "--steps", 3, "--resume", "--set", "train.learning_rate=1e-4")
     assert slower.exit_code == 0, slower.output
-    assert "goes on from step 2 of 3" in slower.stderr
+    assert "continues from step 2 of 3" in slower.stderr
     line = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert (line["step"], line["learning_rate"] <= 1e-4) == (3, True)
     for setting, code, message in (
-        ("train.window=32", 2, "train.window decides what the run is and stays as it began, 1024; asked for 32"),
-        ("model.chunk_cfg.smoothing=false", 2, "model.chunk_cfg decides what the run is"),
+        ("train.window=32", 2, "train.window cannot change during a run, which began with 1024; asked for 32"),
+        ("model.chunk_cfg.smoothing=false", 2, "model.chunk_cfg cannot change during a run"),
         ("train.windw=32", 2, "train.windw"),
     ):
         refused = cli("pretrain", "--out", out, "--steps", 4, "--resume", "--set", setting)
@@ -78,7 +78,7 @@ def test_a_run_that_goes_on_may_change_its_pace_alone(cli: Cli, genome: Path, tm
     assert event == {"step": 2, "event": "resumed: train.learning_rate from 0.005 to 0.0001, budget.steps from 2 to 3"}
     preset = cli("pretrain", "--out", out, "--steps", 4, "--resume", "--preset", "tiny-mamba2")
     assert preset.exit_code == 2
-    assert "began with preset tiny, and stays so; asked for tiny-mamba2" in one_line_error(preset)
+    assert "began with preset tiny, which cannot change; asked for tiny-mamba2" in one_line_error(preset)
 
 
 def test_the_same_line_begins_a_run_and_goes_on_with_it(cli: Cli, genome: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_the_same_line_begins_a_run_and_goes_on_with_it(cli: Cli, genome: Path, 
     assert [json.loads(text)["step"] for text in (out / "metrics.jsonl").read_text().splitlines()] == [2, 4]
     other = cli(*line[:-1], "--resume", "--steps", 6, "--seed", 2)
     assert other.exit_code == 2
-    assert "train.seed decides what the run is" in one_line_error(other)
+    assert "train.seed cannot change during a run" in one_line_error(other)
 
 
 @pytest.mark.parametrize("name", PRESETS)

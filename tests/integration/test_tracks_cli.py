@@ -188,7 +188,7 @@ def test_evaluate_takes_what_the_run_held_out(cli: Cli, tmp_path: Path, fasta: P
     shared = cli("evaluate", "--genome", similar, "--model", out)
     assert (
         f"{similar} is not the genome of the run {out}, but shares contigs with it: of 3, 1 with the same bases and 1 "
-        "more with the same name and length; the model may have been trained on what it is judged on here"
+        "more with the same name and length; the model may have been trained on what it is evaluated on here"
     ) in shared.stderr
     unrelated = write_fasta(tmp_path / "u.fa", {"d": random_dna(400, 3), "e": random_dna(90, 4)})
     assert "not the genome of the run" not in cli("evaluate", "--genome", unrelated, "--model", out).stderr
@@ -217,7 +217,7 @@ def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> 
         (["segment", "X", "--model", "M", "--stage", "2"], "chunking stages of this model: 2; expected 0 to 1"),
         (["score", "X"], "say what to write"),
         (["score", "--vcf", "v.vcf", "--model", "M"], "--vcf takes its reference by --genome"),
-        (["score", "--vcf", "v", "--genome", "X", "--model", "M", "--bigwig", "b.bw"], "--vcf writes a VCF alone"),
+        (["score", "--vcf", "v", "--genome", "X", "--model", "M", "--bigwig", "b.bw"], "--vcf writes only a VCF"),
         (["score", "X", "--vcf", "v.vcf"], "--vcf takes its reference by --genome: write --genome "),
         (["score", "v.vcf", "--genome", "X"], "v.vcf looks like variants: write --vcf v.vcf"),
         (["score", "X", "--genome", "X", "--bigwig", "b.bw"], "--genome, --window and --strict belong to --vcf"),

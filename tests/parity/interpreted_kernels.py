@@ -4,7 +4,7 @@
 
 A script of its own, because triton reads TRITON_INTERPRET when it is imported. Prints the errors as JSON. What it
 replaces are the places where mamba-ssm asks for a GPU, and the interpreter's products of bfloat16. It keeps bfloat16 as
-uint16 bits, decodes them in casts alone, and multiplies the bits as whole numbers elsewhere. A GPU multiplies the
+uint16 bits, decodes them only in casts, and multiplies the bits as whole numbers elsewhere. A GPU multiplies the
 values and adds in float32, and so do these.
 """
 

@@ -178,9 +178,9 @@ def test_a_backend_that_disagrees_is_refused(
     assert result.exit_code == 1
     assert "FAILED" in result.output
     assert re.search(why, " ".join(result.output.split()))
-    # By default it is passed over on a GPU, with a warning.
+    # By default it is skipped on a GPU, with a warning.
     monkeypatch.setitem(serve._checks, ("mamba", "cuda"), serve._checks["mamba", "cpu"])
-    with pytest.warns(UserWarning, match=f"backend mamba is passed over: .*{why}"):
+    with pytest.warns(UserWarning, match=f"backend mamba is skipped: .*{why}"):
         choice = current_choice("cuda")
     assert choice.backend.name == "torch"
     assert "mamba cannot serve" in choice.why

@@ -108,7 +108,7 @@ def test_hub_name_fetches_two_files(model: HNetLM, tmp_path: Path, monkeypatch: 
     (tmp_path / "cache/model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
         HNetLM.from_pretrained("owner/name")
-    with pytest.raises(CheckpointError, match="a revision is of a name on the hub"):
+    with pytest.raises(CheckpointError, match="only names on the hub have revisions"):
         HNetLM.from_pretrained(tmp_path / "cache", revision="v1")
 
 

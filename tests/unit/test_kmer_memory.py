@@ -184,7 +184,7 @@ def test_boundaries_alone_are_those_of_the_whole_in_pieces() -> None:
             found.append(output.stages[0].boundary_prob)
         torch.testing.assert_close(torch.cat(found, dim=1), whole.stages[0].boundary_prob, rtol=0, atol=1e-9)
         assert isinstance(state, MemoryState)
-        with pytest.raises(ValueError, match="boundaries alone"):
+        with pytest.raises(ValueError, match="only boundaries"):
             model(ids, state)
         for table in model.memory.counted.values():  # type: ignore[union-attr]
             table.fill(np.zeros(0, dtype=np.int64), np.zeros((0, 4), dtype=np.int64))

@@ -179,7 +179,7 @@ def test_settings_are_laid_over_those_of_a_run_that_goes_on() -> None:
     assert resolve("tiny", settings=["train.batch=2"], began=began) == began
     changed = resolve(settings=["train.clip=2"], began=began)
     assert (changed.recipe.clip, changed.recipe.batch, changed.model) == (2, 2, began.model)
-    with pytest.raises(UsageError, match="began with preset tiny, and stays so; asked for m10"):
+    with pytest.raises(UsageError, match="began with preset tiny, which cannot change; asked for m10"):
         resolve("m10", began=began)
 
 

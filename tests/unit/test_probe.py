@@ -358,7 +358,7 @@ def test_missing_untrained_model_is_explained(
         text = content if isinstance(content, str) else json.dumps(content.to_dict())
         (model / name).write_text(text)
     result, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa", "--head", "ridge")
-    (line,) = [line for line in result.stderr.splitlines() if "no row of an untrained model" in line]
+    (line,) = [line for line in result.stderr.splitlines() if "no baseline of an untrained model" in line]
     assert reason in line
     assert str(model) in line
     assert "4-mer frequencies" in found
@@ -386,7 +386,9 @@ def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
     result = cli("probe", tmp_path / "genes.bed", "--embeddings", table, "--out", tmp_path / "p", "--folds", 3)
     assert result.exit_code == 0, result.output
     assert "by group (6 groups)" in result.stderr
-    assert "no rows of GC content, k-mers and an untrained model: a BED labels rows by their place" in result.stderr
+    assert (
+        "no baselines of GC content, k-mers and an untrained model: a BED labels rows by their place" in result.stderr
+    )
     assert "predict" not in result.stdout
     assert json.loads((tmp_path / "p" / "head.json").read_text())["pooling"] is None
     refused = cli("predict", fasta, "--head", tmp_path / "p")
@@ -484,7 +486,7 @@ def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path)
         vectors = tmp_path / "v.npy"
         result = cli("embed", path, "--model", model, "--out", vectors, stdin=(tmp_path / "t.tsv").read_bytes())
         assert result.exit_code == 0, result.output
-        assert '1 ids occur more than once, and labels by id cannot name them: "s0' in result.stderr
+        assert '1 ids occur more than once, and labels cannot be matched to them by id: "s0' in result.stderr
         assert (tmp_path / "v.ids.txt").read_text().splitlines() == [*ids, '"s0']
     (tmp_path / "t.csv").write_text('id,sequence\na,ACGT\n"b\nc",ACGT\n')
     for command in (

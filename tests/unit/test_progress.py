@@ -121,9 +121,30 @@ def test_parts_have_their_own_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines(capsys) == [
         "explaining",
         "explaining: reading shuffled sequence, 10 %",
-        "explaining: reading shuffled sequence, 60 %, 50 s left of this part",
+        "explaining: reading shuffled sequence, 60 %, 1 min left of this part",
         "explaining: done in 2 min",
     ]
+
+
+def test_what_a_part_began_with_says_nothing_of_its_pace(capsys: pytest.CaptureFixture[str]) -> None:
+    class Ticking(Clock):
+        def __call__(self) -> float:
+            self.now += 0.001
+            return self.now
+
+    clock = Ticking()
+    with show.Progress("explaining", clock=clock) as progress:
+        clock.now += 75
+        progress.part("reading edited sequence", 0.03)
+        assert lines(capsys) == ["explaining", "explaining: reading edited sequence, 3 %"]
+
+
+def test_no_rate_that_would_read_as_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with show.Progress("embedding", 1, "sequences", clock=clock) as progress:
+        clock.now += 28
+        progress.add(1)
+    assert lines(capsys) == ["embedding: 1 sequence", "embedding: 1 sequence in 28 s"]
 
 
 def test_bytes_and_single_things(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def test_merge_refuses_what_would_be_wrong(cli: Cli, tmp_path: Path) -> None:
     assert "expected BED" in refused("x.bw", "o.bed")
     assert "no such file" in refused("none.bed", "o.bed")
     assert "expected a name that ends in" in refused("x.bw", "o.bw.gz", code=2)
-    assert "is a file that is read" in refused("x.bw", "x.bw", code=2)
+    assert "is a file that the command reads" in refused("x.bw", "x.bw", code=2)
 
 
 @pytest.mark.parametrize(

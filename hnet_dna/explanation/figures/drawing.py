@@ -13,7 +13,7 @@ from hnet_dna.errors import UsageError
 from hnet_dna.explanation.statistics.tables import Table
 from hnet_dna.files import write_beside
 
-# Okabe and Ito (2008). They differ in lightness too, so that they can be told apart in print without colour.
+# Okabe and Ito (2008). They differ in lightness too, so that they can be distinguished in print without colour.
 BLUE, PALE, ORANGE, GREEN, RED, GREY = "#0072B2", "#9CC4DE", "#E69F00", "#009E73", "#D55E00", "#666666"
 LETTERS = {"A": GREEN, "C": BLUE, "G": ORANGE, "T": RED}
 WIDTH = 7.2  # inches: a page's text, or two columns of a journal

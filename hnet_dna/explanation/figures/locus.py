@@ -67,7 +67,7 @@ def plot_locus(
         What was drawn.
 
     Raises:
-        UsageError: the region is not written as it must be or has over 2,000,000 bases, the name of the picture has
+        UsageError: the region cannot be read as one or has over 2,000,000 bases, the name of the picture has
             another ending, or matplotlib is missing.
         SequenceError: the region is not in the genome or has no A, C, G or T, or an input is damaged.
         CheckpointError: there is no such model.
