@@ -31,8 +31,9 @@ from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.training.progress import Budget
 from hnet_dna.training.run_folder import METRICS_FILE, RunFolder
-from hnet_dna.training.trainer import Budget, train
+from hnet_dna.training.train_in_folder import train_in_folder
 
 WIDTH = 60
 BATCH = 8
@@ -134,7 +135,7 @@ def waiting(fasta: Path, folder: Path) -> float:
     model = HNetLM(preset("tiny", letters.name, letters.vocab_size))
     run = RunFolder(folder / "run")
     run.create()
-    train(model, genome, split_genome(genome), Recipe(), Budget(steps=40), run)
+    train_in_folder(run, model, genome, split_genome(genome), Recipe(), Budget(steps=40))
     records = [json.loads(line) for line in (run.path / METRICS_FILE).read_text().splitlines()]
     return float(np.mean([record["waiting_for_data"] for record in records[1:]]))
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hnet_dna.config.settings import Settings
     from hnet_dna.data.split import Split
     from hnet_dna.genome.genome import Genome
-    from hnet_dna.training.trainer import Budget
+    from hnet_dna.training.progress import Budget
 
 
 def print_plan(genome: str | None, options: dict[str, Any], quiet: bool) -> None:

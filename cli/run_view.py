@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from hnet_dna.genome.genome import Genome
     from hnet_dna.genome.open import GenomeLike
     from hnet_dna.sequence.alphabet import Alphabet
-    from hnet_dna.training.run_folder import Progress
-    from hnet_dna.training.trainer import Budget, StepReport
+    from hnet_dna.training.progress import Budget, Progress, StepReport
 
 
 class RunView:

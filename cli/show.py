@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import Alphabet
-    from hnet_dna.training.run_folder import Progress as RunProgress
-    from hnet_dna.training.trainer import Budget, StepReport
+    from hnet_dna.training.progress import Budget, StepReport
+    from hnet_dna.training.progress import Progress as RunProgress
 
 # What is printed holds names that users chose: `ctg1[organism=yeast]` and `chr:dna:1` mean what they say.
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}

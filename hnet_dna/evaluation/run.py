@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hnet_dna.annotation.reader import read_annotation
-from hnet_dna.data.split import split_genome, split_of_run
+from hnet_dna.data.run_record import split_of_run
+from hnet_dna.data.split import split_genome
 from hnet_dna.errors import SequenceError
 from hnet_dna.evaluation.compare import Comparison, compare
 from hnet_dna.genome.genome import known_bases

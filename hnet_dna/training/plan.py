@@ -12,10 +12,10 @@ from hnet_dna.genome import open as opening
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import GenomeLike
 from hnet_dna.sequence.alphabet import Alphabet, alphabet
+from hnet_dna.training.progress import Budget
 from hnet_dna.training.ranks import Place, place_of_process
 from hnet_dna.training.request import budget_of, settings_for
 from hnet_dna.training.run import DEFAULT_MINUTES
-from hnet_dna.training.trainer import Budget
 
 
 @dataclass(frozen=True)

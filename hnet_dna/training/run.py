@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from hnet_dna.config.settings import Settings
+from hnet_dna.data.run_record import refuse_other_genome, refuse_other_split
 from hnet_dna.data.split import Split, split_genome, training_segments
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.evaluation.compare import Comparison, compare, spread
@@ -19,10 +20,13 @@ from hnet_dna.genome.genome import Genome, is_streamed, known_bases
 from hnet_dna.genome.open import GenomeLike, find_genome, open_genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import Alphabet, alphabet
+from hnet_dna.training.observer import TrainingObserver
+from hnet_dna.training.progress import Budget, Progress, StepReport
 from hnet_dna.training.ranks import Ranks, join_ranks
 from hnet_dna.training.request import budget_of, changes_of, settings_for, settings_of
-from hnet_dna.training.run_folder import Progress, RunFolder, describe_run
-from hnet_dna.training.trainer import Budget, StepReport, train
+from hnet_dna.training.run_folder import RunFolder, describe_run
+from hnet_dna.training.train_in_folder import train_in_folder
+from hnet_dna.training.trainer import Training
 from hnet_dna.training.words import learn_words
 
 DEFAULT_MINUTES = 10.0
@@ -303,10 +307,10 @@ class _Life:
             )
         model = HNetLM.from_pretrained(self.folder.path).to(self.ranks.device)
         genome = self.observer.open_genome(source or record["data"]["genome"], alphabet(model.config.alphabet))
-        _refuse_other_genome(genome, record)
+        refuse_other_genome(genome, record["data"])
         until = budget or Budget(record["budget"]["steps"], record["budget"]["seconds"])
         split = split_genome(genome, recipe.held_out, recipe.split, recipe.regions)
-        _refuse_other_split(split, record)
+        refuse_other_split(split, record["data"])
         return self._train(settings, model, genome, split, until, resume=True, changed=changed)
 
     def _train(
@@ -321,42 +325,21 @@ class _Life:
         changed: dict[str, list[Any]] | None = None,
     ) -> Run:
         recipe, ranks, observer = settings.recipe, self.ranks, self.observer
-
-        kept = changed or {}
-
-        def on_start(progress: Progress) -> None:
-            complete = budget.share(progress) >= 1.0
-            if complete and kept:
-                raise UsageError(
-                    f"the run is complete at step {progress.step:,}, where {', '.join(kept)} changes nothing; leave "
-                    "it out, or give more `steps` or `minutes`"
-                )
-            if resume and ranks.first:
-                observer.resumed(progress, budget)
-                if not complete:
-                    self.folder.describe_resumption(
-                        progress.step, settings, asdict(budget), changed or {}, self.command
-                    )
-            if not complete:
-                observer.started(progress, budget)
-
         workers = self.workers
         if workers is None:
             workers = 2 if ranks.device.type == "cuda" else 0
         with sole_owner(self.folder.path) if ranks.first else nullcontext():
-            train(
+            train_in_folder(
+                self.folder,
                 model,
                 genome,
                 split,
                 recipe,
                 budget,
-                self.folder,
                 ranks=ranks,
                 resume=resume,
                 workers=workers,
-                on_start=on_start,
-                on_report=observer.step,
-                on_event=observer.event,
+                observers=[_Following(self, settings, resume, changed or {})],
             )
             observer.trained()
             if recipe.shard and ranks.size > 1:
@@ -383,17 +366,31 @@ class _Life:
         return comparison
 
 
-def _refuse_other_split(split: Split, record: dict[str, Any]) -> None:
-    for part, intervals in record["data"]["split"].items():
-        if [asdict(interval) for interval in getattr(split, part)] != intervals:
+class _Following(TrainingObserver):
+    """Tells the observer of a run what its training does, and records where it goes on."""
+
+    def __init__(self, life: _Life, settings: Settings, resumed: bool, changed: dict[str, list[Any]]) -> None:
+        self._life, self._settings, self._resumed, self._changed = life, settings, resumed, changed
+
+    def begin(self, training: Training) -> None:
+        life, progress, budget = self._life, training.progress, training.budget
+        complete = training.share >= 1.0
+        if complete and self._changed:
             raise UsageError(
-                f"`resume`: the {part} part is no longer what this run began with; are `split` and `regions` files "
-                "unchanged?"
+                f"the run is complete at step {progress.step:,}, where {', '.join(self._changed)} changes nothing; "
+                "leave it out, or give more `steps` or `minutes`"
             )
+        if self._resumed:
+            life.observer.resumed(progress, budget)
+            if not complete:
+                life.folder.describe_resumption(
+                    progress.step, self._settings, asdict(budget), self._changed, life.command
+                )
+        if not complete:
+            life.observer.started(progress, budget)
 
+    def report(self, report: StepReport) -> None:
+        self._life.observer.step(report)
 
-def _refuse_other_genome(genome: Genome, record: dict[str, Any]) -> None:
-    data = record["data"]
-    contigs = {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}
-    if contigs != data["contigs"]:
-        raise UsageError(f"`resume`: {genome.source} is not the genome of this run ({data['genome']}); give it again")
+    def event(self, step: int, message: str) -> None:
+        self._life.observer.event(message)

@@ -18,7 +18,7 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hnet_dna.config.settings import Settings
-from hnet_dna.data.split import Split, base_counts
+from hnet_dna.data.run_record import BEST_FOLDER, CHECKPOINTS_FOLDER, RUN_FILE, describe_data
+from hnet_dna.data.split import Split
 from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError
 from hnet_dna.files import folder_beside, refuse_filled, write_beside
@@ -39,39 +40,15 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.ops import current_backend
 from hnet_dna.pretrained.folder import CARD_FILE, WEIGHTS_FILE, write_model
 from hnet_dna.training.card import model_card
+from hnet_dna.training.progress import Progress
 from hnet_dna.training.ranks import Ranks, share_of, whole
 
-RUN_FILE = "run.json"
 SETTINGS_FILE = "settings.toml"
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FILE = "events.jsonl"
 RESULTS_FILE = "results.json"
-_CHECKPOINTS = "checkpoints"
-_BEST = "best"
 _OPTIMIZER_FILE = "optimizer.safetensors"
 _STATE_FILE = "state.json"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        step: optimizer steps taken, or left out.
-        seconds: time spent training.
-        position: where the window sampler stands.
-        window: bases per window in the last step; 0 before the first.
-        best: fewest bits per base on the validation part so far; None before the first measurement.
-        meter, watch: sums since the last report, and running means, as JSON.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    position: Position = field(default_factory=Position)
-    window: int = 0
-    best: float | None = None
-    meter: dict[str, Any] = field(default_factory=dict)
-    watch: dict[str, Any] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -209,8 +186,8 @@ class RunFolder:
         """Write the best model so far, and what makes it the best."""
         weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
         if ranks.first:
-            write_model(self.path / _BEST, model.config, weights)
-            self._write_json(self.path / _BEST / "best.json", told)
+            write_model(self.path / BEST_FOLDER, model.config, weights)
+            self._write_json(self.path / BEST_FOLDER / "best.json", told)
 
     def has_checkpoint(self) -> bool:
         """Tell whether there is anything to resume from."""
@@ -262,11 +239,11 @@ class RunFolder:
         return progress
 
     def _checkpoint(self, step: int) -> Path:
-        return self.path / _CHECKPOINTS / f"step-{step:08d}"
+        return self.path / CHECKPOINTS_FOLDER / f"step-{step:08d}"
 
     def _steps(self) -> list[int]:
         """Return the steps of all complete checkpoints, rising."""
-        return sorted(int(folder.name[5:]) for folder in (self.path / _CHECKPOINTS).glob("step-*"))
+        return sorted(int(folder.name[5:]) for folder in (self.path / CHECKPOINTS_FOLDER).glob("step-*"))
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
         with (self.path / name).open("a") as file:
@@ -323,16 +300,7 @@ def describe_run(
         "recipe": settings.recipe.to_dict(),
         "model": settings.model.to_dict(),
         "parameters": parameters,
-        "data": {
-            "genome": genome.source.name if genome.streamed else str(genome.source.resolve()),
-            "streamed": genome.streamed,
-            "contigs": {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs},
-            "split_rule": split.rule,
-            "split": {
-                part: [asdict(interval) for interval in getattr(split, part)] for part in ("train", "valid", "test")
-            },
-            "bases": base_counts(genome, split),
-        },
+        "data": describe_data(genome, split),
         "versions": {
             "hnet-dna": version("hnet-dna"),
             "python": platform.python_version(),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import fill_at_random, lively_model, random_dna, small_config, write_fasta
+from helpers import fill_at_random, lively_model, random_dna, small_config, train, write_fasta
 
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.data.split import Split, split_genome, training_segments
@@ -23,8 +23,8 @@ from hnet_dna.model.memory import LEAST, MemoryState
 from hnet_dna.model.rows import Rows
 from hnet_dna.model.words import WordTable
 from hnet_dna.training import words as counting
+from hnet_dna.training.progress import Budget
 from hnet_dna.training.run_folder import RunFolder
-from hnet_dna.training.trainer import Budget, train
 from hnet_dna.training.words import count_words, learn_words
 
 MEMORY: dict[str, object] = {"table_orders": [2, 4], "table_width": 6, "word_orders": [8, 12, 21]}

@@ -13,7 +13,8 @@ from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.optim import build_optimizer
-from hnet_dna.training.run_folder import Progress, RunFolder
+from hnet_dna.training.progress import Progress
+from hnet_dna.training.run_folder import RunFolder
 
 
 def saved_run(tmp_path: Path, steps: tuple[int, ...]) -> tuple[RunFolder, HNetLM, torch.optim.Optimizer]:

@@ -22,7 +22,7 @@ from hnet_dna.errors import ConfigError, HNetError, UsageError
 from hnet_dna.pretrained.folder import read_config
 from hnet_dna.pretrained.reference import read_config as read_reference_config
 from hnet_dna.training import ranks
-from hnet_dna.training.trainer import Budget
+from hnet_dna.training.progress import Budget
 
 NOTHING: list[Any] = [math.nan, math.inf, -math.inf, {}, {"x": 1}, [[[1]]], [{}], [None], [[]]]
 NO_NUMBER = [*NOTHING, "a", "", "1", True, False, -(10**400), ["a"], [True], [math.nan], [[1.5, "a"], [2]]]
