@@ -13,6 +13,7 @@ from typer.testing import Result
 
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import Split
 from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
@@ -119,4 +120,5 @@ def train(
         def event(self, step: int, message: str) -> None:
             on_event(message)
 
-    return train_in_folder(run, model, genome, split, recipe, budget, observers=[Told()], **options)
+    mixture = Mixture.of(genome, split, recipe.repeat_weight)
+    return train_in_folder(run, model, mixture, recipe, budget, observers=[Told()], **options)

@@ -123,6 +123,15 @@ def base_counts(genome: Genome, split: Split) -> dict[str, int]:
     }
 
 
+def is_share(split: str) -> bool:
+    """Tell whether a split is asked for as a share, such as 0.1."""
+    try:
+        float(split)
+    except ValueError:
+        return False
+    return True
+
+
 def _share(text: str) -> float | None:
     try:
         share = float(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Measurement
@@ -56,7 +57,9 @@ class BestModel(TrainingObserver):
     def measured(self, training: Training, measurement: Measurement) -> None:
         """Save the model if it is the best so far."""
         if measurement.best:
-            told = {"step": measurement.step, "valid_bits_per_base": measurement.bits}
+            told: dict[str, Any] = {"step": measurement.step, "valid_bits_per_base": measurement.bits}
+            if measurement.genomes:
+                told |= {"mean": measurement.mean, "genomes": dict(measurement.genomes)}
             self._folder.save_best(training.model, told, training.ranks)
 
 

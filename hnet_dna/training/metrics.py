@@ -21,6 +21,7 @@ class Metrics(TrainingObserver):
                 "step": report.progress.step,
                 "seconds": round(report.progress.seconds, 3),
                 "bits_per_base": report.bits,
+                **({"bits_per_base_of_genomes": dict(report.genomes)} if report.genomes else {}),
                 "positions_per_chunk": report.bases_per_chunk,
                 "bases_per_second": round(report.bases_per_second),
                 "learning_rate": report.learning_rate,
@@ -35,6 +36,7 @@ class Metrics(TrainingObserver):
                 "step": measurement.step,
                 "seconds": round(measurement.seconds, 3),
                 "valid_bits_per_base": measurement.bits,
+                **_of_genomes(measurement),
                 "valid_positions_per_chunk": measurement.positions_per_chunk,
             }
         )
@@ -42,3 +44,9 @@ class Metrics(TrainingObserver):
     def event(self, step: int, message: str) -> None:
         """Write the line of an event."""
         self._folder.log_event({"step": step, "event": message})
+
+
+def _of_genomes(measurement: Measurement) -> dict[str, object]:
+    if not measurement.genomes:
+        return {}
+    return {"valid_mean": measurement.mean, "valid_bits_per_base_of_genomes": dict(measurement.genomes)}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hnet_dna.data.windows import Position
+from hnet_dna.data.mix_sampler import MixPosition
 from hnet_dna.errors import UsageError
 
 
@@ -19,13 +20,14 @@ class Progress:
         seconds: time spent training.
         position: where the window sampler stands.
         window: bases per window in the last step; 0 before the first.
-        best: fewest bits per base on the validation part so far; None before the first measurement.
+        best: fewest bits per base on the validation part so far, by the recipe's mean over genomes; None before the
+            first measurement.
         meter, watch: sums since the last report, and running means, as JSON.
     """
 
     step: int = 0
     seconds: float = 0.0
-    position: Position = field(default_factory=Position)
+    position: MixPosition = field(default_factory=MixPosition)
     window: int = 0
     best: float | None = None
     meter: dict[str, Any] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class StepReport:
         bases_per_second: training speed over all ranks, reading and optimizer included.
         learning_rate: at base resolution.
         waiting: share of the time spent waiting for data.
+        genomes: training bits per base of each genome that was read, by its name; empty where there is one genome.
     """
 
     progress: Progress
@@ -73,6 +76,7 @@ class StepReport:
     bases_per_second: float
     learning_rate: float
     waiting: float
+    genomes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,11 @@ class Measurement:
 
     Attributes:
         step, seconds: when; its own time is counted.
-        bits: bits per base on the validation part.
+        bits: bits per base on the validation part; of several genomes, by the recipe's mean.
         positions_per_chunk: mean chunk length of each stage, in positions of that stage.
         best: whether no measurement before had fewer bits.
+        mean: the mean's name; empty where there is one genome.
+        genomes: bits per base of each genome that has a validation part, by its name; empty where there is one genome.
     """
 
     step: int
@@ -91,3 +97,5 @@ class Measurement:
     bits: float
     positions_per_chunk: tuple[float, ...]
     best: bool
+    mean: str = ""
+    genomes: Mapping[str, float] = field(default_factory=dict)

@@ -30,12 +30,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hnet_dna.config.settings import Settings
+from hnet_dna.data.mix_sampler import MixPosition
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.run_record import BEST_FOLDER, CHECKPOINTS_FOLDER, RUN_FILE, describe_data
-from hnet_dna.data.split import Split
-from hnet_dna.data.windows import Position
 from hnet_dna.errors import CheckpointError
 from hnet_dna.files import folder_beside, refuse_filled, write_beside
-from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.ops import current_backend
 from hnet_dna.pretrained.folder import CARD_FILE, WEIGHTS_FILE, write_model
@@ -225,7 +224,7 @@ class RunFolder:
         weights, moments = load_file(folder / WEIGHTS_FILE), load_file(folder / _OPTIMIZER_FILE)
         parameters = dict(model.named_parameters())
         told = state["progress"]
-        progress = Progress(**{**told, "position": Position(**told["position"])})
+        progress = Progress(**{**told, "position": _position(told["position"])})
         with torch.no_grad():
             for name, tensor in model.state_dict().items():
                 if name in weights:
@@ -277,6 +276,12 @@ class RunFolder:
         return value
 
 
+def _position(told: dict[str, Any]) -> MixPosition:
+    if "epoch" in told:  # of a run by version 0.1
+        return MixPosition(0, (told["epoch"],), (told["index"],))
+    return MixPosition(told["drawn"], tuple(told["epochs"]), tuple(told["indices"]))
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -285,8 +290,7 @@ def _sha256(path: Path) -> str:
 def describe_run(
     settings: Settings,
     parameters: int,
-    genome: Genome,
-    split: Split,
+    mixture: Mixture,
     budget: dict[str, Any],
     command: Iterable[str],
     ranks: Ranks,
@@ -300,7 +304,7 @@ def describe_run(
         "recipe": settings.recipe.to_dict(),
         "model": settings.model.to_dict(),
         "parameters": parameters,
-        "data": describe_data(genome, split),
+        "data": describe_data(mixture),
         "versions": {
             "hnet-dna": version("hnet-dna"),
             "python": platform.python_version(),

@@ -29,12 +29,16 @@ class TensorBoard(TrainingObserver):
         """Write the scalars of a report."""
         step = report.progress.step
         self._writer.add_scalar("train/bits_per_base", report.bits, step)
+        for name, bits in report.genomes.items():
+            self._writer.add_scalar(f"train/bits_per_base/{name}", bits, step)
         for stage, length in enumerate(report.bases_per_chunk):
             self._writer.add_scalar(f"train/positions_per_chunk_{stage}", length, step)
 
     def measured(self, training: Training, measurement: Measurement) -> None:
         """Write the scalar of a validation."""
         self._writer.add_scalar("valid/bits_per_base", measurement.bits, measurement.step)
+        for name, bits in measurement.genomes.items():
+            self._writer.add_scalar(f"valid/bits_per_base/{name}", bits, measurement.step)
 
     def end(self, training: Training) -> None:
         """Close the file."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hnet_dna.config.recipe import Recipe
-from hnet_dna.data.split import Split
-from hnet_dna.genome.genome import Genome
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.checkpoints import BestModel, Checkpoints
 from hnet_dna.training.feed import Feed
@@ -24,8 +23,7 @@ from hnet_dna.training.validation import Validation
 def train_in_folder(
     folder: RunFolder,
     model: HNetLM,
-    genome: Genome,
-    split: Split,
+    mixture: Mixture,
     recipe: Recipe,
     budget: Budget,
     *,
@@ -38,7 +36,8 @@ def train_in_folder(
 
     Args:
         folder: of the run, which has been created.
-        model, genome, split, recipe, budget, ranks: see `train`.
+        model, recipe, budget, ranks: see `train`.
+        mixture: what to train and validate on.
         resume: go on from the last checkpoint.
         workers: processes that read ahead; they change speed, never the windows.
         observers: of the first rank, beside those that keep the run.
@@ -47,7 +46,7 @@ def train_in_folder(
         TrainingError, StoppedEarly: see `train`.
     """
     ranks = ranks or Ranks()
-    feed = Feed(genome, split, recipe, ranks, workers=workers, pin=next(model.parameters()).is_cuda)
+    feed = Feed(mixture, recipe, ranks, workers=workers, pin=next(model.parameters()).is_cuda)
     following: list[TrainingObserver] = []
     if ranks.first:
         following += [Metrics(folder), *observers]
@@ -59,7 +58,7 @@ def train_in_folder(
         recipe,
         budget,
         [
-            Validation(genome, split.valid, recipe.validate_every, recipe.validate_bases),
+            Validation(mixture, recipe),
             Reports(),
             *following,
             BestModel(folder),

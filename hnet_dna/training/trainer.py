@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from hnet_dna.data.batches import Batch
 from hnet_dna.errors import StoppedEarly, TrainingError, UsageError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.feed import Feed
-from hnet_dna.training.meter import Meter
+from hnet_dna.training.meter import Meter, StepSums
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.optim import build_optimizer, schedule, set_learning_rate
 from hnet_dna.training.progress import Budget, Progress
@@ -61,12 +61,12 @@ def train(
             f"train.batch: {recipe.batch} windows cannot be shared by {ranks.size} ranks in {recipe.accumulate} "
             f"parts each; choose a multiple of {ranks.size * recipe.accumulate}"
         )
-    training = Training(model, recipe, budget, ranks, observers)
+    training = Training(model, feed, recipe, budget, ranks, observers)
     if restore is not None:
         training.restore(restore(model, training.optimizer))
     for observer in observers:
         observer.begin(training)
-    training.run(feed)
+    training.run()
     for observer in observers:
         observer.end(training)
     model.eval()
@@ -84,14 +84,23 @@ class Training:
     """
 
     def __init__(
-        self, model: HNetLM, recipe: Recipe, budget: Budget, ranks: Ranks, observers: Sequence[TrainingObserver]
+        self,
+        model: HNetLM,
+        feed: Feed,
+        recipe: Recipe,
+        budget: Budget,
+        ranks: Ranks,
+        observers: Sequence[TrainingObserver],
     ) -> None:
         self.model, self.recipe, self.budget, self.ranks, self.observers = model, recipe, budget, ranks, observers
-        self._step = Step(model, recipe, ranks)  # before the optimizer, since it may spread the parameters over ranks
+        self._feed, parts = feed, feed.mixture.parts
+        # Before the optimizer, since it may spread the parameters over the ranks.
+        self._step = Step(model, recipe, ranks, [part.repeat_weight for part in parts])
         self.optimizer = build_optimizer(model, model.config, recipe)
         self.progress = Progress()
         stages = range(model.n_chunking_stages)
-        self._stages, self._meter = len(stages), Meter(len(stages))
+        self._genomes = [part.name for part in parts] if feed.mixture.several else []
+        self._stages, self._meter = len(stages), Meter(len(stages), self._genomes)
         self._watch = Watch(recipe, [model.config.stage(s).routing in ("cosine", "linear") for s in stages])
         self._rate = 0.0
 
@@ -116,7 +125,7 @@ class Training:
         """How much of the budget is used, 0 to 1."""
         return self.budget.share(self.progress)
 
-    def run(self, feed: Feed) -> None:
+    def run(self) -> None:
         """Take steps until the budget is used."""
         self.model.train()
         with stop_requests() as request:
@@ -128,7 +137,7 @@ class Training:
                     raise StoppedEarly(f"stopped at step {self.progress.step}, as asked{where}", int(stop))
                 if share >= 1.0:
                     return
-                self._take(feed, share)
+                self._take(share)
                 for observer in self.observers:
                     observer.step(self)
                 # Asked after the observers, whose time may count, and of all ranks, whose clocks differ.
@@ -136,25 +145,24 @@ class Training:
                 for observer in self.observers:
                     observer.step_over(self, last)
 
-    def _take(self, feed: Feed, share: float) -> None:
+    def _take(self, share: float) -> None:
         """Take a step, or leave it out."""
         began = time.perf_counter()
-        batch = feed.next(self.progress, share)
+        batch = self._feed.next(self.progress, share)
         waited = time.perf_counter() - began
         self.optimizer.zero_grad(set_to_none=True)
-        nats, bases, *counts = self._step.run(batch).tolist()
+        sums = StepSums.of(self._step.run(batch).tolist(), self._stages, len(self._genomes))
         norm = float(_whole_norm(self.model, self.recipe.clip))
-        positions, chunks = counts[: self._stages], counts[self._stages :]
-        bits = nats / math.log(2) / max(bases, 1)
-        trouble, collapses = self._watch.loss(bits, norm), list[Trouble]()
+        trouble, collapses = self._watch.loss(sums.bits, norm), list[Trouble]()
         self._rate = self.recipe.learning_rate * schedule(share, self.recipe)
         if trouble is None:
             set_learning_rate(self.optimizer, self._rate)
             self.optimizer.step()
-            collapses = self._watch.taken(bits, [c / max(p, 1) for p, c in zip(positions, chunks, strict=True)])
-            self._meter.add(nats, bases, positions, chunks)
+            rates = [c / max(p, 1) for p, c in zip(sums.positions, sums.chunks, strict=True)]
+            collapses = self._watch.taken(sums.bits, rates)
+            self._meter.add(sums)
         else:
-            self._leave_out(_describe(trouble, self.progress.step + 1, batch))
+            self._leave_out(self._describe(trouble, self.progress.step + 1, batch))
         spent = time.perf_counter() - began
         self._meter.spend(spent, waited)
         self.progress = replace(
@@ -165,11 +173,16 @@ class Training:
             window=self.recipe.window_at(share),
         )
         for collapse in collapses:
-            message = _describe(collapse, self.progress.step, batch)
+            message = self._describe(collapse, self.progress.step, batch)
             self._tell(message, self.progress.step)
             if self.recipe.on_trouble == "stop":
                 advice = "Raise train.ratio_weights, lower the learning rate, or set model.chunk_cfg.max_chunk"
                 self._give_up(message, advice)
+
+    def _describe(self, trouble: Trouble, step: int, batch: Batch[Any]) -> str:
+        of = [f"{self._genomes[window.genome]} " if self._genomes else "" for window in batch.windows]
+        windows = ", ".join(f"{name}{window.interval}" for name, window in zip(of, batch.windows, strict=True))
+        return f"step {step}: {trouble.message} (windows {windows})"
 
     def _leave_out(self, message: str) -> None:
         if self.recipe.on_trouble == "stop":
@@ -196,10 +209,6 @@ class Training:
         report = self._meter.report(self.progress, self.share, self._rate)
         for observer in self.observers:
             observer.report(report)
-
-
-def _describe(trouble: Trouble, step: int, batch: Batch) -> str:
-    return f"step {step}: {trouble.message} (windows {', '.join(str(w.interval) for w in batch.windows)})"
 
 
 def _whole_norm(model: HNetLM, clip: float) -> Tensor:

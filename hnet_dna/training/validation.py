@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from hnet_dna.config.recipe import Mean, Recipe
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.evaluation.score import Score
-from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
@@ -18,12 +19,19 @@ from hnet_dna.training.trainer import Training
 
 
 class Validation(TrainingObserver):
-    """Measures bits per base on the beginning of the validation part, every so many steps and after the last one."""
+    """Measures bits per base on the validation parts, every so many steps and after the last one.
 
-    def __init__(self, genome: Genome, intervals: Sequence[Interval], every: int, bases: int) -> None:
-        """Measure the first so many bases of some intervals; `every` 0 and an empty part measure nothing."""
-        self._genome, self._intervals = genome, beginning(intervals, bases)
-        self._every = every if self._intervals else 0
+    The recipe's `validate_bases` are shared out evenly over the genomes that have such a part; of each, its beginning
+    is measured.
+    """
+
+    def __init__(self, mixture: Mixture, recipe: Recipe) -> None:
+        """Prepare to measure; without a validation part, or with `validate_every` 0, nothing is."""
+        parts = [part for part in mixture.parts if part.split.valid]
+        each = -(-recipe.validate_bases // max(len(parts), 1))
+        self._parts = [(part, beginning(part.split.valid, each)) for part in parts]
+        self._every = recipe.validate_every if parts else 0
+        self._mean, self._several = recipe.best_by, mixture.several
         self._measured_at = -1
 
     def step(self, training: Training) -> None:
@@ -38,25 +46,51 @@ class Validation(TrainingObserver):
 
     def _measure(self, training: Training) -> None:
         began = time.perf_counter()
-        score = self.measure(training.model)
+        scores = self._scores(training.model)
         training.spend(time.perf_counter() - began)
-        progress, bits = training.progress, score.bits_per_base
+        shares = {part.name: part.share for part, _ in self._parts}
+        progress, bits = training.progress, mean_of(scores, shares, self._mean)
         best = progress.best is None or bits < progress.best
         if best:
             training.progress = replace(progress, best=bits)
         self._measured_at = progress.step
-        found = Measurement(progress.step, progress.seconds, bits, score.positions_per_chunk, best)
+        found = Measurement(
+            progress.step,
+            progress.seconds,
+            bits,
+            sum(scores.values(), Score()).positions_per_chunk,
+            best,
+            self._mean if self._several else "",
+            {name: score.bits_per_base for name, score in scores.items()} if self._several else {},
+        )
         for observer in training.observers:
             observer.measured(training, found)
 
-    def measure(self, model: HNetLM) -> Score:
-        """Measure a model that is left in training mode."""
+    def _scores(self, model: HNetLM) -> dict[str, Score]:
+        """Measure a model that is left in training mode, on each genome."""
         model.eval()
-        score = Score()
-        for bases in annotate(forward_pieces(self._genome, self._intervals), model):
-            score += Score.of(bases)
+        scores = {}
+        for part, intervals in self._parts:
+            score = Score()
+            for bases in annotate(forward_pieces(part.genome, intervals), model):
+                score += Score.of(bases)
+            scores[part.name] = score
         model.train()
-        return score
+        return scores
+
+
+def mean_of(scores: Mapping[str, Score], shares: Mapping[str, float], mean: Mean) -> float:
+    """Return bits per base over several genomes by one of the recipe's means, NaN over nothing.
+
+    Genomes without a base A, C, G or T count in none of them.
+    """
+    known = {name: score for name, score in scores.items() if score.bases}
+    if not known:
+        return float("nan")
+    if mean == "bases" or len(known) == 1:
+        return sum(known.values(), Score()).bits_per_base
+    weights = {name: shares[name] if mean == "windows" else 1.0 for name in known}
+    return sum(weights[name] * score.bits_per_base for name, score in known.items()) / sum(weights.values())
 
 
 def beginning(intervals: Sequence[Interval], bases: int) -> list[Interval]:

@@ -118,7 +118,7 @@ def test_soft_masked_targets_weigh_less_on_both_strands(tmp_path: Path) -> None:
     model = lively_model(small_config())
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(40) + random_dna(40, 1).lower()}))
     for reverse in (False, True):
-        batch = read_batch(genome, [Window(Interval("a", 0, 80), reverse)], Position())
+        batch = read_batch([genome], [Window(Interval("a", 0, 80), reverse)], Position())
         codes = batch.codes.long()
         output = model(codes[:, :-1] & 3)
         targets = codes[:, 1:] & 3
