@@ -25,14 +25,16 @@ import torch
 from hnet_dna.config.presets import preset
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.data.batches import read_batch
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import split_genome
 from hnet_dna.data.windows import Position, Window, WindowSampler
 from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.training.progress import Budget
 from hnet_dna.training.run_folder import METRICS_FILE, RunFolder
-from hnet_dna.training.trainer import Budget, train
+from hnet_dna.training.train_in_folder import train_in_folder
 
 WIDTH = 60
 BATCH = 8
@@ -90,8 +92,8 @@ def reading(fasta: Path) -> None:
         windows = [Window(Interval("chr1", s, s + length + 1), bool(s % 2)) for s in starts.tolist()]
         forward = [Window(window.interval, False) for window in windows]
         for name, read, which in (
-            ("ours, random strands", lambda w: read_batch(genome, w, Position()), windows),
-            ("ours, forward strand", lambda w: read_batch(genome, w, Position()), forward),
+            ("ours, random strands", lambda w: read_batch([genome], w, Position()), windows),
+            ("ours, forward strand", lambda w: read_batch([genome], w, Position()), forward),
             ("copy of memory", copy, forward),
             ("pysam", by_pysam, forward),
             ("pyfaidx", by_pyfaidx, forward),
@@ -113,7 +115,7 @@ from hnet_dna.data.windows import Position, WindowSampler
 from itertools import islice
 genome = Genome.open(sys.argv[1])
 sampler = WindowSampler(training_segments(genome, split_genome(genome)), 8192, 0)
-for batch in islice(stream(genome, sampler, Position(), 8), 250):
+for batch in islice(stream([genome], sampler, Position(), 8), 250):
     pass
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith(("RssAnon", "RssFile"))))
 """
@@ -134,7 +136,7 @@ def waiting(fasta: Path, folder: Path) -> float:
     model = HNetLM(preset("tiny", letters.name, letters.vocab_size))
     run = RunFolder(folder / "run")
     run.create()
-    train(model, genome, split_genome(genome), Recipe(), Budget(steps=40), run)
+    train_in_folder(run, model, Mixture.of(genome, split_genome(genome)), Recipe(), Budget(steps=40))
     records = [json.loads(line) for line in (run.path / METRICS_FILE).read_text().splitlines()]
     return float(np.mean([record["waiting_for_data"] for record in records[1:]]))
 

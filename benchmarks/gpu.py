@@ -85,7 +85,8 @@ def measure(name: str, device: torch.device, batch: int | None, quick: bool) -> 
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     codes = torch.randint(0, 4, (recipe.batch, recipe.window + 1), dtype=torch.uint8)
-    data = Batch(codes, torch.full((recipe.batch,), recipe.window), (), Position(0, 0))
+    genomes = torch.zeros(recipe.batch, dtype=torch.long)
+    data = Batch(codes, torch.full((recipe.batch,), recipe.window), genomes, (), Position(0, 0))
     sums = []
 
     def train() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hnet_dna.config.settings import resolve
 from hnet_dna.data.batches import stream
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import split_genome, training_segments
 from hnet_dna.data.windows import Position, WindowSampler
 from hnet_dna.genome.open import open_genome
@@ -35,12 +36,12 @@ class Training:
         torch.manual_seed(0)
         model = HNetLM(asked.model)
         data = open_genome(genome)
-        learn_words(model, data, split_genome(data))
+        learn_words(model, Mixture.of(data, split_genome(data)))
         self.model = model.to(device)
         self._optimizer = build_optimizer(self.model, asked.model, asked.recipe)
         set_learning_rate(self._optimizer, asked.recipe.learning_rate)
         sampler = WindowSampler(training_segments(data, split_genome(data)), asked.recipe.window, 0)
-        self._batches = stream(data, sampler, Position(), asked.recipe.batch)
+        self._batches = stream([data], sampler, Position(), asked.recipe.batch)
         self._step = Step(self.model, asked.recipe, Ranks(device=torch.device(device)))
         self.sums: Tensor | None = None  # of the last step: nats, bases, then positions and chunks of each stage
 

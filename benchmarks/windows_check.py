@@ -63,7 +63,7 @@ def main() -> None:
             streams = [
                 islice(
                     stream(
-                        genome,
+                        [genome],
                         WindowSampler(segments, 1024, 0),
                         Position(),
                         BATCH,

@@ -22,7 +22,7 @@ def demo(
 
     Example: hnet-dna demo --minutes 1 --out quick-look
     """
-    from hnet_dna.data.split import split_of_run
+    from hnet_dna.data.run_record import split_of_run
     from hnet_dna.files import refuse_filled, write_beside
     from hnet_dna.genome.bundled import bundled_genome
     from hnet_dna.genome.genome import known_bases

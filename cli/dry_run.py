@@ -10,19 +10,19 @@ from . import show
 
 if TYPE_CHECKING:
     from hnet_dna.config.settings import Settings
-    from hnet_dna.data.split import Split
-    from hnet_dna.genome.genome import Genome
-    from hnet_dna.training.trainer import Budget
+    from hnet_dna.data.genome_mix import GenomeMix
+    from hnet_dna.data.mixture import Mixture
+    from hnet_dna.training.progress import Budget
 
 
-def print_plan(genome: str | None, options: dict[str, Any], quiet: bool) -> None:
+def print_plan(mix: GenomeMix | None, options: dict[str, Any], quiet: bool) -> None:
     """Print what a run with these arguments of `pretrain` would be."""
     from hnet_dna.training.plan import plan
 
-    planned = plan(genome, **options, open_genome=lambda source, letters: show.open_genome(str(source), quiet, letters))
+    planned = plan(mix, **options, open_genomes=lambda mix, letters: show.open_genomes(mix, quiet, letters))
     lines = []
-    if planned.genome is not None and planned.split is not None:
-        lines = run_lines(planned.settings, planned.genome, planned.split, planned.budget)
+    if planned.mixture is not None:
+        lines = run_lines(planned.settings, planned.mixture, planned.budget)
     show.results.print(cost_table(planned.settings))
     show.results.print("\n".join(step_lines(planned.settings, planned.ranks) + lines), soft_wrap=True)
 
@@ -85,16 +85,24 @@ def step_lines(settings: Settings, ranks: int) -> list[str]:
     ]
 
 
-def run_lines(settings: Settings, genome: Genome, split: Split, budget: Budget) -> list[str]:
+def run_lines(settings: Settings, mixture: Mixture, budget: Budget) -> list[str]:
     """Say how many steps an epoch has, and what the budget comes to."""
     from hnet_dna.data.split import base_counts
 
     recipe = settings.recipe
-    predicted = base_counts(genome, split)["predicted"]
-    per_epoch = predicted / (recipe.batch * recipe.window)
-    lines = show.split_lines(split)
-    lines.append(f"epoch: {predicted:,} bases predicted, about {per_epoch:,.0f} steps")
-    if (longest := max(map(len, split.train))) < recipe.window:
+    predicted = [base_counts(part.genome, part.split)["predicted"] for part in mixture.parts]
+    lines = show.mixture_lines(mixture)
+    if mixture.several:
+        lines += [
+            f"epoch of {part.name}: {bases:,} bases predicted, about "
+            f"{bases / (recipe.batch * recipe.window * part.share):,.0f} steps of the run"
+            for part, bases in zip(mixture.parts, predicted, strict=True)
+            if part.share
+        ][: show.MOST_GENOMES]
+    per_epoch = sum(predicted) / (recipe.batch * recipe.window)
+    what = "all of them" if mixture.several else "epoch"
+    lines.append(f"{what}: {sum(predicted):,} bases predicted, about {per_epoch:,.0f} steps")
+    if (longest := max(len(i) for part in mixture.parts for i in part.split.train)) < recipe.window:
         lines.append(
             f"no training stretch is as long as a window: the longest has {longest:,} bases, the rest is empty"
         )

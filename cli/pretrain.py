@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,13 +13,23 @@ from hnet_dna.errors import UsageError
 from . import options
 from .inputs import check_pipes
 
+if TYPE_CHECKING:
+    from hnet_dna.data.genome_mix import GenomeMix
+
 
 def pretrain(
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="PATH", help="Run folder to create or, with --resume, to continue."),
     ] = None,
-    genome: options.Genome = None,
+    genome: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GENOME", help=f"{options.GENOME_HELP} Repeat for several genomes."),
+    ] = None,
+    genomes: Annotated[
+        Path | None,
+        typer.Option(metavar="TOML", help="File of a mixture of genomes (docs/howto/many-genomes.md)."),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Named model shape and recipe. Default: the one in --config, or tiny."),
@@ -84,7 +94,7 @@ def pretrain(
     ] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train an H-Net on a genome and report held-out bits per base.
+    """Train an H-Net on one or several genomes and report held-out bits per base.
 
     Example: hnet-dna pretrain --genome genome.fa.gz --out run --minutes 30
 
@@ -110,27 +120,25 @@ def pretrain(
         "repeat_weight": repeat_weight,
         "seed": seed,
     }
-    check_pipes({"--genome": genome, "--split": split, "--regions": regions, "--config": config})
+    named = {f"--genome{f' {number}' if number else ''}": path for number, path in enumerate(genome or ())}
+    check_pipes({**named, "--genomes": genomes, "--split": split, "--regions": regions, "--config": config})
     if dry_run:
         from .dry_run import print_plan
 
-        print_plan(genome, options, quiet)
+        print_plan(_mix(genome, genomes), options, quiet)
         return
     if minutes is not None and steps is not None:
         raise UsageError("give --minutes or --steps, not both")
     if out is None:
         raise UsageError("--out is missing: the folder to create for this run")
-    if genome is not None:
-        from hnet_dna.genome.open import find_genome
-
-        find_genome(genome)  # a mistake is reported before what takes seconds to import
+    mix = _mix(genome, genomes)  # a mistake is reported before what takes seconds to import
     from hnet_dna.training.run import pretrain as run_pretrain
 
     from .run_view import RunView
 
     with RunView(quiet) as view:
         run = run_pretrain(
-            genome,
+            mix,
             out,
             **options,
             workers=workers,
@@ -140,6 +148,20 @@ def pretrain(
             observer=view.observer,
         )
     view.conclude(run)
+
+
+def _mix(genome: list[str] | None, genomes: Path | None) -> GenomeMix | None:
+    """Read what --genome and --genomes name; None where neither is given."""
+    from hnet_dna.data.genome_mix import GenomeMix
+    from hnet_dna.genome.open import find_genome
+
+    if genome and genomes:
+        raise UsageError("give --genome or --genomes, not both")
+    if genomes is not None:
+        return GenomeMix.read(genomes)
+    for path in genome or ():
+        find_genome(path)
+    return GenomeMix.of(genome) if genome else None
 
 
 def _warmup(text: str) -> tuple[tuple[float, int], ...]:

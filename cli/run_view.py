@@ -12,11 +12,10 @@ from hnet_dna.training.run import Beginning, Run, RunObserver
 from . import show
 
 if TYPE_CHECKING:
+    from hnet_dna.data.genome_mix import GenomeMix
     from hnet_dna.genome.genome import Genome
-    from hnet_dna.genome.open import GenomeLike
     from hnet_dna.sequence.alphabet import Alphabet
-    from hnet_dna.training.run_folder import Progress
-    from hnet_dna.training.trainer import Budget, StepReport
+    from hnet_dna.training.progress import Budget, Progress, StepReport
 
 
 class RunView:
@@ -43,6 +42,8 @@ class RunView:
             return
         if run.comparison is not None:
             show.results.print(show.comparison_table(run.comparison, f"{run.name} ({run.model.config})"))
+            if run.comparison.genomes:
+                show.results.print(show.classes_table(run.comparison, run.comparison.genomes))
         show.results.print(
             f"Model: {run.path}\nNext:  hnet-dna segment FASTA --model {run.path} > boundaries.bed", soft_wrap=True
         )
@@ -53,13 +54,13 @@ class _Shown(RunObserver):
         self._quiet, self._stack = quiet, stack
         self._progress: show.Progress | None = None
 
-    def open_genome(self, source: GenomeLike, letters: Alphabet) -> Genome:
-        return show.open_genome(str(source), self._quiet, letters)
+    def open_genomes(self, mix: GenomeMix, letters: Alphabet) -> list[Genome]:
+        return show.open_genomes(mix, self._quiet, letters)
 
     def begun(self, beginning: Beginning) -> None:
         record = beginning.record
-        show.notes.print("\n".join(show.split_lines(beginning.split)))
-        for what, bases in record["data"]["bases"].items():
+        show.notes.print("\n".join(show.mixture_lines(beginning.mixture)))
+        for what, bases in record["data"].get("bases", {}).items():
             if bases:
                 show.notes.print(f"  {what}: {show.counted(bases, 'base')}")
         machine = record["machine"]

@@ -23,13 +23,16 @@ from hnet_dna.progress import is_small as is_small
 from .groups import with_options
 
 if TYPE_CHECKING:
+    from hnet_dna.data.genome_mix import GenomeMix
+    from hnet_dna.data.mixture import Mixture
     from hnet_dna.data.split import Split
+    from hnet_dna.evaluation.breakdown import ClassBits
     from hnet_dna.evaluation.compare import Comparison
     from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
     from hnet_dna.sequence.alphabet import Alphabet
-    from hnet_dna.training.run_folder import Progress as RunProgress
-    from hnet_dna.training.trainer import Budget, StepReport
+    from hnet_dna.training.progress import Budget, StepReport
+    from hnet_dna.training.progress import Progress as RunProgress
 
 # What is printed holds names that users chose: `ctg1[organism=yeast]` and `chr:dna:1` mean what they say.
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
@@ -342,6 +345,47 @@ def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = Non
     return opened
 
 
+def open_genomes(mix: GenomeMix, quiet: bool, letters: Alphabet) -> list[Genome]:
+    """Open the genomes of a mix, and say what was found and how far that is."""
+    from hnet_dna.genome.open import open_genome as open_one
+
+    if mix.plain:
+        return [open_genome(str(mix.entries[0].genome), quiet, letters)]
+    made = logging.getLogger("hnet_dna.genome.store")
+    level, opened = made.level, list[Any]()
+    made.setLevel(logging.WARNING)  # hundreds of stores would be hundreds of lines
+    try:
+        with Progress("opening", len(mix.entries), "genomes", quiet=quiet) as progress:
+            for number, entry in enumerate(mix.entries, start=1):
+                opened.append(open_one(entry.genome))
+                progress.update(number, detail=entry.name)
+    finally:
+        made.setLevel(level)
+    return opened
+
+
+MOST_GENOMES = 12  # that are shown one by one
+
+
+def mixture_lines(mixture: Mixture) -> list[str]:
+    """Say which genomes a run reads, and what each part of them is."""
+    if not mixture.several:
+        return split_lines(mixture.parts[0].split)
+    total = sum(part.genome.length for part in mixture.parts)
+    lines = [f"genomes: {len(mixture.parts):,}, {total:,} bases"]
+    for part in mixture.parts[:MOST_GENOMES]:
+        split = part.split
+        sizes = ", ".join(
+            f"{name} {sum(map(len, intervals)):,}"
+            for name, intervals in (("train", split.train), ("valid", split.valid), ("test", split.test))
+        )
+        contigs = counted(len(part.genome.contigs), "contig")
+        lines.append(f"  {part.name}: {part.share:.2%} of the windows; {contigs}, bases: {sizes}; {split.rule}")
+    if len(mixture.parts) > MOST_GENOMES:
+        lines.append(f"  ... and {len(mixture.parts) - MOST_GENOMES:,} more")
+    return lines
+
+
 def resumption_line(progress: RunProgress, budget: Budget) -> str:
     """Say what becomes of a run that is resumed."""
     reached, asked = f"step {progress.step:,}", budget.steps
@@ -404,8 +448,8 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
     return table
 
 
-def classes_table(comparison: Comparison) -> Table:
-    """Build the table of classes: contigs, repeats, annotation."""
+def classes_table(comparison: Comparison, classes: list[ClassBits] | None = None) -> Table:
+    """Build the table of classes, all by default: genomes, contigs, repeats, annotation."""
     from hnet_dna.evaluation.markov import MIXTURE, markov_name
 
     best = comparison.best_order
@@ -413,7 +457,7 @@ def classes_table(comparison: Comparison) -> Table:
     table.add_column("class")
     for column in ("bases", "model", "95 %", f"Markov, k = {best}", "mixture"):
         table.add_column(column, justify="right")
-    for found in comparison.classes:
+    for found in comparison.classes if classes is None else classes:
         bits = found.bits_per_base
         interval = f"{found.low:.4f}-{found.high:.4f}" if found.low == found.low else "-"
         name = found.name if found.group in ("all", "repeats", "annotation") else f"{found.group} {found.name}"

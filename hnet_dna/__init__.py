@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hnet_dna.annotation.extract import extract as extract
     from hnet_dna.config.schema import ModelConfig as ModelConfig
+    from hnet_dna.data.genome_mix import GenomeMix as GenomeMix
+    from hnet_dna.data.genome_mix import MixEntry as MixEntry
     from hnet_dna.embedding.embedder import embed as embed
     from hnet_dna.embedding.table import read_table as read_table
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
@@ -48,9 +50,11 @@ __version__ = "0.1.0"
 _LAZY = {
     "Chunks": "hnet_dna.tracks.chunks",
     "Genome": "hnet_dna.genome.genome",
+    "GenomeMix": "hnet_dna.data.genome_mix",
     "HNetLM": "hnet_dna.model.lm",
     "HNetOutput": "hnet_dna.model.lm",
     "Interval": "hnet_dna.sequence.interval",
+    "MixEntry": "hnet_dna.data.genome_mix",
     "ModelConfig": "hnet_dna.config.schema",
     "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
@@ -86,9 +90,11 @@ _LAZY = {
 __all__ = [
     "Chunks",
     "Genome",
+    "GenomeMix",
     "HNetLM",
     "HNetOutput",
     "Interval",
+    "MixEntry",
     "ModelConfig",
     "Run",
     "SequenceEmbedder",

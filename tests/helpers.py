@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,18 @@ import numpy as np
 import torch
 from typer.testing import Result
 
+from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
+from hnet_dna.data.mixture import Mixture
+from hnet_dna.data.split import Split
+from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.words import WordTable
 from hnet_dna.probing.dataset import Labels
+from hnet_dna.training.observer import TrainingObserver
+from hnet_dna.training.progress import Budget, Progress, StepReport
+from hnet_dna.training.run_folder import RunFolder
+from hnet_dna.training.train_in_folder import train_in_folder
 
 # Seconds after which what was waited for is said never to happen. No test depends on how fast a machine is.
 PATIENCE = 1200
@@ -88,3 +97,28 @@ def labels_of(target: list[Any], sequences: list[str] | None = None, groups: lis
     """Return labels as if read from l.csv."""
     columns = {"labels": "label"} | ({"groups": "contig"} if groups else {})
     return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)
+
+
+def train(
+    model: HNetLM,
+    genome: Genome,
+    split: Split,
+    recipe: Recipe,
+    budget: Budget,
+    run: RunFolder,
+    *,
+    on_report: Callable[[StepReport], None] = lambda report: None,
+    on_event: Callable[[str], None] = lambda message: None,
+    **options: Any,
+) -> Progress:
+    """Train in a run folder that has been created; the callbacks are told what observers are."""
+
+    class Told(TrainingObserver):
+        def report(self, report: StepReport) -> None:
+            on_report(report)
+
+        def event(self, step: int, message: str) -> None:
+            on_event(message)
+
+    mixture = Mixture.of(genome, split, recipe.repeat_weight)
+    return train_in_folder(run, model, mixture, recipe, budget, observers=[Told()], **options)

@@ -13,6 +13,7 @@ Schedule = Literal["wsd", "cosine"]
 Precision = Literal["auto", "fp32", "bf16"]
 OnTrouble = Literal["stop", "skip"]
 Optimizer = Literal["adamw", "muon"]
+Mean = Literal["windows", "genomes", "bases"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Recipe:
         accumulate: parts that a rank's share of a step is run in, one after the other, to save memory.
         window_warmup: (share of the run, bases per window) pairs: until that share, windows have this length, and the
             batch grows so that a step predicts the same number of bases.
-        repeat_weight: factor on the loss of soft-masked bases.
+        repeat_weight: factor on the loss of soft-masked bases, where a genome of a mixture has none of its own.
         learning_rate: peak, at base resolution.
         lr_multipliers: factor on it for each stage, outermost first; the last entry serves any further stage. Empty
             means those of the paper's equation 11, relative to the outermost stage.
@@ -47,7 +48,9 @@ class Recipe:
             at most; 0 saves after every step.
         keep_checkpoints: how many of the last checkpoints to keep.
         validate_every: steps between measurements on the validation part; 0 never measures.
-        validate_bases: how much of the validation part is measured.
+        validate_bases: how much of the validation part is measured; of several genomes, shared out evenly.
+        best_by: the mean over several genomes by which the best model is chosen: each counts by its share of the
+            `windows`, all `genomes` count alike, or all measured `bases`.
         on_trouble: what follows a loss or gradient that is NaN or infinite, or a spike: `stop` saves the state and ends
             the run, `skip` leaves out the step. A collapsed router stops the run, or is only reported.
         spike_bits: bits per base above the running mean that count as a spike.
@@ -82,6 +85,7 @@ class Recipe:
     keep_checkpoints: int = 2
     validate_every: int = 500
     validate_bases: int = 100_000
+    best_by: Mean = "windows"
     on_trouble: OnTrouble = "stop"
     spike_bits: float = 0.5
     tensorboard: bool = False
@@ -160,6 +164,7 @@ _READERS: dict[str, Reader] = {
     "keep_checkpoints": integer(1),
     "validate_every": integer(0),
     "validate_bases": integer(1),
+    "best_by": choice(get_args(Mean)),
     "on_trouble": choice(get_args(OnTrouble)),
     "spike_bits": _NOT_NEGATIVE,
     "tensorboard": boolean,

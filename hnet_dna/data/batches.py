@@ -8,54 +8,73 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from hnet_dna.data.windows import Position, Window, WindowSampler
+from hnet_dna.data.windows import Window
 from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.codes import N_CODE, reverse_complement
 
 _READ_AHEAD = 4  # batches per worker
+P = TypeVar("P")  # where a sampler stands
+
+
+class Sampler(Protocol[P]):
+    """Gives windows in an order of which a position is all the state."""
+
+    def take(self, position: P, count: int) -> tuple[list[Window], P]:
+        """Return the next `count` windows, and the position after them."""
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Generic[P]):
     """Windows of one step on one rank, padded on the right with N.
 
     Attributes:
         codes: (B, L+1) uint8 nucleotide codes; position t+1 is the target of position t.
         lengths: (B,) int64, bases of each row that are predicted, at most L.
+        genomes: (B,) int64, the number of each row's genome.
         windows: where the rows come from.
         after: position of the sampler after this step, the same on all ranks.
     """
 
     codes: Tensor
     lengths: Tensor
+    genomes: Tensor
     windows: tuple[Window, ...]
-    after: Position
+    after: P
 
-    def pin_memory(self) -> Batch:
+    def pin_memory(self) -> Batch[P]:
         """Move to page-locked memory, from which a GPU copies while it computes."""
-        return replace(self, codes=self.codes.pin_memory(), lengths=self.lengths.pin_memory())
+        return replace(
+            self,
+            codes=self.codes.pin_memory(),
+            lengths=self.lengths.pin_memory(),
+            genomes=self.genomes.pin_memory(),
+        )
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> Batch[P]:
         """Move to a device, without waiting where memory is page-locked."""
         return replace(
-            self, codes=self.codes.to(device, non_blocking=True), lengths=self.lengths.to(device, non_blocking=True)
+            self,
+            codes=self.codes.to(device, non_blocking=True),
+            lengths=self.lengths.to(device, non_blocking=True),
+            genomes=self.genomes.to(device, non_blocking=True),
         )
 
 
-def read_batch(genome: Genome, windows: Sequence[Window], after: Position) -> Batch:
-    """Read windows from the genome, each on its strand."""
+def read_batch(genomes: Sequence[Genome], windows: Sequence[Window], after: P) -> Batch[P]:
+    """Read windows from their genomes, each on its strand."""
     spans = [window.interval.end - window.interval.start for window in windows]
     longest = max(spans)
     codes = np.empty((len(windows), longest), dtype=np.uint8)
     turned = []
     for row, (window, span) in enumerate(zip(windows, spans, strict=True)):
-        bases = genome.codes(window.interval)
+        bases = genomes[window.genome].codes(window.interval)
         if span == longest:
             codes[row] = bases
             if window.reverse:
@@ -66,24 +85,25 @@ def read_batch(genome: Genome, windows: Sequence[Window], after: Position) -> Ba
     if turned:  # all at once, which saves time on short windows
         codes[turned] = reverse_complement(codes[turned])
     lengths = np.array(spans) - 1
-    return Batch(torch.from_numpy(codes), torch.from_numpy(lengths), tuple(windows), after)
+    sources = torch.tensor([window.genome for window in windows])
+    return Batch(torch.from_numpy(codes), torch.from_numpy(lengths), sources, tuple(windows), after)
 
 
 def stream(
-    genome: Genome,
-    sampler: WindowSampler,
-    start: Position,
+    genomes: Sequence[Genome],
+    sampler: Sampler[P],
+    start: P,
     batch: int,
     *,
     rank: int = 0,
     ranks: int = 1,
     workers: int = 0,
     pin: bool = False,
-) -> Iterator[Batch]:
+) -> Iterator[Batch[P]]:
     """Yield batches without end.
 
     Args:
-        genome, sampler: what to read and which windows of it.
+        genomes, sampler: what to read and which windows of it.
         start: position to begin at, such as `Batch.after` of the last batch trained on.
         batch: windows per step over all ranks, a multiple of `ranks`.
         rank, ranks: which share of each step to yield.
@@ -92,7 +112,7 @@ def stream(
     """
     if batch % ranks:
         raise ValueError(f"batch: expected a multiple of {ranks} ranks, got {batch}")
-    steps = _Steps(genome, sampler, start, batch, rank, ranks)
+    steps = _Steps(genomes, sampler, start, batch, rank, ranks)
     if workers == 0:
         for item in steps:
             yield item.pin_memory() if pin else item
@@ -102,21 +122,21 @@ def stream(
     )  # in the order of the workers, which is that of the steps
 
 
-class _Steps(IterableDataset[Batch]):
+class _Steps(IterableDataset[Batch[P]]):
     """Every n-th step for each of n workers; a loader asks its workers in turn."""
 
     def __init__(
-        self, genome: Genome, sampler: WindowSampler, start: Position, batch: int, rank: int, ranks: int
+        self, genomes: Sequence[Genome], sampler: Sampler[P], start: P, batch: int, rank: int, ranks: int
     ) -> None:
-        self._genome, self._sampler, self._start = genome, sampler, start
+        self._genomes, self._sampler, self._start = genomes, sampler, start
         self._batch, self._rank, self._ranks = batch, rank, ranks
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch[P]]:
         worker = get_worker_info()
         mine, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
         position, step = self._start, 0
         while True:
             windows, position = self._sampler.take(position, self._batch)
             if step % workers == mine:
-                yield read_batch(self._genome, windows[self._rank :: self._ranks], position)
+                yield read_batch(self._genomes, windows[self._rank :: self._ranks], position)
             step += 1

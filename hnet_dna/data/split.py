@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,8 +20,6 @@ _MOST_HELD_OUT = 0.25  # of a genome, by a manifest: worms have six chromosomes
 _VALID_FROM = 1_000_000  # bases of a genome that can spare a validation part
 _VALID_BASES = 100_000
 PARTS = ("train", "valid", "test")
-_RUN_FILE = "run.json"
-_log = logging.getLogger(__name__)
 _SYNONYMS = {"val": "valid", "validation": "valid", "dev": "valid", "training": "train"}
 
 
@@ -95,54 +91,6 @@ def split_genome(
     return Split(train, valid, test, f"{chosen.rule}, inside {Path(regions).name}")
 
 
-def split_of_run(genome: Genome, model: Path) -> Split | None:
-    """Return how the run that a model's folder belongs to split this genome; None if it is no run on this genome."""
-    path = next((path for path in _run_files(model) if path.is_file()), None)
-    if path is None:
-        return None
-    try:
-        data = json.loads(path.read_text())["data"]
-        parts = {
-            name: tuple(Interval(i["contig"], i["start"], i["end"]) for i in data["split"][name]) for name in PARTS
-        }
-        contigs, rule = data["contigs"], data["split_rule"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise SequenceError(f"{path} does not say what the run held out ({error!r}); is it damaged?") from None
-    if contigs != {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}:
-        _tell_of_shared(genome, contigs, path)
-        return None
-    return Split(**parts, rule=rule)
-
-
-def _tell_of_shared(genome: Genome, contigs: dict[str, dict[str, object]], path: Path) -> None:
-    """Log what a genome has in common with another one that a run was trained on."""
-    checksums = {told["md5"] for told in contigs.values()}
-    lengths = {(name, told["length"]) for name, told in contigs.items()}
-    by_bases = sum(contig.md5 in checksums for contig in genome.contigs)
-    by_name = sum((c.name, c.length) in lengths and c.md5 not in checksums for c in genome.contigs)
-    if by_bases or by_name:
-        _log.warning(
-            "%s is not the genome of the run %s, but shares contigs with it: of %s, %s with the same bases and %s with "
-            "the same name and length; the model may have been trained on what it is evaluated on here",
-            genome.source,
-            path.parent,
-            f"{len(genome.contigs):,}",
-            f"{by_bases:,}",
-            f"{by_name:,} more",
-        )
-
-
-def _run_files(model: Path) -> list[Path]:
-    """Return where run.json may be: in the folder, or in the run whose best model or checkpoint the folder is."""
-    here = model.resolve()
-    places = [here]
-    if here.name == "best":
-        places.append(here.parent)
-    elif here.parent.name == "checkpoints":
-        places.append(here.parent.parent)
-    return [place / _RUN_FILE for place in places]
-
-
 def training_segments(genome: Genome, split: Split) -> list[Interval]:
     """Return the stretches between runs of N to train on, each of 2 bases or more."""
     segments = [s for interval in split.train for s in genome.segments(interval) if len(s) > 1]
@@ -173,6 +121,15 @@ def base_counts(genome: Genome, split: Split) -> dict[str, int]:
         "held out": held_out,
         "outside the split or the regions": genome.length - train - held_out,
     }
+
+
+def is_share(split: str) -> bool:
+    """Tell whether a split is asked for as a share, such as 0.1."""
+    try:
+        float(split)
+    except ValueError:
+        return False
+    return True
 
 
 def _share(text: str) -> float | None:

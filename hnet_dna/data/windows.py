@@ -22,6 +22,7 @@ class Window:
 
     interval: Interval
     reverse: bool
+    genome: int = 0  # its number in the mixture: contigs of two genomes may have one name
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,15 @@ class Position:
 class WindowSampler:
     """Shuffled windows over segments that contain no run of N."""
 
-    def __init__(self, segments: Sequence[Interval], length: int, seed: int) -> None:
-        """Tile `segments` by windows that predict `length` bases each; segments of one base predict nothing."""
+    def __init__(self, segments: Sequence[Interval], length: int, seed: int, genome: int = 0) -> None:
+        """Tile `segments` by windows that predict `length` bases each; segments of one base predict nothing.
+
+        `genome` is the number that windows carry; together with the seed it decides where and when they come.
+        """
         self._segments = [segment for segment in segments if len(segment) > 1]
         if not self._segments:
             raise ValueError("no segment of 2 or more bases")
-        self._length, self._seed = length, seed
+        self._length, self._seed, self._genome = length, seed, genome
         self._starts = np.array([segment.start for segment in self._segments])
         self._ends = np.array([segment.end for segment in self._segments])
         self._epoch = -1
@@ -61,7 +65,7 @@ class WindowSampler:
     def _enter(self, epoch: int) -> None:
         if epoch == self._epoch:
             return
-        random = np.random.Generator(np.random.PCG64([self._seed, epoch]))
+        random = np.random.Generator(np.random.PCG64([self._seed, epoch, *([self._genome] if self._genome else [])]))
         predicted = self._ends - self._starts - 1
         # The first tile of a segment is cut short by a random amount, so that tiles lie differently in each epoch.
         self._phase: NDArray[np.int64] = random.integers(0, self._length, size=len(predicted))
@@ -77,6 +81,6 @@ class WindowSampler:
         starts = self._starts[which] + np.maximum(offset, 0)
         ends = np.minimum(self._starts[which] + offset + self._length + 1, self._ends[which])
         return [
-            Window(Interval(self._segments[w].contig, start, end), bool(r))
+            Window(Interval(self._segments[w].contig, start, end), bool(r), self._genome)
             for w, start, end, r in zip(which.tolist(), starts.tolist(), ends.tolist(), reverse.tolist(), strict=True)
         ]

@@ -15,6 +15,7 @@ from hnet_dna.sequence.interval import Interval
 BLOCK = 10_000  # bases that the bootstrap keeps together, since neighbouring bases are not independent
 _RESAMPLES = 1000
 ALL = "all"
+GENOME = "genome"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class ClassBits:
     """Bits per base over one class of bases.
 
     Attributes:
-        group: what it is a class of: all, contig, repeats, or annotation.
+        group: what it is a class of: all, genome, contig, repeats, or annotation.
         name: of the class.
         bases: bases A, C, G, T in it.
         bits_per_base: of each model, by its name.
@@ -54,12 +55,16 @@ class Breakdown:
             }
         self._sums: dict[tuple[str, str], dict[tuple[str, int], NDArray[np.float64]]] = {}
 
-    def add(self, part: Part, bits: Mapping[str, NDArray[np.float64]]) -> None:
-        """Add consecutive bases and the bits (L,) that each model spends on them."""
+    def add(self, part: Part, bits: Mapping[str, NDArray[np.float64]], genome: str = "") -> None:
+        """Add consecutive bases and the bits (L,) that each model spends on them; several genomes have names."""
+        if genome:
+            part = Part(f"{genome}:{part.contig}", part.start, part.codes, part.first, part.last)
         known = is_acgt(part.codes)
         masked = (part.codes & SOFT_MASK) > 0
         table = np.stack([known.astype(np.float64), *(bits[name] for name in self._models)])
         self._add(part, (ALL, ALL), table, known)
+        if genome:
+            self._add(part, (GENOME, genome), table, known)
         self._add(part, ("contig", part.contig), table, known)
         self._add(part, ("repeats", "soft-masked"), table, known & masked)
         self._add(part, ("repeats", "unique"), table, known & ~masked)

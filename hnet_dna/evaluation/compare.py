@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from hnet_dna.data.split import Split
-from hnet_dna.evaluation.breakdown import Breakdown, ClassBits
-from hnet_dna.evaluation.counts import genome_counts
-from hnet_dna.evaluation.markov import MAX_ORDER, MIXTURE, Baselines, markov_name
+from hnet_dna.evaluation.breakdown import GENOME, Breakdown, ClassBits
+from hnet_dna.evaluation.counts import Counts, genome_counts
+from hnet_dna.evaluation.markov import MAX_ORDER, MIXTURE, Baselines, count_words, markov_name
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.genome import Genome, known_bases
 from hnet_dna.genome.pieces import forward_pieces
@@ -42,6 +42,11 @@ class Comparison:
         return self.classes[0]
 
     @property
+    def genomes(self) -> list[ClassBits]:
+        """Each genome, where there are several."""
+        return [found for found in self.classes if found.group == GENOME]
+
+    @property
     def best_order(self) -> int:
         """The k with the fewest bits."""
         return min(self.orders, key=lambda order: self.whole.bits_per_base[markov_name(order)])
@@ -58,40 +63,78 @@ class Comparison:
         }
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """A genome to evaluate on.
+
+    Attributes:
+        genome: the genome.
+        split: `held_out` is predicted, `train` is what the Markov models count.
+        name: by which its figures are reported, where there are several genomes.
+    """
+
+    genome: Genome
+    split: Split
+    name: str = ""
+
+
 def compare(
     model: HNetLM,
-    genome: Genome,
-    split: Split,
+    genomes: Sequence[HeldOut],
     *,
     annotation: Mapping[str, Sequence[Interval]] | None = None,
     orders: Sequence[int] = range(1, MAX_ORDER + 1),
     most: int | None = None,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Comparison | None:
-    """Evaluate on the held-out part; None where it has no base at all.
+    """Evaluate on the held-out parts; None where they have no base at all.
+
+    Each genome's Markov models are counted on its own training part; those of a genome without one, which was held out
+    whole, on the training parts of all the others.
 
     Args:
         model: any with an alphabet.
-        genome: what to evaluate on.
-        split: `held_out` is predicted, `train` is what the Markov models count.
-        annotation: classes of intervals to report on.
+        genomes: what to evaluate on, and what only trained; several are classes of the comparison, and so are their
+            contigs, as NAME:CONTIG.
+        annotation: classes of intervals to report on, of a single genome.
         orders: of the Markov models.
-        most: bases to evaluate on; of more, so many are taken, in stretches of a megabase spread evenly.
+        most: bases to evaluate on, shared out evenly over the genomes; of more, so many are taken, in stretches of a
+            megabase spread evenly.
         on_progress: called with what is being done and the share of it done.
     """
-    held_out = split.held_out if most is None else spread(split.held_out, most)
-    total = known_bases(genome, held_out)
+    taken = [each.split.held_out for each in genomes] if most is None else spread_over(genomes, most)
+    total = sum(known_bases(each.genome, intervals) for each, intervals in zip(genomes, taken, strict=True))
     if not total:
         return None
-    on_progress("counting words for the Markov models", 0.0)
-    baselines = Baselines.of_counts(genome_counts(genome, split.train, orders))
     breakdown = Breakdown([MODEL, "uniform", *map(markov_name, orders), MIXTURE], annotation)
     score = Score()
-    for bases in annotate(forward_pieces(genome, held_out), model):
-        score += Score.of(bases)
-        breakdown.add(bases, {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)})
-        on_progress("evaluating", score.read / total)
+    others: Counts | None = None
+    for each, held_out in zip(genomes, taken, strict=True):
+        if not held_out:
+            continue
+        on_progress("counting words for the Markov models", score.read / total)
+        if each.split.train:
+            counts = genome_counts(each.genome, each.split.train, orders)
+        else:
+            counts = others = others or _counts_of_all(genomes, orders)
+        baselines = Baselines.of_counts(counts)
+        for bases in annotate(forward_pieces(each.genome, held_out), model):
+            score += Score.of(bases)
+            bits = {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)}
+            breakdown.add(bases, bits, each.name)
+            on_progress("evaluating", score.read / total)
     return Comparison(score, breakdown.results(), tuple(orders))
+
+
+def spread_over(genomes: Sequence[HeldOut], most: int) -> list[tuple[Interval, ...]]:
+    """Return the held-out intervals of each genome, or of more bases than its even share of `most` so many."""
+    share = max(1, most // max(1, sum(bool(each.split.held_out) for each in genomes)))
+    return [spread(each.split.held_out, share) for each in genomes]
+
+
+def _counts_of_all(genomes: Sequence[HeldOut], orders: Sequence[int]) -> Counts:
+    parts = ((each.genome, part) for each in genomes for i in each.split.train for part in each.genome.segments(i))
+    return count_words((genome.codes(part) for genome, part in parts), orders)
 
 
 def spread(intervals: Sequence[Interval], most: int) -> tuple[Interval, ...]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from hnet_dna.annotation.reader import read_annotation
-from hnet_dna.data.split import split_genome, split_of_run
+from hnet_dna.data.run_record import split_of_run
+from hnet_dna.data.split import split_genome
 from hnet_dna.errors import SequenceError
-from hnet_dna.evaluation.compare import Comparison, compare
+from hnet_dna.evaluation.compare import Comparison, HeldOut, compare
 from hnet_dna.genome.genome import known_bases
 from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.load import load_model
@@ -63,7 +64,7 @@ def evaluate(
         classes = read_annotation(Path(annotation), opened)
         _note_bare_contigs(Path(annotation), classes, parts.held_out)
     on_start(known_bases(opened, parts.held_out), parts.rule)
-    comparison = compare(loaded, opened, parts, annotation=classes, on_progress=on_progress)
+    comparison = compare(loaded, [HeldOut(opened, parts)], annotation=classes, on_progress=on_progress)
     if comparison is None:
         raise SequenceError(f"{opened.source}: nothing to evaluate on: no base is held out")
     return replace(comparison, trained_on=seen)

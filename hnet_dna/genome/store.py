@@ -1,7 +1,8 @@
 """The store: a genome as one file of one byte per base, and a table of its contigs.
 
 It is built once from FASTA or .2bit, beside the file or in the user's cache folder, and each process maps it read-only,
-so that no file handle is shared between processes. It records size and times of its source, and is rebuilt when they
+so that no file handle is shared between processes. Of many stores, the last 64 are mapped at a time, so that hundreds
+of genomes need few handles. It records size and times of its source, and is rebuilt when they
 differ. Processes that need it at the same time wait for the one that builds it. What comes through a pipe, or from
 memory, has its store in a temporary folder, which is removed when the genome is no longer used.
 
@@ -20,9 +21,10 @@ import struct
 import tempfile
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,6 +43,7 @@ _TAIL = struct.Struct("<Q16s")
 # Within how many nanoseconds a file may change twice and keep its time: the clock of the system ticks at least every
 # 10 ms, and file systems without fractions of seconds count in seconds, or in pairs of them.
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000
+_MOST_MAPPED = 64  # stores at a time, each of which takes a file handle
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +79,7 @@ class Contig:
         return sum(end - start for start, end in self.n_runs)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Store:
     """An open store.
 
@@ -84,13 +87,56 @@ class Store:
         place: the file.
         key: size and times of the source that it was built from.
         contigs: in the order of the source.
-        codes: of all contigs, one after the other, (L,), mapped from the file.
+        bases: of all contigs.
+        identity: inode and size of the file, by which one that has been replaced is noticed.
     """
 
     place: Path
     key: dict[str, int]
     contigs: tuple[Contig, ...]
-    codes: Codes
+    bases: int
+    identity: tuple[int, int]
+    _codes: Codes | None = field(default=None, repr=False)
+
+    @property
+    def codes(self) -> Codes:
+        """Codes of all contigs, one after the other, (L,), mapped from the file; slices stay valid by themselves."""
+        codes = self._codes
+        if codes is None:
+            codes = self._codes = self._map()
+            _mapped.append(weakref.ref(self))
+            if len(_mapped) > _MOST_MAPPED:
+                _unmap_the_oldest()
+        return codes
+
+    def _map(self) -> Codes:
+        try:
+            with self.place.open("rb") as file:
+                if _identity(file) == self.identity:
+                    mapped = np.memmap(file, dtype=np.uint8, mode="r", shape=(self.bases,))
+                    return np.asarray(mapped)  # a plain array slices faster than a memmap
+        except OSError:
+            pass
+        raise SequenceError(f"{self.place}: the store has been removed or replaced since it was opened; start again")
+
+
+_mapped: deque[weakref.ref[Store]] = deque()
+
+
+def _unmap_the_oldest() -> None:
+    """Give up maps so that few are left, those of stores that are no longer used first."""
+    for _ in range(len(_mapped)):
+        reference = _mapped.popleft()
+        if reference() is not None:
+            _mapped.append(reference)
+    while len(_mapped) > _MOST_MAPPED:
+        if (store := _mapped.popleft()()) is not None:
+            store._codes = None
+
+
+def _identity(file: BinaryIO) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_ino, status.st_size
 
 
 def open_store(source: Path) -> Store:
@@ -152,7 +198,8 @@ def read_store(place: Path, key: dict[str, int]) -> Store | None:
     """Map a store; return None if there is none, or if it is damaged, or of another source or version."""
     try:
         with place.open("rb") as file:
-            table = _read_table(file, place.stat().st_size)
+            identity = _identity(file)
+            table = _read_table(file, identity[1])
     except OSError:
         return None
     if table is None:
@@ -161,8 +208,12 @@ def read_store(place: Path, key: dict[str, int]) -> Store | None:
     if table["key"] != key:
         return None
     contigs = tuple(Contig(**{**c, "n_runs": tuple(map(tuple, c["n_runs"]))}) for c in table["contigs"])
-    mapped = np.memmap(place, dtype=np.uint8, mode="r", shape=(table["bases"],))
-    return Store(place, key, contigs, np.asarray(mapped))  # a plain array slices faster than a memmap
+    store = Store(place, key, contigs, table["bases"], identity)
+    try:
+        store.codes  # noqa: B018 - mapped from now on, whatever becomes of the file
+    except SequenceError:
+        return None
+    return store
 
 
 def _key(source: Path) -> dict[str, int]:

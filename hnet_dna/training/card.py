@@ -11,9 +11,11 @@ from typing import Any
 
 from hnet_dna.config.layout import LEGEND, layout_text
 from hnet_dna.config.schema import ModelConfig
+from hnet_dna.data.run_record import genomes_in
 from hnet_dna.evaluation.markov import MIXTURE, markov_name
 from hnet_dna.sequence.alphabet import ALPHABETS
 
+_NAMED = 5  # genomes that are named one by one
 _ROWS = 20  # of a table; a draft assembly has a hundred thousand contigs
 _RECIPE = ("window", "batch", "window_warmup", "repeat_weight", "optimizer", "learning_rate", "lr_multipliers",
            "betas", "weight_decay", "clip", "warmup", "decay", "ratio_targets", "ratio_weights", "schedule",
@@ -46,7 +48,6 @@ def model_card(description: Mapping[str, Any], results: Mapping[str, Any] | None
 
 
 def _what(description: Mapping[str, Any], config: ModelConfig) -> str:
-    genome = _code(PurePath(description["data"]["genome"]).name)
     letters = ALPHABETS.get(config.alphabet or "")
     rows = [
         ("layout", _code(layout_text(config.layout)) + f" ({LEGEND})"),
@@ -60,7 +61,7 @@ def _what(description: Mapping[str, Any], config: ModelConfig) -> str:
         lengths = ", ".join(map(str, config.word_orders))
         rows.append(("memory", f"the file holds words of {lengths} bases of the training part, and what followed them"))
     return (
-        f"# H-Net trained on {genome}\n\n"
+        f"# H-Net trained on {_genomes(description['data'])}\n\n"
         "A causal language model of nucleotide sequence that reads single letters and learns where chunks begin "
         "(*Dynamic Chunking for End-to-End Hierarchical Sequence Modeling*, arXiv 2507.07955). Made by `hnet-dna "
         f"pretrain`.\n\n{_table(('', ''), rows)}"
@@ -68,6 +69,8 @@ def _what(description: Mapping[str, Any], config: ModelConfig) -> str:
 
 
 def _data(data: Mapping[str, Any]) -> str:
+    if "genomes" in data:
+        return _data_of_several(data)
     contigs = data["contigs"]
     total = sum(contig["length"] for contig in contigs.values())
     lengths = [(_cell(name), f"{contig['length']:,}", _code(contig["md5"])) for name, contig in contigs.items()]
@@ -83,6 +86,41 @@ def _data(data: Mapping[str, Any]) -> str:
         _table(("contig", "bases", "MD5"), lengths, "run.json"),
     ]
     return "\n\n".join(parts)
+
+
+def _data_of_several(data: Mapping[str, Any]) -> str:
+    rows, lengths = [], []
+    for told in data["genomes"]:
+        parts = {part: sum(i["end"] - i["start"] for i in intervals) for part, intervals in told["split"].items()}
+        rows.append(
+            (
+                _cell(told["name"]),
+                _code(PurePath(told["genome"]).name),
+                f"{100 * told['share']:.2f} %",
+                *(f"{parts[part]:,}" for part in ("train", "valid", "test")),
+                _cell(told["split_rule"]),
+            )
+        )
+        lengths += [
+            (_cell(told["name"]), _cell(name), f"{contig['length']:,}", _code(contig["md5"]))
+            for name, contig in told["contigs"].items()
+        ]
+    head = ("genome", "file", "share of windows", "training bases", "validation bases", "test bases", "split")
+    parts_of_card = [
+        "## Data",
+        f"A mixture of {len(rows):,} genomes.",
+        _table(head, rows, "run.json"),
+        "Checksums are of the upper-case sequence.",
+        _table(("genome", "contig", "bases", "MD5"), lengths, "run.json"),
+    ]
+    return "\n\n".join(parts_of_card)
+
+
+def _genomes(data: Mapping[str, Any]) -> str:
+    told = genomes_in(data)
+    if len(told) <= _NAMED:
+        return ", ".join(_code(each.get("name") or PurePath(each["genome"]).name) for each in told)
+    return f"{len(told):,} genomes"
 
 
 def _training(description: Mapping[str, Any]) -> str:
@@ -176,10 +214,11 @@ out = model(torch.tensor([[{ids}]]))  # out.logits, out.stages[0].boundary_prob
 
 
 def _limits(description: Mapping[str, Any], config: ModelConfig) -> str:
-    genome = _code(PurePath(description["data"]["genome"]).name)
+    several = "genomes" in description["data"]
+    saw = "" if several else "one genome file, "
     limits = [
-        f"It has {description['parameters']:,} parameters and saw one genome file, {genome}; nothing is claimed for "
-        "other genomes or tasks.",
+        f"It has {description['parameters']:,} parameters and saw {saw}{_genomes(description['data'])}; nothing is "
+        "claimed for other genomes or tasks.",
         "Not validated for clinical or diagnostic use.",
         "It reads from left to right: probabilities and boundaries depend on what comes before, and on the strand.",
     ]

@@ -40,12 +40,15 @@ class Loss:
         total: what backward starts from.
         nats: sum of -ln p over counted bases.
         bases: how many bases were counted.
+        row_nats, row_bases: the same for each row, (B,).
         positions, chunks: per chunking stage, positions seen and boundaries set.
     """
 
     total: Tensor
     nats: Tensor
     bases: Tensor
+    row_nats: Tensor
+    row_bases: Tensor
     positions: tuple[Tensor, ...]
     chunks: tuple[Tensor, ...]
 
@@ -92,6 +95,8 @@ def language_model_loss(
         total=mean + share * ratio,
         nats=nats.detach(),
         bases=counted,
+        row_nats=each.detach().sum(dim=1),
+        row_bases=(targets != IGNORED).sum(dim=1),
         positions=tuple(stage.length.sum() for stage in output.stages),
         chunks=tuple(stage.boundary_mask.sum() for stage in output.stages),
     )

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from hnet_dna.config.settings import Settings
-from hnet_dna.data.split import Split, split_genome
-from hnet_dna.genome import open as opening
+from hnet_dna.data.genome_mix import GenomeMix, GenomesLike
+from hnet_dna.data.mixture import Mixture, open_mixture
+from hnet_dna.data.split import Split
 from hnet_dna.genome.genome import Genome
-from hnet_dna.genome.open import GenomeLike
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.alphabet import Alphabet, alphabet
+from hnet_dna.training.progress import Budget
 from hnet_dna.training.ranks import Place, place_of_process
 from hnet_dna.training.request import budget_of, settings_for
 from hnet_dna.training.run import DEFAULT_MINUTES
-from hnet_dna.training.trainer import Budget
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,28 @@ class Plan:
         settings: resolved.
         budget: when it would stop.
         ranks: how many processes would train.
-        genome: what it would train on; None where none was given.
-        split: which bases would train, validate and test; None without a genome.
+        mixture: what it would train on; None where no genome was given.
     """
 
     settings: Settings
     budget: Budget
     ranks: int
-    genome: Genome | None
-    split: Split | None
+    mixture: Mixture | None
+
+    @property
+    def split(self) -> Split | None:
+        """Which bases of the genome, of several the first one, would train, validate and test; None without one."""
+        return self.mixture.parts[0].split if self.mixture else None
+
+
+def _open(mix: GenomeMix, letters: Alphabet) -> list[Genome]:
+    return [open_genome(entry.genome) for entry in mix.entries]
 
 
 def plan(
-    genome: GenomeLike | None = None,
+    genome: GenomesLike | None = None,
     *,
-    open_genome: Callable[[GenomeLike, Alphabet], Genome] = lambda source, letters: opening.open_genome(source),
+    open_genomes: Callable[[GenomeMix, Alphabet], list[Genome]] = _open,
     steps: int | None = None,
     minutes: float | None = None,
     **options: Any,
@@ -48,8 +56,8 @@ def plan(
     """Resolve what `pretrain` would do with the same arguments, without training.
 
     Args:
-        genome: anything that `open_genome` takes; without it, the plan has no split and no epochs.
-        open_genome: opens it.
+        genome: as `pretrain` takes it; without it, the plan has no split and no epochs.
+        open_genomes: opens them.
         steps, minutes: how long to train.
         options: the other arguments of `pretrain` that say what is trained and how.
 
@@ -57,11 +65,8 @@ def plan(
         UsageError, ConfigError, SequenceError: as `pretrain` does.
     """
     budget, settings = budget_of(steps, minutes), settings_for(**options)
-    opened = split = None
+    mixture = None
     if genome is not None:
-        recipe = settings.recipe
-        opened = open_genome(genome, alphabet(settings.model.alphabet))
-        split = split_genome(opened, recipe.held_out, recipe.split, recipe.regions)
-    return Plan(
-        settings, budget or Budget(None, DEFAULT_MINUTES * 60), (place_of_process() or Place()).size, opened, split
-    )
+        mix = GenomeMix.of(genome)
+        mixture = open_mixture(mix, open_genomes(mix, alphabet(settings.model.alphabet)), settings.recipe)
+    return Plan(settings, budget or Budget(None, DEFAULT_MINUTES * 60), (place_of_process() or Place()).size, mixture)

@@ -10,7 +10,7 @@ from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.config.settings import Settings, resolve
 from hnet_dna.errors import CheckpointError, ConfigError, UsageError
-from hnet_dna.training.trainer import Budget
+from hnet_dna.training.progress import Budget
 
 # What a run that goes on may change: how fast, how often, how far a step goes, and what to do in trouble; not what it
 # learns from.

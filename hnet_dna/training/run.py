@@ -11,18 +11,23 @@ from typing import Any
 import torch
 
 from hnet_dna.config.settings import Settings
-from hnet_dna.data.split import Split, split_genome, training_segments
+from hnet_dna.data.genome_mix import GenomeMix, GenomesLike
+from hnet_dna.data.mixture import Mixture, open_mixture
+from hnet_dna.data.run_record import mix_in, refuse_other_data
 from hnet_dna.errors import CheckpointError, UsageError
-from hnet_dna.evaluation.compare import Comparison, compare, spread
+from hnet_dna.evaluation.compare import Comparison, HeldOut, compare, spread_over
 from hnet_dna.files import sole_owner
 from hnet_dna.genome.genome import Genome, is_streamed, known_bases
-from hnet_dna.genome.open import GenomeLike, find_genome, open_genome
+from hnet_dna.genome.open import find_genome, open_genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import Alphabet, alphabet
+from hnet_dna.training.observer import TrainingObserver
+from hnet_dna.training.progress import Budget, Progress, StepReport
 from hnet_dna.training.ranks import Ranks, join_ranks
 from hnet_dna.training.request import budget_of, changes_of, settings_for, settings_of
-from hnet_dna.training.run_folder import Progress, RunFolder, describe_run
-from hnet_dna.training.trainer import Budget, StepReport, train
+from hnet_dna.training.run_folder import RunFolder, describe_run
+from hnet_dna.training.train_in_folder import train_in_folder
+from hnet_dna.training.trainer import Training
 from hnet_dna.training.words import learn_words
 
 DEFAULT_MINUTES = 10.0
@@ -52,13 +57,13 @@ class Beginning:
     """What a run begins with.
 
     Attributes:
-        split: which bases train, validate and test.
+        mixture: the genomes, and which bases of them train, validate and test.
         record: what run.json holds.
         model: freshly initialised.
         budget: when to stop.
     """
 
-    split: Split
+    mixture: Mixture
     record: dict[str, Any]
     model: HNetLM
     budget: Budget
@@ -67,10 +72,10 @@ class Beginning:
 class RunObserver:
     """Follows a run. Every method may be overridden; with several ranks, only the first rank's observer is called."""
 
-    def open_genome(self, source: GenomeLike, letters: Alphabet) -> Genome:
-        """Open the genome; `letters` are those that the model knows."""
+    def open_genomes(self, mix: GenomeMix, letters: Alphabet) -> list[Genome]:
+        """Open the genomes; `letters` are those that the model knows."""
         del letters
-        return open_genome(source)
+        return [open_genome(entry.genome) for entry in mix.entries]
 
     def begun(self, beginning: Beginning) -> None:
         """Take note that the run's folder has been made."""
@@ -104,7 +109,7 @@ class RunObserver:
 
 
 def pretrain(
-    genome: GenomeLike | None,
+    genome: GenomesLike | None,
     out: str | Path,
     *,
     preset: str | None = None,
@@ -127,10 +132,11 @@ def pretrain(
     command: Sequence[str] = (),
     observer: RunObserver | None = None,
 ) -> Run:
-    """Train an H-Net on a genome and measure held-out bits per base; everything is kept in a run folder.
+    """Train an H-Net on genomes and measure held-out bits per base; everything is kept in a run folder.
 
     Args:
-        genome: anything that `open_genome` takes; None with `resume`, for the one that the run began with.
+        genome: anything that `open_genome` takes; or several genomes, as a list of paths, a mapping of names to paths
+            or opened genomes, or a `GenomeMix`. None with `resume`, for what the run began with.
         out: the folder, new or empty; with `resume`, that of the run.
         preset: a named model shape and recipe; that of `config`, or `tiny`, where None.
         config: a TOML file with the tables model and train.
@@ -138,9 +144,9 @@ def pretrain(
         alphabet: letters that the model knows: dna, rna, iupac or bytes.
         steps: how many steps to train, in all.
         minutes: how long to train instead, in all; 10 where neither is given.
-        held_out: contigs to hold out.
-        split: a BED file whose fourth column is train, valid or test; or a share to hold out.
-        regions: a BED file; only its regions are used.
+        held_out: contigs to hold out, of a single genome.
+        split: a BED file whose fourth column is train, valid or test, for a single genome; or a share to hold out.
+        regions: a BED file, for a single genome; only its regions are used.
         window: bases per window.
         batch: windows per step, over all ranks.
         window_warmup: pairs of a share of the run and the bases per window until then.
@@ -167,8 +173,8 @@ def pretrain(
     budget = budget_of(steps, minutes)
     if genome is None and not resume:
         raise UsageError("`genome` is missing: give a FASTA file, or 'yeast' for the genome in the package")
-    if isinstance(genome, str | Path):
-        find_genome(str(genome))  # a mistake is reported before anything else is done
+    mix = None if genome is None else GenomeMix.of(genome)
+    places = [find_genome(str(e.genome)) for e in (mix.entries if mix else ()) if isinstance(e.genome, str | Path)]
     folder, watching = RunFolder(Path(out)), observer or RunObserver()
     asked: dict[str, Any] = {
         "preset": preset,
@@ -185,22 +191,22 @@ def pretrain(
         "seed": seed,
     }
     with join_ranks() as ranks:
-        if ranks.size > 1 and isinstance(genome, str | Path) and is_streamed(find_genome(str(genome))):
+        if ranks.size > 1 and (pipes := [place for place in places if is_streamed(place)]):
             raise UsageError(
-                f"`genome` {genome}: each of {ranks.size} ranks reads the genome, and a pipe can be read once; name a "
-                "file"
+                f"`genome` {pipes[0]}: each of {ranks.size} ranks reads the genome, and a pipe can be read once; name "
+                "a file"
             )
         # All ranks look before the first one creates anything.
         begun = bool(ranks.agree(float(folder.begun()))[0])
         following = watching if ranks.first else RunObserver()
         life = _Life(folder, ranks, workers, evaluation, tuple(command), following)
-        if resume and (begun or genome is None):
+        if resume and (begun or mix is None):
             began = settings_of(folder.description())
-            return life.go_on(genome, settings_for(**asked, began=began), began, budget)
-        assert genome is not None
+            return life.go_on(mix, settings_for(**asked, began=began), began, budget)
+        assert mix is not None
         if resume:
             following.nothing_to_resume(folder.path)
-        return life.begin(genome, settings_for(**asked), budget or Budget(None, DEFAULT_MINUTES * 60))
+        return life.begin(mix, settings_for(**asked), budget or Budget(None, DEFAULT_MINUTES * 60))
 
 
 def resume(
@@ -209,7 +215,7 @@ def resume(
     steps: int | None = None,
     minutes: float | None = None,
     settings: Sequence[str] = (),
-    genome: GenomeLike | None = None,
+    genome: GenomesLike | None = None,
     workers: int | None = None,
     evaluation: bool = True,
     command: Sequence[str] = (),
@@ -265,17 +271,16 @@ class _Life:
     command: tuple[str, ...]
     observer: RunObserver
 
-    def begin(self, source: GenomeLike, settings: Settings, budget: Budget) -> Run:
+    def begin(self, mix: GenomeMix, settings: Settings, budget: Budget) -> Run:
         recipe = settings.recipe
-        genome = self.observer.open_genome(source, alphabet(settings.model.alphabet))
-        split = split_genome(genome, recipe.held_out, recipe.split, recipe.regions)
-        training_segments(genome, split)  # refuses a genome with nothing to train on before anything is written
+        genomes = self.observer.open_genomes(mix, alphabet(settings.model.alphabet))
+        mixture = open_mixture(mix, genomes, recipe)
         torch.manual_seed(recipe.seed)
         model = HNetLM(settings.model)
-        learn_words(model, genome, split)
+        learn_words(model, mixture)
         model = model.to(self.ranks.device)
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        record = describe_run(settings, parameters, genome, split, asdict(budget), self.command, self.ranks)
+        record = describe_run(settings, parameters, mixture, asdict(budget), self.command, self.ranks)
 
         def fill(folder: RunFolder) -> None:
             folder.describe(record, settings)
@@ -284,96 +289,69 @@ class _Life:
         if self.ranks.first:
             self.folder.create(fill)
         self.ranks.wait()
-        self.observer.begun(Beginning(split, record, model, budget))
-        return self._train(settings, model, genome, split, budget, resume=False)
+        self.observer.begun(Beginning(mixture, record, model, budget))
+        return self._train(settings, model, mixture, budget, resume=False)
 
     def go_on(
         self,
-        source: GenomeLike | None,
+        mix: GenomeMix | None,
         settings: Settings,
         began: Settings,
         budget: Budget | None,
     ) -> Run:
         record, recipe = self.folder.description(), settings.recipe
         changed = changes_of(settings, began)
-        if source is None and record["data"].get("streamed"):
-            raise UsageError(
-                "the genome of this run came through a pipe or from memory, which leaves nothing to read again; give "
-                "the same sequences as `genome`"
-            )
+        mix = mix_in(record["data"]) if mix is None else mix
         model = HNetLM.from_pretrained(self.folder.path).to(self.ranks.device)
-        genome = self.observer.open_genome(source or record["data"]["genome"], alphabet(model.config.alphabet))
-        _refuse_other_genome(genome, record)
+        mixture = open_mixture(mix, self.observer.open_genomes(mix, alphabet(model.config.alphabet)), recipe)
+        refuse_other_data(mixture, record["data"])
         until = budget or Budget(record["budget"]["steps"], record["budget"]["seconds"])
-        split = split_genome(genome, recipe.held_out, recipe.split, recipe.regions)
-        _refuse_other_split(split, record)
-        return self._train(settings, model, genome, split, until, resume=True, changed=changed)
+        return self._train(settings, model, mixture, until, resume=True, changed=changed)
 
     def _train(
         self,
         settings: Settings,
         model: HNetLM,
-        genome: Genome,
-        split: Split,
+        mixture: Mixture,
         budget: Budget,
         *,
         resume: bool,
         changed: dict[str, list[Any]] | None = None,
     ) -> Run:
         recipe, ranks, observer = settings.recipe, self.ranks, self.observer
-
-        kept = changed or {}
-
-        def on_start(progress: Progress) -> None:
-            complete = budget.share(progress) >= 1.0
-            if complete and kept:
-                raise UsageError(
-                    f"the run is complete at step {progress.step:,}, where {', '.join(kept)} changes nothing; leave "
-                    "it out, or give more `steps` or `minutes`"
-                )
-            if resume and ranks.first:
-                observer.resumed(progress, budget)
-                if not complete:
-                    self.folder.describe_resumption(
-                        progress.step, settings, asdict(budget), changed or {}, self.command
-                    )
-            if not complete:
-                observer.started(progress, budget)
-
         workers = self.workers
         if workers is None:
             workers = 2 if ranks.device.type == "cuda" else 0
         with sole_owner(self.folder.path) if ranks.first else nullcontext():
-            train(
+            train_in_folder(
+                self.folder,
                 model,
-                genome,
-                split,
+                mixture,
                 recipe,
                 budget,
-                self.folder,
                 ranks=ranks,
                 resume=resume,
                 workers=workers,
-                on_start=on_start,
-                on_report=observer.step,
-                on_event=observer.event,
+                observers=[_Following(self, settings, resume, changed or {})],
             )
             observer.trained()
             if recipe.shard and ranks.size > 1:
                 model = HNetLM.from_pretrained(self.folder.path).to(ranks.device)
-            comparison = self._evaluate(model, genome, split) if ranks.first else None
+            comparison = self._evaluate(model, mixture) if ranks.first else None
         return Run(self.folder.path, settings.preset or "model", model.eval(), comparison)
 
-    def _evaluate(self, model: HNetLM, genome: Genome, split: Split) -> Comparison | None:
+    def _evaluate(self, model: HNetLM, mixture: Mixture) -> Comparison | None:
         if not self.evaluation:
             if not self.folder.evaluated:
                 self.folder.write_card(model, None)
             self.observer.not_evaluated("as asked")
             return None
-        if held_out := sum(map(len, split.held_out)):
-            taken = spread(split.held_out, _EVALUATED)
-            self.observer.evaluating(held_out, sum(map(len, taken)), known_bases(genome, taken))
-        comparison = compare(model, genome, split, most=_EVALUATED, on_progress=self.observer.evaluated)
+        every = [HeldOut(part.genome, part.split, part.name if mixture.several else "") for part in mixture.parts]
+        if held_out := sum(len(interval) for each in every for interval in each.split.held_out):
+            taken = spread_over(every, _EVALUATED)
+            known = sum(known_bases(each.genome, intervals) for each, intervals in zip(every, taken, strict=True))
+            self.observer.evaluating(held_out, sum(len(i) for intervals in taken for i in intervals), known)
+        comparison = compare(model, every, most=_EVALUATED, on_progress=self.observer.evaluated)
         if comparison is None:
             self.folder.write_card(model, None)
             self.observer.not_evaluated("nothing is held out")
@@ -383,17 +361,31 @@ class _Life:
         return comparison
 
 
-def _refuse_other_split(split: Split, record: dict[str, Any]) -> None:
-    for part, intervals in record["data"]["split"].items():
-        if [asdict(interval) for interval in getattr(split, part)] != intervals:
+class _Following(TrainingObserver):
+    """Tells the observer of a run what its training does, and records where it goes on."""
+
+    def __init__(self, life: _Life, settings: Settings, resumed: bool, changed: dict[str, list[Any]]) -> None:
+        self._life, self._settings, self._resumed, self._changed = life, settings, resumed, changed
+
+    def begin(self, training: Training) -> None:
+        life, progress, budget = self._life, training.progress, training.budget
+        complete = training.share >= 1.0
+        if complete and self._changed:
             raise UsageError(
-                f"`resume`: the {part} part is no longer what this run began with; are `split` and `regions` files "
-                "unchanged?"
+                f"the run is complete at step {progress.step:,}, where {', '.join(self._changed)} changes nothing; "
+                "leave it out, or give more `steps` or `minutes`"
             )
+        if self._resumed:
+            life.observer.resumed(progress, budget)
+            if not complete:
+                life.folder.describe_resumption(
+                    progress.step, self._settings, asdict(budget), self._changed, life.command
+                )
+        if not complete:
+            life.observer.started(progress, budget)
 
+    def report(self, report: StepReport) -> None:
+        self._life.observer.step(report)
 
-def _refuse_other_genome(genome: Genome, record: dict[str, Any]) -> None:
-    data = record["data"]
-    contigs = {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}
-    if contigs != data["contigs"]:
-        raise UsageError(f"`resume`: {genome.source} is not the genome of this run ({data['genome']}); give it again")
+    def event(self, step: int, message: str) -> None:
+        self._life.observer.event(message)

@@ -18,7 +18,7 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,48 +30,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hnet_dna.config.settings import Settings
-from hnet_dna.data.split import Split, base_counts
-from hnet_dna.data.windows import Position
+from hnet_dna.data.mix_sampler import MixPosition
+from hnet_dna.data.mixture import Mixture
+from hnet_dna.data.run_record import BEST_FOLDER, CHECKPOINTS_FOLDER, RUN_FILE, describe_data
 from hnet_dna.errors import CheckpointError
 from hnet_dna.files import folder_beside, refuse_filled, write_beside
-from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.ops import current_backend
 from hnet_dna.pretrained.folder import CARD_FILE, WEIGHTS_FILE, write_model
 from hnet_dna.training.card import model_card
+from hnet_dna.training.progress import Progress
 from hnet_dna.training.ranks import Ranks, share_of, whole
 
-RUN_FILE = "run.json"
 SETTINGS_FILE = "settings.toml"
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FILE = "events.jsonl"
 RESULTS_FILE = "results.json"
-_CHECKPOINTS = "checkpoints"
-_BEST = "best"
 _OPTIMIZER_FILE = "optimizer.safetensors"
 _STATE_FILE = "state.json"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        step: optimizer steps taken, or left out.
-        seconds: time spent training.
-        position: where the window sampler stands.
-        window: bases per window in the last step; 0 before the first.
-        best: fewest bits per base on the validation part so far; None before the first measurement.
-        meter, watch: sums since the last report, and running means, as JSON.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    position: Position = field(default_factory=Position)
-    window: int = 0
-    best: float | None = None
-    meter: dict[str, Any] = field(default_factory=dict)
-    watch: dict[str, Any] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -209,8 +185,8 @@ class RunFolder:
         """Write the best model so far, and what makes it the best."""
         weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
         if ranks.first:
-            write_model(self.path / _BEST, model.config, weights)
-            self._write_json(self.path / _BEST / "best.json", told)
+            write_model(self.path / BEST_FOLDER, model.config, weights)
+            self._write_json(self.path / BEST_FOLDER / "best.json", told)
 
     def has_checkpoint(self) -> bool:
         """Return whether there is anything to resume from."""
@@ -248,7 +224,7 @@ class RunFolder:
         weights, moments = load_file(folder / WEIGHTS_FILE), load_file(folder / _OPTIMIZER_FILE)
         parameters = dict(model.named_parameters())
         told = state["progress"]
-        progress = Progress(**{**told, "position": Position(**told["position"])})
+        progress = Progress(**{**told, "position": _position(told["position"])})
         with torch.no_grad():
             for name, tensor in model.state_dict().items():
                 if name in weights:
@@ -262,11 +238,11 @@ class RunFolder:
         return progress
 
     def _checkpoint(self, step: int) -> Path:
-        return self.path / _CHECKPOINTS / f"step-{step:08d}"
+        return self.path / CHECKPOINTS_FOLDER / f"step-{step:08d}"
 
     def _steps(self) -> list[int]:
         """Return the steps of all complete checkpoints, rising."""
-        return sorted(int(folder.name[5:]) for folder in (self.path / _CHECKPOINTS).glob("step-*"))
+        return sorted(int(folder.name[5:]) for folder in (self.path / CHECKPOINTS_FOLDER).glob("step-*"))
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
         with (self.path / name).open("a") as file:
@@ -300,6 +276,12 @@ class RunFolder:
         return value
 
 
+def _position(told: dict[str, Any]) -> MixPosition:
+    if "epoch" in told:  # of a run by version 0.1
+        return MixPosition(0, (told["epoch"],), (told["index"],))
+    return MixPosition(told["drawn"], tuple(told["epochs"]), tuple(told["indices"]))
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -308,8 +290,7 @@ def _sha256(path: Path) -> str:
 def describe_run(
     settings: Settings,
     parameters: int,
-    genome: Genome,
-    split: Split,
+    mixture: Mixture,
     budget: dict[str, Any],
     command: Iterable[str],
     ranks: Ranks,
@@ -323,16 +304,7 @@ def describe_run(
         "recipe": settings.recipe.to_dict(),
         "model": settings.model.to_dict(),
         "parameters": parameters,
-        "data": {
-            "genome": genome.source.name if genome.streamed else str(genome.source.resolve()),
-            "streamed": genome.streamed,
-            "contigs": {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs},
-            "split_rule": split.rule,
-            "split": {
-                part: [asdict(interval) for interval in getattr(split, part)] for part in ("train", "valid", "test")
-            },
-            "bases": base_counts(genome, split),
-        },
+        "data": describe_data(mixture),
         "versions": {
             "hnet-dna": version("hnet-dna"),
             "python": platform.python_version(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +28,15 @@ from hnet_dna.training.ranks import Ranks, spread, waiting
 class Step:
     """Runs one batch forward and backward, in parts; everything it returns is summed over the ranks."""
 
-    def __init__(self, model: HNetLM, recipe: Recipe, ranks: Ranks) -> None:
+    def __init__(
+        self, model: HNetLM, recipe: Recipe, ranks: Ranks, repeat_weights: Sequence[float] | None = None
+    ) -> None:
+        """Prepare; `repeat_weights` are those of the genomes, the recipe's for a single one by default."""
         self._recipe, self._ranks = recipe, ranks
         self._letters = alphabet(model.config.alphabet)
         self._stages = range(model.n_chunking_stages)
         self._device = next(model.parameters()).device
+        self._repeat_weights = torch.tensor(repeat_weights or [recipe.repeat_weight], device=self._device)
         # Codes travel as bytes and become ids on the device.
         self._id_of_code = torch.from_numpy(self._letters.encode(np.arange(256, dtype=np.uint8))).to(self._device)
         targets = [recipe.ratio_target(stage) for stage in self._stages]
@@ -52,15 +57,20 @@ class Step:
             recipe.precision == "auto" and self._device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
 
-    def run(self, batch: Batch) -> Tensor:
-        """Leave gradients in the parameters; return nats, bases, then positions and chunks of each stage, float64."""
+    def run(self, batch: Batch[Any]) -> Tensor:
+        """Leave gradients in the parameters, and return sums over the ranks in float64.
+
+        These are nats, bases, positions of each stage, chunks of each stage; of several genomes also nats of each
+        genome, and bases of each genome.
+        """
         recipe, device, parts = self._recipe, self._device, self._recipe.accumulate
         batch = batch.to(device)
         targets = targets_of(batch.codes[:, 1:])
         targets[torch.arange(targets.shape[1], device=device) >= batch.lengths[:, None]] = IGNORED
-        weights = torch.where((batch.codes[:, 1:] & SOFT_MASK) > 0, recipe.repeat_weight, 1.0)
+        weights = torch.where((batch.codes[:, 1:] & SOFT_MASK) > 0, self._repeat_weights[batch.genomes][:, None], 1.0)
         bases = self._ranks.total((targets != IGNORED).sum())
         sums = torch.zeros(2 + 2 * len(self._stages), dtype=torch.float64, device=device)
+        genomes = torch.zeros(2, len(self._repeat_weights), dtype=torch.float64, device=device)
         for part in range(parts):
             rows = slice(part, None, parts)
             with ExitStack() as stack:
@@ -84,4 +94,6 @@ class Step:
                 # Gradients are averaged over the ranks, while each rank's loss is its part of a sum.
                 (loss.total * self._ranks.size).backward()  # type: ignore[no-untyped-call]
             sums += torch.stack([loss.nats, loss.bases, *loss.positions, *loss.chunks]).double()
-        return self._ranks.total(sums)
+            genomes.index_add_(1, batch.genomes[rows], torch.stack([loss.row_nats, loss.row_bases]).double())
+        several = genomes.shape[1] > 1
+        return self._ranks.total(torch.cat([sums, genomes.flatten()]) if several else sums)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.data.split import Split, training_segments
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.genome.genome import Genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.memory import LEAST
@@ -20,19 +20,20 @@ _ALL = 1 << 28  # the most words, on both strands, that are all counted
 _PIECE = 1 << 22  # bases read at once
 
 
-def learn_words(model: HNetLM, genome: Genome, split: Split) -> None:
-    """Fill the memory of a new model with the words of the training part, both strands; nothing without a memory."""
+Stretches = Sequence[tuple[Genome, Sequence[Interval]]]  # of several genomes
+
+
+def learn_words(model: HNetLM, mixture: Mixture) -> None:
+    """Fill the memory of a new model with the words of all training parts, both strands; nothing without a memory."""
     if model.memory is None:
         return
-    segments = training_segments(genome, split)
+    stretches = [(part.genome, part.segments) for part in mixture.parts]
     for table in model.memory.counted.values():
-        table.fill(*count_words(genome, segments, table.k, model.config.max_words))
+        table.fill(*count_words(stretches, table.k, model.config.max_words))
 
 
-def count_words(
-    genome: Genome, segments: Sequence[Interval], k: int, most: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count what follows each word of k letters in stretches without N, on both strands.
+def count_words(stretches: Stretches, k: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count what follows each word of k letters in stretches without N of some genomes, on both strands.
 
     Words that occur once are left out; of more than `most` others, those counted most often stay, and among equals
     those first in order. Of a genome beyond a hundred megabases, words are chosen by a sample of it, then counted in
@@ -41,14 +42,14 @@ def count_words(
     Returns:
         The words' numbers (W,), rising, and the counts (W, 4) of A, C, G, T after them.
     """
-    total = 2 * sum(map(len, segments))
+    total = _words_in(stretches)
     if total <= _ALL:
-        numbers, counts = _count_all(genome, segments, k)
+        numbers, counts = _count_all(stretches, k)
     else:
-        pieces = [piece for segment in segments for piece in _cut(segment)]
-        numbers, counts = _count_all(genome, pieces[:: -(-total // _ALL)], k)
+        pieces = [(genome, [piece]) for genome, segments in stretches for s in segments for piece in _cut(s)]
+        numbers, counts = _count_all(pieces[:: -(-total // _ALL)], k)
         numbers, _ = _most_frequent(numbers, counts, 4 * most)
-        counts = _count_these(genome, segments, numbers, k)
+        counts = _count_these(stretches, numbers, k)
     return _most_frequent(numbers, counts, most)
 
 
@@ -59,12 +60,16 @@ def _most_frequent(
     return numbers[kept], counts[kept]
 
 
-def _count_all(genome: Genome, segments: Sequence[Interval], k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _words_in(stretches: Stretches) -> int:
+    return 2 * sum(len(segment) for _, segments in stretches for segment in segments)
+
+
+def _count_all(stretches: Stretches, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count all words, in as many passes as memory asks for, each over those that begin alike."""
-    total, passes = 2 * sum(map(len, segments)), 1
+    total, passes = _words_in(stretches), 1
     while total > passes * _AT_ONCE:
         passes *= 4
-    found = [_count(_words(genome, segments, k, part, passes)) for part in range(passes)]
+    found = [_count(_words(stretches, k, part, passes)) for part in range(passes)]
     return np.concatenate([numbers for numbers, _ in found]), np.concatenate([counts for _, counts in found])
 
 
@@ -79,10 +84,10 @@ def _count(followed: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
     return followed[begins[kept]] >> 2, np.bincount(4 * of + base, minlength=4 * int(kept.sum())).reshape(-1, 4)
 
 
-def _count_these(genome: Genome, segments: Sequence[Interval], numbers: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+def _count_these(stretches: Stretches, numbers: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """Count what follows the words of these numbers, which rise."""
     counts = np.zeros(4 * len(numbers), dtype=np.int64)
-    for codes in _strands(genome, segments, overlap=k):
+    for codes in _strands(stretches, overlap=k):
         followed = kmer_numbers(codes, k + 1)
         place = np.searchsorted(numbers, followed >> 2)
         known = numbers[np.minimum(place, len(numbers) - 1)] == followed >> 2
@@ -90,10 +95,10 @@ def _count_these(genome: Genome, segments: Sequence[Interval], numbers: NDArray[
     return counts.reshape(-1, 4)
 
 
-def _words(genome: Genome, segments: Sequence[Interval], k: int, part: int, parts: int) -> NDArray[np.int64]:
+def _words(stretches: Stretches, k: int, part: int, parts: int) -> NDArray[np.int64]:
     """Return all words of k letters with the one after them, as numbers; of `parts`, those that begin alike."""
     pieces = [np.zeros(0, dtype=np.int64)]
-    for codes in _strands(genome, segments, overlap=k):
+    for codes in _strands(stretches, overlap=k):
         followed = kmer_numbers(codes, k + 1)
         if parts > 1:
             followed = followed[followed * parts >> 2 * (k + 1) == part]
@@ -101,9 +106,9 @@ def _words(genome: Genome, segments: Sequence[Interval], k: int, part: int, part
     return np.concatenate(pieces)
 
 
-def _strands(genome: Genome, segments: Sequence[Interval], overlap: int) -> Iterator[Codes]:
+def _strands(stretches: Stretches, overlap: int) -> Iterator[Codes]:
     """Yield both strands of all stretches of A, C, G, T, in pieces that repeat the last bases of the one before."""
-    for segment in segments:
+    for genome, segment in ((genome, segment) for genome, segments in stretches for segment in segments):
         codes = genome.codes(segment)
         for begin, end in runs(is_acgt(codes)).tolist():
             for start in range(begin, end, _PIECE):

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import fill_at_random, lively_model, random_dna, small_config, write_fasta
+from helpers import fill_at_random, lively_model, random_dna, small_config, train, write_fasta
 
 from hnet_dna.config.recipe import Recipe
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import Split, split_genome, training_segments
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.genome.genome import Genome
@@ -23,8 +24,8 @@ from hnet_dna.model.memory import LEAST, MemoryState
 from hnet_dna.model.rows import Rows
 from hnet_dna.model.words import WordTable
 from hnet_dna.training import words as counting
+from hnet_dna.training.progress import Budget
 from hnet_dna.training.run_folder import RunFolder
-from hnet_dna.training.trainer import Budget, train
 from hnet_dna.training.words import count_words, learn_words
 
 MEMORY: dict[str, object] = {"table_orders": [2, 4], "table_width": 6, "word_orders": [8, 12, 21]}
@@ -85,7 +86,7 @@ def test_words_are_counted_as_by_hand(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(counting, "_PIECE", 100)
     if passes > 1:
         monkeypatch.setattr(counting, "_AT_ONCE", 2 * genome.length // passes + 1)
-    numbers, counts = count_words(genome, training_segments(genome, split), k, 10**6)
+    numbers, counts = count_words([(genome, training_segments(genome, split))], k, 10**6)
     wanted = {
         number(word): [after[letter] for letter in "ACGT"]
         for word, after in counted_by_hand(sequences, k).items()
@@ -94,11 +95,11 @@ def test_words_are_counted_as_by_hand(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(wanted) > 100
     assert dict(zip(numbers.tolist(), counts.tolist(), strict=True)) == dict(sorted(wanted.items()))
     monkeypatch.setattr(counting, "_ALL", genome.length)  # chosen by half of the pieces, counted in all
-    sampled, sampled_counts = count_words(genome, training_segments(genome, split), k, 10**6)
+    sampled, sampled_counts = count_words([(genome, training_segments(genome, split))], k, 10**6)
     assert 50 < len(sampled) < len(wanted)
     assert [wanted[n] for n in sampled.tolist()] == sampled_counts.tolist()
     monkeypatch.undo()
-    few, few_counts = count_words(genome, training_segments(genome, split), k, 50)
+    few, few_counts = count_words([(genome, training_segments(genome, split))], k, 50)
     assert len(few) == 50
     assert sorted(few_counts.sum(axis=1)) == sorted(counts.sum(axis=1))[-50:]
 
@@ -113,7 +114,7 @@ def taught(tmp_path: Path, **memory: object) -> tuple[HNetLM, Genome, Split]:
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": repetitive_dna(3000), "b": random_dna(400, 9)}))
     split = split_genome(genome, ["b"])
     model = lively_model(small_config(memory_cfg={**MEMORY, **memory}))
-    learn_words(model, genome, split)
+    learn_words(model, Mixture.of(genome, split))
     return model, genome, split
 
 
@@ -278,7 +279,7 @@ def test_stopped_and_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> Non
     def fresh() -> HNetLM:
         torch.manual_seed(0)
         model = HNetLM(config)
-        learn_words(model, genome, split)
+        learn_words(model, Mixture.of(genome, split))
         return model
 
     class Stop(Exception):
@@ -315,7 +316,7 @@ def test_repeats_are_predicted_after_few_steps(tmp_path: Path) -> None:
             arch_layout=["m1"], d_model=[16], d_intermediate=[0], attn_cfg={}, memory_cfg={"word_orders": orders}
         )
         model = HNetLM(config)
-        learn_words(model, genome, split)
+        learn_words(model, Mixture.of(genome, split))
         run = RunFolder(tmp_path / str(orders))
         run.create()
         recipe = Recipe(window=256, batch=4, validate_every=0, learning_rate=2e-2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import lively_model, random_dna, small_config, write_fasta
+from helpers import lively_model, random_dna, small_config, train, write_fasta
 from torch import Tensor
 
 import hnet_dna
@@ -32,8 +32,8 @@ from hnet_dna.sequence.codes import from_text
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.chunks import check_stage
 from hnet_dna.training.optim import build_optimizer
+from hnet_dna.training.progress import Budget, StepReport
 from hnet_dna.training.run_folder import RunFolder
-from hnet_dna.training.trainer import Budget, StepReport, train
 
 
 def kmer_config(k: int, **changes: object) -> ModelConfig:

@@ -74,10 +74,11 @@ def model_of(layout: list[object], max_chunk: int) -> HNetLM:
     return HNetLM(ModelConfig.from_dict({"vocab_size": 5, "alphabet": "dna", **config}))
 
 
-def batch(seed: int = 0) -> Batch:
+def batch(seed: int = 0) -> Batch[Position]:
     codes = np.random.default_rng(seed).integers(0, 4, size=(RECIPE.batch, RECIPE.window + 1), dtype=np.uint8)
     lengths = torch.full((RECIPE.batch,), RECIPE.window)
-    return Batch(torch.from_numpy(codes), lengths, (), Position(0, 0))
+    genomes = torch.zeros(RECIPE.batch, dtype=torch.long)
+    return Batch(torch.from_numpy(codes), lengths, genomes, (), Position(0, 0))
 
 
 def peak_of(step: Step, model: HNetLM) -> int:

@@ -9,11 +9,12 @@ import torch
 from helpers import small_config
 
 from hnet_dna.config.recipe import Recipe
-from hnet_dna.data.windows import Position
+from hnet_dna.data.mix_sampler import MixPosition
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.optim import build_optimizer
-from hnet_dna.training.run_folder import Progress, RunFolder
+from hnet_dna.training.progress import Progress
+from hnet_dna.training.run_folder import RunFolder
 
 
 def saved_run(tmp_path: Path, steps: tuple[int, ...]) -> tuple[RunFolder, HNetLM, torch.optim.Optimizer]:
@@ -22,7 +23,7 @@ def saved_run(tmp_path: Path, steps: tuple[int, ...]) -> tuple[RunFolder, HNetLM
     model = HNetLM(small_config())
     optimizer = build_optimizer(model, model.config, Recipe())
     for step in steps:
-        run.save(model, optimizer, Progress(step, 1.5, Position(0, step)))
+        run.save(model, optimizer, Progress(step, 1.5, MixPosition(step, (0,), (step,))))
     return run, model, optimizer
 
 
@@ -30,7 +31,7 @@ def test_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Pa
     run, model, optimizer = saved_run(tmp_path, (3, 6, 9))
     folders = sorted(folder.name for folder in (run.path / "checkpoints").iterdir())
     assert folders == ["step-00000006", "step-00000009"]
-    assert run.load(model, optimizer) == Progress(9, 1.5, Position(0, 9))
+    assert run.load(model, optimizer) == Progress(9, 1.5, MixPosition(9, (0,), (9,)))
     # One changed byte leaves a readable file of other weights.
     path = run.path / "checkpoints" / "step-00000009" / "model.safetensors"
     data = bytearray(path.read_bytes())

@@ -22,7 +22,7 @@ from hnet_dna.errors import ConfigError, HNetError, UsageError
 from hnet_dna.pretrained.folder import read_config
 from hnet_dna.pretrained.reference import read_config as read_reference_config
 from hnet_dna.training import ranks
-from hnet_dna.training.trainer import Budget
+from hnet_dna.training.progress import Budget
 
 NOTHING: list[Any] = [math.nan, math.inf, -math.inf, {}, {"x": 1}, [[[1]]], [{}], [None], [[]]]
 NO_NUMBER = [*NOTHING, "a", "", "1", True, False, -(10**400), ["a"], [True], [math.nan], [[1.5, "a"], [2]]]
@@ -49,7 +49,7 @@ BAD: dict[str, list[Any]] = {
     **{f"train.{name}": [*NO_NUMBER, -1, [-0.5], [0.5, math.inf]] for name in _LISTS},
     **{f"train.{name}": [*NO_COUNT, [], [1]] for name in _COUNTS},
     **{f"train.{name}": NO_FLAG for name in ("compile", "recompute", "shard", "tensorboard")},
-    **{f"train.{name}": NO_CHOICE for name in ("optimizer", "schedule", "precision", "on_trouble")},
+    **{f"train.{name}": NO_CHOICE for name in ("optimizer", "schedule", "precision", "on_trouble", "best_by")},
     **{f"train.{name}": [*NO_TEXT, 1, ["a"]] for name in ("split", "regions")},
     "train.held_out": NO_TEXT,
     "train.seed": [*(value for value in NO_COUNT if value != 10**30), 2**63],

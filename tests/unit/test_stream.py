@@ -34,7 +34,7 @@ def make_sampler(genome: Genome, length: int = 37, seed: int = 3) -> WindowSampl
     return WindowSampler(training_segments(genome, split_genome(genome, ["c"])), length, seed)
 
 
-def rows(batches: Iterator[Batch], steps: int) -> list[tuple[Window, str]]:
+def rows(batches: Iterator[Batch[Position]], steps: int) -> list[tuple[Window, str]]:
     found = []
     for batch in islice(batches, steps):
         for window, codes, length in zip(batch.windows, batch.codes.numpy(), batch.lengths.tolist(), strict=True):
@@ -45,8 +45,8 @@ def rows(batches: Iterator[Batch], steps: int) -> list[tuple[Window, str]]:
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_windows_equal_a_slow_reader_for_any_number_of_workers(genome: Genome, workers: int) -> None:
-    expected = rows(stream(genome, make_sampler(genome), Position(), 6), 50)  # over an epoch's end
-    found = rows(stream(genome, make_sampler(genome), Position(), 6, workers=workers), 50)
+    expected = rows(stream([genome], make_sampler(genome), Position(), 6), 50)  # over an epoch's end
+    found = rows(stream([genome], make_sampler(genome), Position(), 6, workers=workers), 50)
     assert found == expected
     with pyfaidx.Fasta(str(genome.source)) as judge:
         for window, text in found:
@@ -56,7 +56,7 @@ def test_windows_equal_a_slow_reader_for_any_number_of_workers(genome: Genome, w
 
 
 def test_workers_that_inherit_nothing_read_the_same(genome: Genome) -> None:
-    steps = _Steps(genome, make_sampler(genome), Position(), 6, 0, 1)
+    steps = _Steps([genome], make_sampler(genome), Position(), 6, 0, 1)
     loader = DataLoader(steps, batch_size=None, num_workers=1, multiprocessing_context="spawn")
     assert rows(iter(loader), 5) == rows(iter(steps), 5)
     assert len(pickle.dumps(genome)) < 1000  # a path, not the bases
@@ -71,9 +71,10 @@ def test_genome_whose_store_is_gone_cannot_be_sent(genome: Genome) -> None:
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_share_each_step(genome: Genome, ranks: int) -> None:
-    whole = [set(b.windows) for b in islice(stream(genome, make_sampler(genome), Position(), 6), 40)]
+    whole = [set(b.windows) for b in islice(stream([genome], make_sampler(genome), Position(), 6), 40)]
     shares = [
-        list(islice(stream(genome, make_sampler(genome), Position(), 6, rank=r, ranks=ranks), 40)) for r in range(ranks)
+        list(islice(stream([genome], make_sampler(genome), Position(), 6, rank=r, ranks=ranks), 40))
+        for r in range(ranks)
     ]
     for step, windows in enumerate(whole):
         parts = [share[step].windows for share in shares]
@@ -81,20 +82,20 @@ def test_ranks_share_each_step(genome: Genome, ranks: int) -> None:
         assert [len(part) for part in parts] == [6 // ranks] * ranks
         assert len({share[step].after for share in shares}) == 1
     with pytest.raises(ValueError, match="multiple of 4 ranks"):
-        next(stream(genome, make_sampler(genome), Position(), 6, ranks=4))
+        next(stream([genome], make_sampler(genome), Position(), 6, ranks=4))
 
 
 def test_stop_anywhere_and_go_on_with_others(genome: Genome) -> None:
     """Random stops, over epochs' ends, each time with another number of ranks and workers."""
-    expected = [set(b.windows) for b in islice(stream(genome, make_sampler(genome), Position(), 6), 120)]
+    expected = [set(b.windows) for b in islice(stream([genome], make_sampler(genome), Position(), 6), 120)]
     random = np.random.default_rng(0)
     found: list[set[Window]] = []
     position = Position()
     while len(found) < 120:
         steps, ranks = int(random.integers(1, 30)), int(random.choice([1, 2, 3]))
-        workers = int(random.choice([0, 0, 2]))
+        workers, sampler = int(random.choice([0, 0, 2])), make_sampler(genome)
         shares = [
-            list(islice(stream(genome, make_sampler(genome), position, 6, rank=r, ranks=ranks, workers=workers), steps))
+            list(islice(stream([genome], sampler, position, 6, rank=r, ranks=ranks, workers=workers), steps))
             for r in range(ranks)
         ]
         found += [set().union(*(share[step].windows for share in shares)) for step in range(steps)]
@@ -120,7 +121,7 @@ def test_short_islands_are_used(tmp_path: Path) -> None:
 def test_windows_of_a_megabase(tmp_path: Path) -> None:
     sequence = random_dna(2_300_000)
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": sequence}, width=1000))
-    batch = next(stream(genome, make_sampler_of(genome, 1_000_000), Position(), 3))
+    batch = next(stream([genome], make_sampler_of(genome, 1_000_000), Position(), 3))
     assert sum(len(window.interval) - 1 for window in batch.windows) <= 2_299_999
     for window, codes, length in zip(batch.windows, batch.codes.numpy(), batch.lengths.tolist(), strict=True):
         bases = sequence[window.interval.start : window.interval.end]

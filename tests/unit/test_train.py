@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import lively_model, random_dna, small_config, write_fasta
+from helpers import lively_model, random_dna, small_config, train, write_fasta
 
 from hnet_dna.config.presets import preset
 from hnet_dna.config.recipe import Optimizer, Recipe
@@ -27,12 +27,14 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
 from hnet_dna.sequence.interval import Interval
-from hnet_dna.training import trainer
+from hnet_dna.training.checkpoints import rest_after
 from hnet_dna.training.loss import language_model_loss
 from hnet_dna.training.optim import build_optimizer, is_decayed, schedule, stage_multipliers
-from hnet_dna.training.run_folder import Progress, RunFolder
+from hnet_dna.training.progress import Budget, Progress, StepReport
+from hnet_dna.training.run_folder import RunFolder
 from hnet_dna.training.signals import stop_requests
-from hnet_dna.training.trainer import Budget, StepReport, _rest_after, train
+from hnet_dna.training.trainer import Training
+from hnet_dna.training.validation import Validation
 from hnet_dna.training.watch import Trouble, Watch
 
 RECIPE = Recipe(window=64, batch=4, checkpoint_every=0.0, lr_multipliers=(1.0, 0.5, 0.25))
@@ -116,7 +118,7 @@ def test_soft_masked_targets_weigh_less_on_both_strands(tmp_path: Path) -> None:
     model = lively_model(small_config())
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(40) + random_dna(40, 1).lower()}))
     for reverse in (False, True):
-        batch = read_batch(genome, [Window(Interval("a", 0, 80), reverse)], Position())
+        batch = read_batch([genome], [Window(Interval("a", 0, 80), reverse)], Position())
         codes = batch.codes.long()
         output = model(codes[:, :-1] & 3)
         targets = codes[:, 1:] & 3
@@ -352,13 +354,14 @@ def test_time_that_a_validation_uses_up_ends_the_run_saved(tmp_path: Path, monke
     """The last steps before it must not be lost, though no checkpoint is due."""
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(3000), "b": random_dna(200, 1)}))
     (tmp_path / "split.bed").write_text("a\t0\t3000\ttrain\nb\t0\t200\tvalid\n")
-    validate = trainer._validate
 
-    def slowly(*arguments: Any) -> Progress:
-        progress = validate(*arguments)
-        return replace(progress, seconds=progress.seconds + 1e6)
+    def slowly(self: Validation, training: Training) -> None:
+        step(self, training)
+        if training.progress.step % 7 == 0:
+            training.spend(1e6)
 
-    monkeypatch.setattr(trainer, "_validate", slowly)
+    step = Validation.step
+    monkeypatch.setattr(Validation, "step", slowly)
     run = RunFolder(tmp_path / "r")
     run.create()
     model = tiny_model()
@@ -476,4 +479,4 @@ def test_a_second_sigterm_changes_nothing_and_a_second_ctrl_c_ends() -> None:
 
 @pytest.mark.parametrize(("saving", "every", "rest"), [(0.1, 60, 60), (8.0, 60, 400), (3.0, 0, 0)])
 def test_checkpoints_of_large_models_take_a_fiftieth_of_the_time(saving: float, every: float, rest: float) -> None:
-    assert _rest_after(saving, every) == pytest.approx(rest)
+    assert rest_after(saving, every) == pytest.approx(rest)

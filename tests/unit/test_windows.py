@@ -68,7 +68,7 @@ def test_nothing_to_train_on() -> None:
 def test_batch_spells_the_bases(tmp_path: Path) -> None:
     sequence = random_dna(50)
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": sequence, "b": "AACCGtN"}))
-    batch = read_batch(genome, [Window(Interval("b", 0, 6), False), Window(Interval("b", 1, 6), True)], Position())
+    batch = read_batch([genome], [Window(Interval("b", 0, 6), False), Window(Interval("b", 1, 6), True)], Position())
     assert batch.lengths.tolist() == [5, 4]
     assert to_text(batch.codes.numpy()[0]) == "AACCGt"
     assert to_text(batch.codes.numpy()[1]) == "aCGGTN"  # the other strand, padded with N

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hnet_dna.data.split import split_of_run
+from hnet_dna.data.run_record import split_of_run
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.explanation.statistics.axis import Axis, Positions
 from hnet_dna.explanation.statistics.controls import shuffle_dinucleotides

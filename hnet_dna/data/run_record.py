@@ -1,0 +1,164 @@
+"""Where a run folder keeps what, and what its run.json says of the data: which genomes, and which parts did what.
+
+Training writes it; whoever judges a model reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hnet_dna.data.genome_mix import GenomeMix, MixEntry
+from hnet_dna.data.mixture import Mixture, Part
+from hnet_dna.data.split import PARTS, Split, base_counts
+from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.genome.genome import Genome
+from hnet_dna.sequence.interval import Interval
+
+RUN_FILE = "run.json"
+BEST_FOLDER = "best"  # the best model
+CHECKPOINTS_FOLDER = "checkpoints"  # a folder for each
+_log = logging.getLogger(__name__)
+
+
+def find_run(model: Path) -> Path | None:
+    """Return the run that a model's folder is, or whose best model or checkpoint it is; None where it is of none."""
+    here = model.resolve()
+    places = [here]
+    if here.name == BEST_FOLDER:
+        places.append(here.parent)
+    elif here.parent.name == CHECKPOINTS_FOLDER:
+        places.append(here.parent.parent)
+    return next((place for place in places if (place / RUN_FILE).is_file()), None)
+
+
+def describe_data(mixture: Mixture) -> dict[str, Any]:
+    """Return what run.json holds of the genomes and their splits."""
+    if mixture.plain:
+        return _describe(mixture.parts[0])
+    genomes = [
+        {"name": part.name, "asked": part.entry.asked, "share": part.share, "repeat_weight": part.repeat_weight}
+        | _describe(part)
+        for part in mixture.parts
+    ]
+    return {"size_power": mixture.size_power, "genomes": genomes}
+
+
+def _describe(part: Part) -> dict[str, Any]:
+    genome, split = part.genome, part.split
+    return {
+        "genome": genome.source.name if genome.streamed else str(genome.source.resolve()),
+        "streamed": genome.streamed,
+        "contigs": _contigs(genome),
+        "split_rule": split.rule,
+        "split": {name: [asdict(interval) for interval in getattr(split, name)] for name in PARTS},
+        "bases": base_counts(genome, split),
+    }
+
+
+def genomes_in(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a run's data say of each genome; of the one genome of a plain run, without a name."""
+    return list(data["genomes"]) if "genomes" in data else [dict(data)]
+
+
+def mix_in(data: Mapping[str, Any]) -> GenomeMix:
+    """Return the mix that a run's data describe.
+
+    Raises:
+        UsageError: a genome came through a pipe or from memory, which leaves nothing to read again.
+    """
+    if gone := [told.get("name", "the genome of this run") for told in genomes_in(data) if told.get("streamed")]:
+        raise UsageError(
+            f"{', '.join(gone)} came through a pipe or from memory, which leaves nothing to read again; give the same "
+            "sequences as `genome`"
+        )
+    if "genomes" not in data:
+        return GenomeMix.of(data["genome"])
+    return GenomeMix(tuple(MixEntry(told["genome"], **told["asked"]) for told in data["genomes"]), data["size_power"])
+
+
+def split_of_run(genome: Genome, model: Path) -> Split | None:
+    """Return how the run that a model's folder belongs to split this genome; None if it is no run on this genome."""
+    run = find_run(model)
+    if run is None:
+        return None
+    path, own = run / RUN_FILE, _contigs(genome)
+    try:
+        described = genomes_in(json.loads(path.read_text())["data"])
+        splits = [
+            Split(**{part: _intervals(told["split"][part]) for part in PARTS}, rule=told["split_rule"])
+            for told in described
+            if told["contigs"] == own
+        ]
+        contigs = [(name, contig) for told in described for name, contig in told["contigs"].items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SequenceError(f"{path} does not say what the run held out ({error!r}); is it damaged?") from None
+    if splits:
+        return splits[0]
+    _tell_of_shared(genome, contigs, run)
+    return None
+
+
+def refuse_other_data(mixture: Mixture, data: Mapping[str, Any]) -> None:
+    """Refuse to go on with other genomes, other parts of them or other shares than those that a run's data describe."""
+    described = genomes_in(data)
+    now, then = [part.name for part in mixture.parts], [told.get("name") for told in described]
+    if mixture.plain != ("genomes" not in data) or (now != then and not mixture.plain):
+        raise UsageError(
+            f"`resume`: the run began with {_listed(then, data)}; got {', '.join(now)}. Leave `genome` out, or give "
+            "the same ones in the same order"
+        )
+    for part, told in zip(mixture.parts, described, strict=True):
+        if _contigs(part.genome) != told["contigs"]:
+            raise UsageError(
+                f"`resume`: {part.genome.source} is not the genome of this run ({told['genome']}); give it again"
+            )
+        of = "" if mixture.plain else f" of {part.name}"
+        for name, intervals in told["split"].items():
+            if list(getattr(part.split, name)) != list(_intervals(intervals)):
+                raise UsageError(
+                    f"`resume`: the {name} part{of} is no longer what this run began with; are `split` and `regions` "
+                    "files unchanged?"
+                )
+        for field in ("share", "repeat_weight"):
+            before = told.get(field, getattr(part, field))
+            if not math.isclose(getattr(part, field), before, rel_tol=1e-9):
+                raise UsageError(
+                    f"`resume`: {field}{of} decides what the run is and stays as it began, {before:g}; asked for "
+                    f"{getattr(part, field):g}"
+                )
+
+
+def _listed(names: Sequence[str | None], data: Mapping[str, Any]) -> str:
+    return ", ".join(name or str(data["genome"]) for name in names)
+
+
+def _intervals(told: Iterable[Mapping[str, Any]]) -> tuple[Interval, ...]:
+    return tuple(Interval(i["contig"], i["start"], i["end"]) for i in told)
+
+
+def _contigs(genome: Genome) -> dict[str, dict[str, Any]]:
+    return {contig.name: {"length": contig.length, "md5": contig.md5} for contig in genome.contigs}
+
+
+def _tell_of_shared(genome: Genome, contigs: Sequence[tuple[str, Mapping[str, Any]]], run: Path) -> None:
+    """Log what a genome has in common with those that a run was trained on."""
+    checksums = {told["md5"] for _, told in contigs}
+    lengths = {(name, told["length"]) for name, told in contigs}
+    by_bases = sum(contig.md5 in checksums for contig in genome.contigs)
+    by_name = sum((c.name, c.length) in lengths and c.md5 not in checksums for c in genome.contigs)
+    if by_bases or by_name:
+        _log.warning(
+            "%s is not the genome of the run %s, but shares contigs with it: of %s, %s with the same bases and %s with "
+            "the same name and length; the model may have been trained on what it is judged on here",
+            genome.source,
+            run,
+            f"{len(genome.contigs):,}",
+            f"{by_bases:,}",
+            f"{by_name:,} more",
+        )
