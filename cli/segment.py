@@ -1,7 +1,8 @@
-"""`hnet-dna segment`: write learned chunks as BED, and the probabilities behind them as bigWig or bedGraph."""
+"""`hnet-dna segment`: write learned chunks as BED or bigBed, and the probabilities behind them as tracks."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,10 @@ def segment(
     ] = None,
     points: Annotated[bool, typer.Option("--points", help="One line for the first base of each chunk.")] = False,
     nested: Annotated[bool, typer.Option("--nested", help="BED12: chunks with those of the stage outside.")] = False,
+    bigbed: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Write the chunks as bigBed; BED is then written only if --out names it."),
+    ] = None,
     bigwig: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Write boundary probability per base here.")
     ] = None,
@@ -53,6 +58,8 @@ def segment(
     contig, and after a run of N, begins a chunk by definition (score 1000).
 
     Example: hnet-dna segment sample.fa --model run --bigwig boundaries.bw > boundaries.bed
+
+    Example: hnet-dna segment genome.fa.gz --model run --bigbed chunks.bb
     """
     strand = check_strand(strand)
     if shard is not None and regions is not None:
@@ -65,9 +72,13 @@ def segment(
         for kind, path in (("bigwig", bigwig), ("bedgraph", bedgraph))
     }
     check_outputs(
-        {"--out": with_index(out), **{f"--{kind}": [*paths.values()] for kind, paths in tracks.items()}},
+        {
+            "--out": with_index(out),
+            "--bigbed": bigbed,
+            **{f"--{kind}": [*paths.values()] for kind, paths in tracks.items()},
+        },
         [fasta, regions, model],
-        {"--bigwig": "bigWig"},
+        {"--bigwig": "bigWig", "--bigbed": "bigBed"},
     )
     check_pipes({"GENOME": fasta, "--regions": regions})
     from hnet_dna.genome.open import find_genome  # what a mistake needs comes before what takes seconds to import
@@ -75,7 +86,11 @@ def segment(
 
     source = find_genome(fasta)
     from hnet_dna.sequence.alphabet import alphabet
+    from hnet_dna.tracks.bigbed import check_pybigtools
     from hnet_dna.tracks.job import Segmentation, reads_once
+
+    if bigbed is not None:
+        check_pybigtools()
 
     once = reads_once(fasta, strand, regions, shard)
     read = source if once else show.open_genome(fasta, quiet)
@@ -84,13 +99,24 @@ def segment(
     loaded = show.load_model(model)
     show.say_if_windowed(loaded)
     about = called(fasta) if total is None else ""
-    with (
-        output(out, "bed") as bed,
-        show.Progress("segmenting", total, "bases", about=about, quiet=quiet, on_data=shares_terminal(out)) as progress,
-        watched(source, progress.read),
-    ):
+    with ExitStack() as stack:
+        lines = out is not None or bigbed is None
+        bed = stack.enter_context(output(out, "bed")) if lines else None
+        on_data = lines and shares_terminal(out)
+        progress = stack.enter_context(
+            show.Progress("segmenting", total, "bases", about=about, quiet=quiet, on_data=on_data)
+        )
+        stack.enter_context(watched(source, progress.read))
         style: Style = "points" if points else "nested" if nested else "chunks"
-        written = job.write(loaded, bed, stage=stage, style=style, tracks=tracks, on_bases=progress.add)  # type: ignore[arg-type]
+        written = job.write(
+            loaded,
+            bed,
+            stage=stage,
+            style=style,
+            tracks=tracks,  # type: ignore[arg-type]
+            bigbed=bigbed,
+            on_bases=progress.add,
+        )
     if written.ambiguous and not alphabet(loaded.config.alphabet).keeps_ambiguity:
         show.notes.print(f"{written.ambiguous:,} other IUPAC codes read as N")
     if written.uracils:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hnet_dna.sequence.coerce import as_codes as as_codes
     from hnet_dna.sequence.interval import Interval as Interval
     from hnet_dna.tracks.bed import write_bed as write_bed
+    from hnet_dna.tracks.bigbed import write_bigbed as write_bigbed
     from hnet_dna.tracks.chunks import Chunks as Chunks
     from hnet_dna.tracks.merge import merge_tracks as merge_tracks
     from hnet_dna.tracks.segment import segment as segment
@@ -80,6 +81,7 @@ _LAZY = {
     "segment": "hnet_dna.tracks.segment",
     "write_bed": "hnet_dna.tracks.bed",
     "write_bedgraph": "hnet_dna.tracks.write",
+    "write_bigbed": "hnet_dna.tracks.bigbed",
     "write_bigwig": "hnet_dna.tracks.write",
 }
 
@@ -119,6 +121,7 @@ __all__ = [
     "segment",
     "write_bed",
     "write_bedgraph",
+    "write_bigbed",
     "write_bigwig",
 ]
 
