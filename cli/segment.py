@@ -13,7 +13,7 @@ from hnet_dna.sequence.strand import check_strand
 
 from . import options, show
 from .inputs import check_pipes
-from .outputs import check_outputs, output, shares_terminal, with_index
+from .outputs import check_outputs, of_strand, output, shares_terminal, summary_path, with_index
 
 if TYPE_CHECKING:
     from hnet_dna.tracks.segment import Style
@@ -41,6 +41,7 @@ def segment(
         Path | None, typer.Option(metavar="PATH", help="Write boundary probability per base here.")
     ] = None,
     bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
+    summary: options.Summary = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -68,17 +69,23 @@ def segment(
         raise UsageError("give --points or --nested, not both")
     wanted = ["+", "-"] if strand == "both" else [strand]
     tracks = {
-        kind: {one: _of_strand(path, one) if strand == "both" else path for one in wanted} if path is not None else {}
+        kind: {one: of_strand(path, one) if strand == "both" else path for one in wanted} if path is not None else {}
         for kind, path in (("bigwig", bigwig), ("bedgraph", bedgraph))
+    }
+    summaries = {
+        one: of_strand(path, one) if strand == "both" else path
+        for path in summary_path(summary, {"--bigwig": bigwig, "--bigbed": bigbed, "--out": out})
+        for one in wanted
     }
     check_outputs(
         {
             "--out": with_index(out),
             "--bigbed": bigbed,
+            "--summary": [*summaries.values()],
             **{f"--{kind}": [*paths.values()] for kind, paths in tracks.items()},
         },
         [fasta, regions, model],
-        {"--bigwig": "bigWig", "--bigbed": "bigBed"},
+        {"--bigwig": "bigWig", "--bigbed": "bigBed", "--summary": "bigWig"},
     )
     check_pipes({"GENOME": fasta, "--regions": regions})
     from hnet_dna.genome.open import find_genome  # what a mistake needs comes before what takes seconds to import
@@ -115,6 +122,8 @@ def segment(
             style=style,
             tracks=tracks,  # type: ignore[arg-type]
             bigbed=bigbed,
+            summary=summaries,
+            window=summary or 0,
             on_bases=progress.add,
         )
     if written.ambiguous and not alphabet(loaded.config.alphabet).keeps_ambiguity:
@@ -123,12 +132,3 @@ def segment(
         show.notes.print(f"{written.uracils:,} U read as T")
     if written.chunks == 0:
         show.notes.print(f"{fasta}: no chunks, because it holds nothing but N")
-
-
-def _of_strand(path: Path, strand: str) -> Path:
-    """Put the strand before the ending: b.plus.bw, b.plus.bedgraph.gz."""
-    from hnet_dna.tracks.bgzip import is_compressed
-
-    name = "plus" if strand == "+" else "minus"
-    ending = (Path(path.stem).suffix if is_compressed(path) else "") + path.suffix
-    return path.with_name(f"{path.name.removesuffix(ending)}.{name}{ending}")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
     from hnet_dna.embedding.write import embed_to_table as embed_to_table
     from hnet_dna.evaluation.run import evaluate as evaluate
+    from hnet_dna.explanation.figures.karyotype import plot_karyotype as plot_karyotype
     from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
     from hnet_dna.explanation.report import explain as explain
     from hnet_dna.genome.describe import describe_genome as describe_genome
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hnet_dna.tracks.merge import merge_tracks as merge_tracks
     from hnet_dna.tracks.segment import segment as segment
     from hnet_dna.tracks.vcf import score_vcf as score_vcf
+    from hnet_dna.tracks.windows import write_summary as write_summary
     from hnet_dna.tracks.write import write_bedgraph as write_bedgraph
     from hnet_dna.tracks.write import write_bigwig as write_bigwig
     from hnet_dna.training.plan import plan as plan
@@ -69,6 +71,7 @@ _LAZY = {
     "merge_tracks": "hnet_dna.tracks.merge",
     "open_genome": "hnet_dna.genome.open",
     "plan": "hnet_dna.training.plan",
+    "plot_karyotype": "hnet_dna.explanation.figures.karyotype",
     "plot_locus": "hnet_dna.explanation.figures.locus",
     "predict": "hnet_dna.probing.prediction",
     "pretrain": "hnet_dna.training.run",
@@ -83,6 +86,7 @@ _LAZY = {
     "write_bedgraph": "hnet_dna.tracks.write",
     "write_bigbed": "hnet_dna.tracks.bigbed",
     "write_bigwig": "hnet_dna.tracks.write",
+    "write_summary": "hnet_dna.tracks.windows",
 }
 
 __all__ = [
@@ -109,6 +113,7 @@ __all__ = [
     "merge_tracks",
     "open_genome",
     "plan",
+    "plot_karyotype",
     "plot_locus",
     "predict",
     "pretrain",
@@ -123,6 +128,7 @@ __all__ = [
     "write_bedgraph",
     "write_bigbed",
     "write_bigwig",
+    "write_summary",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -106,7 +107,7 @@ def merge_bigwig(paths: Sequence[Path], out: Path, on_share: OnShare = lambda sh
         home, lengths = _homes(paths, "bigWig", stack)
         done, total = 0, sum(lengths.values())
 
-        def values(contig: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        def values(contig: str) -> Iterator[tuple[int, NDArray[np.float32], int]]:
             nonlocal done
             file, length = home[contig], lengths[contig]
             on_share(done / total)
@@ -114,10 +115,23 @@ def merge_bigwig(paths: Sequence[Path], out: Path, on_share: OnShare = lambda sh
             if file.header()["nBasesCovered"] == 0:
                 return
             for start in range(0, length, _BLOCK):
-                yield start, file.values(contig, start, min(start + _BLOCK, length), numpy=True)
+                yield from _spans(start, file.values(contig, start, min(start + _BLOCK, length), numpy=True))
 
         write_bigwig(out, lengths, values)
     return len(lengths)
+
+
+def _spans(start: int, values: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32], int]]:
+    """Yield values as they are, or where they are those of windows one per window, so that the file stays as small."""
+    same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+    edges = np.concatenate(([0], np.flatnonzero(~same) + 1, [len(values)]))
+    if len(edges) > len(values) // 16:
+        yield start, values, 1
+        return
+    spans = np.diff(edges)
+    groups = np.concatenate(([0], np.flatnonzero(np.diff(spans)) + 1, [len(spans)]))
+    for first, last in pairwise(groups.tolist()):
+        yield start + int(edges[first]), values[edges[first:last]], int(spans[first])
 
 
 def merge_bigbed(paths: Sequence[Path], out: Path, on_share: OnShare = lambda share: None) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -25,6 +25,7 @@ from hnet_dna.tracks.bed import bed6, bed12, points
 from hnet_dna.tracks.bigbed import ChunkFile
 from hnet_dna.tracks.chunks import Chunks, ForwardChunks, ReverseChunks, check_stage
 from hnet_dna.tracks.values import Values
+from hnet_dna.tracks.windows import Windows
 
 Style = Literal["chunks", "points", "nested"]
 OnBases = Callable[[int], None]
@@ -40,7 +41,7 @@ class Segmenter:
         stage: chunking stage, 0 outermost.
         style: BED6 of chunks, BED6 of their first bases, or BED12 of chunks with those of the stage outside as blocks.
         plus, minus: get the boundary probability of the stage at each of its positions, strand by strand.
-        chunks: gets the chunks, whatever the style of the lines.
+        sinks: get the chunks of the strands that they are for, whatever the style of the lines.
         piece: bases run at once.
         on_bases: told how many bases more have been run; on both strands, each counts twice.
     """
@@ -51,7 +52,7 @@ class Segmenter:
     style: Style = "chunks"
     plus: Values | None = None
     minus: Values | None = None
-    chunks: ChunkFile | None = None
+    sinks: Mapping[str, Sequence[ChunkFile | Windows]] = field(default_factory=dict)
     piece: int = PIECE
     on_bases: OnBases = lambda count: None
 
@@ -86,7 +87,8 @@ class Segmenter:
 
     def _grow(self, contig: str, length: int) -> None:
         """Let files have contigs at their whole length, and those of nothing but N too."""
-        for file in (self.plus, self.minus, self.chunks):
+        sinks = (sink for some in self.sinks.values() for sink in some)
+        for file in (self.plus, self.minus, *sinks):
             if file is not None:
                 file.contig(contig, length)
 
@@ -278,8 +280,8 @@ class _Lines:
         if not len(chunks.start):
             return
         self.count += len(chunks.start)
-        if what.chunks is not None:
-            what.chunks.add(chunks)
+        for sink in what.sinks.get(chunks.strand, ()):
+            sink.add(chunks)
         if what.bed is None:
             return
         if what.style == "points":

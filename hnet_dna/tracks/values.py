@@ -122,20 +122,20 @@ class Values:
                     contig = pa.DictionaryArray.from_arrays(np.zeros(len(known), dtype=np.int32), pa.array([name]))
                     file.write_table(pa.table([contig, known + start, values[known]], schema=schema))
 
-    def _values(self, contig: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def _values(self, contig: str) -> Iterator[tuple[int, NDArray[np.float32], int]]:
         for start, end, offset in self.blocks(contig):
-            yield start, self.read(offset, end - start)
+            yield start, self.read(offset, end - start), 1
 
 
 def write_bigwig(
-    path: Path, lengths: dict[str, int], values: Callable[[str], Iterable[tuple[int, NDArray[np.float32]]]]
+    path: Path, lengths: dict[str, int], values: Callable[[str], Iterable[tuple[int, NDArray[np.float32], int]]]
 ) -> None:
     """Write a bigWig with exact contig lengths and zoom levels, contigs in lexicographic order as UCSC wants.
 
     Args:
         path: put in its place once it has been read back.
         lengths: of the contigs.
-        values: of one contig, as starts and blocks that rise; NaN where there is none.
+        values: of one contig, as blocks that rise: start, values (NaN where there is none), bases per value.
 
     Raises:
         OSError: there is no room for it.
@@ -146,9 +146,9 @@ def write_bigwig(
     with track_process("bigwig_process.py", path) as process:
         process.send([(name, lengths[name]) for name in contigs])
         for name in contigs:
-            for start, block in values(name):
-                known += int(np.count_nonzero(~np.isnan(block)))
-                process.send([name, start, len(block)], np.ascontiguousarray(block, dtype=_FLOAT).tobytes())
+            for start, block, span in values(name):
+                known += span * int(np.count_nonzero(~np.isnan(block)))
+                process.send([name, start, len(block), span], np.ascontiguousarray(block, dtype=_FLOAT).tobytes())
         process.send(None)
         held = process.finish()
         if held != {"bases": known, "contigs": lengths}:
