@@ -23,6 +23,14 @@ OutFile = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write to this file instead of stdout.")
 ]
 Strand = Annotated[str, typer.Option(metavar="STRAND", help="+, - or both (the mean).")]
+Summary = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Also write means in windows of N bases, as bigWig beside the first file: b.N.bw for b.bw.",
+    ),
+]
 Level = Annotated[
     str, typer.Option(metavar="LEVEL", help="Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on.")
 ]

@@ -75,6 +75,33 @@ def with_index(out: Path | None) -> list[Path]:
     return [] if out is None else [out, *(index_places(out) if is_compressed(out) else ())]
 
 
+def of_strand(path: Path, strand: str) -> Path:
+    """Put the strand before the ending: b.plus.bw, b.plus.bedgraph.gz."""
+    from hnet_dna.tracks.bgzip import is_compressed
+
+    name = "plus" if strand == "+" else "minus"
+    ending = (Path(path.stem).suffix if is_compressed(path) else "") + path.suffix
+    return path.with_name(f"{path.name.removesuffix(ending)}.{name}{ending}")
+
+
+def summary_path(window: int | None, beside: Mapping[str, Path | None]) -> list[Path]:
+    """Return where the summary of windows goes: beside the first given file, as b.1000.bw beside b.bw.
+
+    Args:
+        window: bases; None where no summary is wanted.
+        beside: files that the command writes, by their options.
+    """
+    if window is None:
+        return []
+    path = next((path for path in beside.values() if path is not None and not is_stream(path)), None)
+    if path is None:
+        raise UsageError(f"--summary {window}: its file lies beside another; give {' or '.join(beside)} too")
+    from hnet_dna.tracks.bgzip import is_compressed
+
+    stem = Path(path.stem).stem if is_compressed(path) else path.stem
+    return [path.with_name(f"{stem}.{window}.bw")]
+
+
 @contextmanager
 def output(out: Path | None, kind: Kind | None = None) -> Iterator[TextIO]:
     """Yield stdout, or a stream that becomes the file `out` if all goes well, by bgzip if its name ends in .gz or .bgz.

@@ -1,4 +1,4 @@
-"""`hnet-dna plot`: one picture of a locus."""
+"""`hnet-dna plot`: one picture of a locus, or of a track along all chromosomes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from .outputs import check_outputs
 
 def plot(
     region: Annotated[
-        str, typer.Argument(metavar="REGION", help="contig:start-end as in samtools: 1-based, both ends included.")
-    ],
+        str | None,
+        typer.Argument(metavar="REGION", help="contig:start-end as in samtools: 1-based, both ends included."),
+    ] = None,
+    karyotype: Annotated[
+        Path | None,
+        typer.Option(metavar="BIGWIG", help="Draw this track along all chromosomes instead, such as a --summary."),
+    ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
     annotation: Annotated[
@@ -28,12 +33,28 @@ def plot(
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw a locus: letters, genes, chunks by stage, boundary probability, bits per base.
+    """Draw a locus (letters, genes, chunks by stage, boundary probability, bits per base), or a genome's chromosomes.
 
-    The model reads forward, from up to 4,096 bases before the region.
+    The model reads forward, from up to 4,096 bases before the region. With --karyotype, draw a bigWig along all
+    chromosomes of its genome, one row for each; no model is run.
 
     Example: hnet-dna plot chrXV:107,201-107,330 --genome yeast --model run --annotation genes.gff3 --out locus.svg
+
+    Example: hnet-dna plot --karyotype boundaries.1000.bw --out karyotype.png
     """
+    if karyotype is not None:
+        if region is not None or genome is not None or annotation is not None:
+            raise UsageError("--karyotype draws a track; leave out REGION, --genome and --annotation")
+        if out is None:
+            raise UsageError("plot needs --out, the picture to write")
+        check_outputs({"--out": out}, [karyotype], {"--out": ""})
+        from hnet_dna.explanation.figures.karyotype import plot_karyotype
+
+        drawn = plot_karyotype(karyotype, out)
+        show.notes.print(f"wrote {out}: {show.counted(len(drawn), 'contig')}")
+        return
+    if region is None:
+        raise UsageError("give a REGION, or --karyotype with a bigWig")
     if genome is None or out is None:
         raise UsageError("plot needs --genome and --out, the picture to write")
     check_outputs({"--out": out}, [genome, annotation, model], {"--out": ""})

@@ -14,7 +14,7 @@ from hnet_dna.sequence.strand import check_strand
 
 from . import options, show
 from .inputs import check_pipes
-from .outputs import check_outputs, output, shares_terminal, with_index
+from .outputs import check_outputs, output, shares_terminal, summary_path, with_index
 
 if TYPE_CHECKING:
     from hnet_dna.genome.genome import Genome
@@ -41,6 +41,7 @@ def score(
     bigwig: Annotated[Path | None, typer.Option(metavar="PATH", help="Write log2 p of each base here.")] = None,
     bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
     parquet: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as Parquet.")] = None,
+    summary: options.Summary = None,
     window: Annotated[
         int, typer.Option(metavar="N", help="With --vcf: bases of reference around a variant.", min=2)
     ] = _WINDOW,
@@ -84,6 +85,8 @@ def score(
     if regions is None and context != _CONTEXT:
         raise UsageError("--context belongs to --regions")
     tracks = {"bigwig": bigwig, "bedgraph": bedgraph, "parquet": parquet}
+    given = {f"--{kind}": path for kind, path in tracks.items()}
+    summaries = summary_path(summary, given)
     if vcf is not None and (regions is not None or any(tracks.values())):
         raise UsageError("--vcf writes only a VCF; leave out --regions and tracks")
     if shard is not None and (vcf is not None or regions is not None):
@@ -93,9 +96,18 @@ def score(
     if out is not None and vcf is None and regions is None:
         raise UsageError("--out belongs to --vcf and --regions; tracks have options of their own")
     check_outputs(
-        {"--out": out if vcf is None else with_index(out), **{f"--{kind}": path for kind, path in tracks.items()}},
+        {
+            "--out": out if vcf is None else with_index(out),
+            **given,
+            "--summary": summaries,
+        },
         [fasta, genome, vcf, regions, model],
-        {"--out": "text" if vcf is None else "VCF", "--bigwig": "bigWig", "--parquet": "Parquet"},
+        {
+            "--out": "text" if vcf is None else "VCF",
+            "--bigwig": "bigWig",
+            "--parquet": "Parquet",
+            "--summary": "bigWig",
+        },
     )
     check_pipes({"GENOME": fasta, "--genome": genome, "--vcf": vcf, "--regions": regions})
     opened = show.open_genome((fasta if vcf is None else genome) or "", quiet)
@@ -108,7 +120,7 @@ def score(
         _regions(regions, opened, loaded, strand, context, out, quiet)
     if any(tracks.values()):
         paths = {kind: path for kind, path in tracks.items() if path is not None}
-        _tracks(paths, opened, loaded, strand, shard, quiet)
+        _tracks(paths, summaries, summary, opened, loaded, strand, shard, quiet)
 
 
 def _variants(
@@ -179,20 +191,37 @@ def _readings(strand: str) -> int:
     return 2 if strand == "both" else 1
 
 
-def _tracks(paths: dict[str, Path], genome: Genome, model: HNetLM, strand: Any, shard: str | None, quiet: bool) -> None:
+def _tracks(
+    paths: dict[str, Path],
+    summaries: list[Path],
+    window: int | None,
+    genome: Genome,
+    model: HNetLM,
+    strand: Any,
+    shard: str | None,
+    quiet: bool,
+) -> None:
     from hnet_dna.genome.genome import known_bases, whole
     from hnet_dna.genome.shards import shard as shard_of
     from hnet_dna.inference.base_scores import base_scores
     from hnet_dna.tracks.values import Values
+    from hnet_dna.tracks.windows import Windows
 
+    windows = None if window is None else Windows(window)
     contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)
     intervals = [whole(contig) for contig in contigs]
     total = known_bases(genome, intervals) * _readings(strand)
     with Values() as values, show.Progress("scoring", total, "bases", quiet=quiet) as progress:
         for contig in contigs:
             values.contig(contig.name, contig.length)
+            if windows is not None:
+                windows.contig(contig.name, contig.length)
         for scores in base_scores(genome, intervals, model, strand, on_bases=progress.add):
             values.add(scores.contig, scores.start, scores.log2p)
+            if windows is not None:
+                windows.add_scores(scores)
+        if windows is not None:
+            windows.write_bigwig(*summaries)
         for kind, path in paths.items():
             getattr(values, f"write_{kind}")(path)
-    print(f"wrote {', '.join(map(str, paths.values()))}", file=sys.stderr)
+    print(f"wrote {', '.join(map(str, [*paths.values(), *summaries]))}", file=sys.stderr)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
     from hnet_dna.embedding.write import embed_to_table as embed_to_table
     from hnet_dna.evaluation.run import evaluate as evaluate
+    from hnet_dna.explanation.figures.karyotype import plot_karyotype as plot_karyotype
     from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
     from hnet_dna.explanation.report import explain as explain
     from hnet_dna.genome.describe import describe_genome as describe_genome
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
     from hnet_dna.sequence.coerce import as_codes as as_codes
     from hnet_dna.sequence.interval import Interval as Interval
     from hnet_dna.tracks.bed import write_bed as write_bed
+    from hnet_dna.tracks.bigbed import write_bigbed as write_bigbed
     from hnet_dna.tracks.chunks import Chunks as Chunks
     from hnet_dna.tracks.merge import merge_tracks as merge_tracks
     from hnet_dna.tracks.segment import segment as segment
     from hnet_dna.tracks.vcf import score_vcf as score_vcf
+    from hnet_dna.tracks.windows import write_summary as write_summary
     from hnet_dna.tracks.write import write_bedgraph as write_bedgraph
     from hnet_dna.tracks.write import write_bigwig as write_bigwig
     from hnet_dna.training.plan import plan as plan
@@ -72,6 +75,7 @@ _LAZY = {
     "merge_tracks": "hnet_dna.tracks.merge",
     "open_genome": "hnet_dna.genome.open",
     "plan": "hnet_dna.training.plan",
+    "plot_karyotype": "hnet_dna.explanation.figures.karyotype",
     "plot_locus": "hnet_dna.explanation.figures.locus",
     "predict": "hnet_dna.probing.prediction",
     "pretrain": "hnet_dna.training.run",
@@ -84,7 +88,9 @@ _LAZY = {
     "segment": "hnet_dna.tracks.segment",
     "write_bed": "hnet_dna.tracks.bed",
     "write_bedgraph": "hnet_dna.tracks.write",
+    "write_bigbed": "hnet_dna.tracks.bigbed",
     "write_bigwig": "hnet_dna.tracks.write",
+    "write_summary": "hnet_dna.tracks.windows",
 }
 
 __all__ = [
@@ -113,6 +119,7 @@ __all__ = [
     "merge_tracks",
     "open_genome",
     "plan",
+    "plot_karyotype",
     "plot_locus",
     "predict",
     "pretrain",
@@ -125,7 +132,9 @@ __all__ = [
     "segment",
     "write_bed",
     "write_bedgraph",
+    "write_bigbed",
     "write_bigwig",
+    "write_summary",
 ]
 
 

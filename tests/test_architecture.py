@@ -55,7 +55,7 @@ def test_the_library_prints_nothing_and_knows_no_option() -> None:
     for path in (ROOT / "hnet_dna").rglob("*.py"):
         tree = ast.parse(path.read_text())
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-        if path.name != "bigwig_process.py":  # a program of its own, which answers on its stdout
+        if not path.name.endswith("_process.py"):  # a program of its own, which answers on its stdout
             assert not [call for call in calls if call.func.id == "print"], path  # type: ignore[attr-defined]
         for raised in (node for node in ast.walk(tree) if isinstance(node, ast.Raise)):
             texts = [node.value for node in ast.walk(raised) if isinstance(node, ast.Constant)]

@@ -1,8 +1,8 @@
 """Writes a bigWig in a process of its own: pyBigWig crashes where the disk is full, and takes its process with it.
 
 Run as a script, with the path to write; imports nothing of this package. On stdin come a line of JSON with the contigs
-and their lengths, then for each block of values a line with contig, start and number, and the values as float32 (NaN
-where there is none); a line `null` ends them. On stdout goes what the file holds when it is read back.
+and their lengths, then for each block of values a line with contig, start, number and bases per value, and the values
+as float32 (NaN where there is none); a line `null` ends them. On stdout goes what the file holds when it is read back.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def write(path: str, stream: BinaryIO) -> dict[str, object]:
     file = pyBigWig.open(path, "w")
     file.addHeader([tuple(contig) for contig in contigs])
     while (block := json.loads(stream.readline())) is not None:
-        name, start, count = block
+        name, start, count, span = block
         values = np.frombuffer(stream.read(4 * count), dtype=np.float32)
         if len(values) != count:
             raise EOFError("the values end too early")
         places = np.flatnonzero(~np.isnan(values))
         if len(places) == count:
-            file.addEntries(name, start, values=values, span=1, step=1)
+            file.addEntries(name, start, values=values, span=span, step=span)
         elif len(places):
-            file.addEntries(name, places + start, values=values[places], span=1)
+            file.addEntries(name, places * span + start, values=values[places], span=span)
     file.close()
     with Path(path).open("rb") as written:  # the last thing that is written, and not checked by pyBigWig
         written.seek(-4, 2)

@@ -18,8 +18,10 @@ from hnet_dna.genome.twobit import is_twobit
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import n_ambiguous
 from hnet_dna.sequence.strand import Strand, check_strand
+from hnet_dna.tracks.bigbed import ChunkFile
 from hnet_dna.tracks.segment import Segmenter, Style, in_order
 from hnet_dna.tracks.values import Values
+from hnet_dna.tracks.windows import WINDOW, Windows
 
 TrackKind = Literal["bigwig", "bedgraph"]
 
@@ -42,7 +44,7 @@ class Written:
     """What a job of segmenting has written and met.
 
     Attributes:
-        chunks: lines of BED.
+        chunks: how many.
         ambiguous: IUPAC letters other than A, C, G, T and N in what was read.
         uracils: letters U, which are read as T.
     """
@@ -92,32 +94,47 @@ class Segmentation:
     def write(
         self,
         model: HNetLM,
-        bed: TextIO,
+        bed: TextIO | None,
         *,
         stage: int = 0,
         style: Style = "chunks",
         tracks: Mapping[TrackKind, Mapping[str, Path]] | None = None,
+        bigbed: Path | None = None,
+        summary: Mapping[str, Path] | None = None,
+        window: int = WINDOW,
         on_bases: Callable[[int], None] = lambda count: None,
     ) -> Written:
-        """Write lines of BED as they come, then tracks of boundary probability per base.
+        """Write lines of BED as they come, then summary, bigBed, and tracks of boundary probability per base.
 
         Args:
             model: with at least `stage` + 1 chunking stages.
-            bed: where the lines go.
+            bed: where the lines go; None for no lines.
             stage: chunking stage, 0 outermost.
             style: see `Segmenter`.
             tracks: by kind, the file for each strand (`+`, `-`) that is read.
+            bigbed: the file for the chunks of all strands that are read.
+            summary: the bigWig of chunks per kilobase in windows, for each strand that is read.
+            window: bases of a window.
             on_bases: called with the number of bases run since the last call.
         """
         files = {kind: paths for kind, paths in (tracks or {}).items() if paths}
         with ExitStack() as stack:
             strands = {strand for paths in files.values() for strand in paths}
             values = {strand: stack.enter_context(Values()) for strand in sorted(strands)}
-            segmenter = Segmenter(model, bed, stage, style, values.get("+"), values.get("-"), on_bases=on_bases)
+            chunks = None if bigbed is None else stack.enter_context(ChunkFile())
+            windows = {strand: Windows(window) for strand in summary or ()}
+            sinks: dict[str, list[ChunkFile | Windows]] = {s: [] if chunks is None else [chunks] for s in "+-"}
+            for strand in windows:
+                sinks[strand].append(windows[strand])
+            segmenter = Segmenter(model, bed, stage, style, values.get("+"), values.get("-"), sinks, on_bases=on_bases)
             if isinstance(self._source, Genome):
                 self._written.chunks = segmenter.run_strands(self._source, self._intervals, self._strand)
             else:
                 self._written.chunks = segmenter.run(self._counted(read_fasta(self._source, check=True)))
+            for strand, path in (summary or {}).items():
+                windows[strand].write_bigwig(path)
+            if chunks is not None and bigbed is not None:
+                chunks.write_bigbed(bigbed)
             for kind, paths in files.items():
                 for strand, path in paths.items():
                     (values[strand].write_bigwig if kind == "bigwig" else values[strand].write_bedgraph)(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -13,16 +14,20 @@ from numpy.typing import NDArray
 
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
+from hnet_dna.tracks.bigbed import write_records
+from hnet_dna.tracks.bigbed_process import RECORD, SCHEMA
 from hnet_dna.tracks.values import pybigwig, write_bigwig
 
 _BLOCK = 1 << 18  # values held at once
 OnShare = Callable[[float], None]
 _TEXT = (".bed", ".bedgraph", ".bg")
-_BIGWIG = (".bw", ".bigwig")
+_BINARY: dict[str, Literal["bigwig", "bigbed"]] = {
+    ".bw": "bigwig", ".bigwig": "bigwig", ".bb": "bigbed", ".bigbed": "bigbed",
+}  # fmt: skip
 
 
-def kind_of_track(path: Path) -> Literal["text", "bigwig"]:
-    """Tell by its name what a track holds: lines of BED or bedGraph, compressed or not, or bigWig.
+def kind_of_track(path: Path) -> Literal["text", "bigwig", "bigbed"]:
+    """Tell by its name what a track holds: lines of BED or bedGraph, compressed or not, bigWig, or bigBed.
 
     Raises:
         UsageError: the name has another ending.
@@ -31,17 +36,18 @@ def kind_of_track(path: Path) -> Literal["text", "bigwig"]:
     ending = (Path(path.stem) if compressed else path).suffix.lower()
     if ending in _TEXT:
         return "text"
-    if not compressed and ending in _BIGWIG:
-        return "bigwig"
-    raise UsageError(f"{path}: expected a name that ends in .bed, .bed.gz, .bedgraph, .bedgraph.gz or .bw")
+    if not compressed and ending in _BINARY:
+        return _BINARY[ending]
+    raise UsageError(f"{path}: expected a name that ends in .bed, .bed.gz, .bedgraph, .bedgraph.gz, .bw or .bb")
 
 
 def merge_tracks(paths: Sequence[str | Path], out: str | Path, on_share: OnShare = lambda share: None) -> int:
-    """Join tracks of different contigs into one; return the number of lines, or of contigs for bigWig.
+    """Join tracks of different contigs into one; return the number of lines, or of contigs for bigWig and bigBed.
 
     Args:
-        paths: BED, bedGraph (plain or gzip) or bigWig files. BED and bedGraph are joined in this order.
-        out: a name that ends in .bed, .bedgraph or .bg, with .gz behind it for bgzip and an index, or in .bw.
+        paths: BED or bedGraph (plain or gzip), bigWig, or bigBed files of `write_bigbed`. BED and bedGraph are joined
+            in this order.
+        out: a name that ends in .bed, .bedgraph or .bg, with .gz behind it for bgzip and an index, or in .bw or .bb.
         on_share: called with the share that is done.
 
     Raises:
@@ -49,8 +55,9 @@ def merge_tracks(paths: Sequence[str | Path], out: str | Path, on_share: OnShare
         UsageError: the name of `out` has another ending.
     """
     places, target = [Path(path) for path in paths], Path(out)
-    if kind_of_track(target) == "bigwig":
-        return merge_bigwig(places, target, on_share)
+    kind = kind_of_track(target)
+    if kind != "text":
+        return (merge_bigwig if kind == "bigwig" else merge_bigbed)(places, target, on_share)
     with indexed(target, "bed") if is_compressed(target) else text_file(target) as stream:
         return merge_bed(places, stream, on_share)
 
@@ -96,31 +103,78 @@ def merge_bigwig(paths: Sequence[Path], out: Path, on_share: OnShare = lambda sh
     Raises:
         SequenceError: a file that is no bigWig, or a contig in two files.
     """
-    home: dict[str, Path] = {}
-    lengths: dict[str, int] = {}
-    files: dict[Path, Any] = {}
     with ExitStack() as stack:
-        for path in paths:
-            files[path] = stack.enter_context(_bigwig(path))
-            for name, length in files[path].chroms().items():
-                if name in home:
-                    raise SequenceError(f"{path}: {name} is in {home[name]} too; each contig must be in one file")
-                home[name], lengths[name] = path, length
-
+        home, lengths = _homes(paths, "bigWig", stack)
         done, total = 0, sum(lengths.values())
 
-        def values(contig: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        def values(contig: str) -> Iterator[tuple[int, NDArray[np.float32], int]]:
             nonlocal done
-            file, length = files[home[contig]], lengths[contig]
+            file, length = home[contig], lengths[contig]
             on_share(done / total)
             done += length
             if file.header()["nBasesCovered"] == 0:
                 return
             for start in range(0, length, _BLOCK):
-                yield start, file.values(contig, start, min(start + _BLOCK, length), numpy=True)
+                yield from _spans(start, file.values(contig, start, min(start + _BLOCK, length), numpy=True))
 
         write_bigwig(out, lengths, values)
     return len(lengths)
+
+
+def _spans(start: int, values: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32], int]]:
+    """Yield values as they are, or where they are those of windows one per window, so that the file stays as small."""
+    same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+    edges = np.concatenate(([0], np.flatnonzero(~same) + 1, [len(values)]))
+    if len(edges) > len(values) // 16:
+        yield start, values, 1
+        return
+    spans = np.diff(edges)
+    groups = np.concatenate(([0], np.flatnonzero(np.diff(spans)) + 1, [len(spans)]))
+    for first, last in pairwise(groups.tolist()):
+        yield start + int(edges[first]), values[edges[first:last]], int(spans[first])
+
+
+def merge_bigbed(paths: Sequence[Path], out: Path, on_share: OnShare = lambda share: None) -> int:
+    """Write the chunks of bigBed files to one; return the number of contigs.
+
+    `on_share` is told the share of the bases that is done.
+
+    Raises:
+        SequenceError: a file that is no bigBed of chunks, chunks of several stages, or a contig in two files.
+    """
+    with ExitStack() as stack:
+        home, lengths = _homes(paths, "bigBed", stack)
+        done, total, stages = 0, sum(lengths.values()), set[int]()
+
+        def records(contig: str) -> Iterator[NDArray[np.void]]:
+            nonlocal done
+            file, length = home[contig], lengths[contig]
+            on_share(done / total)
+            done += length
+            for start in range(0, length, _BLOCK):
+                found = file.entries(contig, start, min(start + _BLOCK, length)) or ()
+                if rows := [row for row in found if row[0] >= start]:
+                    block = _records(rows)
+                    stages.update(np.unique(block["stage"]).tolist())
+                    if len(stages) > 1:
+                        raise SequenceError(f"{contig}: chunks of stages {sorted(stages)}; merge files of one stage")
+                    yield block
+
+        write_records(out, lengths, records)
+    return len(lengths)
+
+
+def _homes(paths: Sequence[Path], kind: str, stack: ExitStack) -> tuple[dict[str, Any], dict[str, int]]:
+    """Open binary tracks; return the file of each contig, and its length."""
+    home: dict[str, tuple[Path, Any]] = {}
+    lengths: dict[str, int] = {}
+    for path in paths:
+        file = stack.enter_context(_opened(path, kind))
+        for name, length in file.chroms().items():
+            if name in home:
+                raise SequenceError(f"{path}: {name} is in {home[name][0]} too; each contig must be in one file")
+            home[name], lengths[name] = (path, file), length
+    return {name: file for name, (_, file) in home.items()}, lengths
 
 
 def _contig(line: str, where: str) -> str:
@@ -139,14 +193,26 @@ def _text(path: Path) -> TextIO:
     return gzip.open(path, "rt") if compressed else path.open()
 
 
-def _bigwig(path: Path) -> Any:
-    bigwig = pybigwig()
+def _opened(path: Path, kind: str) -> Any:
     if not path.is_file():
-        raise SequenceError(f"{path}: no such file; expected bigWig")
+        raise SequenceError(f"{path}: no such file; expected {kind}")
     try:
-        file = bigwig.open(str(path))
-        if file.isBigWig():
-            return file
+        file = pybigwig().open(str(path))
     except RuntimeError:
-        pass
-    raise SequenceError(f"{path} is not a bigWig file")
+        raise SequenceError(f"{path} is not a {kind} file") from None
+    if not (file.isBigWig() if kind == "bigWig" else file.isBigBed()):
+        raise SequenceError(f"{path} is not a {kind} file")
+    if kind == "bigBed" and file.SQL().decode(errors="replace") != SCHEMA:
+        raise SequenceError(f"{path}: the columns of this bigBed are not those of chunks; expected a file of segment")
+    return file
+
+
+def _records(rows: list[tuple[int, int, str]]) -> NDArray[np.void]:
+    """Turn what pyBigWig reads into records: start, end, and the other columns as text."""
+    records = np.zeros(len(rows), dtype=RECORD)
+    records["start"], records["end"] = [row[0] for row in rows], [row[1] for row in rows]
+    names, scores, strands, stages, probs = zip(*(row[2].split("\t") for row in rows), strict=True)
+    records["index"] = [int(name.rpartition("_")[2]) for name in names]
+    records["score"], records["prob"] = [int(score) for score in scores], [float(prob) for prob in probs]
+    records["minus"], records["stage"] = [strand == "-" for strand in strands], [int(stage) for stage in stages]
+    return records

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -22,8 +22,10 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval, union
 from hnet_dna.sequence.strand import Strand, check_strand
 from hnet_dna.tracks.bed import bed6, bed12, points
+from hnet_dna.tracks.bigbed import ChunkFile
 from hnet_dna.tracks.chunks import Chunks, ForwardChunks, ReverseChunks, check_stage
 from hnet_dna.tracks.values import Values
+from hnet_dna.tracks.windows import Windows
 
 Style = Literal["chunks", "points", "nested"]
 OnBases = Callable[[int], None]
@@ -35,20 +37,22 @@ class Segmenter:
 
     Attributes:
         model: with at least one chunking stage.
-        bed: lines go here.
+        bed: lines go here, if anywhere.
         stage: chunking stage, 0 outermost.
         style: BED6 of chunks, BED6 of their first bases, or BED12 of chunks with those of the stage outside as blocks.
         plus, minus: get the boundary probability of the stage at each of its positions, strand by strand.
+        sinks: get the chunks of the strands that they are for, whatever the style of the lines.
         piece: bases run at once.
         on_bases: gets how many more bases have been run; on both strands, each counts twice.
     """
 
     model: HNetLM
-    bed: TextIO
+    bed: TextIO | None
     stage: int = 0
     style: Style = "chunks"
     plus: Values | None = None
     minus: Values | None = None
+    sinks: Mapping[str, Sequence[ChunkFile | Windows]] = field(default_factory=dict)
     piece: int = PIECE
     on_bases: OnBases = lambda count: None
 
@@ -61,14 +65,14 @@ class Segmenter:
             )
 
     def run(self, pieces: Iterable[Piece]) -> int:
-        """Write the forward strand of pieces as they come; return the number of lines."""
+        """Write the forward strand of pieces as they come; return the number of chunks."""
         lines = _Lines(self, "+")
         for reading in read_pieces(self._measured(pieces), self.model, self.stage, self.piece, self.on_bases):
             lines.add(reading)
         return lines.count
 
     def run_strands(self, genome: Genome, intervals: Sequence[Interval], strand: Strand) -> int:
-        """Write intervals of a genome, each read on its own, on one strand or both; return the number of lines."""
+        """Write intervals of a genome, each read on its own, on one strand or both; return the number of chunks."""
         for interval in intervals:
             self._grow(interval.contig, genome[interval.contig].length)
         lines = _Lines(self, strand)
@@ -83,9 +87,10 @@ class Segmenter:
 
     def _grow(self, contig: str, length: int) -> None:
         """Let files have contigs at their whole length, and those of nothing but N too."""
-        for values in (self.plus, self.minus):
-            if values is not None:
-                values.contig(contig, length)
+        sinks = (sink for some in self.sinks.values() for sink in some)
+        for file in (self.plus, self.minus, *sinks):
+            if file is not None:
+                file.contig(contig, length)
 
 
 @dataclass(frozen=True)
@@ -274,13 +279,17 @@ class _Lines:
         what = self._what
         if not len(chunks.start):
             return
+        self.count += len(chunks.start)
+        for sink in what.sinks.get(chunks.strand, ()):
+            sink.add(chunks)
+        if what.bed is None:
+            return
         if what.style == "points":
             text = points(chunks)
         elif what.style == "nested":
             text = bed12(chunks, self._blocks[chunks.strand].take(int(chunks.end[-1])))
         else:
             text = bed6(chunks)
-        self.count += len(chunks.start)
         if self._strand != "both":
             what.bed.write(text)
             return
@@ -290,7 +299,7 @@ class _Lines:
 
     def _release(self, everything: bool) -> None:
         """Write held lines that no later one can precede."""
-        if not self._held:
+        if not self._held or self._what.bed is None:
             return
         waiting = [start for start in (self._plus.pending, self._minus.pending) if start is not None]
         self._held.sort()

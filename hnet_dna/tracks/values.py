@@ -6,12 +6,7 @@ at the end, when contigs and their exact lengths are known. A value that is NaN 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.files import no_room, scratch_file, write_beside
+from hnet_dna.files import scratch_file, write_beside
 from hnet_dna.tracks.bgzip import text_file
+from hnet_dna.tracks.process import track_process
 
 _BLOCK = 1 << 18  # values handed to a writer at once
 _FLOAT = np.dtype(np.float32)
@@ -126,20 +122,20 @@ class Values:
                     contig = pa.DictionaryArray.from_arrays(np.zeros(len(known), dtype=np.int32), pa.array([name]))
                     file.write_table(pa.table([contig, known + start, values[known]], schema=schema))
 
-    def _values(self, contig: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def _values(self, contig: str) -> Iterator[tuple[int, NDArray[np.float32], int]]:
         for start, end, offset in self.blocks(contig):
-            yield start, self.read(offset, end - start)
+            yield start, self.read(offset, end - start), 1
 
 
 def write_bigwig(
-    path: Path, lengths: dict[str, int], values: Callable[[str], Iterable[tuple[int, NDArray[np.float32]]]]
+    path: Path, lengths: dict[str, int], values: Callable[[str], Iterable[tuple[int, NDArray[np.float32], int]]]
 ) -> None:
     """Write a bigWig with exact contig lengths and zoom levels, contigs in lexicographic order as UCSC wants.
 
     Args:
         path: put in its place once it has been read back.
         lengths: of the contigs.
-        values: of one contig, as starts and blocks that rise; NaN where there is none.
+        values: of one contig, as blocks that rise: start, values (NaN where there is none), bases per value.
 
     Raises:
         OSError: there is no room for it.
@@ -147,65 +143,16 @@ def write_bigwig(
     pybigwig()  # what it needs is missed here, not in the process
     contigs = sorted(lengths)
     known = 0
-    with write_beside(path) as temporary, _writer(temporary) as process:
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # the process has ended, and is asked below how
-            process.stdin.write(_line([(name, lengths[name]) for name in contigs]))
-            for name in contigs:
-                for start, block in values(name):
-                    known += int(np.count_nonzero(~np.isnan(block)))
-                    process.stdin.write(_line([name, start, len(block)]))
-                    process.stdin.write(np.ascontiguousarray(block, dtype=_FLOAT).tobytes())
-            process.stdin.write(_line(None))
-        told, trouble = process.communicate()
-        if process.returncode:
-            said = trouble.decode(errors="replace").strip().rpartition("\n")[2]
-            raise RuntimeError(f"{path}: the process that writes the bigWig ended with {process.returncode} ({said})")
-        held = json.loads(told)
+    with track_process("bigwig_process.py", path) as process:
+        process.send([(name, lengths[name]) for name in contigs])
+        for name in contigs:
+            for start, block, span in values(name):
+                known += span * int(np.count_nonzero(~np.isnan(block)))
+                process.send([name, start, len(block), span], np.ascontiguousarray(block, dtype=_FLOAT).tobytes())
+        process.send(None)
+        held = process.finish()
         if held != {"bases": known, "contigs": lengths}:
             raise RuntimeError(f"{path}: the bigWig holds {held['bases']:,} values after writing, expected {known:,}")
-
-
-def _line(value: object) -> bytes:
-    return json.dumps(value).encode() + b"\n"
-
-
-@contextmanager
-def _writer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the process that writes a bigWig; end it with the block, and where there is no more room.
-
-    pyBigWig itself hides that a write has failed, and tries it again at every value.
-    """
-    script = Path(__file__).with_name("bigwig_process.py")
-    # -P: the files beside the script are no modules of it. A session of its own: Ctrl-C reaches us, and we end it.
-    process = subprocess.Popen(
-        [sys.executable, "-P", str(script), str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.5):
-            if no_room(path):
-                process.kill()
-                return
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield process
-    finally:
-        done.set()
-        process.kill()
-        watcher.join()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            with suppress(OSError):  # what is still to be written has no reader
-                if pipe is not None:
-                    pipe.close()
-        process.wait()
 
 
 def pybigwig() -> Any:

@@ -21,10 +21,20 @@ from hnet_dna.inference.stream import Bases, annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.tracks.bigbed import write_bigbed
+from hnet_dna.tracks.segment import segment
 
 ROOT = Path(__file__).parent.parent.parent
 NODE_MODULES = ROOT / ".ci-node" / "node_modules"
 LENGTH = 20_000
+READ_BIGBED = """
+import { BigBed } from "@gmod/bbi"
+import { LocalFile } from "generic-filehandle2"
+const file = new BigBed({ filehandle: new LocalFile(process.argv[2]) })
+const header = await file.getHeader()
+const found = await file.getFeatures("chrI", Number(process.argv[3]), Number(process.argv[4]))
+console.log(JSON.stringify({ header, found: found.map(f => [f.start, f.end, f.rest]) }))
+"""
 READ_BBI = """
 import { BigWig } from "@gmod/bbi"
 import { LocalFile } from "generic-filehandle2"
@@ -57,6 +67,11 @@ def page(tmp_path_factory: pytest.TempPathFactory, script: ModuleType, model: HN
     genome = Genome.open(shutil.copy(bundled_genome().fasta, folder / "yeast.fa.gz"))
     fasta = write_fasta(folder / "chrI.fa", {"chrI": to_text(genome.codes(Interval("chrI", 0, LENGTH)))})
     script.write_page(folder / "page", fasta, model, bundled_genome().annotation, "chrI:1,800-2,400")
+    write_bigbed(segment(fasta, model), fasta, folder / "page" / "chunks.bb")
+    of_bed = (folder / "page" / "index.html").read_text()
+    of_bigbed = of_bed.replace('"chunks.bed", "format": "bed"', '"chunks.bb", "format": "bigbed"')
+    assert of_bigbed != of_bed
+    (folder / "page" / "bigbed.html").write_text(of_bigbed)
     return folder / "page"
 
 
@@ -88,8 +103,42 @@ def test_igv_shows_the_tracks_at_their_places(script: ModuleType, page: Path, ex
     assert sorted(feature[:2] for feature in seen["genes"]) == overlapping
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-@pytest.mark.skipif(not (NODE_MODULES / "@gmod" / "bbi").exists(), reason="@gmod/bbi is not installed in .ci-node")
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_igv_shows_the_bigbed(script: ModuleType, page: Path) -> None:
+    with script.serve(page) as url:
+        seen = script.features_seen(url.replace("index.html", "bigbed.html"))
+    assert "error" not in seen, seen
+    assert sorted(f for f in seen["chunks"] if f[0] < 2_400 and f[1] > 1_799) == [list(row[:3]) for row in _rows(page)]
+
+
+def _rows(page: Path) -> list[tuple[int, int, str, str, str]]:
+    """Return the chunks of the locus as BED has them."""
+    lines = [line.split("\t") for line in (page / "chunks.bed").read_text().splitlines()]
+    rows = [(int(start), int(end), name, score, strand) for _, start, end, name, score, strand in lines]
+    return [row for row in rows if row[0] < 2_400 and row[1] > 1_799]
+
+
+_NODE = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+_BBI = pytest.mark.skipif(
+    not (NODE_MODULES / "@gmod" / "bbi").exists(), reason="@gmod/bbi is not installed in .ci-node"
+)
+
+
+@_NODE
+@_BBI
+def test_jbrowse_reads_the_bigbed(page: Path) -> None:
+    reader = NODE_MODULES.parent / "read_bigbed.mjs"
+    reader.write_text(READ_BIGBED)
+    command = ["node", str(reader), str(page / "chunks.bb"), "1799", "2400"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found = [(start, end, *rest.split("\t")[:3]) for start, end, rest in told["found"]]
+    assert found == _rows(page)
+    assert told["header"]["definedFieldCount"] == 6
+    assert "boundary probability" in told["header"]["autoSql"].lower()
+
+
+@_NODE
+@_BBI
 def test_jbrowse_reads_the_bigwig(page: Path, expected: list[Bases]) -> None:
     reader = NODE_MODULES.parent / "read_bbi.mjs"
     reader.write_text(READ_BBI)

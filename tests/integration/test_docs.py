@@ -267,5 +267,5 @@ def test_howtos_run(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     contig, position, ref = example.groups()
     found = cli("genome", "extract", "yeast", f"{contig}:{position}-{position}")
     assert found.stdout == f">{contig}:{position}-{position}\n{ref}\n"
-    for name in ("boundaries.bw", "chunks.bed.gz.tbi", "regions.parquet", "scored.vcf.gz"):
+    for name in ("boundaries.bw", "chunks.bb", "regions.parquet", "scored.vcf.gz"):
         assert (tmp_path / name).stat().st_size, name

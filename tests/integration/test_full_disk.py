@@ -20,6 +20,8 @@ from helpers import lively_model, one_line_error, random_dna, small_config, writ
 from typer.testing import Result
 
 from hnet_dna.files import reserve, write_beside
+from hnet_dna.tracks.bigbed import ChunkFile
+from hnet_dna.tracks.chunks import Chunks
 from hnet_dna.tracks.values import Values
 
 Cli = Callable[..., Result]
@@ -55,6 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["segment", "g.fa", "-o", "out/x.bed"], "out/x.bed"),
         (["segment", "g.fa", "-o", "out/x.bed.gz"], "out/x.bed.gz"),
         (["segment", "g.fa", "-o", "/dev/null", "--bedgraph", "out/x.bg"], "tmp"),
+        (["segment", "g.fa", "--bigbed", "out/x.bb"], "tmp"),
         (["score", "g.fa", "--bigwig", "out/x.bw"], "tmp"),
         (["genome", "extract", "g.fa", "a", "-o", "out/x.fa"], "out/x.fa"),
         (["generate", "--length", "5500", "-o", "out/x.fa"], "tmp"),
@@ -103,6 +106,21 @@ def test_tracks(kind: str, size: int, tmp_path: Path) -> None:
             getattr(values, f"write_{kind}")(path)
         assert error.value.filename == str(path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [0, 300, 5_000, 100_000, 110_000])
+def test_bigbed(size: int, tmp_path: Path) -> None:
+    """pybigtools prints what it could not write, or panics, and raises nothing."""
+    pytest.importorskip("pybigtools")
+    edges = np.arange(0, 50_001, 5)
+    probability = np.random.default_rng(0).random(10_000, dtype=np.float32)
+    with ChunkFile() as chunks:
+        chunks.add(Chunks("a", edges[:-1], edges[1:], probability, 0))
+        next(chunks._blocks("a", "+"))  # what waits in a buffer goes to its file
+        with no_more_than(size), pytest.raises(OSError, match="too large") as error:
+            chunks.write_bigbed(tmp_path / "x.bb")
+        assert error.value.filename == str(tmp_path / "x.bb")
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["parquet", "npy", "h5ad"])

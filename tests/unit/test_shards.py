@@ -89,7 +89,7 @@ def test_merge_refuses_what_would_be_wrong(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "x.bed").write_text("x\t0\t1\n")
     (tmp_path / "mixed.bed").write_text("x\t0\t1\ny\t0\t1\nx\t1\t2\n")
     (tmp_path / "words.bed").write_text("x\t0\t1\nhello world\n")
-    write_bigwig(tmp_path / "x.bw", {"x": 9}, lambda contig: [(0, np.ones(9, dtype=np.float32))])
+    write_bigwig(tmp_path / "x.bw", {"x": 9}, lambda contig: [(0, np.ones(9, dtype=np.float32), 1)])
 
     def refused(*arguments: str, code: int = 1) -> str:
         done = cli("merge", *(tmp_path / name for name in arguments[:-1]), "--out", tmp_path / arguments[-1])
