@@ -23,6 +23,8 @@ OutFile = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write this file instead of to stdout.")
 ]
 Strand = Annotated[str, typer.Option(metavar="STRAND", help="+, - or both (the mean).")]
+Window = Annotated[int, typer.Option(metavar="N", help="Bases of reference around a variant or mutation.", min=2)]
+Jobs = Annotated[int, typer.Option(metavar="N", help="Processes that share the work.", min=1)]
 Level = Annotated[
     str, typer.Option(metavar="LEVEL", help="Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on.")
 ]
