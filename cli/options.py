@@ -31,6 +31,8 @@ Summary = Annotated[
         help="Also write means in windows of N bases, as bigWig beside the first file: b.N.bw for b.bw.",
     ),
 ]
+Window = Annotated[int, typer.Option(metavar="N", help="Bases of reference around a variant or mutation.", min=2)]
+Jobs = Annotated[int, typer.Option(metavar="N", help="Processes that share the work.", min=1)]
 Level = Annotated[
     str, typer.Option(metavar="LEVEL", help="Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on.")
 ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,11 +12,10 @@ from hnet_dna.sequence.strand import check_strand
 
 from . import options, show
 from .inputs import check_pipes
-from .outputs import check_outputs, output, shares_terminal, summary_path, with_index
-
-if TYPE_CHECKING:
-    from hnet_dna.genome.genome import Genome
-    from hnet_dna.model.lm import HNetLM
+from .outputs import check_outputs, summary_path, with_index
+from .score_regions import score_regions
+from .score_tracks import score_tracks
+from .score_vcf import score_vcf
 
 _WINDOW, _CONTEXT = 512, 4096
 
@@ -42,15 +39,25 @@ def score(
     bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
     parquet: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as Parquet.")] = None,
     summary: options.Summary = None,
-    window: Annotated[
-        int, typer.Option(metavar="N", help="With --vcf: bases of reference around a variant.", min=2)
-    ] = _WINDOW,
+    window: options.Window = _WINDOW,
     context: Annotated[
-        int, typer.Option(metavar="N", help="With --regions: bases read around each.", min=0)
-    ] = _CONTEXT,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="With --vcf: stop at a REF that differs from the genome.")
-    ] = False,
+        int | None,
+        typer.Option(
+            metavar="N",
+            help=f"Bases read around each region, by default {_CONTEXT:,}; with --vcf: read at least N bases before a "
+            "variant, shared with its neighbours, instead of a window for each (faster where variants are dense).",
+            min=0,
+        ),
+    ] = None,
+    boundaries: Annotated[
+        int, typer.Option(metavar="N", help="Bases after a variant whose chunk boundaries are compared.", min=0)
+    ] = 0,
+    controls: Annotated[
+        int,
+        typer.Option(metavar="N", help="With --boundaries: compare with N like changes nearby.", min=0),
+    ] = 0,
+    jobs: options.Jobs = 1,
+    strict: Annotated[bool, typer.Option("--strict", help="With --vcf: stop at a REF that differs.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -80,10 +87,10 @@ def score(
         raise UsageError("--vcf takes its reference by --genome, and no other FASTA")
     if vcf is None and fasta is not None and fasta.lower().endswith((".vcf", ".vcf.gz", ".vcf.bgz")):
         raise UsageError(f"{fasta} looks like variants: write --vcf {fasta}, and the reference as --genome")
-    if vcf is None and (genome is not None or strict or window != _WINDOW):
-        raise UsageError("--genome, --window and --strict belong to --vcf")
-    if regions is None and context != _CONTEXT:
-        raise UsageError("--context belongs to --regions")
+    if vcf is None and (genome is not None or strict or window != _WINDOW or boundaries or controls or jobs > 1):
+        raise UsageError("--genome, --window, --boundaries, --controls, --jobs and --strict belong to --vcf")
+    if regions is None and vcf is None and context is not None:
+        raise UsageError("--context belongs to --regions and --vcf")
     tracks = {"bigwig": bigwig, "bedgraph": bedgraph, "parquet": parquet}
     given = {f"--{kind}": path for kind, path in tracks.items()}
     summaries = summary_path(summary, given)
@@ -113,115 +120,26 @@ def score(
     opened = show.open_genome((fasta if vcf is None else genome) or "", quiet)
     loaded = show.load_model(model)
     if vcf is not None:
-        _variants(vcf, opened, loaded, str(model), window, strand, strict, out, quiet)
+        score_vcf(
+            vcf,
+            opened,
+            loaded,
+            str(model),
+            out=out,
+            quiet=quiet,
+            window=window,
+            strand=strand,
+            strict=strict,
+            context=context,
+            boundaries=boundaries,
+            controls=controls,
+            jobs=jobs,
+        )
         return
     show.say_if_windowed(loaded)
     if regions is not None:
-        _regions(regions, opened, loaded, strand, context, out, quiet)
+        around = _CONTEXT if context is None else context
+        score_regions(regions, opened, loaded, strand, around, out=out, quiet=quiet)
     if any(tracks.values()):
         paths = {kind: path for kind, path in tracks.items() if path is not None}
-        _tracks(paths, summaries, summary, opened, loaded, strand, shard, quiet)
-
-
-def _variants(
-    vcf: str,
-    genome: Genome,
-    model: HNetLM,
-    name: str,
-    window: int,
-    strand: Any,
-    strict: bool,
-    out: Path | None,
-    quiet: bool,
-) -> None:
-    from hnet_dna.text import called, count_lines, watched
-    from hnet_dna.tracks.vcf import VcfScorer
-
-    with ExitStack() as stack:
-        stream = stack.enter_context(output(out, "vcf"))
-        total = count_lines(vcf, "a VCF file") if show.is_small(vcf) else None
-        about = called(vcf) if total is None else ""
-        progress = stack.enter_context(
-            show.Progress("scoring", total, "records", about=about, quiet=quiet, on_data=shares_terminal(out))
-        )
-        scorer = VcfScorer(
-            genome,
-            model,
-            name,
-            window,
-            strand,
-            strict,
-            on_records=progress.update,
-            command=sys.argv,
-        )
-        stack.enter_context(watched(vcf, progress.read))
-        report = scorer.run(vcf, stream.buffer)
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.most_common())
-    show.notes.print(
-        f"{show.counted(report.records, 'record')}, {show.counted(report.scored, 'allele')} scored"
-        + (f"; skipped: {reasons}" if reasons else "")
-    )
-
-
-def _regions(
-    path: Path, genome: Genome, model: HNetLM, strand: Any, context: int, out: Path | None, quiet: bool
-) -> None:
-    from hnet_dna.annotation.regions import read_regions
-    from hnet_dna.genome.genome import known_bases
-    from hnet_dna.inference.base_scores import read_for, region_scores
-
-    regions = read_regions(path, genome)
-    total = known_bases(genome, read_for(genome, regions, context)) * _readings(strand)
-    about = f"{show.counted(len(regions), 'region')}, {total:,} bases"
-    with (
-        output(out) as stream,
-        show.Progress("scoring", total, "bases", about=about, quiet=quiet, on_data=shares_terminal(out)) as progress,
-    ):
-        stream.write("#contig\tstart\tend\tname\tbases\tlog2p_sum\tlog2p_mean\n")
-        for found in region_scores(genome, regions, model, strand, context=context, on_bases=progress.add):
-            interval = found.region.interval
-            mean = f"{found.log2p / found.bases:.6f}" if found.bases else "."
-            stream.write(
-                f"{interval.contig}\t{interval.start}\t{interval.end}\t{found.region.name or '.'}\t{found.bases}\t"
-                f"{found.log2p:.4f}\t{mean}\n"
-            )
-
-
-def _readings(strand: str) -> int:
-    return 2 if strand == "both" else 1
-
-
-def _tracks(
-    paths: dict[str, Path],
-    summaries: list[Path],
-    window: int | None,
-    genome: Genome,
-    model: HNetLM,
-    strand: Any,
-    shard: str | None,
-    quiet: bool,
-) -> None:
-    from hnet_dna.genome.genome import known_bases, whole
-    from hnet_dna.genome.shards import shard as shard_of
-    from hnet_dna.inference.base_scores import base_scores
-    from hnet_dna.tracks.values import Values
-    from hnet_dna.tracks.windows import Windows
-
-    windows = None if window is None else Windows(window)
-    contigs = genome.contigs if shard is None else shard_of(genome.contigs, shard)
-    intervals = [whole(contig) for contig in contigs]
-    total = known_bases(genome, intervals) * _readings(strand)
-    with Values() as values, show.Progress("scoring", total, "bases", quiet=quiet) as progress:
-        for contig in contigs:
-            values.contig(contig.name, contig.length)
-            if windows is not None:
-                windows.contig(contig.name, contig.length)
-        for scores in base_scores(genome, intervals, model, strand, on_bases=progress.add):
-            values.add(scores.contig, scores.start, scores.log2p)
-            if windows is not None:
-                windows.add_scores(scores)
-        if windows is not None:
-            windows.write_bigwig(*summaries)
-        for kind, path in paths.items():
-            getattr(values, f"write_{kind}")(path)
-    print(f"wrote {', '.join(map(str, [*paths.values(), *summaries]))}", file=sys.stderr)
+        score_tracks(paths, summaries, summary, opened, loaded, strand, shard, quiet=quiet)

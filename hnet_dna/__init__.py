@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hnet_dna.evaluation.run import evaluate as evaluate
     from hnet_dna.explanation.figures.karyotype import plot_karyotype as plot_karyotype
     from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
+    from hnet_dna.explanation.figures.mutations import plot_mutations as plot_mutations
     from hnet_dna.explanation.report import explain as explain
     from hnet_dna.genome.describe import describe_genome as describe_genome
     from hnet_dna.genome.genome import Genome as Genome
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hnet_dna.inference.base_scores import score as score
     from hnet_dna.inference.generate import generate as generate
     from hnet_dna.inference.load import load_model as load_model
+    from hnet_dna.inference.mutate import mutate as mutate
     from hnet_dna.inference.variants import score_variants as score_variants
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from hnet_dna.tracks.bigbed import write_bigbed as write_bigbed
     from hnet_dna.tracks.chunks import Chunks as Chunks
     from hnet_dna.tracks.merge import merge_tracks as merge_tracks
+    from hnet_dna.tracks.mutations import write_mutations as write_mutations
     from hnet_dna.tracks.segment import segment as segment
     from hnet_dna.tracks.vcf import score_vcf as score_vcf
     from hnet_dna.tracks.windows import write_summary as write_summary
@@ -73,10 +76,12 @@ _LAZY = {
     "known_genomes": "hnet_dna.genome.known",
     "load_model": "hnet_dna.inference.load",
     "merge_tracks": "hnet_dna.tracks.merge",
+    "mutate": "hnet_dna.inference.mutate",
     "open_genome": "hnet_dna.genome.open",
     "plan": "hnet_dna.training.plan",
     "plot_karyotype": "hnet_dna.explanation.figures.karyotype",
     "plot_locus": "hnet_dna.explanation.figures.locus",
+    "plot_mutations": "hnet_dna.explanation.figures.mutations",
     "predict": "hnet_dna.probing.prediction",
     "pretrain": "hnet_dna.training.run",
     "probe": "hnet_dna.probing.run",
@@ -90,6 +95,7 @@ _LAZY = {
     "write_bedgraph": "hnet_dna.tracks.write",
     "write_bigbed": "hnet_dna.tracks.bigbed",
     "write_bigwig": "hnet_dna.tracks.write",
+    "write_mutations": "hnet_dna.tracks.mutations",
     "write_summary": "hnet_dna.tracks.windows",
 }
 
@@ -117,10 +123,12 @@ __all__ = [
     "known_genomes",
     "load_model",
     "merge_tracks",
+    "mutate",
     "open_genome",
     "plan",
     "plot_karyotype",
     "plot_locus",
+    "plot_mutations",
     "predict",
     "pretrain",
     "probe",
@@ -134,6 +142,7 @@ __all__ = [
     "write_bedgraph",
     "write_bigbed",
     "write_bigwig",
+    "write_mutations",
     "write_summary",
 ]
 

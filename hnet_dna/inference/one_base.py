@@ -46,14 +46,18 @@ class OneBase:
 
     It computes with the weights as they are when it is made. What numpy does not serve goes to the model: other
     devices and dtypes, autocast, gradients, k-mers, routers other than the plain cosine, and a first base.
+
+    Attributes:
+        model: the twin.
+        serves: whether numpy serves this model at all.
     """
 
     def __init__(self, model: HNetLM) -> None:
         self.model = model
-        self._serves = _serves(model)
+        self.serves = _serves(model)
         self._arrays: Any = None  # the state returned last, before it became tensors: the next base mostly follows it
         self._tensors: InnerState | None = None
-        if self._serves:
+        if self.serves:
             self._embeddings, self._head = _array(model.embeddings.weight), _array(model.lm_head.weight).T
             self._stage = _stage(model.backbone)
             self._memory = None if model.memory is None else _Memory(model.memory)
@@ -61,7 +65,7 @@ class OneBase:
     def __call__(self, ids: Tensor, state: InnerState | None) -> HNetOutput:
         """Predict what follows one more base of each row."""
         before = self._arrays if state is not None and state is self._tensors else _arrays(state)
-        if before is None or not self._serves or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        if before is None or not self.serves or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
             output: HNetOutput = self.model(ids, state)
             return output
         with np.errstate(over="ignore"):  # exp(-x) of a gate that is shut: x / (1 + inf) = 0, as it should be

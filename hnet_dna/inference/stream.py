@@ -140,7 +140,7 @@ def find_boundaries(
     pieces: Iterable[Piece], model: HNetLM, stage: int, *, piece: int = PIECE, context: int = PIECE
 ) -> Iterator[Chunked]:
     """Yield only the boundaries of stages 0 to `stage`: those of `annotate`, for a part of the work."""
-    for ran in _run(parts(pieces, piece), model, partial(_forward_boundaries, model, stage), piece, context):
+    for ran in _run(parts(pieces, piece), model, partial(forward_boundaries, model, stage), piece, context):
         part = ran.part
         yield Chunked(part.contig, part.start, part.codes, part.first, part.last, _stages(ran))
 
@@ -243,9 +243,10 @@ def forward(model: HNetLM, codes: Codes, state: InnerState | None, lengths: Tens
     return output
 
 
-def _forward_boundaries(
+def forward_boundaries(
     model: HNetLM, stage: int, codes: Codes, state: InnerState | None, lengths: Tensor | None
 ) -> BoundaryOutput:
+    """Find the boundaries of stages 0 to `stage` only, as `forward` would find them."""
     ids = _ids(model, codes)
     with torch.inference_mode():
         return model.boundaries(ids, state, stage=stage, lengths=None if lengths is None else lengths.to(ids.device))

@@ -1,36 +1,38 @@
 """How much less likely a model finds a sequence with a variant than without.
 
 The score of an allele is log2 p(window with it) - log2 p(window without it), over a window of the reference around the
-variant that never crosses a run of N, averaged over both strands by default. What comes before the variant is the same
-for all alleles, so it is run once and the alleles go on from its state. Alleles are run side by side with others of
-like length, so that a long one costs its own bases only, and memory does not grow with it.
+variant that never crosses a run of N, averaged over both strands by default. `effects.py` says how alleles are run.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from hnet_dna.errors import SequenceError
+from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import GenomeLike, open_genome
+from hnet_dna.inference.branches import Branches
+from hnet_dna.inference.effects import Cut, Effects, How, read_effects
 from hnet_dna.inference.load import load_model
-from hnet_dna.inference.stream import bits_of, forward, nothing_before
-from hnet_dna.model.hnet import InnerState, select_rows
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, from_text, reverse_complement, runs_of_n, to_text
+from hnet_dna.sequence.codes import LETTER_BITS, is_acgt, to_text
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.strand import Strand, check_strand
 
 _FIRST_BASE = {code: base for base, codes in {"A": "RWMDHV", "C": "YSB", "G": "K"}.items() for code in codes}
-_BATCH_BASES = 1 << 14  # run at once; larger batches fall out of the processor's cache
+_SHARED_BASES = 1 << 20  # of alleles whose neighbourhoods are read together
+_TASK_BASES = 1 << 18  # of alleles that one process gets at once
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def score_variants(
     *,
     window: int = 512,
     strand: Strand = "both",
+    context: int | None = None,
+    jobs: int = 1,
 ) -> NDArray[np.float64]:
     """Return log2 p(window with the allele) - log2 p(window without it) of each alternative allele, in bits.
 
@@ -91,6 +95,9 @@ def score_variants(
         model: anything that `load_model` takes.
         window: bases of reference around a variant, half on each side.
         strand: which strand's likelihood, or the mean of both.
+        context: read at least this many bases before a variant instead of half a window. Neighbours share the reading,
+            so that dense variants take a third of the time, but scattered ones take longer.
+        jobs: number of processes.
 
     Returns:
         One score for each alternative allele, in the order of the variants and of their alleles.
@@ -103,11 +110,11 @@ def score_variants(
         >>> score_variants([("chr1", 3, "T", "G")], {"chr1": "ACGTTGCA"}, "five-genomes").shape
         (1,)
     """
-    check_strand(strand)
     opened, loaded = open_genome(genome), load_model(model)
     checked = [_checked(variant, opened) for variant in variants]
-    scores = allele_scores(opened, checked, loaded, window=window, strand=strand)
-    return np.array([score for of_variant in scores for score in of_variant], dtype=np.float64)
+    with VariantReader(opened, loaded, How(window, check_strand(strand), context), jobs=jobs) as reader:
+        scores = [effects.llr for effects in reader.read(checked)]
+    return np.concatenate([np.zeros(0), *scores])
 
 
 def _checked(variant: Variant | tuple[str, int, str, str], genome: Genome) -> Variant:
@@ -127,61 +134,158 @@ def allele_scores(
     genome: Genome, variants: Sequence[Variant], model: HNetLM, *, window: int = 512, strand: Strand = "both"
 ) -> Iterator[list[float]]:
     """Yield, for each variant in its order, the score of each alternative allele in bits; see `score_variants`."""
-    half = max(1, window // 2)
+    for effects in VariantReader(genome, model, How(window, strand)).read(variants):
+        yield effects.llr.tolist()
+
+
+class VariantReader:
+    """Tells what a model makes of variants, in one process or several; a context manager that owns the processes.
+
+    Args:
+        genome: the reference.
+        model: any with an alphabet.
+        how: what is read.
+        jobs: number of processes. With 1, this process does the work.
+
+    Raises:
+        UsageError: boundaries are asked for that the model does not have, or there are no jobs.
+    """
+
+    def __init__(self, genome: Genome, model: HNetLM, how: How, *, jobs: int = 1) -> None:
+        how.check(model)
+        if jobs < 1:
+            raise UsageError(f"`jobs`: expected 1 or more, got {jobs}")
+        if jobs > 1 and model.lm_head.weight.device.type != "cpu":
+            raise UsageError("`jobs`: processes share the work of CPUs; on a GPU, one job keeps it busy")
+        self._genome, self._model, self._how, self._jobs = genome, model, how, jobs
+        self._pool: ProcessPoolExecutor | None = None
+        self._children: list[multiprocessing.process.BaseProcess] = []
+
+    def __enter__(self) -> VariantReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is None:
+            return
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        for child in self._children if kind is not None else []:
+            child.terminate()
+        self._pool = None
+
+    def read(self, variants: Iterable[Variant], *, boundaries_only: bool = False) -> Iterator[Effects]:
+        """Yield what the model makes of each variant, in their order; memory does not grow with their number."""
+        how = replace(self._how, boundaries_only=True) if boundaries_only else self._how
+        if self._jobs == 1:
+            yield from _read(self._genome, variants, self._model, how)
+            return
+        if self._pool is None:
+            self._start()
+            assert self._pool is not None
+        running: deque[Future[list[Effects]]] = deque()
+        for task in _batches(variants, how, _TASK_BASES):
+            running.append(self._pool.submit(_work, task, how))
+            if len(running) > 2 * self._jobs:
+                yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
+
+    def _start(self) -> None:
+        before = set(multiprocessing.active_children())
+        threads = max(1, torch.get_num_threads() // self._jobs)
+        self._pool = ProcessPoolExecutor(
+            self._jobs,
+            multiprocessing.get_context("spawn"),
+            _prepare,
+            (self._genome, self._model, threads),
+        )
+        for started in [self._pool.submit(_is_ready) for _ in range(self._jobs)]:
+            started.result()
+        self._children = [child for child in multiprocessing.active_children() if child not in before]
+
+
+_given: tuple[Genome, HNetLM]  # in a process of a pool: what it works with
+
+
+def _prepare(genome: Genome, model: HNetLM, threads: int) -> None:
+    global _given
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all processes of a terminal; the first ends the others
+    torch.set_num_threads(threads)
+    _given = genome, model
+
+
+def _is_ready() -> None:
+    pass
+
+
+def _work(variants: list[Variant], how: How) -> list[Effects]:
+    genome, model = _given
+    return list(_read(genome, variants, model, how))
+
+
+def _read(genome: Genome, variants: Iterable[Variant], model: HNetLM, how: How) -> Iterator[Effects]:
+    branches = Branches(model, boundaries_only=how.boundaries_only)
+    for batch in _batches(variants, how, branches.batch if how.context is None else _SHARED_BASES):
+        yield from read_effects(genome, [_cut(genome, variant) for variant in batch], branches, how)
+
+
+def _batches(variants: Iterable[Variant], how: How, most: int) -> Iterator[list[Variant]]:
+    """Yield variants in groups whose alleles, with what is read after them, have at most so many bases."""
     batch: list[Variant] = []
     bases = 0
     for variant in variants:
-        cost = sum(half + len(allele) for allele in (variant.ref, *variant.alts))
-        if batch and bases + cost > _BATCH_BASES:
-            yield from _score_batch(genome, batch, model, half, strand)
+        cost = sum(how.after + len(allele) for allele in (variant.ref, *variant.alts))
+        if batch and bases + cost > most:
+            yield batch
             batch, bases = [], 0
         batch.append(variant)
         bases += cost
     if batch:
-        yield from _score_batch(genome, batch, model, half, strand)
+        yield batch
 
 
-@dataclass(frozen=True)
-class _Window:
-    before: Codes
-    after: Codes
-    alleles: tuple[Codes, ...]  # the reference first
+def _cut(genome: Genome, variant: Variant) -> Cut:
+    alleles = (variant.ref.upper(), *(alt.upper() for alt in variant.alts))
+    if all(len(allele) == 1 for allele in alleles):
+        return Cut(variant.interval.contig, variant.interval.start, alleles)
+    return Cut(variant.interval.contig, *_leftmost(genome, variant.interval.contig, variant.interval.start, alleles))
 
 
-def _score_batch(
-    genome: Genome, batch: Sequence[Variant], model: HNetLM, half: int, strand: Strand
-) -> list[list[float]]:
-    windows = [_window(genome, variant, half) for variant in batch]
-    runs = []
-    if strand != "-":
-        runs.append(_log2p(windows, model))
-    if strand != "+":
-        flipped = [
-            _Window(
-                reverse_complement(w.after), reverse_complement(w.before), tuple(map(reverse_complement, w.alleles))
-            )
-            for w in windows
-        ]
-        runs.append(_log2p(flipped, model))
-    scores = []
-    for row in range(len(batch)):
-        alleles = np.mean([run[row] for run in runs], axis=0)
-        scores.append([float(allele - alleles[0]) for allele in alleles[1:]])
-    return scores
+def controls(genome: Genome, variant: Variant, alt: str, count: int) -> list[Variant]:
+    """Return what a variant is compared with: the same change at the nearest places that allow it.
 
+    A place allows it if it has the first letter of the reference allele; half of the places lie on either side where
+    there are as many. A deletion takes as many bases there, an insertion adds the same letters.
 
-def _window(genome: Genome, variant: Variant, half: int) -> _Window:
-    """Cut the window out of the stretch between runs of N that holds the variant, indels at their leftmost place."""
-    contig, alleles = variant.interval.contig, (variant.ref.upper(), *(alt.upper() for alt in variant.alts))
-    start, alleles = _leftmost(genome, contig, variant.interval.start, alleles)
-    end = start + len(alleles[0])
-    length = genome[contig].length
-    before = genome.codes(Interval(contig, max(0, start - half), start))
-    after = genome.codes(Interval(contig, end, min(length, end + half)))
-    runs_before, runs_after = runs_of_n(before), runs_of_n(after)
-    before = before[runs_before[-1, 1] :] if len(runs_before) else before
-    after = after[: runs_after[0, 0]] if len(runs_after) else after
-    return _Window(before, after, tuple(from_text(allele) for allele in alleles))
+    Args:
+        genome: the reference.
+        variant: one of its alleles is `alt`.
+        alt: the alternative allele.
+        count: how many places at most.
+    """
+    if not count:
+        return []
+    ref, contig = variant.ref.upper(), variant.interval.contig
+    reach = 16 * count + len(ref)
+    start = max(0, variant.interval.start - reach)
+    end = min(genome[contig].length, variant.interval.end + reach)
+    codes = genome.codes(Interval(contig, start, end)) & np.uint8(LETTER_BITS)
+    text = to_text(codes)
+    first = [place for place, letter in enumerate(text) if letter == ref[0] and start + place != variant.interval.start]
+    known = [place for place in first if (part := text[place : place + len(ref)]) != alt and len(part) == len(ref)]
+    known = [place for place in known if is_acgt(codes[place : place + len(ref)]).all()]
+    own = variant.interval.start - start
+    left, right = [place for place in known if place < own][::-1], [place for place in known if place > own]
+    from_left = max(count - count // 2, count - len(right))
+    chosen = left[:from_left]
+    chosen += right[: count - len(chosen)]
+    return [
+        Variant(Interval(contig, start + place, start + place + len(ref)), text[place : place + len(ref)], (alt,))
+        for place in sorted(chosen)
+    ]
 
 
 def _leftmost(genome: Genome, contig: str, start: int, alleles: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
@@ -206,60 +310,3 @@ def _leftmost(genome: Genome, contig: str, start: int, alleles: tuple[str, ...])
         for row in rows:
             row.popleft()
     return start, tuple(map("".join, rows))
-
-
-def _log2p(windows: Sequence[_Window], model: HNetLM) -> list[NDArray[np.float64]]:
-    """Return log2 p of alleles and what comes after, given what comes before, for each window."""
-    _, state, ahead = _run(model, [w.before for w in windows], None, nothing_before(model, len(windows)))
-    owner = [row for row, w in enumerate(windows) for _ in w.alleles]
-    sequences = [np.concatenate([allele, w.after]) for w in windows for allele in w.alleles]
-    bits = np.empty(len(sequences))
-    for rows in _of_like_length(sequences):
-        owners = torch.tensor([owner[row] for row in rows])
-        begun = None if state is None else select_rows(state, owners)
-        bits[rows], _, _ = _run(model, [sequences[row] for row in rows], begun, ahead[owners.to(ahead.device)])
-    ends = np.cumsum([len(w.alleles) for w in windows])
-    return [-part for part in np.split(bits, ends[:-1])]
-
-
-def _of_like_length(sequences: Sequence[Codes]) -> Iterator[list[int]]:
-    """Yield groups of rows of which none is less than half as long as another, nor all together longer than a batch."""
-    group: list[int] = []
-    longest = 0
-    for row in sorted(range(len(sequences)), key=lambda row: -len(sequences[row])):
-        if group and (2 * len(sequences[row]) < longest or (len(group) + 1) * longest > _BATCH_BASES):
-            yield group
-            group = []
-        if not group:
-            longest = len(sequences[row])
-        group.append(row)
-    yield group
-
-
-def _run(
-    model: HNetLM, rows: Sequence[Codes], state: InnerState | None, ahead: Tensor
-) -> tuple[NDArray[np.float64], InnerState | None, Tensor]:
-    """Run sequences side by side, in pieces where there is one that is longer than a batch.
-
-    Args:
-        model: any with an alphabet.
-        rows: B sequences.
-        state: what the model made of the bases before them; None where there are none.
-        ahead: (B, 1, V) logits for the first base of each.
-
-    Returns:
-        -log2 p of each sequence (B,), and state and ahead for what follows.
-    """
-    lengths = torch.tensor([len(row) for row in rows])
-    codes = np.full((len(rows), int(lengths.max())), N_CODE, dtype=np.uint8)
-    for place, row in zip(codes, rows, strict=True):
-        place[: len(row)] = row
-    bits = np.zeros(len(rows))
-    for start in range(0, codes.shape[1], _BATCH_BASES):
-        piece = codes[:, start : start + _BATCH_BASES]
-        valid = (lengths - start).clamp(0, piece.shape[1])
-        output = forward(model, piece, state, valid)
-        logits = torch.cat([ahead, output.logits], dim=1)
-        bits += bits_of(model, logits[:, :-1], piece).sum(axis=1)
-        state, ahead = output.state, logits[torch.arange(len(rows)), valid.to(logits.device)][:, None]
-    return bits, state, ahead

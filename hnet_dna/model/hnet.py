@@ -5,6 +5,7 @@ Parameter names are the reference's (`backbone.encoder...`, `backbone.main_netwo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias, cast
@@ -17,6 +18,7 @@ from hnet_dna.config.layout import Layout, parse_stack
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.kmers import KmerState
 from hnet_dna.model.memory import MemoryState
+from hnet_dna.model.mixer import AttentionState, join_attention
 from hnet_dna.model.router import Router, RouterState, Routing, chunk, dechunk
 from hnet_dna.model.rows import Rows
 from hnet_dna.model.stack import Stack, StackState
@@ -204,6 +206,28 @@ def _select(value: Any, index: Tensor) -> Any:
         parts = [_select(part, index) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value
+
+
+def join_rows(states: Sequence[InnerState]) -> InnerState:
+    """Return a state whose rows are those of several states, one after the other, as when endings run side by side."""
+    joined: InnerState = _join(list(states))
+    return joined
+
+
+def _join(values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.cat(values)
+    if isinstance(first, StageState):
+        return StageState(**{name: _join([getattr(value, name) for value in values]) for name in vars(first)})
+    if isinstance(first, AttentionState):
+        return join_attention(values)
+    if isinstance(first, tuple):
+        parts = [_join(list(part)) for part in zip(*values, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    if any(value is not None for value in values):
+        raise ValueError("states of which only some have seen anything cannot be joined")
+    return first
 
 
 def _pad_parameter(config: ModelConfig, index: int) -> nn.Parameter | None:

@@ -125,6 +125,13 @@ class AttentionState(NamedTuple):
     seen: Tensor
 
 
+def join_attention(states: list[AttentionState]) -> AttentionState:
+    """Return the rows of several states, one after the other."""
+    room = max(state.key.shape[1] for state in states)
+    key, value = (torch.cat([_grow(getattr(state, name), room) for state in states]) for name in ("key", "value"))
+    return AttentionState(key, value, torch.cat([state.seen for state in states]))
+
+
 class Attention(nn.Module):
     """Causal softmax attention with half-rotated position encoding and an optional window."""
 

@@ -1,9 +1,9 @@
 """Scores of variants, from VCF to VCF.
 
-Every line is written as it was read, byte by byte, with two fields at the end of its INFO, so that nothing passes
-through another's idea of numbers, missing values or encodings. Only CHROM, POS, REF and ALT are interpreted. What an
-earlier scoring added, in the header and in INFO, is replaced. Alleles that cannot be scored get the reason instead, and
-are counted.
+Every line is written as it was read, byte by byte, with up to four fields at the end of its INFO, so that nothing
+passes through another's idea of numbers, missing values or encodings. Only CHROM, POS, REF and ALT are interpreted.
+What an earlier scoring added, in the header and in INFO, is replaced. Alleles that cannot be scored get the reason
+instead, and are counted.
 """
 
 from __future__ import annotations
@@ -17,24 +17,29 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.assemblies import find_assembly
 from hnet_dna.genome.contig_names import few, unknown_contig
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import GenomeLike, open_genome
+from hnet_dna.inference.effects import Effects, How, Shift
 from hnet_dna.inference.load import load_model
-from hnet_dna.inference.variants import Variant, allele_scores, reason_to_skip, reference_differs
+from hnet_dna.inference.variants import Variant, VariantReader, controls, reason_to_skip, reference_differs
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.strand import Strand, check_strand
 from hnet_dna.text import called, raw_lines
 from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
 
-SCORE_FIELD, SKIP_FIELD = "HNET_LLR", "HNET_SKIPPED"
-_OURS = (SCORE_FIELD.encode(), SKIP_FIELD.encode())
-_OUR_LINES = re.compile(rb"##INFO=<(?:.*,)?ID=(?:%b|%b)[,>]|##hnet_dna_command=" % _OURS)
+SCORE_FIELD, BOUNDARY_FIELD, SHARE_FIELD, SKIP_FIELD = "HNET_LLR", "HNET_DBOUND", "HNET_DBOUND_SHARE", "HNET_SKIPPED"
+_OURS = tuple(name.encode() for name in (SCORE_FIELD, BOUNDARY_FIELD, SHARE_FIELD, SKIP_FIELD))
+_OUR_LINES = re.compile(rb"##INFO=<(?:.*,)?ID=(?:%b)[,>]|##hnet_dna_command=" % b"|".join(_OURS))
 _COLUMNS = b"#CHROM POS ID REF ALT QUAL FILTER INFO".split()
-_HELD, _HELD_BYTES = 4096, 1 << 24  # records, and bytes of them, read before they are scored together
+_HELD, _HELD_BYTES = 4096, 1 << 24  # records, and bytes of them, read before they are scored together, for each job
+_TOLD = 256  # records after which progress is reported
 _CONTIG_LINE = b"##contig=<"
 _NO_LENGTH = (0, 2**31 - 1)  # what programs write that do not know it
 _KEY_AND_VALUE = re.compile(rb'[<,](\w+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
@@ -43,6 +48,15 @@ _CONTIG_ID = re.compile(r"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_
 _REF = re.compile(r"[A-Za-z]+|[.*]")
 _ALT = re.compile(r"[A-Za-z]+|[.*]|\.[A-Za-z]+|[A-Za-z]+\.|[A-Za-z]*<[^<>\s]+>|[^\s]*[\[\]][^\s]*")
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What an allele got: its score, boundaries as text, and the share of controls; None where not asked for."""
+
+    llr: float = 0.0
+    boundaries: str | None = None
+    share: float | None = None
 
 
 @dataclass
@@ -68,7 +82,10 @@ class VcfScorer:
         genome: the reference that the file is about.
         model: any with an alphabet.
         model_name: written into the header.
-        window, strand: see `allele_scores`.
+        window, strand, context: see `score_variants`.
+        boundaries: bases after a variant whose chunk boundaries are compared; 0 for none.
+        controls: how many changes of the same kind nearby each variant's boundaries are compared with.
+        jobs: number of processes.
         strict: whether a REF that differs from the genome, or a contig of another length, is an error instead of being
             skipped.
         on_records: called with the number of records that are done.
@@ -83,6 +100,10 @@ class VcfScorer:
     strict: bool = False
     on_records: Callable[[int], None] = lambda count: None
     command: Sequence[str] = ()
+    context: int | None = None
+    boundaries: int = 0
+    controls: int = 0
+    jobs: int = 1
 
     def run(self, source: str, out: BinaryIO) -> VcfReport:
         """Read a VCF (plain or gzip, a path, a pipe, or `-` for stdin) and write it with scores.
@@ -91,6 +112,13 @@ class VcfScorer:
             SequenceError: not a VCF, a line that is no record, a contig that the genome lacks, contigs of other lengths
                 than the header says; with `strict` also a REF that differs.
         """
+        if self.controls and not self.boundaries:
+            raise UsageError("`controls` belong to `boundaries`")
+        how = How(self.window, self.strand, self.context, self.boundaries)
+        with VariantReader(self.genome, self.model, how, jobs=self.jobs) as reader:
+            return self._run(source, out, reader)
+
+    def _run(self, source: str, out: BinaryIO, reader: VariantReader) -> VcfReport:
         report = VcfReport(0, 0, Counter())
         name = called(source)
         lines = enumerate(raw_lines(source, "a VCF file"), start=1)
@@ -98,9 +126,9 @@ class VcfScorer:
         differing = self._compare(header, name)
         # With the first records, so that a file that cannot be scored leaves nothing that looks like a VCF.
         head = self._extended(header)
-        for records in _groups(_records(lines, len(header.columns), name)):
+        for records in _groups(_records(lines, len(header.columns), name), self.jobs):
             answers = [self._reasons(record, header, differing, name) for record in records]
-            self._score(records, answers, report)
+            self._score(records, answers, report, reader)
             out.writelines(head)
             head = []
             out.writelines(record.with_info(answer) for record, answer in zip(records, answers, strict=True))
@@ -116,9 +144,26 @@ class VcfScorer:
         if not header.contigs:  # readers want them, and we know them
             known = [contig for contig in self.genome.contigs if _CONTIG_ID.fullmatch(contig.name)]
             added = [f"##contig=<ID={contig.name},length={contig.length}>" for contig in known]
-        added += [
+        read = f"{self.window} bases"
+        if self.context is not None:
+            read = f"{self.window // 2} bases after the variant and at least {self.context} before it"
+        added.append(
             f'##INFO=<ID={SCORE_FIELD},Number=A,Type=Float,Description="log2 p(window with the allele) - log2 p(window '
-            f'without it), {self.window} bases, {strands}, by hnet-dna model {model}">',
+            f'without it), {read}, {strands}, by hnet-dna model {model}">'
+        )
+        if self.boundaries:
+            added.append(
+                f'##INFO=<ID={BOUNDARY_FIELD},Number=A,Type=String,Description="chunk boundaries within '
+                f"{self.boundaries} bases after the variant: lost|gained|largest change of probability|its distance, 0 "
+                'being the last base of the variant, on the + strand, and the same on the - strand">'
+            )
+        if self.controls:
+            added.append(
+                f'##INFO=<ID={SHARE_FIELD},Number=A,Type=Float,Description="share of up to {self.controls} changes of '
+                "the same kind at the nearest places, and of this one, whose largest change of a boundary probability "
+                'is at least that of this one">'
+            )
+        added += [
             f"##INFO=<ID={SKIP_FIELD},Number=.,Type=String,Description="
             '"why alleles have no score, in their order; PASS where they have">',
             "##hnet_dna_command=" + " ".join(self.command or ("hnet_dna.score_vcf",)),
@@ -179,8 +224,8 @@ class VcfScorer:
                 )
                 return
 
-    def _reasons(self, record: _Record, header: _Header, differing: set[str], name: str) -> list[str | float]:
-        """Tell for each alternative allele why it cannot be scored, and 0.0 where it can."""
+    def _reasons(self, record: _Record, header: _Header, differing: set[str], name: str) -> list[str | _Scored]:
+        """Tell for each alternative allele why it cannot be scored; `_Scored` where it can."""
         reasons = [reason_to_skip(record.ref, alt) for alt in record.alts]
         where = f"{name}: line {record.number}, record {record.contig}:{record.position} {_short(record.ref)}"
         start = record.position - 1
@@ -203,24 +248,56 @@ class VcfScorer:
                 )
             whole = "REF_MISMATCH"
         else:
-            return [reason or 0.0 for reason in reasons]
+            return [reason or _Scored() for reason in reasons]
         return [whole] * len(reasons)
 
-    def _score(self, records: list[_Record], answers: list[list[str | float]], report: VcfReport) -> None:
+    def _score(
+        self,
+        records: list[_Record],
+        answers: list[list[str | _Scored]],
+        report: VcfReport,
+        reader: VariantReader,
+    ) -> None:
         """Put scores where no reason is."""
         variants, places = [], []
-        for record, answer in zip(records, answers, strict=True):
-            good = [i for i, reason in enumerate(answer) if isinstance(reason, float)]
+        before = report.records
+        for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
+            good = [i for i, reason in enumerate(answer) if isinstance(reason, _Scored)]
             report.records += 1
             report.scored += len(good)
             report.skipped.update(reason for reason in answer if isinstance(reason, str))
             if good:
                 variants.append(Variant(record.interval, record.ref, tuple(record.alts[i] for i in good)))
-                places.append((answer, good))
-        scores = allele_scores(self.genome, variants, self.model, window=self.window, strand=self.strand)
-        for (answer, good), found in zip(places, scores, strict=True):
-            for allele, score in zip(good, found, strict=True):
-                answer[allele] = score
+                places.append((number, answer, good))
+        nearby = [controls(self.genome, one, alt.upper(), self.controls) for one in variants for alt in one.alts]
+        changes = self._changes(nearby, reader)
+        told = zip(places, reader.read(variants), strict=True)
+        for count, ((number, answer, good), found) in enumerate(told, start=1):
+            for index, allele in enumerate(good):
+                answer[allele] = self._scored(found, index, next(changes))
+            if count % _TOLD == 0:
+                self.on_records(before + number + 1)
+
+    def _changes(self, nearby: list[list[Variant]], reader: VariantReader) -> Iterator[NDArray[np.float64]]:
+        """Yield, for each allele, the largest changes of boundaries by its controls."""
+        effects = reader.read((one for those in nearby for one in those), boundaries_only=True)
+        for those in nearby:
+            yield np.array([next(effects).largest_changes[0] for _ in those])
+
+    def _scored(self, found: Effects, index: int, controls: NDArray[np.float64]) -> _Scored:
+        llr = float(found.llr[index])
+        if not self.boundaries:
+            return _Scored(llr)
+        shifts = dict(zip(("+", "-") if self.strand == "both" else (self.strand,), found.shifts[index], strict=True))
+        text = "|".join(_shown_shift(shifts.get(strand)) for strand in ("+", "-"))
+        if not self.controls:
+            return _Scored(llr, text)
+        as_large = int((controls >= found.largest_changes[index]).sum())
+        return _Scored(llr, text, (1 + as_large) / (1 + len(controls)))
+
+
+def _shown_shift(shift: Shift | None) -> str:
+    return ".|.|.|." if shift is None else f"{shift.lost}|{shift.gained}|{shift.change:.3g}|{shift.distance}"
 
 
 @dataclass(frozen=True)
@@ -275,15 +352,18 @@ class _Record:
         """The bases of REF."""
         return Interval(self.contig, self.position - 1, self.position - 1 + len(self.ref))
 
-    def with_info(self, answer: list[str | float]) -> bytes:
+    def with_info(self, answer: list[str | _Scored]) -> bytes:
         """Return the line with scores and reasons at the end of INFO, in place of those that it had."""
         info = self.columns[7]
         if any(field in info for field in _OURS):
             info = b";".join(field for field in info.split(b";") if field.partition(b"=")[0] not in _OURS)
-        fields = []
-        if any(isinstance(one, float) for one in answer):
-            scores = ",".join(f"{one:.6g}" if isinstance(one, float) else "." for one in answer)
-            fields.append(f"{SCORE_FIELD}={scores}")
+        scored = [one if isinstance(one, _Scored) else None for one in answer]
+        columns = {
+            SCORE_FIELD: [None if one is None else f"{one.llr:.6g}" for one in scored],
+            BOUNDARY_FIELD: [None if one is None else one.boundaries for one in scored],
+            SHARE_FIELD: [None if one is None or one.share is None else f"{one.share:.4g}" for one in scored],
+        }
+        fields = [f"{name}={','.join(v or '.' for v in values)}" for name, values in columns.items() if any(values)]
         if any(isinstance(one, str) for one in answer):
             fields.append(f"{SKIP_FIELD}={','.join(one if isinstance(one, str) else 'PASS' for one in answer)}")
         ours = ";".join(fields).encode()
@@ -300,6 +380,10 @@ def score_vcf(
     *,
     window: int = 512,
     strand: Strand = "both",
+    context: int | None = None,
+    boundaries: int = 0,
+    controls: int = 0,
+    jobs: int = 1,
     strict: bool = False,
     command: Sequence[str] = (),
     on_records: Callable[[int], None] = lambda count: None,
@@ -311,17 +395,34 @@ def score_vcf(
         genome: anything that `open_genome` takes.
         model: anything that `load_model` takes.
         out: a file, compressed by bgzip and indexed if its name ends in .gz or .bgz, or an open binary stream.
-        window, strand: see `score_variants`.
+        window, strand, context, jobs: see `score_variants`.
+        boundaries: also write what happens to the chunk boundaries of so many bases after a variant, as HNET_DBOUND.
+        controls: also compare the largest change of a boundary with those by so many changes of the same kind nearby,
+            and write the share that changes as much, as HNET_DBOUND_SHARE.
         strict: whether a REF that differs from the genome is an error; otherwise it is skipped and counted.
         command: written into the header.
         on_records: called with the number of records that are done.
 
     Raises:
         SequenceError: not a VCF, a line that is not a record, or a contig that the genome lacks.
+        UsageError: boundaries of a model that has no chunks, or of more bases than half a window.
     """
     name = str(model) if isinstance(model, str | Path) else model.digest()[:12]
     opened, loaded = open_genome(genome), load_model(model)
-    scorer = VcfScorer(opened, loaded, name, window, check_strand(strand), strict, on_records, command)
+    scorer = VcfScorer(
+        opened,
+        loaded,
+        name,
+        window,
+        check_strand(strand),
+        strict,
+        on_records,
+        command,
+        context,
+        boundaries,
+        controls,
+        jobs,
+    )
     if not isinstance(out, str | Path):
         return scorer.run(str(vcf), out)
     path = Path(out)
@@ -404,13 +505,13 @@ def _record(number: int, text: bytes, line_end: bytes, columns: int, where: str)
     return _Record(number, parts, line_end, contig, int(parts[1]), ref, tuple(alts))
 
 
-def _groups(records: Iterator[_Record]) -> Iterator[list[_Record]]:
+def _groups(records: Iterator[_Record], jobs: int) -> Iterator[list[_Record]]:
     group: list[_Record] = []
     size = 0
     for record in records:
         group.append(record)
         size += sum(map(len, record.columns))
-        if len(group) == _HELD or size >= _HELD_BYTES:
+        if len(group) == _HELD * jobs or size >= _HELD_BYTES:
             yield group
             group, size = [], 0
     if group:

@@ -80,7 +80,7 @@ def test_bases_one_at_a_time_equal_the_model(name: str, lengths: list[int]) -> N
     model = lively_model(SERVED[name])
     # The average's weight is float32 in a float64 model, too, and torch's logarithm is not numpy's to the last bit.
     compare(model, torch.tensor(lengths), 25, 1e-6)
-    assert OneBase(model)._serves
+    assert OneBase(model).serves
 
 
 def test_in_float32() -> None:
@@ -90,7 +90,7 @@ def test_in_float32() -> None:
 @pytest.mark.parametrize("name", REFERRED)
 def test_what_numpy_does_not_serve_is_the_models(name: str) -> None:
     model = lively_model(REFERRED[name])
-    assert not OneBase(model)._serves
+    assert not OneBase(model).serves
     compare(model, torch.tensor([20, 3]), 12, 0)
 
 

@@ -18,7 +18,7 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 from hnet_dna.annotation.regions import read_regions
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome, whole
-from hnet_dna.inference import variants as variants_module
+from hnet_dna.inference import branches as branches_module
 from hnet_dna.inference.base_scores import base_scores, region_scores
 from hnet_dna.inference.stream import forward
 from hnet_dna.inference.variants import Variant, _leftmost, allele_scores
@@ -157,8 +157,8 @@ def test_long_alleles_among_short_ones(model: HNetLM, tmp_path: Path, strand: st
         ran.append(codes.shape)
         return forward(model, codes, *rest)
 
-    monkeypatch.setattr(variants_module, "forward", spy)
-    monkeypatch.setattr(variants_module, "_BATCH_BASES", 128)
+    monkeypatch.setattr(branches_module, "forward", spy)
+    monkeypatch.setattr(branches_module, "_BATCH_BASES", 128)
     found = list(allele_scores(genome, variants, model, window=40, strand=strand))  # type: ignore[arg-type]
     for one, other_one in zip(found, alone, strict=True):
         np.testing.assert_allclose(one, other_one, atol=1e-6)
@@ -172,7 +172,7 @@ def test_long_windows_are_run_in_pieces(genome: Genome, model: HNetLM, monkeypat
     ref = ref_at("chr1", 150, 1)
     variant = Variant(Interval("chr1", 150, 151), ref, ("A" if ref != "A" else "C",))
     (whole_window,) = allele_scores(genome, [variant], model, window=300)
-    monkeypatch.setattr(variants_module, "_BATCH_BASES", 50)
+    monkeypatch.setattr(branches_module, "_BATCH_BASES", 50)
     (pieces,) = allele_scores(genome, [variant], model, window=300)
     np.testing.assert_allclose(pieces, whole_window, atol=1e-6)
 

@@ -21,7 +21,10 @@ from typer.testing import Result
 
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.effects import How
+from hnet_dna.inference.variants import Variant, VariantReader, controls
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.vcf import VcfReport, VcfScorer
 
 Cli = Callable[..., Result]
@@ -292,3 +295,43 @@ def test_latin_1_and_telomeres_are_compressed_and_indexed(
     assert "2 records, 1 allele scored; skipped: 1 BREAKEND" in result.stderr
     assert without_ours(gzip.decompress((tmp_path / "out.vcf.gz").read_bytes())) == text.encode("latin-1")
     assert (tmp_path / "out.vcf.gz.tbi").exists()
+
+
+def test_boundaries_and_controls_in_info(cli: Cli, genome: Genome, model: HNetLM, tmp_path: Path) -> None:
+    """HNET_DBOUND has a value for each allele, on each strand; the share is that of like changes nearby."""
+    model.save_pretrained(tmp_path / "m")
+    ref, alts = CHR1[99], [base for base in "ACGT" if base != CHR1[99]]
+    text = f"##fileformat=VCFv4.2\n{COLUMNS}\n{snv(10)}"
+    text += f"chr1\t100\t.\t{ref}\t{alts[0]},<DEL>,{alts[1]}\t.\t.\tHNET_DBOUND=1\n"
+    (tmp_path / "in.vcf").write_text(text)
+    common = ["score", "--vcf", tmp_path / "in.vcf", "--genome", genome.source, "--model", tmp_path / "m"]
+    options = ["--window", 32, "--context", 300, "--boundaries", 7]
+    result = cli(*common, *options, "--controls", 4, "-o", tmp_path / "out.vcf")
+    assert result.exit_code == 0, result.output
+    with pysam.VariantFile(str(tmp_path / "out.vcf")) as file:
+        header = str(file.header.info["HNET_LLR"].record)
+        assert "16 bases after the variant and at least 300 before it, mean of both strands" in header
+        first, second = list(file)
+    how = How(32, "both", 300, 7)
+    interval = Interval("chr1", 99, 100)
+    (effects,) = VariantReader(genome, model, how).read([Variant(interval, ref, (alts[0], alts[1]))])
+    assert second.info["HNET_LLR"] == pytest.approx([effects.llr[0], None, effects.llr[1]], abs=1e-4)
+    for text, strands in zip(second.info["HNET_DBOUND"][::2], effects.shifts, strict=True):
+        fields = text.split("|")
+        for told, shift in zip((fields[:4], fields[4:]), strands, strict=True):
+            assert [int(told[0]), int(told[1]), int(told[3])] == [shift.lost, shift.gained, shift.distance]
+            assert float(told[2]) == pytest.approx(shift.change, rel=1e-2)
+    assert second.info["HNET_DBOUND"][1] in (".", None)
+    nearby = controls(genome, Variant(interval, ref, (alts[0],)), alts[0], 4)
+    others = [one.largest_changes[0] for one in VariantReader(genome, model, how).read(nearby)]
+    share = (1 + sum(other >= effects.largest_changes[0] for other in others)) / 5
+    assert second.info["HNET_DBOUND_SHARE"][0] == pytest.approx(share, abs=1e-3)
+    assert len(first.info["HNET_DBOUND_SHARE"]) == 1
+    forward = cli(*common, "--boundaries", 7, "--strand", "+")
+    assert re.search(r"HNET_DBOUND=[^|;]+(\|[^|;]+){3}\|\.\|\.\|\.\|\.\n", forward.stdout)
+    assert "HNET_DBOUND_SHARE" not in forward.stdout
+    for extra, message in (
+        (["--controls", 3], "--controls belong to --boundaries"),
+        (["--boundaries", 300], "--boundaries: expected fewer bases than half a window has (256), got 300"),
+    ):
+        assert message in one_line_error(cli(*common, *extra))

@@ -91,10 +91,10 @@ def new_figure(height: float, **options: Any) -> Any:
     return Figure(figsize=(WIDTH, height), **options)
 
 
-def check_format(path: Path) -> None:
+def check_format(path: Path, parameter: str = "out") -> None:
     """Raise `UsageError` if the ending of a file name is not one of `FORMATS`."""
     if path.suffix.lstrip(".").lower() not in FORMATS:
-        raise UsageError(f"`out` {path}: expected a name that ends in {', '.join('.' + f for f in FORMATS)}")
+        raise UsageError(f"`{parameter}` {path}: expected a name that ends in {', '.join('.' + f for f in FORMATS)}")
 
 
 def save(figure: Any, path: Path) -> None:

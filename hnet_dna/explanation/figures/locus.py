@@ -102,17 +102,10 @@ def draw_locus(locus: Locus, title: str) -> Any:
     Where there are more than `_BINS` bases, lines show means over bins; where there are more than `_BOXES` chunks, a
     line shows their mean length.
     """
-    genes = _lanes([_Box(f.interval, _with_strand(f), f.strand) for f in locus.genes], locus)
-    others = _lanes(
-        [_Box(i, kind, ".") for kind, parts in locus.others.items() if kind not in _OF_GENES for i in parts], locus
-    )
     rows: list[tuple[float, Any, Any]] = []  # height in inches, function that draws, what it draws
     if len(locus.interval) <= _LETTERS:
         rows.append((0.16, _draw_letters, locus))
-    if genes:
-        rows.append((_LANE * len(genes), _draw_genes, (genes, locus)))
-    if others:
-        rows.append((_LANE * len(others), _draw_others, (others, locus)))
+    rows += draw_annotation(locus)
     for number, track in enumerate(locus.stages):
         boxes = len(track.start) <= _BOXES
         rows.append((0.2 if boxes else 0.6, _draw_chunks if boxes else _draw_lengths, (number, track, locus)))
@@ -134,6 +127,16 @@ def draw_locus(locus: Locus, title: str) -> Any:
         axes[0].set_title(title)
         figure.align_ylabels(list(axes))
     return figure
+
+
+def draw_annotation(locus: Locus) -> list[tuple[float, Any, Any]]:
+    """Return rows of a figure with genes and other features: height in inches, function that draws, what it draws."""
+    genes = _lanes([_Box(f.interval, _with_strand(f), f.strand) for f in locus.genes], locus)
+    others = _lanes(
+        [_Box(i, kind, ".") for kind, parts in locus.others.items() if kind not in _OF_GENES for i in parts], locus
+    )
+    rows = [(_LANE * len(genes), _draw_genes, (genes, locus)), (_LANE * len(others), _draw_others, (others, locus))]
+    return [row for row in rows if row[0]]
 
 
 def _whole_numbers() -> Any:

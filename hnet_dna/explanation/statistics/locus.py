@@ -95,13 +95,21 @@ def read_locus(model: HNetLM, genome: Genome, interval: Interval, features: Sequ
     stages = tuple(
         _track(prob[skip:], begins, stretch_ends, interval) for prob, begins in zip(probs, starts, strict=True)
     )
+    genes, others = annotation_of(interval, genome, features)
+    return Locus(interval, genome[interval.contig].length, codes, bits[skip:], stages, genes, others)
+
+
+def annotation_of(
+    interval: Interval, genome: Genome, features: Sequence[Feature]
+) -> tuple[tuple[Feature, ...], Mapping[str, Sequence[Interval]]]:
+    """Return `genes` and `others` of a `Locus`."""
     overlap = overlapping((feature.interval for feature in features), [interval])
     here = [feature for feature, is_here in zip(features, overlap, strict=True) if is_here]
     genes = sorted((f for f in here if f.kind in GENES), key=lambda f: f.interval)
     others = {kind: parts for kind, parts in classes_of(here, genome).items() if kind not in _WIDE}
     if "intron" in others:  # of a gene that reaches out of the locus, exons are known only inside it
         others["intron"] = intersection(others["intron"], [interval])
-    return Locus(interval, genome[interval.contig].length, codes, bits[skip:], stages, tuple(genes), others)
+    return tuple(genes), others
 
 
 def name_of(feature: Feature) -> str:

@@ -1,0 +1,98 @@
+"""`hnet-dna mutate`: every mutation of a region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hnet_dna.errors import UsageError
+from hnet_dna.sequence.strand import check_strand
+
+from . import options, show
+from .inputs import check_pipes
+from .outputs import check_outputs
+
+if TYPE_CHECKING:
+    from hnet_dna.inference.mutate import Mutations
+
+
+def mutate(
+    region: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="REGION...", help="contig:start-end as in samtools: 1-based, both ends included."),
+    ] = None,
+    genome: options.Genome = None,
+    model: options.Model = options.BUILT_IN,
+    bed: Annotated[Path | None, typer.Option(metavar="BED", help="Regions as BED instead.")] = None,
+    deletions: Annotated[bool, typer.Option("--deletions", help="Delete each base, too.")] = False,
+    window: options.Window = 512,
+    context: Annotated[int, typer.Option(metavar="N", help="Bases read before each mutation at least.", min=0)] = 4096,
+    strand: options.Strand = "both",
+    boundaries: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Bases after a mutation whose chunk boundaries are compared.", min=0),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help="Table to write: Parquet if named so, else TSV.")
+    ] = None,
+    bigwig: Annotated[Path | None, typer.Option(metavar="PATH", help="Mean effect of each base.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="PATH", help="Picture of a region: .png, .svg or .pdf.")] = None,
+    annotation: Annotated[
+        Path | None, typer.Option(metavar="ANNOTATION", help="With --plot: GFF3, GTF, GenBank or BED to draw below.")
+    ] = None,
+    jobs: options.Jobs = 1,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score every single-base mutation of regions: log-likelihood ratio, and what happens to chunk boundaries.
+
+    The ratio is that of 'score --vcf --context': log2 p of the mutated sequence less log2 p of the reference, the mean
+    of both strands. Overlapping regions are joined.
+
+    Example: hnet-dna mutate chrXV:110,201-110,320 --genome yeast --out mutations.parquet --plot map.svg
+    """
+    if genome is None or out is None:
+        raise UsageError("mutate needs --genome and --out")
+    if bool(region) == (bed is not None):
+        raise UsageError("name regions as REGION... or by --bed")
+    if annotation is not None and plot is None:
+        raise UsageError("--annotation belongs to --plot")
+    check_outputs(
+        {"--out": out, "--bigwig": bigwig, "--plot": plot},
+        [genome, bed, annotation, model],
+        {"--out": "Parquet" if out.suffix.lower() == ".parquet" else "text", "--bigwig": "bigWig", "--plot": ""},
+    )
+    check_pipes({"--genome": genome, "--bed": bed, "--annotation": annotation})
+    from hnet_dna.annotation.regions import parse_region, read_regions
+    from hnet_dna.explanation.figures.mutations import check_plot, plot_mutations
+    from hnet_dna.inference.mutate import mutate as run
+    from hnet_dna.sequence.interval import union
+    from hnet_dna.tracks.mutations import write_mutations
+
+    opened = show.open_genome(genome, quiet)
+    named = [parse_region(one, opened) for one in region or ()]
+    intervals = union(named if bed is None else (one.interval for one in read_regions(bed, opened)))
+    if plot is not None:
+        check_plot(plot, intervals)
+    loaded = show.load_model(model)
+    with show.Reports(quiet=quiet) as reports:
+        pieces: Iterable[Mutations] = run(
+            intervals,
+            opened,
+            loaded,
+            deletions=deletions,
+            window=window,
+            context=context,
+            strand=check_strand(strand),
+            boundaries=boundaries,
+            jobs=jobs,
+            on_progress=reports,
+        )
+        if plot is not None:
+            pieces = list(pieces)
+            plot_mutations(pieces[0], plot, genome=opened, annotation=annotation)
+        count = write_mutations(pieces, out, genome=opened, bigwig=bigwig)
+    written = ", ".join(str(path) for path in (out, bigwig, plot) if path is not None)
+    show.notes.print(f"{show.counted(count, 'mutation')}; wrote {written}")
