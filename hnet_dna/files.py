@@ -16,8 +16,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from platformdirs import user_cache_path
-
 from hnet_dna.errors import BusyError, HNetError, UsageError
 
 if TYPE_CHECKING:
@@ -307,5 +305,8 @@ def _locked(folder: Path, how: int) -> Iterator[None]:
 
 def home() -> Path:
     """Return the folder for downloaded genomes and stores: $HNET_DNA_HOME, else the user's cache folder."""
-    chosen = os.environ.get(HOME_VARIABLE)
-    return Path(chosen) if chosen else user_cache_path("hnet-dna")
+    if chosen := os.environ.get(HOME_VARIABLE):
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("hnet-dna")

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from hnet_dna.config.presets import PRESETS, preset_tables
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
@@ -46,6 +44,8 @@ class Settings:
 
     def to_toml(self) -> str:
         """Return the complete configuration file that asks for the same."""
+        import tomli_w
+
         return tomli_w.dumps(self.tables())
 
     def tables(self) -> dict[str, Any]:
