@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -27,46 +25,92 @@ from hnet_dna.sequence.codes import N_CODE, Codes, is_acgt, reverse_complement, 
 from hnet_dna.sequence.coerce import as_codes
 from hnet_dna.sequence.strand import check_strand
 
-Pooling = Literal["mean", "max", "last", "boundary"]
+POOLINGS = ("mean", "max", "last", "boundary")
 _ROWS = 256  # stretches run in one batch at most
 
 
-@dataclass
+def poolings(text: str) -> tuple[str, ...]:
+    """Return the poolings that `mean+max` or `bins:8` names.
+
+    Raises:
+        UsageError: there is no such pooling.
+    """
+    names = tuple(text.split("+"))
+    for name in names:
+        kind, _, count = name.partition(":")
+        bins = kind == "bins" and count.isdecimal() and int(count) > 0
+        if not bins and name not in POOLINGS:
+            raise UsageError(
+                f"`pooling`: expected {', '.join(POOLINGS)}, bins:NUMBER or several joined by +, got {name!r}"
+            )
+    if len(set(names)) < len(names):
+        raise UsageError(f"`pooling`: {text!r} names a pooling twice")
+    return names
+
+
 class _Pool:
-    """Running sums over the vectors of one sequence on one strand, in float64."""
+    """Running sums over the vectors of one sequence at one level on one strand, in float64."""
 
-    width: int
-    count: float = 0.0
-    weight: float = 0.0
-    total: NDArray[np.float64] = field(init=False)
-    weighted: NDArray[np.float64] = field(init=False)
-    largest: NDArray[np.float64] = field(init=False)
-    last: NDArray[np.float64] = field(init=False)
-    last_place: tuple[int, int] = (-1, -1)
+    def __init__(self, width: int, poolings: Sequence[str], length: int, *, turned: bool) -> None:
+        """Prepare for a sequence of so many bases; `turned` tells that its bins are wanted in the reverse order."""
+        self._poolings, self._length, self._turned = poolings, length, turned
+        self._count = self._weight = 0.0
+        self._total, self._weighted, self._last = (np.zeros(width) for _ in range(3))
+        self._largest = np.full(width, -np.inf)
+        self._last_place = (-1, -1)
+        counts = {int(name.partition(":")[2]) for name in poolings if name.startswith("bins:")}
+        self._bins = {count: (np.zeros((count, width)), np.zeros((count, 1))) for count in counts}
 
-    def __post_init__(self) -> None:
-        self.total, self.weighted, self.last = (np.zeros(self.width) for _ in range(3))
-        self.largest = np.full(self.width, -np.inf)
+    def add(self, vectors: Vectors, place: tuple[int, int], first: int, end: int) -> None:
+        """Add the vectors of a piece.
 
-    def add(self, vectors: Vectors, place: tuple[int, int]) -> None:
-        """Add the vectors of a piece; `place` (stretch, piece) orders the pieces of a sequence."""
-        if not len(vectors.value):
-            return
+        Args:
+            vectors: with positions in the piece.
+            place: numbers of the stretch and of the piece in it, which order the pieces of a sequence.
+            first, end: the piece's place in the sequence.
+        """
         value = vectors.value.astype(np.float64)
-        self.count += len(value)
-        self.weight += float(vectors.weight.sum())
-        self.total += value.sum(axis=0)
-        self.weighted += vectors.weight.astype(np.float64) @ value
-        self.largest = np.maximum(self.largest, value.max(axis=0))
-        if place > self.last_place:
-            self.last, self.last_place = value[-1], place
+        if self._bins:
+            self._add_to_bins(value, vectors.position + first, place, first, end)
+        if not len(value):
+            return
+        self._count += len(value)
+        self._weight += float(vectors.weight.sum())
+        self._total += value.sum(axis=0)
+        self._weighted += vectors.weight.astype(np.float64) @ value
+        self._largest = np.maximum(self._largest, value.max(axis=0))
+        if place > self._last_place:
+            self._last, self._last_place = value[-1], place
 
-    def result(self, pooling: Pooling) -> NDArray[np.float64]:
+    def _add_to_bins(
+        self, value: NDArray[np.float64], start: NDArray[np.int64], place: tuple[int, int], first: int, end: int
+    ) -> None:
+        if not len(start) or start[0] > first:  # the chunk of the piece before goes on
+            assert self._last_place[0] == place[0]
+            value, start = np.concatenate([self._last[None], value]), np.append(first, start)
+        stop = np.append(start[1:], end)
+        for count, (total, weight) in self._bins.items():
+            edges = np.arange(count + 1) * (self._length / count)
+            bases = np.minimum(stop, edges[1:, None]) - np.maximum(start, edges[:-1, None])  # (bins, vectors)
+            bases = np.maximum(bases, 0.0)
+            total += bases @ value
+            weight += bases.sum(axis=1, keepdims=True)
+
+    def result(self) -> NDArray[np.float64]:
+        """Return the pooled vectors, side by side."""
+        return np.concatenate([self._pooled(name) for name in self._poolings])
+
+    def _pooled(self, pooling: str) -> NDArray[np.float64]:
         if pooling == "mean":
-            return self.total / self.count
+            return self._total / self._count
         if pooling == "boundary":
-            return self.weighted / self.weight
-        return self.largest if pooling == "max" else self.last
+            return self._weighted / self._weight
+        if pooling in ("max", "last"):
+            return self._largest if pooling == "max" else self._last
+        total, weight = self._bins[int(pooling.partition(":")[2])]
+        bins = total / np.maximum(weight, 1e-9)  # zeros where a bin has nothing but N
+        flat: NDArray[np.float64] = (bins[::-1] if self._turned else bins).ravel()
+        return flat
 
 
 class Embedder:
@@ -74,26 +118,25 @@ class Embedder:
 
     Attributes:
         model: any model with an alphabet.
-        level: where in the network vectors are taken: `encoder`, `decoder`, `chunk`, `chunk:1` and so on.
-        pooling: `mean`, `max` or `last` of a sequence's vectors, or `boundary`, the mean weighted by boundary
-            probability.
+        level: where in the network vectors are taken; see `embed`.
+        pooling: how one vector is made of those of a sequence; see `embed`.
         strand: `+` reads the sequence as given, `-` its reverse complement, and `both` takes the mean of the two
             vectors.
         run, padded: bases run so far, without and with padding.
     """
 
     def __init__(self, model: HNetLM, level: str = "chunk", pooling: str = "mean", strand: str = "both") -> None:
-        if pooling not in get_args(Pooling):
-            raise UsageError(f"`pooling`: expected {', '.join(get_args(Pooling))}, got {pooling!r}")
+        self._poolings = poolings(pooling)
         self.model, self.level = model, level
-        self.pooling, self.strand = cast(Pooling, pooling), check_strand(strand)
+        self.pooling, self.strand = pooling, check_strand(strand)
         self._reader = LevelReader(model, level)
         self.run = self.padded = 0
 
     @property
     def width(self) -> int:
         """Length of a vector."""
-        return self._reader.width
+        vectors = sum(int(name.partition(":")[2] or 1) for name in self._poolings)
+        return vectors * sum(self._reader.widths)
 
     def embed(
         self, sequences: Sequence[Codes], on_bases: Callable[[int], None] = lambda count: None
@@ -107,13 +150,14 @@ class Embedder:
         if self.strand != "-":
             pools_of_strands.append(self._pool(sequences, on_bases))
         if self.strand != "+":
-            pools_of_strands.append(self._pool([reverse_complement(codes) for codes in sequences], on_bases))
+            reverse = [reverse_complement(codes) for codes in sequences]
+            pools_of_strands.append(self._pool(reverse, on_bases, turned=self.strand == "both"))
         vectors: list[NDArray[np.float32] | None] = []
         for index, codes in enumerate(sequences):
             if not is_acgt(codes).any():
                 vectors.append(None)
                 continue
-            of_strands = [pools[index].result(self.pooling) for pools in pools_of_strands]
+            of_strands = [np.concatenate([pool.result() for pool in pools[index]]) for pools in pools_of_strands]
             vectors.append(np.mean(of_strands, axis=0).astype(np.float32))
         return vectors
 
@@ -122,7 +166,7 @@ class Embedder:
         for start, end in stretches(codes):
             state = None
             for first in range(start, end, PIECE):
-                (vectors,), state = self._reader.read(codes[None, first : min(first + PIECE, end)], state)
+                ((vectors,),), state = self._reader.read(codes[None, first : min(first + PIECE, end)], state)
                 yield Vectors(vectors.value, vectors.weight, vectors.position + first)
 
     def chunk_ends(self, starts: NDArray[np.int64], codes: Codes) -> NDArray[np.int64]:
@@ -133,33 +177,39 @@ class Embedder:
             ends[last] = min(ends[last], stretch_end)
         return ends
 
-    def _pool(self, sequences: Sequence[Codes], on_bases: Callable[[int], None]) -> list[_Pool]:
-        pools = [_Pool(self.width) for _ in sequences]
-        short: list[tuple[int, int, Codes]] = []
+    def _pool(
+        self, sequences: Sequence[Codes], on_bases: Callable[[int], None], *, turned: bool = False
+    ) -> list[list[_Pool]]:
+        """Run sequences; return the pools of each, one for each level."""
+        widths = self._reader.widths
+        pools = [[_Pool(width, self._poolings, len(codes), turned=turned) for width in widths] for codes in sequences]
+        short: list[tuple[int, int, int, Codes]] = []
         for index, codes in enumerate(sequences):
             for order, (start, end) in enumerate(stretches(codes)):
                 if end - start <= PIECE:
-                    short.append((index, order, codes[start:end]))
+                    short.append((index, order, start, codes[start:end]))
                     continue
                 state = None
                 for piece, first in enumerate(range(start, end, PIECE)):
                     part = codes[None, first : min(first + PIECE, end)]
-                    (vectors,), state = self._reader.read(part, state)
-                    pools[index].add(vectors, (order, piece))
+                    (of_levels,), state = self._reader.read(part, state)
+                    for pool, vectors in zip(pools[index], of_levels, strict=True):
+                        pool.add(vectors, (order, piece), first, first + part.size)
                     self.run, self.padded = self.run + part.size, self.padded + part.size
                     on_bases(part.size)
-        short.sort(key=lambda item: len(item[2]), reverse=True)
+        short.sort(key=lambda item: len(item[3]), reverse=True)
         while short:
-            longest = len(short[0][2])
+            longest = len(short[0][3])
             rows = max(1, min(_ROWS, PIECE // longest))
             batch, short = short[:rows], short[rows:]
             codes = np.full((len(batch), longest), N_CODE, dtype=np.uint8)
-            for row, (_, _, part) in enumerate(batch):
+            for row, (*_, part) in enumerate(batch):
                 codes[row, : len(part)] = part
-            rows_read, _ = self._reader.read(codes, None, torch.tensor([len(part) for _, _, part in batch]))
-            for (index, order, _), vectors in zip(batch, rows_read, strict=True):
-                pools[index].add(vectors, (order, 0))
-            bases = sum(len(part) for _, _, part in batch)
+            rows_read, _ = self._reader.read(codes, None, torch.tensor([len(part) for *_, part in batch]))
+            for (index, order, start, part), of_levels in zip(batch, rows_read, strict=True):
+                for pool, vectors in zip(pools[index], of_levels, strict=True):
+                    pool.add(vectors, (order, 0), start, start + len(part))
+            bases = sum(len(part) for *_, part in batch)
             on_bases(bases)
             self.run += bases
             self.padded += codes.size
@@ -180,9 +230,12 @@ def embed(
         model: a model in memory, which stays on its device and in its mode, or anything that `load_model` takes.
         sequences: text, `Bio.Seq`, `SeqRecord`, records of pyfaidx or arrays of codes; also a `pyfaidx.Fasta` or a
             mapping of names to sequences. Letters are A, C, G, T, U, N and other IUPAC codes, in any case.
-        level: where in the network vectors are taken: `encoder`, `decoder`, `chunk`, `chunk:1` and so on.
-        pooling: `mean`, `max` or `last` of a sequence's vectors, or `boundary`, the mean weighted by boundary
-            probability.
+        level: where in the network vectors are taken: `encoder`, `decoder`, `chunk`, `chunk:1` and so on, or several
+            side by side, such as `encoder+decoder`.
+        pooling: `mean`, `max` or `last` of a sequence's vectors; `boundary`, the mean weighted by boundary
+            probability; `bins:K`, the means over the bases of K equal parts, for sequences whose positions correspond;
+            or several side by side, such as `mean+max`. With both strands, bins are in the order of the sequence as
+            given.
         strand: `+` reads sequences as given, `-` their reverse complements, and `both` takes the mean of the two
             vectors.
 

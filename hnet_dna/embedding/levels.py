@@ -5,22 +5,27 @@
 
 `encoder` and `decoder` give a vector per base. `chunk` gives one per chunk of the outermost stage and `chunk:1` one per
 chunk of the next stage, each as wide as the network inside that stage. An isotropic model has only `decoder`, the
-output of its one stack. A model of k-mers has no level.
+output of its one stack. A model of k-mers has no level. `encoder+decoder` and the like are several levels side by side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hnet_dna.errors import UsageError
 from hnet_dna.inference.stream import forward
-from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState
+from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.codes import Codes
+from hnet_dna.sequence.alphabet import alphabet
+from hnet_dna.sequence.codes import N_CODE, Codes, stretches
 
 
 @dataclass(frozen=True)
@@ -47,63 +52,139 @@ def level_names(model: HNetLM) -> list[str]:
     return ["encoder", "decoder", "chunk", *(f"chunk:{stage}" for stage in range(1, model.n_chunking_stages))]
 
 
+@dataclass(frozen=True)
+class _Level:
+    """A level: the module whose output it is, its width, and the stage whose chunks it has (None: bases)."""
+
+    module: nn.Module
+    width: int
+    stage: int | None
+
+
 class LevelReader:
-    """Runs a model and keeps the output of one of its levels."""
+    """Runs a model and keeps the output of one or more of its levels.
+
+    Attributes:
+        widths: length of a vector of each level, in their order.
+    """
 
     def __init__(self, model: HNetLM, level: str) -> None:
         if model.config.kmer:
             raise UsageError(f"this model reads {model.config.kmer}-mers: it has no vectors per base to embed")
-        if level not in level_names(model):
-            raise UsageError(f"`level` {level!r}: this model has {', '.join(level_names(model))}")
+        names = level.split("+")
+        for name in names:
+            if name not in level_names(model):
+                several = ", or several joined by +" if len(level_names(model)) > 1 else ""
+                raise UsageError(f"`level` {name!r}: this model has {', '.join(level_names(model))}{several}")
+        if len(set(names)) < len(names):
+            raise UsageError(f"`level` {level!r} names a level twice")
         self._model, self.level = model, level
-        self._stage = int(level.partition(":")[2] or 0) if level.startswith("chunk") else None
-        self._module, self.width = self._find()
+        self._levels = [_find(model, name) for name in names]
+        self.widths = tuple(level.width for level in self._levels)
 
     def read(
         self, codes: Codes, state: InnerState | None = None, lengths: Tensor | None = None
-    ) -> tuple[list[Vectors], InnerState | None]:
-        """Run codes (B, L), rows of which `lengths` bases are valid; return the vectors of each row, and the state."""
-        kept: list[Tensor] = []
-        handle = self._module.register_forward_hook(lambda module, inputs, output: kept.append(output[0]))
-        try:
+    ) -> tuple[list[tuple[Vectors, ...]], InnerState | None]:
+        """Run codes (B, L), rows of which `lengths` bases are valid; return each row's vectors by level, and the state.
+
+        The vectors of a level are none where no chunk begins in the piece.
+        """
+        with self._kept() as kept:
             output = forward(self._model, codes, state, lengths)
-        finally:
-            handle.remove()
-        vectors = []
+        values = [kept[index].float().cpu().numpy() if index in kept else None for index in range(len(self._levels))]
+        probs = [stage.boundary_prob.float().cpu().numpy() for stage in output.stages]
+        masks = [stage.boundary_mask.cpu().numpy() for stage in output.stages]
+        rows = []
         for row in range(len(codes)):
             length = codes.shape[1] if lengths is None else int(lengths[row])
-            position = np.arange(length)
-            weight = np.ones(length, dtype=np.float32)
-            for index, stage in enumerate(output.stages):
-                if self._stage is None and index > 0:
-                    break
-                weight = stage.boundary_prob[row, : len(position)].float().cpu().numpy()
-                if self._stage is None:
-                    break
-                mask = stage.boundary_mask[row, : len(position)].cpu().numpy()
-                position, weight = position[mask], weight[mask]
-                if index == self._stage:
-                    break
-            if kept:
-                value = kept[0][row, : len(position)].float().cpu().numpy()
-            else:  # no chunk begins in this piece, so that the inner network did not run
-                value = np.zeros((0, self.width), dtype=np.float32)
-            vectors.append(Vectors(value, weight, position.astype(np.int64)))
-        return vectors, output.state
+            of_levels = []
+            for level, value in zip(self._levels, values, strict=True):
+                position = np.arange(length)
+                weight = probs[0][row, :length] if probs else np.ones(length, dtype=np.float32)
+                for stage in range(0 if level.stage is None else level.stage + 1):
+                    weight = probs[stage][row, : len(position)]
+                    mask = masks[stage][row, : len(position)]
+                    position, weight = position[mask], weight[mask]
+                none = np.zeros((0, level.width), dtype=np.float32)
+                own = none if value is None else value[row, : len(position)]
+                of_levels.append(Vectors(own, weight, position.astype(np.int64)))
+            rows.append(tuple(of_levels))
+        return rows, output.state
 
-    def _find(self) -> tuple[nn.Module, int]:
-        stage: nn.Module = self._model.backbone
-        if isinstance(stage, Innermost):
-            return stage.main_network, self._model.config.stage(0).d_model
-        assert isinstance(stage, ChunkingStage)
-        if self._stage is None:
-            module = stage.encoder if self.level == "encoder" else stage.decoder
-            return module, self._model.config.stage(0).d_model
-        for _ in range(self._stage):
-            inner = stage.main_network
-            assert isinstance(inner, ChunkingStage)
-            stage = inner
-        inside = stage.main_network
-        module = inside.decoder if isinstance(inside, ChunkingStage) else inside.main_network
-        assert isinstance(module, nn.Module)
-        return module, self._model.config.stage(self._stage + 1).d_model
+    def over_bases(self, sequences: Sequence[Codes]) -> Tensor:
+        """Return the vectors of all levels at each base, (B, L, sum of widths), on the model's device.
+
+        A chunk's vector stands at each of its bases. Runs of N are cut out, as everywhere, and have zeros; so has the
+        padding at the end of shorter sequences. Gradients flow where they are enabled.
+        """
+        parts = [(row, start, end) for row, codes in enumerate(sequences) for start, end in stretches(codes)]
+        longest = max((end - start for _, start, end in parts), default=0)
+        codes = np.full((len(parts), longest), N_CODE, dtype=np.uint8)
+        for index, (row, start, end) in enumerate(parts):
+            codes[index, : end - start] = sequences[row][start:end]
+        device = self._model.embeddings.weight.device
+        length = torch.tensor([end - start for _, start, end in parts], dtype=torch.long, device=device)
+        whole = max(map(len, sequences), default=0)
+        if not longest:
+            return torch.zeros(len(sequences), whole, sum(self.widths), device=device)
+        ids = torch.from_numpy(alphabet(self._model.config.alphabet).encode(codes)).to(device).long()
+        with self._kept() as kept:
+            output = self._model(ids, lengths=None if bool((length == longest).all()) else length)
+        columns = []
+        for index, level in enumerate(self._levels):
+            value = kept[index]
+            if level.stage is not None:
+                place = _chunk_of_base(output.stages, level.stage)
+                value = value.gather(1, place[..., None].expand(-1, -1, value.shape[-1]))
+            columns.append(value.float())
+        ran = torch.cat(columns, dim=-1)
+        if len(parts) == len(sequences) and all(len(sequences[row]) == end - start for row, start, end in parts):
+            valid = torch.arange(longest, device=device) < length[:, None]
+            return ran * valid[..., None]
+        placed = ran.new_zeros(len(sequences), whole, ran.shape[-1])
+        for index, (row, start, end) in enumerate(parts):
+            placed[row, start:end] = ran[index, : end - start]
+        return placed
+
+    @contextmanager
+    def _kept(self) -> Iterator[dict[int, Tensor]]:
+        """Keep what the modules of the levels put out, while the model is run."""
+        kept: dict[int, Tensor] = {}
+
+        def keep(index: int) -> Any:
+            return lambda module, inputs, output: kept.__setitem__(index, output[0])
+
+        handles = [level.module.register_forward_hook(keep(index)) for index, level in enumerate(self._levels)]
+        try:
+            yield kept
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _chunk_of_base(stages: Sequence[StageOutput], stage: int) -> Tensor:
+    """Return the number (B, L) of the chunk of a stage that each base lies in."""
+    place = stages[0].boundary_mask.cumsum(1) - 1
+    for inner in stages[1 : stage + 1]:
+        place = (inner.boundary_mask.cumsum(1) - 1).gather(1, place)
+    return place
+
+
+def _find(model: HNetLM, name: str) -> _Level:
+    outermost: nn.Module = model.backbone
+    width = model.config.stage(0).d_model
+    if isinstance(outermost, Innermost):
+        return _Level(outermost.main_network, width, None)
+    assert isinstance(outermost, ChunkingStage)
+    if not name.startswith("chunk"):
+        return _Level(outermost.encoder if name == "encoder" else outermost.decoder, width, None)
+    number = int(name.partition(":")[2] or 0)
+    stage = outermost
+    for _ in range(number):
+        inner = stage.main_network
+        assert isinstance(inner, ChunkingStage)
+        stage = inner
+    inside = stage.main_network
+    module = inside.decoder if isinstance(inside, ChunkingStage) else inside.main_network
+    assert isinstance(module, nn.Module)
+    return _Level(module, model.config.stage(number + 1).d_model, number)

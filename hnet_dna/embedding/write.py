@@ -90,8 +90,8 @@ def embed_to_table(
         (2, ('n',))
     """
     out = Path(out)
-    if per_chunk and not level.startswith("chunk"):
-        raise UsageError(f"`per_chunk` needs a chunk level, got `level` {level}")
+    if per_chunk and ("+" in level or not level.startswith("chunk")):
+        raise UsageError(f"`per_chunk` needs one chunk level, got `level` {level}")
     if per_chunk and strand == "-":
         raise UsageError("`per_chunk` gives the chunks of the forward reading; leave out `strand` -")
     check_kind(out)

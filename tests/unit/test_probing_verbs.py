@@ -85,7 +85,10 @@ def test_embed_takes_what_load_model_takes(model: HNetLM, folder: Path) -> None:
     ("settings", "message"),
     [
         ({"level": "chunk:9"}, "`level` 'chunk:9': this model has"),
-        ({"pooling": "sum"}, "`pooling`: expected mean, max, last, boundary, got 'sum'"),
+        (
+            {"pooling": "sum"},
+            "`pooling`: expected mean, max, last, boundary, bins:NUMBER or several joined by \\+, got 'sum'",
+        ),
         ({"strand": "*"}, r"`strand`: expected \+, - or both, got '\*'"),
     ],
 )
