@@ -40,7 +40,7 @@ from Bio import SeqIO
 from hnet_dna.genome.bundled import bundled_genome
 
 WORD = 31
-SAMPLED = 64  # one word in so many is compared where near copies are looked for
+SAMPLED = 64  # one word in so many is compared where shares are reported
 NEAR_COPY = 0.95  # share of a genome's words that others of its genus have
 RELATED = 0.05  # a genome that shares less with its genus gives an end of its own
 TENTH = 0.1
@@ -184,11 +184,11 @@ def packed(bases: Words) -> Words:
     return found[:-15] << np.uint64(30) | found[15:] & np.uint64((1 << 30) - 1)
 
 
-def sample(contigs: Sequences) -> Words:
-    """Return a sorted sample of the words of a genome, the same words in every genome."""
-    all_words = np.concatenate([words(letters) for letters in contigs.values()])
-    hashed = all_words * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)
-    return np.unique(all_words[(hashed % np.uint64(SAMPLED) == 0) & (all_words != np.iinfo(np.uint64).max)])
+def sample(found: list[Words]) -> Words:
+    """Return a sorted sample of words, the same of them in every genome, each once."""
+    every = np.concatenate([np.zeros(0, np.uint64), *found])
+    hashed = every * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)
+    return np.unique(every[(hashed % np.uint64(SAMPLED) == 0) & (every != np.iinfo(np.uint64).max)])
 
 
 def share(of: Words, among: Words) -> float:
@@ -229,12 +229,10 @@ def matching(contigs: Sequences, held_out: Words) -> list[Part]:
     return [part for part in parts if part[1] < part[2]]
 
 
-def cut(contigs: Sequences, parts: list[Part], kinds: set[str]) -> Words:
-    """Return the sorted words of some parts of a genome."""
-    found = [
-        words(contigs[name])[start : max(end - WORD + 1, start)] for name, start, end, kind in parts if kind in kinds
-    ]
-    return np.unique(np.concatenate(found)) if found else np.zeros(0, np.uint64)
+def cut(contigs: Sequences, parts: list[Part], kinds: set[str]) -> list[Words]:
+    """Return the words of some parts of a genome."""
+    chosen = [(name, start, max(end - WORD + 1, start)) for name, start, end, kind in parts if kind in kinds]
+    return [words(contigs[name])[start:end] for name, start, end in chosen]
 
 
 def write(path: Path, genomes: list[Sequences]) -> None:
@@ -269,7 +267,7 @@ def main() -> None:
         for genome in genomes:
             name = genome["name"]
             read = sequences(genome, arguments.archives)
-            sampled = sample(read)
+            sampled = sample([words(letters) for letters in read.values()])
             known = share(sampled, seen)
             role = "near copy" if known >= NEAR_COPY else genome.get("role", "train")
             if role != "near copy":
@@ -277,19 +275,20 @@ def main() -> None:
             if role == "train":
                 splits[name] = matching(read, held_out) if known >= RELATED else end_of(read, genome)
                 if known < RELATED:
-                    held_out = np.union1d(held_out, cut(read, splits[name], {"valid", "test"}))
+                    ends = cut(read, splits[name], {"valid", "test"})
+                    held_out = np.unique(np.concatenate([held_out, *ends]))
                 contigs[name] = read
                 seen = np.union1d(seen, sampled)
             of_genus.append((genome, role, sum(map(len, read.values())), known))
-        trained = [cut(contigs[g["name"]], splits[g["name"]], {"train"}) for g, role, *_ in of_genus if role == "train"]
-        all_trained = np.unique(np.concatenate(trained)) if trained else np.zeros(0, np.uint64)
+        names = [genome["name"] for genome, role, *_ in of_genus if role == "train"]
+        trained = sample([found for name in names for found in cut(contigs[name], splits[name], {"train"})])
         for genome, role, bases, known in of_genus:
             name = genome["name"]
             parts = splits.get(name, [])
             counts = [
                 sum(end - start for _, start, end, kind in parts if kind == p) for p in ("train", "valid", "test")
             ]
-            again = f"{share(cut(contigs[name], parts, {'test'}), all_trained):.3f}" if parts else ""
+            again = f"{share(sample(cut(contigs[name], parts, {'test'})), trained):.3f}" if parts else ""
             row = [name, genome["organism"], genome["genus"], role, bases, *counts, f"{known:.3f}", again]
             row += [genome.get("package", "hnet-dna"), genome.get("version", ""), genome["licence"], genome["sha256"]]
             table.append([str(cell) for cell in row])
