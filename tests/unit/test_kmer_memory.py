@@ -247,7 +247,7 @@ def test_export_is_refused_with_the_reason(tmp_path: Path) -> None:
         ({"memory_cfg": {"word_order": [12]}}, "Did you mean word_orders"),
         ({"memory_cfg": {"word_orders": [12]}, "alphabet": None}, "alphabet"),
         ({"memory_cfg": {"word_orders": [12]}, "kmer": 3, "arch_layout": ["m1"], "d_model": [24],
-          "d_intermediate": [0], "attn_cfg": {}}, "a model of k-mers has no memory"),
+          "d_intermediate": [0], "attn_cfg": {}}, "a model of k-mers cannot have a memory"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(changes: dict[str, object], said: str) -> None:
