@@ -82,6 +82,12 @@ def pretrain(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Seed of initial weights, windows and strands.", min=0)
     ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="MODEL", help="Begin from these weights: a run, model folder, built-in model or hub name."
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue from the last checkpoint in --out; begin the run if there is none."),
@@ -99,6 +105,8 @@ def pretrain(
     Example: hnet-dna pretrain --genome genome.fa.gz --out run --minutes 30
 
     Example: hnet-dna pretrain --out run --resume --minutes 60
+
+    Example: hnet-dna pretrain --genomes mix.toml --out run --from five-genomes
 
     Example: hnet-dna pretrain --preset m3t1-m15-m4 --genome hg38 --dry-run
 
@@ -119,6 +127,7 @@ def pretrain(
         "window_warmup": None if window_warmup is None else _warmup(window_warmup),
         "repeat_weight": repeat_weight,
         "seed": seed,
+        "from_": from_,
     }
     named = {f"--genome{f' {number}' if number else ''}": path for number, path in enumerate(genome or ())}
     check_pipes({**named, "--genomes": genomes, "--split": split, "--regions": regions, "--config": config})

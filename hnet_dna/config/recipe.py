@@ -14,6 +14,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 OnTrouble = Literal["stop", "skip"]
 Optimizer = Literal["adamw", "muon"]
 Mean = Literal["windows", "genomes", "bases"]
+PARTS = ("embedding", "memory", "encoder", "router", "main", "decoder", "head")  # of a model
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Recipe:
         window_warmup: (share of the run, bases per window) pairs: until that share, windows have this length, and the
             batch grows so that a step predicts the same number of bases.
         repeat_weight: factor on the loss of soft-masked bases, where a genome of a mixture has none of its own.
+        freeze: parts of the model that are not trained, of `PARTS`; encoder, router and decoder are those of all
+            stages, and main is the innermost stage.
         learning_rate: peak, at base resolution.
         lr_multipliers: factor on it for each stage, outermost first; the last entry serves any further stage. Empty
             means those of the paper's equation 11, relative to the outermost stage.
@@ -62,6 +65,7 @@ class Recipe:
     accumulate: int = 1
     window_warmup: tuple[tuple[float, int], ...] = ()
     repeat_weight: float = 1.0
+    freeze: tuple[str, ...] = ()
     learning_rate: float = 3e-3
     lr_multipliers: tuple[float, ...] = ()
     optimizer: Optimizer = "adamw"
@@ -141,6 +145,7 @@ _READERS: dict[str, Reader] = {
         row("a pair of share and bases", number("between 0 and 1", lambda x: 0 < x < 1), integer(1))
     ),
     "repeat_weight": _NOT_NEGATIVE,
+    "freeze": several(choice(PARTS)),
     "learning_rate": _POSITIVE,
     "lr_multipliers": several(_POSITIVE),
     "optimizer": choice(get_args(Optimizer)),

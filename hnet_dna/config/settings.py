@@ -61,6 +61,7 @@ def resolve(
     options: Mapping[str, Any] | None = None,
     letters: str | None = None,
     began: Settings | None = None,
+    parent: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Combine what was asked for, the later ones winning.
 
@@ -71,6 +72,8 @@ def resolve(
         options: fields of the recipe that have an option of their own.
         letters: name of the alphabet; the configuration's own, or dna, where None.
         began: what all of this is laid over, in place of the default preset: the settings of a run that goes on.
+        parent: likewise, the tables `model` and `train` of a model whose weights a run begins with; the recipe is that
+            of the default preset where `train` is missing.
 
     Raises:
         ConfigError: the file has an unknown key, with a suggestion, or an impossible value.
@@ -87,6 +90,10 @@ def resolve(
                 f"cannot change; asked for {asked}"
             )
         asked, tables = began.preset, began.tables()
+    elif parent is not None:
+        if asked is not None:
+            raise UsageError(f"`from_` says what the model is, and so does preset {asked}; leave the preset out")
+        asked, tables = "", {"train": preset_tables(DEFAULT_PRESET)["train"], **parent}
     else:
         if asked is None and "arch_layout" not in file.get("model", {}):
             asked = DEFAULT_PRESET

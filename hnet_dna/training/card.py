@@ -129,8 +129,10 @@ def _training(description: Mapping[str, Any]) -> str:
     asked += [f"{budget['seconds'] / 60:g} minutes"] if budget.get("seconds") is not None else []
     told = [(name, _cell(recipe[name])) for name in _RECIPE if recipe.get(name) not in (None, [], ())]
     used = ", ".join(f"{name} {version}" for name, version in versions.items())
+    parent = description.get("parent")
+    began = f" It began from the weights of {_parent(parent)}." if parent else ""
     parts = [
-        f"## Training\n\nBudget: {' or '.join(asked) or 'none'}. Versions: {used}.",
+        f"## Training\n\nBudget: {' or '.join(asked) or 'none'}. Versions: {used}.{began}",
         _command(description["command"]),
         _table(("recipe", ""), told),
     ]
@@ -143,6 +145,12 @@ def _training(description: Mapping[str, Any]) -> str:
         parts.append("Settings were changed where the run was resumed; above are the last ones.")
         parts.append(_table(("at step", "setting", "from", "to"), changes, "run.json"))
     return "\n\n".join(parts)
+
+
+def _parent(parent: Mapping[str, Any]) -> str:
+    """Name a parent without the folder that it lies in, by its digest too."""
+    name = PurePath(parent["model"])
+    return f"{_code(name.name if name.is_absolute() else str(name))} (digest {_code(parent['digest'])})"
 
 
 def _command(words: Sequence[str]) -> str:

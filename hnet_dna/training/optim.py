@@ -51,10 +51,12 @@ def stage_multipliers(config: ModelConfig, recipe: Recipe) -> tuple[float, ...]:
 
 
 def build_optimizer(model: nn.Module, config: ModelConfig, recipe: Recipe) -> torch.optim.Optimizer:
-    """Group parameters by stage and decay; each group keeps its stage's factor as `lr_multiplier`."""
+    """Group parameters that are trained by stage and decay; each group keeps its stage's factor as `lr_multiplier`."""
     rows = matrices(model) if recipe.optimizer == "muon" else {}
     groups: dict[tuple[bool, int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         groups.setdefault((parameter in rows, stage_of(name), is_decayed(name)), []).append(parameter)
     multipliers = stage_multipliers(config, recipe)
     served: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
@@ -63,8 +65,10 @@ def build_optimizer(model: nn.Module, config: ModelConfig, recipe: Recipe) -> to
         served[by_muon].append(
             {"params": parameters, "weight_decay": decay, "lr_multiplier": multipliers[stage]}
         )  # fmt: skip
+    if not served[False]:
+        return Muon(served[True], rows, recipe.learning_rate)
     adamw = torch.optim.AdamW(served[False], lr=recipe.learning_rate, betas=recipe.betas, fused=True)
-    return Together([adamw, Muon(served[True], rows, recipe.learning_rate)]) if rows else adamw
+    return Together([adamw, Muon(served[True], rows, recipe.learning_rate)]) if served[True] else adamw
 
 
 def schedule(progress: float, recipe: Recipe) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hnet_dna.config.settings import Settings
@@ -12,11 +13,13 @@ from hnet_dna.data.mixture import Mixture, open_mixture
 from hnet_dna.data.split import Split
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import open_genome
+from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import Alphabet, alphabet
 from hnet_dna.training.progress import Budget
 from hnet_dna.training.ranks import Place, place_of_process
 from hnet_dna.training.request import budget_of, settings_for
 from hnet_dna.training.run import DEFAULT_MINUTES
+from hnet_dna.training.warm_start import refuse_other_shape
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def plan(
     open_genomes: Callable[[GenomeMix, Alphabet], list[Genome]] = _open,
     steps: int | None = None,
     minutes: float | None = None,
+    from_: str | Path | HNetLM | None = None,
     **options: Any,
 ) -> Plan:
     """Resolve what `pretrain` would do with the same arguments, without training.
@@ -59,12 +63,16 @@ def plan(
         genome: as `pretrain` takes it; without it, the plan has no split and no epochs.
         open_genomes: opens them.
         steps, minutes: how long to train.
+        from_: the model that it would begin from.
         options: the other arguments of `pretrain` that say what is trained and how.
 
     Raises:
         UsageError, ConfigError, SequenceError: as `pretrain` does.
     """
-    budget, settings = budget_of(steps, minutes), settings_for(**options)
+    parent = HNetLM.from_pretrained(from_) if isinstance(from_, str | Path) else from_
+    budget, settings = budget_of(steps, minutes), settings_for(**options, parent=parent)
+    if parent is not None:
+        refuse_other_shape(parent.config, settings.model, str(from_ if parent is not from_ else "a model in memory"))
     mixture = None
     if genome is not None:
         mix = GenomeMix.of(genome)

@@ -9,9 +9,13 @@ from typing import Any
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.config.settings import Settings, resolve
+from hnet_dna.data.run_record import find_run
 from hnet_dna.errors import CheckpointError, ConfigError, UsageError
+from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.progress import Budget
+from hnet_dna.training.run_folder import RunFolder
 
+_OF_ITS_DATA = {"held_out", "split", "regions", "freeze"}  # what a run that begins from another does not inherit
 # What a run that goes on may change: how fast, how often, how far a step goes, and what to do in trouble; not what it
 # learns from.
 _CHANGEABLE = {
@@ -35,8 +39,13 @@ def settings_for(
     repeat_weight: float | None = None,
     seed: int | None = None,
     began: Settings | None = None,
+    parent: HNetLM | None = None,
 ) -> Settings:
-    """Combine arguments of `pretrain` into settings, over those of a run that goes on where there is one."""
+    """Combine arguments of `pretrain` into settings.
+
+    They are laid over those of a run that goes on, or over those of the model that a run begins from, where there is
+    one.
+    """
     fields = {
         "held_out": tuple(held_out) or None,
         "split": split or None,
@@ -48,7 +57,19 @@ def settings_for(
         "seed": seed,
     }
     given = {name: value for name, value in fields.items() if value is not None}
-    return resolve(preset, None if config is None else Path(config), tuple(settings), given, alphabet, began)
+    tables = None if parent is None or began is not None else _tables_of(parent)
+    return resolve(preset, None if config is None else Path(config), tuple(settings), given, alphabet, began, tables)
+
+
+def _tables_of(parent: HNetLM) -> dict[str, Any]:
+    """Return the shape of a model, and of a run the recipe too, apart from what says which data it read."""
+    model = {name: value for name, value in parent.config.to_dict().items() if value is not None}
+    del model["vocab_size"]  # follows from the alphabet
+    run = None if parent.folder is None else find_run(parent.folder)
+    if run is None:
+        return {"model": model}
+    recipe = settings_of(RunFolder(run).description()).recipe.to_dict()
+    return {"model": model, "train": {name: value for name, value in recipe.items() if name not in _OF_ITS_DATA}}
 
 
 def budget_of(steps: int | None, minutes: float | None) -> Budget | None:

@@ -21,6 +21,7 @@ from hnet_dna.genome.genome import Genome, is_streamed, known_bases
 from hnet_dna.genome.open import find_genome, open_genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import Alphabet, alphabet
+from hnet_dna.training.freezing import freeze
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Budget, Progress, StepReport
 from hnet_dna.training.ranks import Ranks, join_ranks
@@ -28,6 +29,7 @@ from hnet_dna.training.request import budget_of, changes_of, settings_for, setti
 from hnet_dna.training.run_folder import RunFolder, describe_run
 from hnet_dna.training.train_in_folder import train_in_folder
 from hnet_dna.training.trainer import Training
+from hnet_dna.training.warm_start import Parent, refuse_other_shape, take_over
 from hnet_dna.training.words import learn_words
 
 DEFAULT_MINUTES = 10.0
@@ -129,6 +131,7 @@ def pretrain(
     workers: int | None = None,
     evaluation: bool = True,
     resume: bool = False,
+    from_: str | Path | HNetLM | None = None,
     command: Sequence[str] = (),
     observer: RunObserver | None = None,
 ) -> Run:
@@ -155,6 +158,9 @@ def pretrain(
         workers: processes that prepare windows ahead; None means 2 with a GPU and none without. They affect only speed.
         evaluation: measure held-out bits per base at the end, on 20 million bases at most, spread evenly over more.
         resume: go on from the last checkpoint in `out`; where no run has begun there, begin.
+        from_: a model to begin from, as `load_model` takes it, in place of a preset and fresh weights. The run's model
+            has its shape; windows and N can change, a memory can get more orders, and the alphabet can become wider.
+            The recipe is that of the model's run, or of `tiny` where it has none; the schedule begins anew.
         command: kept in the run's record.
         observer: follows the run.
 
@@ -190,6 +196,8 @@ def pretrain(
         "repeat_weight": repeat_weight,
         "seed": seed,
     }
+    parent = HNetLM.from_pretrained(from_) if isinstance(from_, str | Path) else from_
+    name = Path(from_).as_posix() if isinstance(from_, str | Path) else "a model in memory"
     with join_ranks() as ranks:
         if ranks.size > 1 and (pipes := [place for place in places if is_streamed(place)]):
             raise UsageError(
@@ -202,11 +210,15 @@ def pretrain(
         life = _Life(folder, ranks, workers, evaluation, tuple(command), following)
         if resume and (begun or mix is None):
             began = settings_of(folder.description())
+            _refuse_other_parent(folder.description(), None if parent is None else name)
             return life.go_on(mix, settings_for(**asked, began=began), began, budget)
         assert mix is not None
         if resume:
             following.nothing_to_resume(folder.path)
-        return life.begin(mix, settings_for(**asked), budget or Budget(None, DEFAULT_MINUTES * 60))
+        settled = settings_for(**asked, parent=parent)
+        changed = {} if parent is None else refuse_other_shape(parent.config, settled.model, name)
+        origin = None if parent is None else Parent(name, parent, changed)
+        return life.begin(mix, settled, budget or Budget(None, DEFAULT_MINUTES * 60), origin)
 
 
 def resume(
@@ -271,16 +283,21 @@ class _Life:
     command: tuple[str, ...]
     observer: RunObserver
 
-    def begin(self, mix: GenomeMix, settings: Settings, budget: Budget) -> Run:
+    def begin(self, mix: GenomeMix, settings: Settings, budget: Budget, parent: Parent | None) -> Run:
         recipe = settings.recipe
         genomes = self.observer.open_genomes(mix, alphabet(settings.model.alphabet))
         mixture = open_mixture(mix, genomes, recipe)
         torch.manual_seed(recipe.seed)
         model = HNetLM(settings.model)
+        if parent is not None:
+            take_over(parent.model, model)
+        freeze(model, recipe.freeze)  # refuses what cannot be before anything is written
         learn_words(model, mixture)
         model = model.to(self.ranks.device)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         record = describe_run(settings, parameters, mixture, asdict(budget), self.command, self.ranks)
+        if parent is not None:
+            record["parent"] = {"model": parent.name, "digest": parent.model.digest(), "changed": parent.changed}
 
         def fill(folder: RunFolder) -> None:
             folder.describe(record, settings)
@@ -359,6 +376,12 @@ class _Life:
         self.folder.write_results(comparison.to_dict())
         self.folder.write_card(model, comparison.to_dict())
         return comparison
+
+
+def _refuse_other_parent(record: dict[str, Any], name: str | None) -> None:
+    began = record.get("parent", {}).get("model")
+    if name is not None and name != began:
+        raise UsageError(f"`resume`: the run began from {began or 'fresh weights'}, and stays so; asked for {name}")
 
 
 class _Following(TrainingObserver):

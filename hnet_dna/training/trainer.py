@@ -15,6 +15,7 @@ from hnet_dna.data.batches import Batch
 from hnet_dna.errors import StoppedEarly, TrainingError, UsageError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.feed import Feed
+from hnet_dna.training.freezing import freeze
 from hnet_dna.training.meter import Meter, StepSums
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.optim import build_optimizer, schedule, set_learning_rate
@@ -94,6 +95,7 @@ class Training:
     ) -> None:
         self.model, self.recipe, self.budget, self.ranks, self.observers = model, recipe, budget, ranks, observers
         self._feed, parts = feed, feed.mixture.parts
+        freeze(model, recipe.freeze)
         # Before the optimizer, since it may spread the parameters over the ranks.
         self._step = Step(model, recipe, ranks, [part.repeat_weight for part in parts])
         self.optimizer = build_optimizer(model, model.config, recipe)
