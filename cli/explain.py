@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +11,7 @@ from hnet_dna.errors import UsageError
 from hnet_dna.files import refuse_filled
 
 from . import options, show
+from .browser import browse
 from .explained import print_report
 from .inputs import check_pipes
 
@@ -55,7 +54,7 @@ def explain(
     if report_folder is not None:
         if not open_ or model != options.BUILT_IN or any(o is not None for o in (genome, annotation, repeats, out)):
             raise UsageError(f"to show {report_folder}: hnet-dna explain --open {report_folder}, and nothing else")
-        _show(report_folder)
+        browse(report_folder, open_=True)
         return
     if genome is None or annotation is None or out is None:
         needed = {"--genome": genome, "--annotation": annotation, "--out, the folder to create": out}
@@ -86,16 +85,4 @@ def explain(
         f"Tables and summary: {out}" + (f"; to read: {out / 'index.html'}" if page else ""), soft_wrap=True
     )
     if open_:
-        _show(out)
-
-
-def _show(report: Path) -> None:
-    """Serve a report and open it in a web browser, until the user presses Ctrl-C."""
-    import webbrowser
-
-    from hnet_dna.explanation.page.serve import serve
-
-    with serve(report) as address, suppress(KeyboardInterrupt):  # also while the browser opens
-        show.notes.print(f"{address}  (Ctrl-C ends)")
-        webbrowser.open(address)
-        threading.Event().wait()
+        browse(out, open_=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hnet_dna.genome.known import fetch_genome as fetch_genome
     from hnet_dna.genome.known import known_genomes as known_genomes
     from hnet_dna.genome.open import open_genome as open_genome
+    from hnet_dna.hub.write import write_hub as write_hub
     from hnet_dna.inference.base_scores import score as score
     from hnet_dna.inference.generate import generate as generate
     from hnet_dna.inference.load import load_model as load_model
@@ -95,6 +96,7 @@ _LAZY = {
     "write_bedgraph": "hnet_dna.tracks.write",
     "write_bigbed": "hnet_dna.tracks.bigbed",
     "write_bigwig": "hnet_dna.tracks.write",
+    "write_hub": "hnet_dna.hub.write",
     "write_mutations": "hnet_dna.tracks.mutations",
     "write_summary": "hnet_dna.tracks.windows",
 }
@@ -142,6 +144,7 @@ __all__ = [
     "write_bedgraph",
     "write_bigbed",
     "write_bigwig",
+    "write_hub",
     "write_mutations",
     "write_summary",
 ]

@@ -21,10 +21,10 @@ from typing import Any
 import pysam
 
 from hnet_dna.explanation.page.browser import igv
-from hnet_dna.explanation.page.serve import serve
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.fasta import read_fasta
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.serve import serve
 from hnet_dna.tracks.segment import Segmenter
 from hnet_dna.tracks.values import Values
 

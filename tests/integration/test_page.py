@@ -24,9 +24,9 @@ from typer.testing import CliRunner, Result
 
 from hnet_dna.annotation.reader import read_features
 from hnet_dna.annotation.regions import parse_region
-from hnet_dna.explanation.page.serve import serve
 from hnet_dna.explanation.statistics.locus import Locus, read_locus
 from hnet_dna.genome.genome import Genome
+from hnet_dna.serve import serve
 
 LENGTH = 12_000
 GENES = [(1000 * i + 401, 1000 * i + 700, "+-"[i % 2], f"G {i}") for i in range(1, 11)]  # 1-based, both ends
@@ -180,6 +180,6 @@ def test_open(made: Made, cli: Callable[..., Result], tmp_path: Path) -> None:
         shown.send_signal(signal.SIGINT)
         assert shown.communicate(timeout=PATIENCE)[0] == ""
     assert shown.returncode == 0
-    assert "no report with a page" in one_line_error(cli("explain", "--open", tmp_path))
+    assert "no page, index.html" in one_line_error(cli("explain", "--open", tmp_path))
     assert "and nothing else" in one_line_error(cli("explain", made.folder))
     assert "and nothing else" in one_line_error(cli("explain", made.folder, "--open", "--out", tmp_path))

@@ -13,13 +13,13 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 
 import hnet_dna
 from hnet_dna.errors import HNetError, SequenceError, UsageError
-from hnet_dna.explanation.page.serve import serve
 from hnet_dna.explanation.statistics import robustness
 from hnet_dna.explanation.statistics.columns import TABLES, markdown
 from hnet_dna.explanation.statistics.tables import read_tables, table_of
 from hnet_dna.inference.load import untrained
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.serve import serve
 
 ROOT = Path(__file__).parent.parent.parent
 GENES = "".join(

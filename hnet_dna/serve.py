@@ -49,7 +49,9 @@ def serve(folder: Path) -> Iterator[str]:
         UsageError: the folder has no index.html.
     """
     if not (folder / "index.html").is_file():
-        raise UsageError(f"{folder}: no report with a page; expected a folder written by 'hnet-dna explain'")
+        raise UsageError(
+            f"{folder}: no page, index.html; expected a folder written by 'hnet-dna explain' or 'hnet-dna hub'"
+        )
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_RangeHandler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,0 +1,60 @@
+"""`hnet-dna hub`: a folder of tracks that genome browsers open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hnet_dna.errors import UsageError
+from hnet_dna.files import refuse_filled
+
+from . import options, show
+from .browser import browse
+from .inputs import check_pipes
+
+
+def hub(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create.")],
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[TRACK]...", help="More tracks.")] = None,
+    genome: options.Genome = None,
+    tracks: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="TRACK", help="bigBed and bigWig files in the order of the view; more may follow it."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Model that made the tracks, for the pages about them.")
+    ] = None,
+    email: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Whom users of a public hub may ask; UCSC wants one.")
+    ] = None,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Then serve the folder on this machine, until Ctrl-C; OUT alone serves it again."),
+    ] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a UCSC track hub, a JBrowse 2 configuration and a page with igv.js, of the same bigBed and bigWig files.
+
+    Put the folder on a web server that answers Range requests, and give UCSC's browser the address of hub.txt, or
+    JBrowse 2 that of config.json. index.html shows the tracks without either.
+
+    Example: hnet-dna hub tracks --genome yeast --tracks chunks.bb boundaries.bw --serve
+    """
+    given = [*(tracks or ()), *(more or ())]
+    if genome is not None or given:
+        if genome is None or not given:
+            raise UsageError("hub needs --genome and --tracks")
+        check_pipes({"--genome": genome})
+        refuse_filled(out)
+        opened = show.open_genome(genome, quiet)
+        from hnet_dna.hub.write import EMAIL, write_hub
+
+        made = write_hub(given, opened, out, model=model, email=email or EMAIL)
+        whose = "UCSC's" if made.of_ucsc else "an assembly of its own,"
+        show.notes.print(f"{out}: {show.counted(len(made.tracks), 'track')} on {whose} {made.assembly}")
+    elif not serve:
+        raise UsageError("hub needs --genome and --tracks, or --serve and the folder of a hub")
+    if serve:
+        browse(out)

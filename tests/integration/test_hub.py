@@ -1,0 +1,175 @@
+"""The folder that browsers open: each file that is named lies there, and igv.js shows the chunks of a locus."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chromium import Chromium
+from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
+from typer.testing import Result
+
+from hnet_dna.genome.genome import Genome
+from hnet_dna.hub.twobit import write_twobit
+from hnet_dna.serve import serve
+from hnet_dna.tracks.bigbed import write_bigbed
+from hnet_dna.tracks.segment import segment
+from hnet_dna.tracks.windows import write_summary
+from hnet_dna.tracks.write import write_bigwig
+
+pytest.importorskip("pybigtools")
+Cli = Callable[..., Result]
+RECORDS = {"chr2": random_dna(900), "chr1": "N" * 50 + random_dna(2_000, 1).lower() + random_dna(1_100, 2) + "RN"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tracks of a small genome that nobody knows, and the hub that is made of them."""
+    folder = tmp_path_factory.mktemp("hub")
+    model = lively_model(small_config()).float()
+    model.save_pretrained(folder / "my-model")
+    genome = Genome.open(write_fasta(folder / "g.fa", RECORDS))
+    write_bigbed(segment(genome, model), genome, folder / "chunks.bb")
+    write_bigwig(segment(genome, model, every_base=True), genome, folder / "chunks.bw")
+    write_summary(segment(genome, model), genome, folder / "wide.bw", window=100)
+    return folder
+
+
+@pytest.fixture
+def hub(cli: Cli, folder: Path) -> Path:
+    if not (folder / "hub").exists():
+        tracks = [folder / name for name in ("chunks.bb", "chunks.bw", "wide.bw")]
+        command = ["hub", folder / "hub", "--genome", folder / "g.fa", "--model", folder / "my-model"]
+        result = cli(*command, "--email", "me@example.org", "--tracks", *tracks)
+        assert result.exit_code == 0, result.output
+        assert "3 tracks on an assembly of its own, g" in result.stderr
+    return folder / "hub"
+
+
+def stanzas(path: Path) -> list[dict[str, str]]:
+    blocks = path.read_text().strip().split("\n\n")
+    return [dict(line.split(" ", 1) for line in block.splitlines()) for block in blocks]
+
+
+def test_ucsc_finds_what_the_hub_names(hub: Path) -> None:
+    (top,) = stanzas(hub / "hub.txt")
+    assert {"hub", "shortLabel", "longLabel", "genomesFile", "email", "descriptionUrl"} == set(top)
+    (genome,) = stanzas(hub / top["genomesFile"])
+    assert genome["genome"] == "g"
+    assert (hub / genome["twoBitPath"]).is_file()
+    contig, start, end = re.split("[:-]", genome["defaultPos"])
+    assert 0 < int(start) < int(end) <= len(RECORDS[contig])
+    parent, *tracks = stanzas(hub / genome["trackDb"])
+    assert parent["superTrack"] == "on show"
+    assert [track["type"].split()[0] for track in tracks] == ["bigBed", "bigWig", "bigWig"]
+    assert tracks[0]["type"] == "bigBed 6 +"
+    assert (tracks[1]["autoScale"], tracks[1]["viewLimits"]) == ("off", "0:1")
+    assert tracks[2]["longLabel"].startswith("wide.bw: Windows of 100 bases")
+    assert len({track["track"] for track in tracks}) == 3
+    for track in tracks:
+        assert re.fullmatch(r"\w+", track["track"])
+        assert len(track["shortLabel"]) <= 17
+        assert len(track["longLabel"]) <= 80
+        assert (hub / "g" / track["bigDataUrl"]).is_file()
+        page = (hub / "g" / f"{track['html']}.html").read_text()
+        assert "<b>my-model</b>" in page
+        assert "SHA-256" in page
+
+
+def test_jbrowse_finds_what_its_configuration_names(hub: Path) -> None:
+    config = json.loads((hub / "config.json").read_text())
+    (assembly,) = config["assemblies"]
+    places = [place["uri"] for place in _locations([assembly, *config["tracks"]])]
+    assert places == ["g/g.2bit", "g/chunks.bb", "g/chunks_2.bw", "g/wide.bw"]
+    assert all((hub / place).is_file() for place in places)
+    names = {track["trackId"] for track in config["tracks"]}
+    assert set(config["defaultSession"]["views"][0]["init"]["tracks"]) == names
+    assert {track["adapter"]["type"] for track in config["tracks"]} == {"BigBedAdapter", "BigWigAdapter"}
+
+
+def _locations(value: object) -> list[dict[str, str]]:
+    if isinstance(value, list):
+        return [found for one in value for found in _locations(one)]
+    if isinstance(value, dict):
+        return [value] if "uri" in value else [found for one in value.values() for found in _locations(one)]
+    return []
+
+
+def test_the_genome_is_what_it_was(hub: Path, folder: Path, tmp_path: Path) -> None:
+    py2bit = pytest.importorskip("py2bit")
+    file = py2bit.open(str(hub / "g" / "g.2bit"), True)
+    assert file.chroms() == {name: len(sequence) for name, sequence in RECORDS.items()}
+    assert file.sequence("chr2") == RECORDS["chr2"]
+    assert file.sequence("chr1") == RECORDS["chr1"].replace("R", "N")
+    masked = {"a": "acgtN", "b": "NNacgtacgtaNNN" * 3 + "C", "c": "T"}
+    genome = Genome.open(write_fasta(tmp_path / "m.fa", masked))
+    write_twobit(genome, tmp_path / "m.2bit")
+    file = py2bit.open(str(tmp_path / "m.2bit"), True)
+    assert {name: file.sequence(name) for name in masked} == masked
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_igv_shows_the_hub(hub: Path, folder: Path, tmp_path: Path) -> None:
+    """Over a server of byte ranges, with the bases, chunks and values that are in the files."""
+    (chunks, _) = segment(folder / "g.fa", folder / "my-model")
+    (first, *_) = segment(folder / "g.fa", folder / "my-model", every_base=True)
+    script = """ready.then(async browser => {
+      const of = async name => (await browser.findTracks("name", name)[0].getFeatures("chr2", 100, 160, 0.1))
+      const round = value => Math.round(value * 1e4) / 1e4
+      return {
+        bases: await browser.genome.getSequence("chr2", 100, 160),
+        chunks: (await of("chunks.bb")).map(f => [f.start, f.end]),
+        values: (await of("chunks.bw")).map(f => [f.start, round(f.value)]),
+      }
+    })"""
+    with serve(hub) as address, Chromium(tmp_path / "profile") as page:
+        page.open(address)
+        seen = page.value(script)
+        assert not page.errors
+    assert chunks.contig == "chr2"
+    assert seen["bases"] == RECORDS["chr2"][100:160]
+    inside = [[s, e] for s, e in zip(chunks.start.tolist(), chunks.end.tolist(), strict=True) if e > 100 and s < 160]
+    assert [one for one in seen["chunks"] if one[1] > 100 and one[0] < 160] == inside
+    values = {start: value for start, value in seen["values"] if 100 <= start < 160}
+    assert first.base_probability is not None
+    np.testing.assert_allclose(list(values.values()), first.base_probability[100:160], atol=1e-4)
+
+
+def test_a_genome_of_ucsc_is_named_as_there(cli: Cli, tmp_path: Path) -> None:
+    from hnet_dna.sequence.interval import Interval
+
+    chunks = segment("yeast", "five-genomes", regions=[Interval("chrXV", 1_000, 2_000)])
+    write_bigbed(chunks, "yeast", tmp_path / "y.bb")
+    result = cli("hub", tmp_path / "hub", "--genome", "yeast", "--tracks", tmp_path / "y.bb")
+    assert result.exit_code == 0, result.output
+    (genome,) = stanzas(tmp_path / "hub" / "genomes.txt")
+    assert genome["genome"] == "sacCer3"
+    assert "twoBitPath" not in genome
+    assert genome["defaultPos"].startswith("chrXV:")
+    assert "was not told" in (tmp_path / "hub" / "sacCer3" / "y.html").read_text()
+
+
+def test_what_makes_no_hub(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    def refused(*arguments: object, code: int = 1) -> str:
+        result = cli("hub", tmp_path / "out", *arguments)
+        assert result.exit_code == code, result.output
+        assert not (tmp_path / "out").exists()
+        return one_line_error(result)
+
+    genome = ["--genome", folder / "g.fa", "--tracks"]
+    assert "neither bigBed nor bigWig" in refused(*genome, folder / "g.fa")
+    assert "no such file" in refused(*genome, tmp_path / "lost.bb")
+    assert "given twice" in refused(*genome, folder / "chunks.bb", folder / "chunks.bb", code=2)
+    assert "hub needs --genome and --tracks" in refused("--tracks", folder / "chunks.bb", code=2)
+    assert "or --serve" in refused(code=2)
+    assert "no page, index.html" in refused("--serve", code=2)
+    other = write_fasta(tmp_path / "o.fa", {"chr2": RECORDS["chr2"] + "A", "chr1": RECORDS["chr1"]})
+    assert "is it the same assembly?" in refused("--genome", other, "--tracks", folder / "chunks.bb")
+    named = write_fasta(tmp_path / "n.fa", {"2": RECORDS["chr2"], "1": RECORDS["chr1"]})
+    assert "has no contig chr" in refused("--genome", named, "--tracks", folder / "chunks.bb")
+    assert "--email me: expected an address" in refused(*genome, folder / "chunks.bb", "--email", "me", code=2)
