@@ -231,6 +231,21 @@ def test_markov_models_are_those_of_each_genome(folder: Path) -> None:
     assert together.whole.bits_per_base["model"] == pytest.approx(mean)
 
 
+def test_a_genome_held_out_whole_is_judged_and_never_read(cli: Cli, folder: Path) -> None:
+    line = ["pretrain", "--genome", folder / "x.fa", "--genome", folder / "y.fa", "--genome", folder / "z.fa", *SET]
+    result = cli(*line, "--held-out-genome", "y", "--out", folder / "run", "--steps", 10)
+    assert result.exit_code == 0, result.output
+    read = [json.loads(text) for text in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {name for record in read for name in record["bits_per_base_of_genomes"]} == {"x", "z"}
+    results = json.loads((folder / "run" / "results.json").read_text())
+    bases = {found["name"]: found["bases"] for found in results["classes"] if found["group"] == "genome"}
+    assert bases["y"] == 3500
+    assert results["containment"]["genomes"] == {"x": 0.0, "y": 0.0, "z": 0.0}
+    assert hnet_dna.evaluate(folder / "y.fa", folder / "run").whole.bases == 3500
+    wrong = cli(*line, "--held-out-genome", "yy", "--out", folder / "other", "--steps", 1)
+    assert "--held-out-genome yy: no genome of this name. Did you mean y?" in one_line_error(wrong)
+
+
 def test_many_genomes_need_few_handles(tmp_path: Path) -> None:
     """Also while slices of maps that were given up are in use."""
     sequences = [random_dna(40, index) for index in range(150)]
