@@ -108,7 +108,7 @@ def _data_of_several(data: Mapping[str, Any]) -> str:
     head = ("genome", "file", "share of windows", "training bases", "validation bases", "test bases", "split")
     parts_of_card = [
         "## Data",
-        f"A mixture of {len(rows):,} genomes.",
+        f"A mixture of {len(rows):,} genomes." if len(rows) > 1 else "One genome.",
         _table(head, rows, "run.json"),
         "Checksums are of the upper-case sequence.",
         _table(("genome", "contig", "bases", "MD5"), lengths, "run.json"),

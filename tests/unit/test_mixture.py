@@ -25,6 +25,7 @@ from hnet_dna.evaluation.compare import HeldOut, compare
 from hnet_dna.evaluation.score import Score
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.training.validation import mean_of
+from hnet_dna.training.words import count_words
 
 Cli = Callable[..., Result]
 TINY = ["model.d_model=[16,32]", "model.attn_cfg.rotary_emb_dim=4", "train.window=64"]
@@ -229,6 +230,30 @@ def test_markov_models_are_those_of_each_genome(folder: Path) -> None:
     bases = [found.bases for found in together.genomes]
     mean = sum(f.bits_per_base["model"] * b for f, b in zip(together.genomes, bases, strict=True)) / sum(bases)
     assert together.whole.bits_per_base["model"] == pytest.approx(mean)
+
+
+def test_dry_run_of_a_mixture(cli: Cli, folder: Path) -> None:
+    result = cli("pretrain", "--genomes", folder / "mix.toml", "--dry-run", "--window", 100, "--batch", 2)
+    assert result.exit_code == 0, result.output
+    for said in (
+        "genomes: 3, 12,000 bases",
+        "why: 30.00% of the windows; 2 contigs, bases: train 2,000, valid 1,000, test 500; as y.bed says",
+        "epoch of x: 5,999 bases predicted, about 60 steps of the run",
+        "all of them: 9,596 bases predicted, about 48 steps",
+    ):
+        assert said in result.stdout, result.stdout
+    assert not list(folder.glob("run*"))
+
+
+def test_words_are_those_of_all_genomes(folder: Path) -> None:
+    parts = opened(GenomeMix.of([folder / "x.fa", folder / "y.fa"])).parts
+    each = [count_words([(part.genome, part.segments)], 4, 1000) for part in parts]
+    numbers, counts = count_words([(part.genome, part.segments) for part in parts], 4, 1000)
+    sums = np.zeros((4**4, 4), dtype=np.int64)
+    for found, of in each:
+        sums[found] += of
+    assert numbers.tolist() == np.flatnonzero(sums.sum(axis=1)).tolist()
+    assert (counts == sums[numbers]).all()
 
 
 def test_a_genome_held_out_whole_is_judged_and_never_read(cli: Cli, folder: Path) -> None:
