@@ -1,6 +1,6 @@
 """Kills a training run at random moments and compares the curve of the resumed run with an uninterrupted one.
 
-python benchmarks/kill_resume.py [--kills 20] [--steps 600]
+python benchmarks/kill_resume.py [--kills 20] [--steps 600] [--genomes mix.toml] [--workers 2]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import json
 import random
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,20 +28,22 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--genomes", type=Path, help="file of a mixture, in place of yeast")
+    parser.add_argument("--workers", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
 
         def command(run: Path) -> list[str]:
-            settings = ["model.d_model=[16,24]", "model.d_intermediate=[0,32]",
-                        "model.ssm_cfg.head_dim=8", "train.checkpoint_every=0.2",
+            settings = ["model.d_model=[16,32]", "model.attn_cfg.rotary_emb_dim=4", "train.checkpoint_every=0.2",
                         "train.window=64", "train.validate_every=50"]  # fmt: skip
             if run.exists():
                 settings = []
             asked = [part for text in settings for part in ("--set", text)]
-            genome = [] if run.exists() else ["--genome", "yeast"]
-            return ["hnet-dna", "pretrain", "--resume", "--out", str(run), "--steps", str(arguments.steps), *genome,
-                    *asked]  # fmt: skip
+            named = ["--genomes", str(arguments.genomes)] if arguments.genomes else ["--genome", "yeast"]
+            return [str(Path(sys.executable).with_name("hnet-dna")), "pretrain", "--resume", "--out", str(run),
+                    "--steps", str(arguments.steps), "--workers", str(arguments.workers), "--no-evaluation",
+                    *([] if run.exists() else named), *asked]  # fmt: skip
 
         def quiet(run: Path) -> subprocess.Popen[bytes]:
             return subprocess.Popen(command(run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -106,6 +106,6 @@ def run_lines(settings: Settings, mixture: Mixture, budget: Budget) -> list[str]
         lines.append(
             f"no training stretch is as long as a window: the longest has {longest:,} bases, the rest is empty"
         )
-    of_epochs = f", {budget.steps / per_epoch:.2f} epochs" if budget.steps is not None else ""
+    of_epochs = f", {budget.steps / per_epoch:.2f} epochs" if budget.steps is not None and not mixture.several else ""
     lines.append(f"budget: {show.budget_text(budget)}{of_epochs or '; the number of steps depends on the machine'}")
     return lines

@@ -55,6 +55,10 @@ def pretrain(
         int | None, typer.Option(metavar="N", help="Train this many steps in all, instead of --minutes.", min=0)
     ] = None,
     held_out: options.HeldOut = None,
+    held_out_genome: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Genome of a mixture to hold out whole; repeat for more."),
+    ] = None,
     split: options.Split = None,
     regions: options.UsedRegions = None,
     window: Annotated[int | None, typer.Option(metavar="N", help="Bases per window.", min=1)] = None,
@@ -120,6 +124,7 @@ def pretrain(
         "steps": steps,
         "minutes": minutes,
         "held_out": held_out or (),
+        "held_out_genome": held_out_genome or (),
         "split": split or "",
         "regions": regions or "",
         "window": window,

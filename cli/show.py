@@ -445,6 +445,11 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
         best = "best k" if order == comparison.best_order else ""
         table.add_row(f"Markov, k = {order}", f"{bits[markov_name(order)]:.4f}", best)
     table.add_row("mixture of all k", f"{bits[MIXTURE]:.4f}", "")
+    if comparison.containment is not None and comparison.containment.whole is not None:
+        found = comparison.containment
+        table.caption = f"{found.whole:.2%} of the distinct {found.word}-mers held out are in the training part too" + (
+            f" (one in {found.one_in:,} looked at)" if found.one_in > 1 else ""
+        )
     return table
 
 

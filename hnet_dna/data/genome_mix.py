@@ -206,6 +206,15 @@ def _named(entries: tuple[MixEntry, ...]) -> tuple[MixEntry, ...]:
     return tuple(named)
 
 
+def mix_of(genomes: GenomesLike | None, held_out: Iterable[str] = ()) -> GenomeMix | None:
+    """Return the mix that is asked for, some genomes of it held out whole; None where no genome is given."""
+    if genomes is None:
+        if names := ", ".join(held_out):
+            raise UsageError(f"`held_out_genome` {names}: is of the genomes that are given as `genome`, and none is")
+        return None
+    return GenomeMix.of(genomes).hold_out(held_out)
+
+
 def default_name(genome: GenomeLike) -> str:
     """Return the name of a genome that has been given none: that of its file without endings."""
     if hasattr(genome, "faidx"):

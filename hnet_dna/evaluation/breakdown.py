@@ -23,7 +23,7 @@ class ClassBits:
     """Bits per base over one class of bases.
 
     Attributes:
-        group: what it is a class of: all, genome, contig, repeats, or annotation.
+        group: what it is a class of: all, genome, contig, repeats, words, or annotation.
         name: of the class.
         bases: bases A, C, G, T in it.
         bits_per_base: of each model, by its name.
@@ -55,8 +55,21 @@ class Breakdown:
             }
         self._sums: dict[tuple[str, str], dict[tuple[str, int], NDArray[np.float64]]] = {}
 
-    def add(self, part: Part, bits: Mapping[str, NDArray[np.float64]], genome: str = "") -> None:
-        """Add consecutive bases and the bits (L,) that each model spends on them; several genomes have names."""
+    def add(
+        self,
+        part: Part,
+        bits: Mapping[str, NDArray[np.float64]],
+        genome: str = "",
+        marked: Mapping[tuple[str, str], NDArray[np.bool_]] | None = None,
+    ) -> None:
+        """Add consecutive bases and the bits (L,) that each model spends on them.
+
+        Args:
+            part: the bases.
+            bits: of each model.
+            genome: name of the genome, where there are several.
+            marked: bases (L,) of further classes, by their group and name.
+        """
         if genome:
             part = Part(f"{genome}:{part.contig}", part.start, part.codes, part.first, part.last)
         known = is_acgt(part.codes)
@@ -68,6 +81,8 @@ class Breakdown:
         self._add(part, ("contig", part.contig), table, known)
         self._add(part, ("repeats", "soft-masked"), table, known & masked)
         self._add(part, ("repeats", "unique"), table, known & ~masked)
+        for (group, name), bases in (marked or {}).items():
+            self._add(part, (group, name), table, known & bases)
         for name, contigs in self._annotation.items():
             starts, ends = contigs.get(part.contig, (np.zeros(0, dtype=np.int64),) * 2)
             inside = np.zeros(len(part.codes), dtype=bool)

@@ -9,6 +9,7 @@ from hnet_dna.data.split import Split
 from hnet_dna.evaluation.breakdown import GENOME, Breakdown, ClassBits
 from hnet_dna.evaluation.counts import Counts, genome_counts
 from hnet_dna.evaluation.markov import MAX_ORDER, MIXTURE, Baselines, count_words, markov_name
+from hnet_dna.evaluation.novelty import Containment, Novelty
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.genome import Genome, known_bases
 from hnet_dna.genome.pieces import forward_pieces
@@ -29,12 +30,14 @@ class Comparison:
         classes: bits per base by class, all bases first.
         orders: of the Markov models.
         trained_on: how many of the bases the model was trained on; None where that is not known.
+        containment: how much of the held-out sequence's words the training part has; None where that was not looked up.
     """
 
     model: Score
     classes: list[ClassBits]
     orders: tuple[int, ...]
     trained_on: int | None = None
+    containment: Containment | None = None
 
     @property
     def whole(self) -> ClassBits:
@@ -60,6 +63,7 @@ class Comparison:
             "best_markov_order": self.best_order,
             "positions_per_chunk": self.model.positions_per_chunk,
             "classes": [asdict(found) for found in self.classes[1:]],
+            "containment": self.containment.to_dict() if self.containment else None,
         }
 
 
@@ -108,6 +112,10 @@ def compare(
         return None
     breakdown = Breakdown([MODEL, "uniform", *map(markov_name, orders), MIXTURE], annotation)
     score = Score()
+    on_progress("looking up words of the training part", 0.0)
+    novelty = Novelty(
+        [(each.genome, s) for each in genomes for interval in each.split.train for s in each.genome.segments(interval)]
+    )
     others: Counts | None = None
     for each, held_out in zip(genomes, taken, strict=True):
         if not held_out:
@@ -118,12 +126,13 @@ def compare(
         else:
             counts = others = others or _counts_of_all(genomes, orders)
         baselines = Baselines.of_counts(counts)
+        by_contig = {name: sorted(i for i in held_out if i.contig == name) for name in {i.contig for i in held_out}}
         for bases in annotate(forward_pieces(each.genome, held_out), model):
             score += Score.of(bases)
             bits = {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)}
-            breakdown.add(bases, bits, each.name)
+            breakdown.add(bases, bits, each.name, novelty.mark(each.genome, by_contig, bases, each.name))
             on_progress("evaluating", score.read / total)
-    return Comparison(score, breakdown.results(), tuple(orders))
+    return Comparison(score, breakdown.results(), tuple(orders), containment=novelty.containment())
 
 
 def spread_over(genomes: Sequence[HeldOut], most: int) -> list[tuple[Interval, ...]]:

@@ -108,7 +108,7 @@ def _data_of_several(data: Mapping[str, Any]) -> str:
     head = ("genome", "file", "share of windows", "training bases", "validation bases", "test bases", "split")
     parts_of_card = [
         "## Data",
-        f"A mixture of {len(rows):,} genomes.",
+        f"A mixture of {len(rows):,} genomes." if len(rows) > 1 else "One genome.",
         _table(head, rows, "run.json"),
         "Checksums are of the upper-case sequence.",
         _table(("genome", "contig", "bases", "MD5"), lengths, "run.json"),
@@ -186,6 +186,8 @@ def _results(results: Mapping[str, Any] | None) -> str:
         units = ["bases", *["chunks of the stage outside"] * (len(chunks) - 1)]
         told = (f"stage {s}: {n:.2f} {unit}" for s, (n, unit) in enumerate(zip(chunks, units, strict=True)))
         parts.append(f"Mean length of a chunk there: {'; '.join(told)}.")
+    if found := results.get("containment"):
+        parts.append(_containment(found))
     if results["classes"]:
         classes = [
             (
@@ -199,6 +201,20 @@ def _results(results: Mapping[str, Any] | None) -> str:
         ]
         parts.append(_table(("class", "bases", "bits/base", "95 %", f"Markov, k = {order}"), classes, "results.json"))
     return "\n\n".join(parts)
+
+
+def _containment(found: Mapping[str, Any]) -> str:
+    if found["whole"] is None:
+        return "How much of it the training part has too was not measured: no stretch is long enough."
+    chosen = f", looking at one in {found['one_in']:,}" if found["one_in"] > 1 else ""
+    told = [
+        f"Of the distinct words of {found['word']} bases there, on either strand, {found['whole']:.2%} are in the "
+        f"training part too{chosen}. Figures on such copies say less of new sequence."
+    ]
+    rows = [(_cell(name), f"{share:.2%}") for name, share in {**found["genomes"], **found["contigs"]}.items()]
+    if len(rows) > 1:
+        told.append(_table(("held out", "of its words in the training part"), rows, "results.json"))
+    return "\n\n".join(told)
 
 
 def _use(config: ModelConfig) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hnet_dna.config.settings import Settings
-from hnet_dna.data.genome_mix import GenomeMix, GenomesLike
+from hnet_dna.data.genome_mix import GenomeMix, GenomesLike, mix_of
 from hnet_dna.data.mixture import Mixture, open_mixture
 from hnet_dna.data.split import Split
 from hnet_dna.genome.genome import Genome
@@ -54,6 +54,7 @@ def plan(
     open_genomes: Callable[[GenomeMix, Alphabet], list[Genome]] = _open,
     steps: int | None = None,
     minutes: float | None = None,
+    held_out_genome: Sequence[str] = (),
     from_: str | Path | HNetLM | None = None,
     **options: Any,
 ) -> Plan:
@@ -63,6 +64,7 @@ def plan(
         genome: as `pretrain` takes it; without it, the plan has no split and no epochs.
         open_genomes: opens them.
         steps, minutes: how long to train.
+        held_out_genome: names of genomes of a mixture that are held out whole.
         from_: the model that it would begin from.
         options: the other arguments of `pretrain` that say what is trained and how.
 
@@ -74,7 +76,6 @@ def plan(
     if parent is not None:
         refuse_other_shape(parent.config, settings.model, str(from_ if parent is not from_ else "a model in memory"))
     mixture = None
-    if genome is not None:
-        mix = GenomeMix.of(genome)
+    if (mix := mix_of(genome, held_out_genome)) is not None:
         mixture = open_mixture(mix, open_genomes(mix, alphabet(settings.model.alphabet)), settings.recipe)
     return Plan(settings, budget or Budget(None, DEFAULT_MINUTES * 60), (place_of_process() or Place()).size, mixture)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hnet_dna.config.settings import Settings
-from hnet_dna.data.genome_mix import GenomeMix, GenomesLike
+from hnet_dna.data.genome_mix import GenomeMix, GenomesLike, mix_of
 from hnet_dna.data.mixture import Mixture, open_mixture
 from hnet_dna.data.run_record import mix_in, refuse_other_data
 from hnet_dna.errors import CheckpointError, UsageError
@@ -121,6 +121,7 @@ def pretrain(
     steps: int | None = None,
     minutes: float | None = None,
     held_out: Sequence[str] = (),
+    held_out_genome: Sequence[str] = (),
     split: str = "",
     regions: str = "",
     window: int | None = None,
@@ -148,6 +149,7 @@ def pretrain(
         steps: how many steps to train, in all.
         minutes: how long to train instead, in all; 10 where neither is given.
         held_out: contigs to hold out, of a single genome.
+        held_out_genome: names of genomes of a mixture that are held out whole.
         split: a BED file whose fourth column is train, valid or test, for a single genome; or a share to hold out.
         regions: a BED file, for a single genome; only its regions are used.
         window: bases per window.
@@ -179,7 +181,7 @@ def pretrain(
     budget = budget_of(steps, minutes)
     if genome is None and not resume:
         raise UsageError("`genome` is missing: give a FASTA file, or 'yeast' for the genome in the package")
-    mix = None if genome is None else GenomeMix.of(genome)
+    mix = mix_of(genome, held_out_genome)
     places = [find_genome(str(e.genome)) for e in (mix.entries if mix else ()) if isinstance(e.genome, str | Path)]
     folder, watching = RunFolder(Path(out)), observer or RunObserver()
     asked: dict[str, Any] = {

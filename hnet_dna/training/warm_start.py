@@ -87,7 +87,7 @@ def take_over(parent: HNetLM, model: HNetLM) -> None:
         for name, tensor in new.items():
             if name.startswith("memory.words.") or name not in old:
                 continue  # words are counted anew
-            if name in _PER_LETTER and ids:
+            if name in _PER_LETTER and ids and not model.config.kmer:
                 tensor[list(ids)] = old[name][list(ids.values())]
             elif name in _PER_WORD_ORDER:
                 _take_orders(_PER_WORD_ORDER[name](tensor), _PER_WORD_ORDER[name](old[name]), parent, model)

@@ -127,7 +127,7 @@ def test_other_ranks_say_nothing(cli: Cli, folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("hnet_dna.training.run.join_ranks", second)
     monkeypatch.setattr("hnet_dna.training.ranks.Ranks.wait", lambda self: None)
     monkeypatch.setattr("hnet_dna.training.ranks.Ranks.agree", lambda self, *values: list(values))
-    monkeypatch.setattr("hnet_dna.training.run.train", train)
+    monkeypatch.setattr("hnet_dna.training.run.train_in_folder", train)
     cli("genome", "inspect", "x.fa")
     result = cli("pretrain", "--genome", "x.fa", "--out", "run", "--steps", "1", "--batch", "2")
     assert isinstance(result.exception, Reached)

@@ -25,6 +25,7 @@ from hnet_dna.evaluation.compare import HeldOut, compare
 from hnet_dna.evaluation.score import Score
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.training.validation import mean_of
+from hnet_dna.training.words import count_words
 
 Cli = Callable[..., Result]
 TINY = ["model.d_model=[16,32]", "model.attn_cfg.rotary_emb_dim=4", "train.window=64"]
@@ -229,6 +230,45 @@ def test_markov_models_are_those_of_each_genome(folder: Path) -> None:
     bases = [found.bases for found in together.genomes]
     mean = sum(f.bits_per_base["model"] * b for f, b in zip(together.genomes, bases, strict=True)) / sum(bases)
     assert together.whole.bits_per_base["model"] == pytest.approx(mean)
+
+
+def test_dry_run_of_a_mixture(cli: Cli, folder: Path) -> None:
+    result = cli("pretrain", "--genomes", folder / "mix.toml", "--dry-run", "--window", 100, "--batch", 2)
+    assert result.exit_code == 0, result.output
+    for said in (
+        "genomes: 3, 12,000 bases",
+        "why: 30.00% of the windows; 2 contigs, bases: train 2,000, valid 1,000, test 500; as y.bed says",
+        "epoch of x: 5,999 bases predicted, about 60 steps of the run",
+        "all of them: 9,596 bases predicted, about 48 steps",
+    ):
+        assert said in result.stdout, result.stdout
+    assert not list(folder.glob("run*"))
+
+
+def test_words_are_those_of_all_genomes(folder: Path) -> None:
+    parts = opened(GenomeMix.of([folder / "x.fa", folder / "y.fa"])).parts
+    each = [count_words([(part.genome, part.segments)], 4, 1000) for part in parts]
+    numbers, counts = count_words([(part.genome, part.segments) for part in parts], 4, 1000)
+    sums = np.zeros((4**4, 4), dtype=np.int64)
+    for found, of in each:
+        sums[found] += of
+    assert numbers.tolist() == np.flatnonzero(sums.sum(axis=1)).tolist()
+    assert (counts == sums[numbers]).all()
+
+
+def test_a_genome_held_out_whole_is_judged_and_never_read(cli: Cli, folder: Path) -> None:
+    line = ["pretrain", "--genome", folder / "x.fa", "--genome", folder / "y.fa", "--genome", folder / "z.fa", *SET]
+    result = cli(*line, "--held-out-genome", "y", "--out", folder / "run", "--steps", 10)
+    assert result.exit_code == 0, result.output
+    read = [json.loads(text) for text in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {name for record in read for name in record["bits_per_base_of_genomes"]} == {"x", "z"}
+    results = json.loads((folder / "run" / "results.json").read_text())
+    bases = {found["name"]: found["bases"] for found in results["classes"] if found["group"] == "genome"}
+    assert bases["y"] == 3500
+    assert results["containment"]["genomes"] == {"x": 0.0, "y": 0.0, "z": 0.0}
+    assert hnet_dna.evaluate(folder / "y.fa", folder / "run").whole.bases == 3500
+    wrong = cli(*line, "--held-out-genome", "yy", "--out", folder / "other", "--steps", 1)
+    assert "--held-out-genome yy: no genome of this name. Did you mean y?" in one_line_error(wrong)
 
 
 def test_many_genomes_need_few_handles(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_frozen_parts_stay_and_all_others_move(tmp_path: Path) -> None:
         model = HNetLM(config)
         before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
         frozen = ("encoder", "embedding")
-        recipe = Recipe(window=64, batch=2, optimizer=optimizer, freeze=frozen, checkpoint_every=0.0)  # type: ignore[arg-type]
+        recipe = Recipe(window=64, batch=2, optimizer=optimizer, freeze=frozen, checkpoint_every=0.0)
         for steps, resume in ((2, False), (4, True)):
             run = RunFolder(tmp_path / optimizer)
             if not resume:
