@@ -14,6 +14,7 @@ from hnet_dna.config.layout import LayerSpec, Layout, inner_layout, layout_text,
 from hnet_dna.config.values import LARGEST, Reader, boolean, choice, integer, json_object, refuse_unknown, several, text
 from hnet_dna.errors import ConfigError, shown
 
+MODEL_TYPE = "hnet_dna"  # in `config.json` it tells Hugging Face transformers whose model this is
 MLP_MULTIPLE = 128  # the reference rounds the MLP's width up to this
 MAX_KMER = 8  # 65,536 k-mers
 TABLE_ORDERS = (2, 11)  # four million rows
@@ -222,9 +223,16 @@ class ModelConfig:
         if self.has_memory and self.alphabet is None:
             raise ConfigError("memory_cfg: a memory needs an alphabet, which gives the ids of A, C, G, T")
 
+    @staticmethod
+    def field_names() -> frozenset[str]:
+        """Return the names of what `to_dict` gives."""
+        return frozenset(("arch_layout", *_TOP_FIELDS, *_GROUPS))
+
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> ModelConfig:
         """Read the JSON form; an unknown field is a `ConfigError` with a suggestion."""
+        if value.get("model_type") == MODEL_TYPE:
+            value = {name: one for name, one in value.items() if name != "model_type"}
         refuse_unknown("", value, ("arch_layout", *_TOP_FIELDS, *_GROUPS))
         for name in ("arch_layout", "d_model", "d_intermediate", "vocab_size"):
             if name not in value:

@@ -6,6 +6,7 @@ what travels is the store's path, and the receiver maps it anew.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from hnet_dna.genome.fasta import Piece, read_fasta
 from hnet_dna.genome.store import Contig, Store, open_store, read_store, temporary_store
 from hnet_dna.sequence.codes import Codes, to_text
 from hnet_dna.sequence.interval import Interval
+
+_log = logging.getLogger(__name__)
 
 
 class Genome:
@@ -50,7 +53,9 @@ class Genome:
         if not source.is_file():
             what = "is a directory" if source.is_dir() else "no such file"
             raise SequenceError(f"{source}: {what}; expected a FASTA file")
-        return cls(source, open_store(source))
+        store = open_store(source)
+        _check_index(source, store.contigs)
+        return cls(source, store)
 
     @classmethod
     def in_memory(cls, pieces: Iterator[Piece], source: Path) -> Genome:
@@ -119,6 +124,21 @@ class Genome:
         if start < interval.end:
             segments.append(Interval(interval.contig, start, interval.end))
         return segments
+
+
+def _check_index(fasta: Path, contigs: Iterable[Contig]) -> None:
+    """Log where the .fai beside a FASTA file is not of this file; we do not read it, but other tools do."""
+    index = fasta.with_name(f"{fasta.name}.fai")
+    try:
+        rows = [line.split("\t") for line in index.read_text(errors="replace").splitlines()]
+    except OSError:
+        return
+    if [row[:2] for row in rows] != [[contig.name, str(contig.length)] for contig in contigs]:
+        _log.warning(
+            "%s is not the index of %s (other contigs or lengths), and tools that use it read wrong bases; make it "
+            "anew: samtools faidx %s",
+            index, fasta.name, fasta,
+        )  # fmt: skip
 
 
 def known_bases(genome: Genome, intervals: Iterable[Interval]) -> int:

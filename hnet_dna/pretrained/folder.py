@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hnet_dna.config.schema import ModelConfig
+from hnet_dna.config.schema import MODEL_TYPE, ModelConfig
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.files import write_beside
 from hnet_dna.pretrained import hub, reference
@@ -217,7 +217,7 @@ def write_model(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]
     with write_beside(folder / WEIGHTS_FILE) as path:
         save_file({name: tensor for name, tensor in weights.items() if name not in tied}, path)
     with write_beside(folder / CONFIG_FILE) as path:
-        path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        path.write_text(json.dumps({"model_type": MODEL_TYPE, **config.to_dict()}, indent=2) + "\n")
 
 
 def read_config(folder: Path) -> ModelConfig:

@@ -57,6 +57,25 @@ class Chunks:
         columns |= {"name": [f"stage{self.stage}_{number}" for number in self.index.tolist()]}
         return pd.DataFrame(columns | {"probability": self.probability, "strand": self.strand, "stage": self.stage})
 
+    def to_features(self) -> list[Any]:
+        """Return a `Bio.SeqFeature.SeqFeature` per chunk, to be put into a SeqRecord (needs Biopython).
+
+        Their type is `misc_feature`; qualifiers are note (the name), score (1000 x the probability), and probability.
+        """
+        from Bio.SeqFeature import SeqFeature, SimpleLocation
+
+        strand = 1 if self.strand == "+" else -1
+        names = (f"stage{self.stage}_{number}" for number in self.index.tolist())
+        rows = zip(self.start.tolist(), self.end.tolist(), names, self.probability.tolist(), strict=True)
+        return [
+            SeqFeature(
+                SimpleLocation(start, end, strand),
+                type="misc_feature",
+                qualifiers={"note": [name], "score": [str(round(1000 * p))], "probability": [f"{p:.6g}"]},
+            )
+            for start, end, name, p in rows
+        ]
+
     @property
     def step(self) -> int:
         """How the index changes from one chunk to the next."""

@@ -250,3 +250,14 @@ def test_bundled_genome_is_what_its_manifest_says() -> None:
     bundled = bundled_genome()
     for path, key in ((bundled.fasta, "fasta_sha256"), (bundled.annotation, "annotation_sha256")):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == bundled.manifest[key]
+
+
+def test_an_index_of_another_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """`samtools faidx` and pyfaidx would cut wrong bases by it."""
+    fasta = write_fasta(tmp_path / "x.fa", {"a": "ACGT", "b": "GGCCA"})
+    (tmp_path / "x.fa.fai").write_text("a\t4\t15\t4\t5\nb\t5\t35\t5\t6\n")
+    Genome.open(fasta)
+    assert "not the index" not in caplog.text
+    write_fasta(fasta, {"a": "ACGT", "b": "GGCCAT"})
+    Genome.open(fasta)
+    assert f"{fasta}.fai is not the index of x.fa" in caplog.text

@@ -21,7 +21,7 @@ from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.bgzip import indexed
-from hnet_dna.tracks.segment import Segmenter
+from hnet_dna.tracks.segment import Segmenter, segment
 from hnet_dna.tracks.values import Values
 
 RECORDS = {
@@ -217,3 +217,28 @@ def test_bgzip_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match=r"should end in \.gz"), indexed(tmp_path / "x.bed", "bed"):
         pass
+
+
+def test_chunks_are_features_and_tables(model: HNetLM) -> None:
+    """Each feature cuts the bases of its chunk out of the record, as its strand reads."""
+    pytest.importorskip("Bio")
+    from Bio.Seq import Seq
+    from Bio.SeqRecord import SeqRecord
+
+    text = random_dna(120)
+    record = SeqRecord(Seq(text), id="c")
+    plus, minus = segment({"c": text}, model, strand="both")
+    for chunks in (plus, minus):
+        record.features = chunks.to_features()
+        parts = [str(feature.extract(record).seq) for feature in record.features]
+        whole_strand = text if chunks.strand == "+" else str(Seq(text).reverse_complement())
+        assert "".join(parts if chunks.strand == "+" else parts[::-1]) == whole_strand
+        assert [f.qualifiers["note"][0] for f in record.features] == chunks.to_pandas()["name"].tolist()
+
+
+def test_the_example_with_bioframe_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("bioframe")
+    page = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text()
+    (code,) = [block.split("```")[0] for block in page.split("```python\n")[1:] if "bioframe" in block]
+    exec(code, {})
+    assert capsys.readouterr().out.split()[:4] == ["size", "mean", "start_gene", "1806"]
