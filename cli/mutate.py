@@ -43,6 +43,14 @@ def mutate(
     annotation: Annotated[
         Path | None, typer.Option(metavar="ANNOTATION", help="With --plot: GFF3, GTF, GenBank or BED to draw below.")
     ] = None,
+    dependencies: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="How changing each base of a region changes the prediction of each other: .npz or a picture; repeat "
+            "for both.",
+        ),
+    ] = None,
     jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
 ) -> None:
@@ -53,20 +61,25 @@ def mutate(
 
     Example: hnet-dna mutate chrXV:110,201-110,320 --genome yeast --out mutations.parquet --plot map.svg
     """
-    if genome is None or out is None:
+    if genome is None or (out is None and not dependencies):
         raise UsageError("mutate needs --genome and --out")
+    if out is None and (bigwig is not None or plot is not None):
+        raise UsageError("--bigwig and --plot need --out, too")
     if bool(region) == (bed is not None):
         raise UsageError("name regions as REGION... or by --bed")
     if annotation is not None and plot is None:
         raise UsageError("--annotation belongs to --plot")
+    table = "Parquet" if out is not None and out.suffix.lower() == ".parquet" else "text"
     check_outputs(
-        {"--out": out, "--bigwig": bigwig, "--plot": plot},
+        {"--out": out, "--bigwig": bigwig, "--plot": plot, "--dependencies": dependencies},
         [genome, bed, annotation, model],
-        {"--out": "Parquet" if out.suffix.lower() == ".parquet" else "text", "--bigwig": "bigWig", "--plot": ""},
+        {"--out": table, "--bigwig": "bigWig", "--plot": "", "--dependencies": ""},
     )
     check_pipes({"--genome": genome, "--bed": bed, "--annotation": annotation})
     from hnet_dna.annotation.regions import parse_region, read_regions
+    from hnet_dna.explanation.figures.dependencies import check_dependencies, write_dependencies
     from hnet_dna.explanation.figures.mutations import check_plot, plot_mutations
+    from hnet_dna.inference.dependencies import dependencies as find_dependencies
     from hnet_dna.inference.mutate import mutate as run
     from hnet_dna.sequence.interval import union
     from hnet_dna.tracks.mutations import write_mutations
@@ -76,8 +89,16 @@ def mutate(
     intervals = union(named if bed is None else (one.interval for one in read_regions(bed, opened)))
     if plot is not None:
         check_plot(plot, intervals)
+    if dependencies:
+        check_dependencies(dependencies, intervals, opened)
     loaded = show.load_model(model)
     with show.Reports(quiet=quiet) as reports:
+        if dependencies:
+            found = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
+            write_dependencies(found, dependencies)
+            show.notes.print(f"wrote {', '.join(map(str, dependencies))}")
+        if out is None:
+            return
         pieces: Iterable[Mutations] = run(
             intervals,
             opened,

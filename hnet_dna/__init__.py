@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
     from hnet_dna.embedding.write import embed_to_table as embed_to_table
     from hnet_dna.evaluation.run import evaluate as evaluate
+    from hnet_dna.explanation.figures.dependencies import plot_dependencies as plot_dependencies
     from hnet_dna.explanation.figures.karyotype import plot_karyotype as plot_karyotype
     from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
     from hnet_dna.explanation.figures.mutations import plot_mutations as plot_mutations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hnet_dna.genome.open import open_genome as open_genome
     from hnet_dna.hub.write import write_hub as write_hub
     from hnet_dna.inference.base_scores import score as score
+    from hnet_dna.inference.dependencies import dependencies as dependencies
     from hnet_dna.inference.generate import generate as generate
     from hnet_dna.inference.load import load_model as load_model
     from hnet_dna.inference.mutate import mutate as mutate
@@ -66,6 +68,7 @@ _LAZY = {
     "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
     "as_codes": "hnet_dna.sequence.coerce",
+    "dependencies": "hnet_dna.inference.dependencies",
     "describe_genome": "hnet_dna.genome.describe",
     "embed": "hnet_dna.embedding.embedder",
     "embed_to_table": "hnet_dna.embedding.write",
@@ -80,6 +83,7 @@ _LAZY = {
     "mutate": "hnet_dna.inference.mutate",
     "open_genome": "hnet_dna.genome.open",
     "plan": "hnet_dna.training.plan",
+    "plot_dependencies": "hnet_dna.explanation.figures.dependencies",
     "plot_karyotype": "hnet_dna.explanation.figures.karyotype",
     "plot_locus": "hnet_dna.explanation.figures.locus",
     "plot_mutations": "hnet_dna.explanation.figures.mutations",
@@ -114,6 +118,7 @@ __all__ = [
     "SequenceEmbedder",
     "__version__",
     "as_codes",
+    "dependencies",
     "describe_genome",
     "embed",
     "embed_to_table",
@@ -128,6 +133,7 @@ __all__ = [
     "mutate",
     "open_genome",
     "plan",
+    "plot_dependencies",
     "plot_karyotype",
     "plot_locus",
     "plot_mutations",

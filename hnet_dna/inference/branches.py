@@ -114,19 +114,16 @@ class Branches:
         """Read on from a front, side by side; return the new front, and what was read for each row."""
         return self._run(front, rows, to_the_end=True)
 
-    def branch(self, front: Front, owners: Sequence[int], sequences: Sequence[Codes]) -> list[Reading]:
-        """Read sequences, each from the row of the front that owns it, in batches of like length.
+    def branch(self, front: Front, owners: Sequence[int], sequences: Sequence[Codes]) -> Iterator[tuple[int, Reading]]:
+        """Read sequences, each from the row of the front that owns it; yield number and reading of each, in any order.
 
         A sequence's last base is predicted and not read, which leaves it without a boundary; where boundaries only are
         wanted, it is read.
         """
-        readings: list[Reading | None] = [None] * len(sequences)
         for group in _of_like_length(sequences, self.batch):
             part = front.select([owners[row] for row in group])
             _, found = self._run(part, [sequences[row] for row in group], to_the_end=self._boundaries_only)
-            for row, reading in zip(group, found, strict=True):
-                readings[row] = reading
-        return [reading for reading in readings if reading is not None]
+            yield from zip(group, found, strict=True)
 
     def _run(self, front: Front, rows: Sequence[Codes], *, to_the_end: bool) -> tuple[Front, list[Reading]]:
         lengths = torch.tensor([len(row) for row in rows])

@@ -221,11 +221,13 @@ def _read_windows(genome: Genome, cuts: Sequence[Cut], branches: Branches, how: 
         front, _ = branches.advance(front, [window.before for window in windows])
     owners = [row for row, window in enumerate(windows) for _ in window.alleles]
     sequences = [np.concatenate([allele, window.after]) for window in windows for allele in window.alleles]
-    readings = iter(branches.branch(front, owners, sequences))
+    alleles = [allele for window in windows for allele in window.alleles]
+    told_of = {row: _told(reading, 0, alleles[row], how) for row, reading in branches.branch(front, owners, sequences)}
+    in_order = (told_of[row] for row in range(len(alleles)))
     for row, window in enumerate(windows):
         cut = merged[row % len(merged)]
         of_place = places[cut.contig, cut.start, cut.alleles[0]]
-        told = [_told(next(readings), 0, allele, how) for allele in window.alleles]
+        told = [next(in_order) for _ in window.alleles]
         for index, letters in enumerate(cut.alleles[1:], start=1):
             ref, alt = window.alleles[0], window.alleles[index]
             of_place[letters].append(_compare(told[0], told[index], ref, alt, how, window.strand))
@@ -397,11 +399,14 @@ def _run_endings(
 ) -> list[tuple[_Ending, _Told]]:
     if not waiting:
         return []
-    fronts = [front.select([one.owner for one in endings]) for front, endings in waiting]
     endings = [one for _, those in waiting for one in those]
-    front = Front.joined(fronts)
-    readings = branches.branch(front, range(len(endings)), [one.codes for one in endings])
+    first, owners = 0, []
+    for front, those in waiting:
+        owners += [first + one.owner for one in those]
+        first += len(front.ahead)
+    joined = Front.joined([front for front, _ in waiting])
+    readings = branches.branch(joined, owners, [one.codes for one in endings])
     return [
-        (one, _told(reading, one.skip, one.place.alleles[one.allele], how))
-        for one, reading in zip(endings, readings, strict=True)
+        (endings[row], _told(reading, endings[row].skip, endings[row].place.alleles[endings[row].allele], how))
+        for row, reading in readings
     ]

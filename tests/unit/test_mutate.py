@@ -19,6 +19,7 @@ from hnet_dna.config.schema import ModelConfig
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.inference import branches, effects, variants
+from hnet_dna.inference.dependencies import dependencies
 from hnet_dna.inference.effects import How, Shift
 from hnet_dna.inference.mutate import mutate
 from hnet_dna.inference.variants import Variant, VariantReader, controls, score_variants
@@ -279,3 +280,46 @@ def test_models_without_chunks(genome: Genome) -> None:
         list(mutate("a:1-3", genome, plain, window=20, boundaries=4))
     with pytest.raises(SequenceError, match="ends past"):
         list(mutate("a:1-3000", genome, plain))
+
+
+def test_dependencies_against_whole_sequences(
+    cli: Cli, genome: Genome, model: HNetLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest change of the log odds at each base by a change of each other, forward and backward."""
+    monkeypatch.setattr(branches, "_BATCH_BASES", 50)  # several batches
+    start, end = 12, 24
+    found = dependencies(Interval("a", start, end), genome, model).matrix
+
+    def log_odds(text: str) -> np.ndarray:
+        p = np.exp2(forward(model, text)[0])
+        odds: np.ndarray = np.log2(p / (1 - p))
+        return odds
+
+    expected = np.zeros((12, 12))
+    turned = TEXT.translate(COMPLEMENT)[::-1]
+    for text, mirrored in ((TEXT, False), (turned, True)):
+        before = log_odds(text)
+        for i in range(12):
+            at = len(TEXT) - 1 - (start + i) if mirrored else start + i
+            others = [log_odds(text[:at] + base + text[at + 1 :]) for base in "ACGT" if base != text[at]]
+            change = np.max([np.abs(other - before).max(axis=1) for other in others], axis=0)
+            for j in range(i) if mirrored else range(i + 1, 12):
+                expected[i, j] = change[len(TEXT) - 1 - (start + j) if mirrored else start + j]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    copy.deepcopy(model).float().save_pretrained(tmp_path / "m")
+    common = ["mutate", "--genome", genome.source, "--model", tmp_path / "m"]
+    result = cli(*common, "a:13-24", "--dependencies", tmp_path / "d.npz", "--dependencies", tmp_path / "d.svg")
+    assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "d.npz") as saved:
+        np.testing.assert_allclose(saved["matrix"], expected, atol=1e-2)
+        assert (str(saved["contig"]), int(saved["start"]), int(saved["end"])) == ("a", 12, 24)
+    assert "predicted base: position on a" in (tmp_path / "d.svg").read_text()
+    for extra, message in (
+        (
+            ["b:140-160", "--dependencies", tmp_path / "x.npz"],
+            "b:140-160 has N in it; dependencies need a region without",
+        ),
+        (["a:1-5", "--dependencies", tmp_path / "x.tsv"], "expected a name that ends in .npz, .png, .svg, .pdf"),
+        (["a:1-5"], "mutate needs --genome and --out"),
+    ):
+        assert message in one_line_error(cli(*common, *extra))

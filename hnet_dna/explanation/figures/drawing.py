@@ -91,10 +91,11 @@ def new_figure(height: float, **options: Any) -> Any:
     return Figure(figsize=(WIDTH, height), **options)
 
 
-def check_format(path: Path, parameter: str = "out") -> None:
-    """Raise `UsageError` if the ending of a file name is not one of `FORMATS`."""
-    if path.suffix.lstrip(".").lower() not in FORMATS:
-        raise UsageError(f"`{parameter}` {path}: expected a name that ends in {', '.join('.' + f for f in FORMATS)}")
+def check_format(path: Path, parameter: str = "out", others: tuple[str, ...] = ()) -> None:
+    """Raise `UsageError` if the ending of a file name is neither one of `FORMATS` nor of others that are named."""
+    endings = [*others, *(f".{form}" for form in FORMATS)]
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"`{parameter}` {path}: expected a name that ends in {', '.join(endings)}")
 
 
 def save(figure: Any, path: Path) -> None:

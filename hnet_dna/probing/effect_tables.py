@@ -1,0 +1,243 @@
+"""Reads tables of measured effects of variants, of four kinds, into rows that a model can score.
+
+* Amino acids: a deep mutational scan, one row for each residue and new amino acid (`gene`, `chrom`, `cds_start`, `cds_end`,
+  `strand`, `residue`, `ref_aa`, `alt_aa`, and a value). The CDS is one piece.
+* Bases: `chrom`, `pos` (from 1) or `start` (from 0), `ref`, `alt`, and a value.
+* VCF: the value is a field of INFO.
+* Sequences: `sequence` and a value. All are as long as each other; they are variants of the place of the genome where
+  their consensus stands, once, on either strand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.inference.variants import reason_to_skip
+from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
+from hnet_dna.sequence.interval import Interval
+from hnet_dna.tables import Rows, is_missing, is_number, read_rows
+from hnet_dna.text import raw_lines
+
+VALUES = ("score", "value", "effect", "label", "mean_bin", "dms_score", "fitness")
+BASES = "TCAG"
+AMINO_ACIDS = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
+CODONS = [a + b + c for a in BASES for b in BASES for c in BASES]
+TRANSLATION = dict(zip(CODONS, AMINO_ACIDS, strict=True))
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One measured effect.
+
+    Attributes:
+        line: of the table.
+        group: gene, or the name of the table.
+        interval: the bases that are replaced.
+        ref: what stands there, on the forward strand.
+        alts: what replaces it, on the forward strand: one, or for amino acids all codons, those with the fewest changed
+            bases first.
+        value: what was measured.
+        amino_acids: old and new, where the row is about amino acids.
+        strand: of the gene.
+    """
+
+    line: int
+    group: str
+    interval: Interval
+    ref: str
+    alts: tuple[str, ...]
+    value: float
+    amino_acids: tuple[str, str] | None = None
+    strand: str = "+"
+
+    @property
+    def substitutions(self) -> int:
+        """Bases in which the first of the alternatives differs."""
+        alt = self.alts[0]
+        differing = sum(a != b for a, b in zip(self.ref, alt, strict=False))
+        return differing + abs(len(self.ref) - len(alt))
+
+    @property
+    def codons(self) -> tuple[str, str]:
+        """The old and the first new codon, on the gene's strand."""
+        return (self.ref, self.alts[0]) if self.strand == "+" else (turned(self.ref), turned(self.alts[0]))
+
+
+def turned(text: str) -> str:
+    """Return the reverse complement."""
+    return to_text(reverse_complement(from_text(text)))
+
+
+def read_effects(path: str | Path, genome: Genome, value: str | None = None) -> list[Effect]:
+    """Return the measured effects of a table or a VCF, in its order; rows without a value are left out.
+
+    Args:
+        path: CSV, TSV or VCF, plain or gzip.
+        genome: what the places belong to.
+        value: name of the column, or of the field of INFO; by default one with a usual name.
+
+    Raises:
+        SequenceError: a row does not agree with the genome, or is no effect; or no row has a value.
+    """
+    if Path(path).name.lower().removesuffix(".gz").removesuffix(".bgz").endswith(".vcf"):
+        effects = list(_of_vcf(path, genome, value))
+    else:
+        rows = read_rows(path)
+        values = rows.find(value, VALUES, "values", "value")
+        if rows.has(("residue",)):
+            effects = list(_of_residues(rows, values, genome))
+        elif rows.has(("sequence",)):
+            effects = _of_sequences(rows, values, genome)
+        else:
+            effects = list(_of_bases(rows, values, genome))
+    if not effects:
+        raise SequenceError(f"{path}: no row has a value")
+    return effects
+
+
+def _number(text: str, where: str) -> float | None:
+    if is_missing(text):
+        return None
+    if not is_number(text):
+        raise SequenceError(f"{where}: the value should be a number, got {text!r}")
+    return float(text)
+
+
+def _whole(text: str, what: str, where: str) -> int:
+    if not text.isdigit():
+        raise SequenceError(f"{where}: {what} should be a whole number, got {text!r}")
+    return int(text)
+
+
+def _of_residues(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
+    names = ("gene", "chrom", "cds_start", "cds_end", "strand", "residue", "ref_aa", "alt_aa")
+    place = {name: rows.find(None, (name,), f"{name} of a residue", name) for name in names}
+    for line, cells in rows:
+        where = f"{rows.source}: line {line}"
+        found = _number(cells[values], where)
+        if found is None:
+            continue
+        cell = {name: cells[index] for name, index in place.items()}
+        start, end, residue = (_whole(cell[name], name, where) for name in ("cds_start", "cds_end", "residue"))
+        at = start + 3 * (residue - 1) if cell["strand"] == "+" else end - 3 * residue
+        if residue < 1 or not start <= at <= end - 3:
+            raise SequenceError(f"{where}: residue {residue} lies outside of the CDS, {start} to {end}")
+        interval = Interval(cell["chrom"], at, at + 3)
+        ref = to_text(genome.codes(interval)).upper()
+        codon = ref if cell["strand"] == "+" else turned(ref)
+        if TRANSLATION.get(codon) != cell["ref_aa"]:
+            raise SequenceError(
+                f"{where}: {genome.source.name} has {codon} ({TRANSLATION.get(codon, 'no codon')}) at residue {residue}, "
+                f"not {cell['ref_aa']}; is it the same assembly, and the CDS one piece?"
+            )
+        codons = [one for one in CODONS if TRANSLATION[one] == cell["alt_aa"] and one != codon]
+        if not codons:
+            raise SequenceError(f"{where}: there is no other codon of {cell['alt_aa']!r}; expected a letter or *")
+        codons.sort(key=lambda one: (sum(a != b for a, b in zip(one, codon, strict=True)), one))
+        alts = tuple(codons if cell["strand"] == "+" else map(turned, codons))
+        amino_acids = cell["ref_aa"], cell["alt_aa"]
+        yield Effect(line, cell["gene"], interval, ref, alts, found, amino_acids, cell["strand"])
+
+
+def _of_bases(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
+    chrom, ref, alt = (rows.find(None, (name, f"{name}_allele"), name, name) for name in ("chrom", "ref", "alt"))
+    zero_based = rows.has(("start",))
+    at = rows.find(None, ("start",) if zero_based else ("pos", "position"), "positions", "pos")
+    group = rows.find(None, ("gene",), "gene", "gene") if rows.has(("gene",)) else None
+    for line, cells in rows:
+        where = f"{rows.source}: line {line}"
+        found = _number(cells[values], where)
+        if found is None:
+            continue
+        start = _whole(cells[at], "the position", where) - (not zero_based)
+        name = Path(rows.source).name if group is None else cells[group]
+        yield _checked(Effect(line, name, *_place(cells[chrom], start, cells[ref], cells[alt], where), found), genome, where)
+
+
+def _place(chrom: str, start: int, ref: str, alt: str, where: str) -> tuple[Interval, str, tuple[str, ...]]:
+    if start < 0:
+        raise SequenceError(f"{where}: the position lies before the contig")
+    if reason := reason_to_skip(ref, alt):
+        raise SequenceError(f"{where}: {ref} to {alt} cannot be scored ({reason})")
+    return Interval(chrom, start, start + len(ref)), ref.upper(), (alt.upper(),)
+
+
+def _checked(effect: Effect, genome: Genome, where: str) -> Effect:
+    here = to_text(genome.codes(effect.interval)).upper()
+    if here != effect.ref:
+        raise SequenceError(f"{where}: {genome.source.name} has {here} at {effect.interval}, not {effect.ref}")
+    return effect
+
+
+def _of_vcf(path: str | Path, genome: Genome, value: str | None) -> Iterator[Effect]:
+    if value is None:
+        raise UsageError("`value`: name the field of INFO that holds the labels of a VCF")
+    name = Path(path).name
+    for number, raw in enumerate(raw_lines(str(path), "a VCF file"), start=1):
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if not line or line.startswith("#"):
+            continue
+        where, cells = f"{path}: line {number}", line.split("\t")
+        if len(cells) < 8:
+            raise SequenceError(f"{where}: expected 8 columns with tabs between them, got {len(cells)}")
+        info = dict(field.partition("=")[::2] for field in cells[7].split(";"))
+        alts, values = cells[4].split(","), info.get(value, "").split(",")
+        for index, alt in enumerate(alts):
+            text = values[index if len(values) == len(alts) else 0]
+            found = _number(text, where)
+            if found is not None:
+                start = _whole(cells[1], "POS", where) - 1
+                yield _checked(Effect(number, name, *_place(cells[0], start, cells[3], alt, where), found), genome, where)
+
+
+def _of_sequences(rows: Rows, values: int, genome: Genome) -> list[Effect]:
+    column = rows.find(None, ("sequence",), "sequences", "sequence")
+    read: list[tuple[int, str, float]] = []
+    for line, cells in rows:
+        where = f"{rows.source}: line {line}"
+        found = _number(cells[values], where)
+        sequence = cells[column].upper()
+        if found is None:
+            continue
+        if set(sequence) - set("ACGT"):
+            raise SequenceError(f"{where}: the sequence has other letters than A, C, G and T")
+        if read and len(sequence) != len(read[0][1]):
+            raise SequenceError(f"{where}: expected {len(read[0][1])} bases as in the first row, got {len(sequence)}")
+        read.append((line, sequence, found))
+    if not read:
+        return []
+    interval, strand = _native_place([sequence for _, sequence, _ in read], genome, rows.source)
+    ref, name = to_text(genome.codes(interval)).upper(), Path(rows.source).name
+    return [
+        Effect(line, name, interval, ref, (sequence if strand == "+" else turned(sequence),), found, None, strand)
+        for line, sequence, found in read
+        if (sequence if strand == "+" else turned(sequence)) != ref
+    ]
+
+
+def _native_place(sequences: Sequence[str], genome: Genome, source: str) -> tuple[Interval, str]:
+    """Return where the most frequent letters of the sequences stand in the genome."""
+    codes = np.stack([from_text(sequence) for sequence in sequences])
+    counts = np.stack([(codes == letter).sum(axis=0) for letter in range(4)])
+    consensus = counts.argmax(axis=0).astype(np.uint8)
+    places = []
+    for strand, pattern in (("+", consensus), ("-", reverse_complement(consensus))):
+        text = to_text(pattern)
+        for contig in genome.contigs:
+            bases = to_text(genome.codes(whole(contig))).upper()
+            at = bases.find(text)
+            while at >= 0:
+                places.append((Interval(contig.name, at, at + len(text)), strand))
+                at = bases.find(text, at + 1)
+    if len(places) != 1:
+        raise SequenceError(
+            f"{source}: the most frequent letters of the sequences should stand once in {genome.source.name}, which is "
+            f"where they are scored; they stand there {len(places)} times"
+        )
+    return places[0]
