@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.data.batches import Batch, stream
@@ -216,8 +214,7 @@ def train(
             batch = feed.next(share)
             waited = time.perf_counter() - began
             optimizer.zero_grad(set_to_none=True)
-            nats, bases, *counts = step.run(batch).tolist()
-            norm = float(_whole_norm(model, recipe.clip))
+            nats, bases, norm, *counts = step.run(batch).tolist()
             positions, chunks = counts[: len(stages)], counts[len(stages) :]
             bits = nats / math.log(2) / max(bases, 1)
             trouble = watch.loss(bits, norm)
@@ -295,12 +292,6 @@ def _rest_after(saving: float, every: float) -> float:
 
 def _is_learned(model: HNetLM, stage: int) -> bool:
     return model.config.stage(stage).routing in ("cosine", "linear")
-
-
-def _whole_norm(model: HNetLM, clip: float) -> Tensor:
-    """Clip the gradient of all ranks together, and return its norm before that."""
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
 def _beginning(intervals: tuple[Interval, ...], bases: int) -> list[Interval]:
