@@ -322,7 +322,7 @@ def measure(preset: str, settings: Sequence[str], device: str, peak: float, quic
         times.append(time.perf_counter() - began)
     rate = recipe.batch * recipe.window / statistics.median(times)
     stages = model.n_chunking_stages
-    ratios = [p / max(c, 1) for p, c in zip(sums[2 : 2 + stages], sums[2 + stages :], strict=True)]
+    ratios = [p / max(c, 1) for p, c in zip(sums[3 : 3 + stages], sums[3 + stages :], strict=True)]
     operations = cost_of(model.config, ratios, recipe.window).training_flops
     found: dict[str, Any] = {
         "bases_per_second": round(rate),

@@ -87,7 +87,7 @@ def main() -> None:
     training = trainings[arguments.preset]
     recipe, model = training.recipe, training.model
     assert training.sums is not None
-    ratios = [float(p / c) for p, c in training.sums[2:].reshape(2, -1).T] if model.n_chunking_stages else []
+    ratios = [float(p / c) for p, c in training.sums[3:].reshape(2, -1).T] if model.n_chunking_stages else []
     bases = recipe.batch * recipe.window
     train = bases / taken[arguments.preset]
     with use_backend("reference"):

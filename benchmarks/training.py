@@ -43,13 +43,12 @@ class Training:
         sampler = WindowSampler(training_segments(data, split_genome(data)), asked.recipe.window, 0)
         self._batches = stream([data], sampler, Position(), asked.recipe.batch)
         self._step = Step(self.model, asked.recipe, Ranks(device=torch.device(device)))
-        self.sums: Tensor | None = None  # of the last step: nats, bases, then positions and chunks of each stage
+        self.sums: Tensor | None = None  # of the last step: nats, bases, norm, then positions and chunks of each stage
 
     def __call__(self) -> None:
         """Take one step."""
         self._optimizer.zero_grad(set_to_none=True)
         self.sums = self._step.run(next(self._batches))
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimizer.step()
 
 

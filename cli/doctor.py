@@ -23,7 +23,7 @@ _PACKAGES = (
 )  # fmt: skip
 _OPS = {  # as printed
     "ssd_scan": "ssd_scan", "ema_scan": "ema_scan", "causal_conv_silu": "conv", "rms_norm": "norm",
-    "gated_rms_norm": "gated norm",
+    "gated_rms_norm": "gated norm", "mamba_layer": "mamba layer", "mlp_layer": "mlp layer",
 }  # fmt: skip
 
 

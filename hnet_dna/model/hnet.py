@@ -112,7 +112,7 @@ class ChunkingStage(nn.Module):
         if x.shape[1] == 0:
             return x, self._no_outputs(x), state
         u, encoder, routing, router = self._route(x, rows, state)
-        inner_x, position, inner_rows = chunk(u, routing.boundary)
+        inner_x, position, inner_rows = chunk(u, routing.boundary, last=rows.last)
         z, inner_outputs, inner = self.main_network(inner_x, inner_rows, state.inner)
         smooth, average = dechunk(
             z,
@@ -126,7 +126,7 @@ class ChunkingStage(nn.Module):
         mixed = smooth + self._residual(u)
         out, decoder = self.decoder(mixed.to(u.dtype), rows, state.decoder)
         output = StageOutput(routing.prob, routing.boundary, rows.length)
-        after = StageState(encoder, router, inner, average, decoder)
+        after = None if rows.last else StageState(encoder, router, inner, average, decoder)
         return out[..., : x.shape[-1]], (output, *inner_outputs), after
 
     def boundaries(
@@ -151,7 +151,9 @@ class ChunkingStage(nn.Module):
         output = StageOutput(routing.prob, routing.boundary, rows.length)
         return (output, *inner_outputs), StageState(encoder, router, inner, None, None)
 
-    def _route(self, x: Tensor, rows: Rows, state: StageState) -> tuple[Tensor, StackState, Routing, RouterState]:
+    def _route(
+        self, x: Tensor, rows: Rows, state: StageState
+    ) -> tuple[Tensor, StackState | None, Routing, RouterState | None]:
         u, encoder = self.encoder(_widen(x, self.pad_dimension), rows, state.encoder)
         routing, router = self.routing_module(u, rows, state.router)
         return u, encoder, routing, router

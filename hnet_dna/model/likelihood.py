@@ -30,7 +30,15 @@ def base_nats(logits: Tensor, targets: Tensor, alphabet: Alphabet) -> Tensor:
     Returns:
         (B, L) in float32 or better, 0 where the target is ignored.
     """
-    bases = at_least_float32(logits[..., list(alphabet.base_ids)])
+    bases = at_least_float32(_of_bases(logits, alphabet.base_ids))
     return F.cross_entropy(bases.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED).view(
         targets.shape
     )
+
+
+def _of_bases(logits: Tensor, ids: tuple[int, ...]) -> Tensor:
+    """Return the logits of A, C, G, T (B, L, 4). A list as an index would be copied to a GPU first, and waited for."""
+    first = ids[0]
+    if ids == tuple(range(first, first + len(ids))):
+        return logits[..., first : first + len(ids)]
+    return torch.stack([logits[..., index] for index in ids], dim=-1)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hnet_dna.config.schema import ModelConfig
@@ -14,6 +16,7 @@ from hnet_dna.model.init import init_embeddings, init_kmer_stage, init_memory, i
 from hnet_dna.model.kmers import KmerStage
 from hnet_dna.model.memory import Memory, MemoryState, Recall
 from hnet_dna.model.rows import Rows
+from hnet_dna.ops import at_least_float32
 from hnet_dna.pretrained.folder import PretrainedModel
 
 
@@ -76,25 +79,33 @@ class HNetLM(PretrainedModel):
             init_memory(self.memory)
 
     def forward(
-        self, input_ids: Tensor, state: InnerState | None = None, *, lengths: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        state: InnerState | None = None,
+        *,
+        lengths: Tensor | None = None,
+        last: bool = False,
     ) -> HNetOutput:
         """Predict the next token at every position.
 
         Args:
             input_ids: (B, L) integers; L may be 0.
             state: the state after the pieces before this one, None at the start of the sequences.
-            lengths: (B,) valid positions of each row, padding on the right; None where all rows are full.
+            lengths: (B,) valid positions of each row, padding on the right; None where all rows are full. On the CPU
+                they are known without waiting for a GPU.
+            last: nothing follows this piece, as in training: the state is None, and none is built.
 
         Returns:
             Logits, stage outputs over this piece, and the state after it. Values at padding are meaningless.
         """
-        rows = _rows(input_ids, lengths)
+        rows = _rows(input_ids, lengths, last)
         x, recall, inner, letters = self._read(input_ids, rows, state)
         out, stages, after = self.backbone(x, rows, cast(Any, inner))
-        logits = self.lm_head(out)
+        with torch.autocast(out.device.type, enabled=False):  # logits and loss are float32 or better
+            logits = F.linear(at_least_float32(out), at_least_float32(self.lm_head.weight))
         if self.memory is not None and recall is not None:
             logits = self.memory.add_to(logits, recall, out)
-        return HNetOutput(logits, stages, self._state(letters, after))
+        return HNetOutput(logits, stages, None if last else self._state(letters, after))
 
     def boundaries(
         self, input_ids: Tensor, state: InnerState | None = None, *, stage: int, lengths: Tensor | None = None
@@ -164,15 +175,22 @@ class KmerLM(HNetLM):
         self.memory = None
 
     def forward(
-        self, input_ids: Tensor, state: InnerState | None = None, *, lengths: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        state: InnerState | None = None,
+        *,
+        lengths: Tensor | None = None,
+        last: bool = False,
     ) -> HNetOutput:
         """Predict the next base at every position; see `HNetLM.forward`."""
         rows = _rows(input_ids, lengths)
         logits, after = self.backbone(input_ids, rows, cast(Any, state), self.embeddings, self.lm_head)
-        return HNetOutput(logits, (), after)
+        return HNetOutput(logits, (), None if last else after)
 
 
-def _rows(input_ids: Tensor, lengths: Tensor | None) -> Rows:
+def _rows(input_ids: Tensor, lengths: Tensor | None, last: bool = False) -> Rows:
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids: expected (batch, length), got shape {tuple(input_ids.shape)}")
-    return Rows.full(input_ids) if lengths is None else Rows.of(lengths, input_ids.shape[1])
+    if lengths is None:
+        return Rows.full(input_ids, last=last)
+    return Rows.of(lengths, input_ids.shape[1], input_ids.device, last=last)

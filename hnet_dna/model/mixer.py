@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,19 @@ from torch import Tensor, nn
 
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, last_positions
-from hnet_dna.ops import at_least_float32, causal_conv_silu, gated_rms_norm, rms_norm, ssd_scan, swiglu
+from hnet_dna.ops import (
+    MambaPast,
+    MambaWeights,
+    MlpWeights,
+    at_least_float32,
+    causal_conv_silu,
+    gated_rms_norm,
+    mamba_layer,
+    mlp_layer,
+    rms_norm,
+    ssd_scan,
+    swiglu,
+)
 
 REFERENCE_ANGLES = 1 << 13  # positions whose angles are products in float32
 
@@ -89,7 +101,28 @@ class Mamba2(nn.Module):
         self.norm = RMSNorm(self.d_inner, for_products=True)
         self.out_proj = nn.Linear(self.d_inner, config.d_model, bias=False)
 
-    def forward(self, u: Tensor, rows: Rows, state: MambaState | None) -> tuple[Tensor, MambaState]:
+    def add_to(
+        self, residual: Tensor, norm: RMSNorm, rows: Rows, state: MambaState | None
+    ) -> tuple[Tensor, MambaState | None]:
+        """Add to the residual stream (B, L, D) what the mixer makes of its norm; return also the state."""
+        # The one op of it gives states no gradients.
+        if rows.last or not torch.is_grad_enabled():
+            weights = MambaWeights(
+                norm.weight, self.in_proj.weight, self.conv1d.weight.flatten(1), cast(Tensor, self.conv1d.bias),
+                self.dt_bias, self.A_log, self.D, self.norm.weight, self.out_proj.weight,
+            )  # fmt: skip
+            past = None if state is None else MambaPast(state.conv, state.ssm)
+            found = mamba_layer(residual, weights, rows.length, past, self.tile, norm.dtype)
+            if found is not None:
+                residual, xbc, ssm = found
+                if rows.last:
+                    return residual, None
+                old = xbc.new_zeros(xbc.shape[0], self.d_conv - 1, xbc.shape[-1]) if past is None else past.conv
+                return residual, MambaState(last_positions(old.to(xbc.dtype), xbc, rows, self.d_conv - 1), ssm)
+        mixed, after = self(norm(residual), rows, state)
+        return residual + mixed, after
+
+    def forward(self, u: Tensor, rows: Rows, state: MambaState | None) -> tuple[Tensor, MambaState | None]:
         """Mix u (B, L, D) along positions; return the same shape and the state after each row's last position."""
         batch, bias = u.shape[0], self.conv1d.bias
         assert bias is not None
@@ -100,7 +133,6 @@ class Mamba2(nn.Module):
             ssm = xbc.new_zeros(batch, self.d_state, self.n_heads, self.head_dim)
             state = MambaState(conv, at_least_float32(ssm))
         past = state.conv.to(xbc.dtype)
-        conv_state = last_positions(past, xbc, rows, self.d_conv - 1)
         weight, bias = self.conv1d.weight[:, 0].to(xbc.dtype), bias.to(xbc.dtype)
         x, b, c = causal_conv_silu(past, xbc, weight, bias, [self.d_inner, self.d_state, self.d_state])
         x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)
@@ -111,7 +143,9 @@ class Mamba2(nn.Module):
         dt = rows.zero_padding(F.softplus(dt.to(scan_dtype) + self.dt_bias))
         y, ssm = ssd_scan(x, dt, decay, b, c, state.ssm, self.tile)
         out = gated_rms_norm(y, x, self.D, z, self.norm.weight, self.norm.dtype)
-        return self.out_proj(out), MambaState(conv_state, ssm)
+        if rows.last:
+            return self.out_proj(out), None
+        return self.out_proj(out), MambaState(last_positions(past, xbc, rows, self.d_conv - 1), ssm)
 
 
 class AttentionState(NamedTuple):
@@ -142,7 +176,14 @@ class Attention(nn.Module):
         self.Wqkv = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
         self.out_proj = nn.Linear(config.d_model, config.d_model, bias=False)
 
-    def forward(self, x: Tensor, rows: Rows, state: AttentionState | None) -> tuple[Tensor, AttentionState]:
+    def add_to(
+        self, residual: Tensor, norm: RMSNorm, rows: Rows, state: AttentionState | None
+    ) -> tuple[Tensor, AttentionState | None]:
+        """Add to the residual stream (B, L, D) what the mixer makes of its norm; return also the state."""
+        mixed, after = self(norm(residual), rows, state)
+        return residual + mixed, after
+
+    def forward(self, x: Tensor, rows: Rows, state: AttentionState | None) -> tuple[Tensor, AttentionState | None]:
         """Mix x (B, L, D) along positions; return the same shape and the keys and values still in view."""
         batch, length, width = x.shape
         both, value = self.Wqkv(x).unflatten(-1, (3, self.num_heads, width // self.num_heads)).split([2, 1], dim=2)
@@ -152,19 +193,23 @@ class Attention(nn.Module):
             state = AttentionState(empty, empty, torch.zeros(batch, dtype=torch.long, device=x.device))
         position = state.seen[:, None] + torch.arange(length, device=x.device)
         query, key = self._rotate(both, position).unbind(2)
-        seen = state.seen + rows.length
-        keep = int(seen.max()) if state.key.shape[1] else rows.longest
-        if self.window >= 0:
-            keep = min(keep, self.window)
-        after = AttentionState(
-            last_positions(_grow(state.key, keep), key, rows, keep),
-            last_positions(_grow(state.value, keep), value, rows, keep),
-            seen,
-        )
+        after = None if rows.last else self._after(state, key, value, rows)
         if state.key.shape[1]:
             key, value = torch.cat([state.key, key], 1), torch.cat([state.value, value], 1)
         out = self._attend(query, key, value, state.seen)
         return self.out_proj(out.flatten(-2)), after
+
+    def _after(self, state: AttentionState, key: Tensor, value: Tensor, rows: Rows) -> AttentionState:
+        """Return the state after keys and values (B, L, H, P)."""
+        seen = state.seen + rows.length
+        keep = int(seen.max()) if state.key.shape[1] else rows.longest
+        if self.window >= 0:
+            keep = min(keep, self.window)
+        return AttentionState(
+            last_positions(_grow(state.key, keep), key, rows, keep),
+            last_positions(_grow(state.value, keep), value, rows, keep),
+            seen,
+        )
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
         """Attend from query (B, L, H, P) to key (B, K+L, H, P).
@@ -333,6 +378,12 @@ class SwiGLU(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(config.d_model, 2 * config.mlp_width, bias=False)
         self.fc2 = nn.Linear(config.mlp_width, config.d_model, bias=False)
+
+    def add_to(self, residual: Tensor, norm: RMSNorm) -> Tensor:
+        """Add to the residual stream (B, L, D) what the MLP makes of its norm."""
+        weights = MlpWeights(norm.weight, self.fc1.weight, self.fc2.weight)
+        found = mlp_layer(residual, weights, norm.dtype)
+        return residual + self(norm(residual)) if found is None else found
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each position of x (B, L, D) by itself."""

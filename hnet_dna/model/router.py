@@ -70,7 +70,7 @@ class Router(nn.Module):
         elif self.routing == "linear":
             self.score = nn.Linear(width, 1)
 
-    def forward(self, u: Tensor, rows: Rows, state: RouterState | None) -> tuple[Routing, RouterState]:
+    def forward(self, u: Tensor, rows: Rows, state: RouterState | None) -> tuple[Routing, RouterState | None]:
         """Decide for u (B, L, D)."""
         batch, length, width = u.shape
         with torch.autocast(u.device.type, enabled=False):
@@ -86,6 +86,8 @@ class Router(nn.Module):
             if self.max_chunk:
                 forced, since = self._force(boundary, rows, since)
                 boundary = boundary | forced
+            if rows.last:
+                return Routing(prob, boundary), None
             last = last_positions(state.last[:, None], u, rows, 1)[:, 0]
         return Routing(prob, boundary), RouterState(last, state.seen + rows.length, since)
 
@@ -121,12 +123,13 @@ def _hash(position: Tensor) -> Tensor:
     return mixed ^ (mixed >> 13)
 
 
-def chunk(u: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Rows]:
+def chunk(u: Tensor, boundary: Tensor, *, last: bool = False) -> tuple[Tensor, Tensor, Rows]:
     """Select the vectors at boundaries.
 
     Args:
         u: (B, L, D).
         boundary: (B, L) bool.
+        last: nothing follows, as `Rows` says.
 
     Returns:
         The chunks' vectors (B, M, D), their positions (B, M), and their `Rows`; M is the largest count of a row,
@@ -134,7 +137,7 @@ def chunk(u: Tensor, boundary: Tensor) -> tuple[Tensor, Tensor, Rows]:
     """
     count = boundary.sum(dim=1)
     multiple = PAD_TO.get(u.device.type, 1)
-    rows = Rows.rounded(count, multiple, u.shape[1])
+    rows = Rows.rounded(count, multiple, u.shape[1], last=last)
     # A stable sort of "not a boundary" brings each row's boundaries to its front, in order.
     position = torch.argsort(~boundary, dim=1, stable=True)[:, : rows.padded]
     return gather_positions(u, position), position, rows

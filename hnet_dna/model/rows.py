@@ -20,33 +20,35 @@ class Rows:
         length: (B,) int64, valid positions of each row.
         mask: (B, L) bool, True where valid; None when every row is full, which saves the masking.
         longest: the largest of the lengths, so that no layer has to wait for the device to know it.
+        last: nothing follows, as in training: layers need not return states.
     """
 
     length: Tensor
     mask: Tensor | None
     longest: int
+    last: bool = False
 
     @classmethod
-    def of(cls, length: Tensor, padded: int) -> Rows:
-        """Describe rows of the given lengths, padded to `padded` positions."""
+    def of(cls, length: Tensor, padded: int, device: torch.device | None = None, *, last: bool = False) -> Rows:
+        """Describe rows of the given lengths, padded to `padded` positions, on `device`; lengths may be on the CPU."""
         shortest, longest = _extremes(length)
-        return cls._of(length, shortest, longest, padded)
+        return cls._of(length.to(device or length.device, non_blocking=True), shortest, longest, padded, last)
 
     @classmethod
-    def rounded(cls, length: Tensor, multiple: int, most: int) -> Rows:
+    def rounded(cls, length: Tensor, multiple: int, most: int, *, last: bool = False) -> Rows:
         """Describe rows of the given lengths, the longest padded to the next multiple, but to no more than `most`."""
         shortest, longest = _extremes(length)
-        return cls._of(length, shortest, longest, min(-(-longest // multiple) * multiple, most))
+        return cls._of(length, shortest, longest, min(-(-longest // multiple) * multiple, most), last)
 
     @classmethod
-    def _of(cls, length: Tensor, shortest: int, longest: int, padded: int) -> Rows:
+    def _of(cls, length: Tensor, shortest: int, longest: int, padded: int, last: bool) -> Rows:
         mask = None if shortest == padded else torch.arange(padded, device=length.device) < length[:, None]
-        return cls(length, mask, longest)
+        return cls(length, mask, longest, last)
 
     @classmethod
-    def full(cls, x: Tensor) -> Rows:
+    def full(cls, x: Tensor, *, last: bool = False) -> Rows:
         """Describe a batch without padding, x being (B, L, ...)."""
-        return cls(torch.full((x.shape[0],), x.shape[1], device=x.device), None, x.shape[1])
+        return cls(torch.full((x.shape[0],), x.shape[1], device=x.device), None, x.shape[1], last)
 
     @property
     def padded(self) -> int:
@@ -67,6 +69,9 @@ class Rows:
 
 
 def _extremes(length: Tensor) -> tuple[int, int]:
+    if length.device.type == "cpu":  # known at once
+        lengths = length.numpy()
+        return int(lengths.min()), int(lengths.max())
     shortest, longest = torch.stack(torch.aminmax(length)).tolist()  # one wait for the device, not two
     return shortest, longest
 

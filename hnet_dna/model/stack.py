@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -31,12 +32,12 @@ class Layer(nn.Module):
 
     def forward(
         self, residual: Tensor, rows: Rows, state: MambaState | AttentionState | None
-    ) -> tuple[Tensor, MambaState | AttentionState]:
+    ) -> tuple[Tensor, MambaState | AttentionState | None]:
         """Add to the residual stream (B, L, D); return it and the mixer's state."""
-        mixed, state = self.mixer(self.norm1(residual), rows, state)
-        residual = residual + mixed
+        add: Callable[..., tuple[Tensor, MambaState | AttentionState | None]] = self.mixer.add_to
+        residual, state = add(residual, self.norm1, rows, state)
         if self.has_mlp:
-            residual = residual + self.mlp(self.norm2(residual))
+            residual = self.mlp.add_to(residual, self.norm2)
         return residual, state
 
 
@@ -52,11 +53,11 @@ class Stack(nn.Module):
         # a larger one keep only their inputs and run again; results are the same. None sets no limit.
         self.keep: int | None = None
 
-    def forward(self, x: Tensor, rows: Rows, state: StackState | None) -> tuple[Tensor, StackState]:
+    def forward(self, x: Tensor, rows: Rows, state: StackState | None) -> tuple[Tensor, StackState | None]:
         """Run x (B, L, D) through the layers; return the same shape and one state per layer."""
         residual = at_least_float32(x)
         crowded = self.keep is not None and x.shape[0] * x.shape[1] > self.keep
-        after = []
+        after: list[MambaState | AttentionState] = []
         for index, layer in enumerate(self.layers):
             before = None if state is None else state[index]
             if crowded and torch.is_grad_enabled():
@@ -64,4 +65,4 @@ class Stack(nn.Module):
             else:
                 residual, layer_state = layer(residual, rows, before)
             after.append(layer_state)
-        return self.rmsnorm(residual), tuple(after)
+        return self.rmsnorm(residual), None if rows.last else tuple(after)

@@ -7,6 +7,7 @@ it with.
 
 from hnet_dna.ops.backend import BACKENDS, Backend
 from hnet_dna.ops.cosine import neighbour_cosine
+from hnet_dna.ops.layers import MambaPast, MambaWeights, MlpWeights
 from hnet_dna.ops.norm import swiglu
 from hnet_dna.ops.precision import at_least_float32
 from hnet_dna.ops.serve import (
@@ -17,6 +18,8 @@ from hnet_dna.ops.serve import (
     ema_scan,
     gated_rms_norm,
     leave_uncompiled,
+    mamba_layer,
+    mlp_layer,
     rms_norm,
     ssd_scan,
     use_backend,
@@ -26,6 +29,9 @@ __all__ = [
     "BACKENDS",
     "Backend",
     "Choice",
+    "MambaPast",
+    "MambaWeights",
+    "MlpWeights",
     "at_least_float32",
     "causal_conv_silu",
     "current_backend",
@@ -33,6 +39,8 @@ __all__ = [
     "ema_scan",
     "gated_rms_norm",
     "leave_uncompiled",
+    "mamba_layer",
+    "mlp_layer",
     "neighbour_cosine",
     "rms_norm",
     "ssd_scan",

@@ -21,6 +21,7 @@ from torch import Tensor
 from hnet_dna.ops import mamba_ssm
 from hnet_dna.ops.conv import causal_conv_silu_reference, causal_conv_silu_shifted
 from hnet_dna.ops.ema import ema_scan_chunked, ema_scan_reference
+from hnet_dna.ops.layers import MambaPast, MambaWeights, MlpWeights
 from hnet_dna.ops.norm import gated_rms_norm as gated_rms_norm_torch
 from hnet_dna.ops.norm import gated_rms_norm_reference, rms_norm_reference
 from hnet_dna.ops.norm import rms_norm as rms_norm_torch
@@ -31,6 +32,10 @@ EmaScan: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 CausalConv: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, list[int]], tuple[Tensor, ...]]
 RmsNorm: TypeAlias = Callable[[Tensor, Tensor, torch.dtype], Tensor]
 GatedRmsNorm: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, torch.dtype], Tensor]
+MambaLayer: TypeAlias = Callable[
+    [Tensor, MambaWeights, Tensor, "MambaPast | None", int, torch.dtype], "tuple[Tensor, Tensor, Tensor] | None"
+]
+MlpLayer: TypeAlias = Callable[[Tensor, MlpWeights, torch.dtype], "Tensor | None"]
 
 
 def _none(device: str) -> str | None:
@@ -43,7 +48,7 @@ class Backend:
     """A named implementation of all ops; `obstacle` says what keeps it from serving a kind of device, if anything.
 
     A backend whose kernels come from a `package`, or are compiled by it where they run, is compared with the reference
-    before it serves.
+    before it serves. One without `mamba_layer` and `mlp_layer` serves their parts one by one.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Backend:
     gated_rms_norm: GatedRmsNorm
     obstacle: Callable[[str], str | None] = _none
     package: str | None = None
+    mamba_layer: MambaLayer | None = None
+    mlp_layer: MlpLayer | None = None
 
 
 def _kernels(module: str, name: str) -> Callable[..., Any]:
@@ -77,6 +84,7 @@ _norms_triton = (
     _kernels("triton_norm", "rms_norm_triton"),
     _kernels("triton_norm", "gated_rms_norm_triton"),
 )
+_mlp_triton = _kernels("triton_layers", "mlp_layer_triton")
 
 BACKENDS: dict[str, Backend] = {
     "reference": Backend(
@@ -98,6 +106,8 @@ BACKENDS: dict[str, Backend] = {
         *_norms_triton,
         _obstacle_of_triton,
         package="triton",
+        mamba_layer=_kernels("triton_layers", "mamba_layer_triton"),
+        mlp_layer=_mlp_triton,
     ),
     "mamba": Backend(
         "mamba",
@@ -107,5 +117,6 @@ BACKENDS: dict[str, Backend] = {
         *_norms_triton,
         mamba_ssm.obstacle,
         package="mamba_ssm",
+        mlp_layer=_mlp_triton,
     ),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,13 @@ from torch import Tensor
 from hnet_dna.ops.backend import Backend
 from hnet_dna.ops.conv import causal_conv_silu_reference
 from hnet_dna.ops.ema import ema_scan_reference
+from hnet_dna.ops.layers import (
+    MambaPast,
+    MambaWeights,
+    MlpWeights,
+    mamba_layer_reference,
+    mlp_layer_reference,
+)
 from hnet_dna.ops.norm import gated_rms_norm_reference, rms_norm_reference
 from hnet_dna.ops.ssd import ssd_scan_reference
 
@@ -32,6 +39,10 @@ _CASES = (
     ("rms_norm", torch.float32),
     ("gated_rms_norm", torch.float32),
     ("gated_rms_norm", torch.bfloat16),
+    ("mamba_layer", torch.float32),
+    ("mamba_layer", torch.bfloat16),
+    ("mlp_layer", torch.float32),
+    ("mlp_layer", torch.bfloat16),
 )
 
 
@@ -54,6 +65,8 @@ _GRADIENTS = 5.0
 # bfloat16 has 8 bits: a kernel rounds scores, states and outputs to them, each by up to 0.4 %.
 _BFLOAT16 = 2e-2
 _NORM = 1e-2  # of an error, relative to what it is the error of: rounding to bfloat16 everywhere leaves half of it
+# A part of a layer rounds after each of its products. Its plain form in bfloat16 is as far from that in float32.
+_LAYER_BFLOAT16, _LAYER_NORM = 4e-2, 5e-2
 
 
 @dataclass(frozen=True)
@@ -61,13 +74,14 @@ class Check:
     """How far one op of a backend is from the reference.
 
     Attributes:
-        op: one of `OPS`.
+        op: one of `OPS`, or a part of a layer that the backend has as one op.
         precision: of its inputs, `float32` or `bfloat16`.
         output: largest error of outputs and final states, relative to the largest value.
         gradient: the same of the gradients of all inputs.
         norm: norm of the error of any output, state or gradient, relative to its own: what is wrong in a few places,
             such as the edge of a tile, may be small beside the largest value but not beside the rounding of all.
-        tolerance: what `output` may be; `gradient` may be five times this, and `norm` at most a hundredth.
+        tolerance: what `output` may be; `gradient` may be five times this, and `norm` at most a hundredth, or a
+            twentieth for a part of a layer in bfloat16.
         trouble: what is wrong in words, or None.
     """
 
@@ -85,11 +99,16 @@ def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
     sizes = _GPU if device == "cuda" else _SMALL
     found = []
     for op, dtype in _CASES:
-        tolerance = sizes.tolerance if dtype == torch.float32 else max(sizes.tolerance, _BFLOAT16)
+        if getattr(backend, op) is None:
+            continue
+        whole, rounding, most = op not in OPS, _BFLOAT16, _NORM
+        if whole and dtype == torch.bfloat16:
+            rounding, most = _LAYER_BFLOAT16, _LAYER_NORM
+        tolerance = sizes.tolerance if dtype == torch.float32 else max(sizes.tolerance, rounding)
         precision = str(dtype).removeprefix("torch.")
         worst_output = worst_gradient = worst_norm = 0.0
         trouble = None
-        for length in sizes.lengths:
+        for length in (sizes.lengths[-1] // 3,) if whole else sizes.lengths:
             try:
                 output, gradient, norm = _errors(op, dtype, backend, length, sizes, device)
             except Exception as error:  # a foreign kernel may raise anything, and none of it may stop the caller
@@ -97,11 +116,11 @@ def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
                 break
             worst_output, worst_gradient = max(worst_output, output), max(worst_gradient, gradient)
             worst_norm = max(worst_norm, norm)
-            if output > tolerance or gradient > _GRADIENTS * tolerance or norm > _NORM:
+            if output > tolerance or gradient > _GRADIENTS * tolerance or norm > most:
                 trouble = (
                     f"{op} of length {length} in {precision} differs from the reference by {output:.1e} in outputs, "
                     f"{gradient:.1e} in gradients and {norm:.1e} in norm; {tolerance:.0e}, "
-                    f"{_GRADIENTS * tolerance:.0e} and {_NORM:.0e} are allowed"
+                    f"{_GRADIENTS * tolerance:.0e} and {most:.0e} are allowed"
                 )
                 break
         found.append(Check(op, precision, worst_output, worst_gradient, worst_norm, tolerance, trouble))
@@ -117,15 +136,30 @@ def _errors(
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False), own:
         made, rest = make(length, sizes)
         inputs = [tensor.to(device) for tensor in made]
-        if dtype == torch.bfloat16:  # both get the rounded values
+        rest = tuple(part.to(device) if isinstance(part, Tensor) else part for part in rest)
+        if dtype == torch.bfloat16 and rounded:  # both get the rounded values
             inputs = [tensor.to(dtype) if index in rounded else tensor for index, tensor in enumerate(inputs)]
         inputs = [tensor.requires_grad_() for tensor in inputs]
-        found, expected = (_as_tuple(function(*inputs, *rest)) for function in (getattr(backend, op), plain))
+        found = _call(op, getattr(backend, op), inputs, rest, dtype)
+        expected = _call(op, plain, inputs, rest, torch.float32)
         return _compare(found, expected, inputs)
 
 
-def _as_tuple(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (results,) if isinstance(results, Tensor) else results
+def _call(
+    op: str, function: Callable[..., Any], inputs: list[Tensor], rest: tuple[Any, ...], dtype: torch.dtype
+) -> tuple[Tensor, ...]:
+    if op == "mlp_layer":
+        return (function(inputs[0], MlpWeights(*inputs[1:]), dtype),)
+    if op == "mamba_layer":
+        # With gradients from the start of the sequences; without, after a past.
+        residual, conv, ssm, *parts = inputs
+        weights = MambaWeights(*parts)
+        first: tuple[Tensor, ...] = function(residual, weights, *rest[:1], None, *rest[1:], dtype)
+        with torch.no_grad():
+            later = function(residual, weights, *rest[:1], MambaPast(conv, ssm), *rest[1:], dtype)
+        return (first[0], *(output.detach() for output in (*first[1:], *later)))
+    results = function(*inputs, *rest)
+    return (results,) if isinstance(results, Tensor) else tuple(results)
 
 
 def _compare(
@@ -161,7 +195,7 @@ def _relative(found: Tensor, expected: Tensor) -> float:
 
 
 # Tensors, then what else an op takes.
-_Made: TypeAlias = "tuple[tuple[Tensor, ...], tuple[int | list[int] | torch.dtype, ...]]"
+_Made: TypeAlias = "tuple[tuple[Tensor, ...], tuple[int | list[int] | torch.dtype | Tensor, ...]]"
 
 
 def _ssd_inputs(length: int, sizes: _Sizes) -> _Made:
@@ -220,6 +254,38 @@ def _gated_inputs(length: int, sizes: _Sizes) -> _Made:
     return tensors, (torch.float32,)
 
 
+def _mamba_inputs(length: int, sizes: _Sizes) -> _Made:
+    make, heads, taps = torch.Generator().manual_seed(length), 2, 4
+    width, inner, states = 2 * sizes.width, 2 * sizes.width, sizes.states
+    channels = inner + 2 * states
+    tensors = (
+        2 * torch.randn(2, length, width, generator=make),
+        torch.randn(2, taps - 1, channels, generator=make),
+        torch.randn(2, states, heads, inner // heads, generator=make),
+        torch.rand(width, generator=make),
+        torch.randn(inner + channels + heads, width, generator=make) / width**0.5,
+        torch.randn(channels, taps, generator=make) / 2,
+        torch.randn(channels, generator=make),
+        torch.randn(heads, generator=make) - 2,
+        torch.rand(heads, generator=make),
+        torch.randn(heads, generator=make),
+        torch.rand(inner, generator=make),
+        torch.randn(width, inner, generator=make) / inner**0.5,
+    )
+    return tensors, (torch.tensor([length, length - length // 8]), sizes.tile)
+
+
+def _mlp_inputs(length: int, sizes: _Sizes) -> _Made:
+    make, width = torch.Generator().manual_seed(length), sizes.width
+    tensors = (
+        2 * torch.randn(2, length, width, generator=make),
+        torch.rand(width, generator=make),
+        torch.randn(6 * width, width, generator=make) / width**0.5,
+        torch.randn(width, 3 * width, generator=make) / width**0.5,
+    )
+    return tensors, ()
+
+
 _Results: TypeAlias = "Tensor | tuple[Tensor, ...]"
 # Of each op: its plain form, what makes its inputs, and which of them are bfloat16 under autocast: of the scan x, b and
 # c, since steps, rates and states are float32 always; of the convolution all; of the gated norm what comes from both.
@@ -229,4 +295,6 @@ _PROBLEMS: dict[str, tuple[Callable[..., _Results], Callable[[int, _Sizes], _Mad
     "causal_conv_silu": (causal_conv_silu_reference, _conv_inputs, (0, 1, 2, 3)),
     "rms_norm": (rms_norm_reference, _norm_inputs, ()),
     "gated_rms_norm": (gated_rms_norm_reference, _gated_inputs, (0, 1, 3)),
+    "mamba_layer": (mamba_layer_reference, _mamba_inputs, ()),
+    "mlp_layer": (mlp_layer_reference, _mlp_inputs, ()),
 }

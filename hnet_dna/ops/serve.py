@@ -4,6 +4,8 @@ The choice is made once per kind of device, at the first call: what `HNET_DNA_BA
 `PREFERRED` that can serve and passes its check. `use_backend` overrides it. A backend that is asked for is never
 replaced by another.
 
+Parts of layers are served as one op each where the backend has them so; else the caller puts them together.
+
 Shapes: B batch, L positions, H heads, P head width, N state size, M chunks, D width.
 """
 
@@ -24,6 +26,7 @@ from torch import Tensor
 from hnet_dna.errors import UsageError, did_you_mean
 from hnet_dna.ops.backend import BACKENDS, Backend
 from hnet_dna.ops.check import Check, check_backend
+from hnet_dna.ops.layers import MambaPast, MambaWeights, MlpWeights
 
 VARIABLE = "HNET_DNA_BACKEND"
 
@@ -133,11 +136,14 @@ def checks_of(backend: Backend, device: str) -> tuple[Check, ...]:
     return _checks[key]
 
 
-def _serve(name: str, device: str, first: Tensor, *rest: Tensor | int | list[int] | torch.dtype) -> Any:
+def _serve(name: str, device: str, first: Tensor, *rest: Any) -> Any:
+    function = getattr(current_backend(device), name)
+    if function is None:
+        return None
     # Triton launches on the current GPU, whichever the tensors are on.
     here = torch.cuda.device(first.device) if device == "cuda" else nullcontext()
     with torch.autocast(device, enabled=False), here:
-        return getattr(current_backend(device), name)(first, *rest)
+        return function(first, *rest)
 
 
 _run = _serve
@@ -234,4 +240,25 @@ def gated_rms_norm(y: Tensor, x: Tensor, skip: Tensor, gate: Tensor, weight: Ten
         (B, L, H P).
     """
     result: Tensor = _run("gated_rms_norm", y.device.type, y, x, skip, gate, weight, dtype)
+    return result
+
+
+def mamba_layer(
+    residual: Tensor, weights: MambaWeights, length: Tensor, past: MambaPast | None, tile: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Add to the residual stream what a Mamba-2 mixer makes of its norm; `mamba_layer_reference` has the parameters.
+
+    Returns:
+        The residual stream (B, L, D), what the convolution read (B, L, C) and the last state, which have no gradients
+        from a backend with kernels; or None where the backend has no such op for these inputs.
+    """
+    result: tuple[Tensor, Tensor, Tensor] | None = _run(
+        "mamba_layer", residual.device.type, residual, weights, length, past, tile, dtype
+    )
+    return result
+
+
+def mlp_layer(residual: Tensor, weights: MlpWeights, dtype: torch.dtype) -> Tensor | None:
+    """Add to the residual stream (B, L, D) what an MLP makes of its norm; None where the backend has no such op."""
+    result: Tensor | None = _run("mlp_layer", residual.device.type, residual, weights, dtype)
     return result

@@ -36,12 +36,12 @@ def ssd_scan_triton(
     Products of bfloat16 or float16 inputs are of that dtype, and so is y; those of float32 are split into three of
     tf32, which keep all but its last bits. Steps, rates, sums and states are float32.
     """
-    n, p = (max(16, triton.next_power_of_2(size)) for size in (b.shape[-1], x.shape[-1]))
-    if x.numel() and n * p > _LARGEST:
+    held = holds_state(b.shape[-1], x.shape[-1])
+    if x.numel() and not held:
         tell_fallback(
             f"a scan with d_state {b.shape[-1]} and head_dim {x.shape[-1]}", f"d_state x head_dim up to {_LARGEST:,}"
         )
-    if x.numel() == 0 or torch.float64 in (x.dtype, state.dtype) or n * p > _LARGEST:
+    if x.numel() == 0 or torch.float64 in (x.dtype, state.dtype) or not held:
         return ssd_scan_chunked(x, dt, decay, b, c, state, tile)
     dtype = torch.promote_types(torch.promote_types(x.dtype, b.dtype), c.dtype)
     parts = (x.to(dtype), dt.float(), decay.float(), b.to(dtype), c.to(dtype), state.float())
@@ -49,15 +49,18 @@ def ssd_scan_triton(
     return y, last
 
 
+def holds_state(n: int, p: int) -> bool:
+    """Tell whether the kernels take heads of such states."""
+    states, width = (max(16, triton.next_power_of_2(size)) for size in (n, p))
+    return bool(states * width <= _LARGEST)
+
+
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor, tile: int
     ) -> tuple[Tensor, Tensor]:
-        sizes, grid = _sizes(x, b, tile)
-        states, last = _states(x, dt, decay, b, state, tile, back=False)
-        y = torch.empty_like(x)
-        _tiles[grid](x, dt, decay, b, c, states, y, **sizes, num_warps=4)
+        y, last = scan(x, dt, decay, b, c, state, tile)
         ctx.save_for_backward(x, dt, decay, b, c, state)
         ctx.tile = tile
         return y, last
@@ -66,26 +69,57 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, dt, decay, b, c, state = ctx.saved_tensors
         grad_y, grad_last = (grad.contiguous() for grad in grads)
-        grad_y = grad_y.to(x.dtype)
-        sizes, grid = _sizes(x, b, ctx.tile)
-        states, _ = _states(x, dt, decay, b, state, ctx.tile, back=False)
-        after, grad_state = _states(grad_y, dt, decay, c, grad_last, ctx.tile, back=True)
-        grad_x, grad_dt = torch.empty_like(x), torch.empty_like(dt)
-        # b and c are shared by the heads: each writes its part, and the sum does not depend on who came first.
-        grad_b, grad_c = x.new_empty(2, *b.shape[:2], x.shape[2], b.shape[2]).unbind(0)
-        grad_decay = dt.new_empty(states.shape[:3])
-        _tiles_back[grid](
-            x, dt, decay, b, c, states, after, grad_y, grad_x, grad_dt, grad_decay, grad_b, grad_c,
-            **sizes, num_warps=8 if x.dtype == torch.float32 else 4,
-        )  # fmt: skip
-        total_b, total_c = (part.sum(dim=2, dtype=torch.float32).to(b.dtype) for part in (grad_b, grad_c))
-        return grad_x, grad_dt, grad_decay.sum(dim=(0, 1)), total_b, total_c, grad_state, None
+        grad_x = torch.empty_like(x)
+        grad_dt, grad_decay, of_b, of_c, grad_state = scan_back(
+            x, dt, decay, b, c, state, ctx.tile, grad_y.to(x.dtype), grad_last, grad_x, add=False
+        )
+        return grad_x, grad_dt, grad_decay.sum(dim=(0, 1)), of_b.to(b.dtype), of_c.to(b.dtype), grad_state, None
+
+
+def scan(
+    x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None, tile: int
+) -> tuple[Tensor, Tensor]:
+    """Launch the kernels on tensors as `_Scan` makes them; None for `state` is zeros."""
+    sizes, grid = _sizes(x, b, tile)
+    states, last = _states(x, dt, decay, b, state, tile, back=False)
+    y = torch.empty_like(x)
+    _tiles[grid](x, dt, decay, b, c, states, y, **sizes, num_warps=4)
+    return y, last
+
+
+def scan_back(
+    x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None, tile: int, grad_y: Tensor,
+    grad_last: Tensor | None, grad_x: Tensor, *, add: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Write the gradient of x to `grad_x`, or with `add` add it to what is there.
+
+    Returns:
+        Gradients of dt; of decay by tile (B, K, H); of b and c in float32; of the first state.
+    """
+    sizes, grid = _sizes(x, b, tile)
+    states, _ = _states(x, dt, decay, b, state, tile, back=False)
+    after, grad_state = _states(grad_y, dt, decay, c, grad_last, tile, back=True)
+    grad_dt, grad_decay = torch.empty_like(dt), dt.new_empty(states.shape[:3])
+    # b and c are shared by the heads: each writes its part, and the sum does not depend on who came first.
+    parts = x.new_empty(2, *b.shape[:2], x.shape[2], b.shape[2])
+    _tiles_back[grid](
+        x, dt, decay, b, c, states, after, grad_y, grad_x, grad_dt, grad_decay, parts[0], parts[1],
+        **sizes, ADD=add, num_warps=8 if x.dtype == torch.float32 else 4,
+    )  # fmt: skip
+    of_b, of_c = parts.sum(dim=3, dtype=torch.float32).unbind(0)
+    return grad_dt, grad_decay, of_b, of_c, grad_state
+
+
+def tile_of(x: Tensor, b: Tensor, tile: int) -> int:
+    """Return how many positions a tile of the kernels has, which may be fewer than `tile`."""
+    found: int = _sizes(x, b, tile)[0]["T"]
+    return found
 
 
 def _states(
-    x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, state: Tensor, tile: int, *, back: bool
+    x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, state: Tensor | None, tile: int, *, back: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return the state before each tile (B, K, H, N, P) in the precision of x, and that after the last.
+    """Return the state before each tile (B, K, H, N, P) in the precision of x, and that after the last; None is zeros.
 
     With `back`: the gradient of the state after each tile, x being the gradient of y, b being c, and `state` the
     gradient of the last state; and the gradient of the first.
@@ -93,10 +127,10 @@ def _states(
     batch, length, heads, width = x.shape
     sizes, _ = _sizes(x, b, tile)
     states = x.new_empty(batch, triton.cdiv(length, sizes["T"]), heads, b.shape[2], width)
-    last = torch.empty_like(state)
+    last = torch.empty(batch, b.shape[2], heads, width, dtype=torch.float32, device=x.device)
     sizes["BP"] = min(32, sizes["BP"])  # columns of a state do not meet, and more programs hide more latency
     grid = (batch * heads, triton.cdiv(width, sizes["BP"]))
-    _carry[grid](x, dt, decay, b, state, states, last, **sizes, BACK=back, num_warps=4)
+    _carry[grid](x, dt, decay, b, state, states, last, **sizes, BACK=back, START=state is not None, num_warps=4)
     return states, last
 
 
@@ -147,6 +181,7 @@ def decay_between(a, i):
 def _carry(
     x, dt, decay, b, state, states, last, L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
     T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr, BACK: tl.constexpr,
+    START: tl.constexpr,
 ):  # fmt: skip
     """Walk over the tiles of some columns of one head: S becomes exp(total) S + sum_j w_j b_j x_j^T.
 
@@ -157,7 +192,9 @@ def _carry(
     in_n, in_p = n < N, p < P
     in_state = in_n[:, None] & in_p[None, :]
     at_state = ((sequence * N + n[:, None]) * H + head) * P + p[None, :]
-    carried = tl.load(state + at_state, mask=in_state, other=0.0).to(tl.float32)
+    carried = tl.zeros([BN, BP], dtype=tl.float32)
+    if START:
+        carried += tl.load(state + at_state, mask=in_state, other=0.0)
     tiles = tl.cdiv(L, T)
     for count in range(tiles):
         k = tiles - 1 - count if BACK else count
@@ -208,7 +245,7 @@ def _tiles(
 def _tiles_back(
     x, dt, decay, b, c, states, afters, grad_y, grad_x, grad_dt, grad_decay, grad_b, grad_c,
     L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
-    T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr,
+    T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr, ADD: tl.constexpr,
 ):  # fmt: skip
     """Compute the gradients of one head in one tile, from the state before it and the gradient of that after it.
 
@@ -253,7 +290,10 @@ def _tiles_back(
     tl.store(grad_b + at_head, of_b.to(xs.dtype), mask=in_row)
     of_input = tl.dot(bs, after, input_precision=PRECISION) * right[:, None]
     of_input += tl.dot(tl.trans(kept_scores), gys, input_precision=PRECISION)
-    tl.store(grad_x + at_p, (of_input * step[:, None]).to(xs.dtype), mask=in_rows)
+    of_x = of_input * step[:, None]
+    if ADD:
+        of_x += tl.load(grad_x + at_p, mask=in_rows, other=0.0).to(tl.float32)
+    tl.store(grad_x + at_p, of_x.to(xs.dtype), mask=in_rows)
 
     of_rate = tl.cumsum(along - future, axis=0, reverse=True) + (through + tl.sum(future, axis=0))
     of_step = tl.sum(of_input * xs.to(tl.float32), axis=1) + of_rate * tl.load(decay + head)

@@ -16,12 +16,14 @@ class StepSums:
 
     Attributes:
         nats, bases: -ln p, and bases counted.
+        norm: of the gradient, before it was clipped.
         positions, chunks: of each chunking stage.
         nats_of, bases_of: of each genome; empty where there is one genome.
     """
 
     nats: float
     bases: float
+    norm: float
     positions: list[float]
     chunks: list[float]
     nats_of: list[float]
@@ -30,9 +32,9 @@ class StepSums:
     @classmethod
     def of(cls, sums: list[float], stages: int, genomes: int) -> StepSums:
         """Name what `Step.run` returns; `genomes` is 0 where there is one genome."""
-        nats, bases, *rest = sums
+        nats, bases, norm, *rest = sums
         sizes = (stages, stages, genomes, genomes)
-        return cls(nats, bases, *([rest.pop(0) for _ in range(size)] for size in sizes))
+        return cls(nats, bases, norm, *([rest.pop(0) for _ in range(size)] for size in sizes))
 
     @property
     def bits(self) -> float:

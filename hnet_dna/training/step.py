@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.data.batches import Batch
@@ -53,20 +54,23 @@ class Step:
             if isinstance(module, Layer) and recipe.compile:
                 module.compile(dynamic=True)  # layer by layer: what lies between them depends on the data
         self._called: Callable[..., HNetOutput] = spread(model, ranks, shard=recipe.shard)
+        self._parameters = list(model.parameters())  # shares of them, where `spread` has cut them
         self._bf16 = recipe.precision == "bf16" or (
             recipe.precision == "auto" and self._device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
 
     def run(self, batch: Batch[Any]) -> Tensor:
-        """Leave gradients in the parameters, and return sums over the ranks in float64.
+        """Leave gradients in the parameters, clipped.
 
-        These are nats, bases, positions of each stage, chunks of each stage; of several genomes also nats of each
-        genome, and bases of each genome.
+        Returns:
+            Sums over the ranks: nats, bases, the gradient's norm before it was clipped, positions of each stage, chunks
+            of each stage; of several genomes also nats of each genome, and bases of each genome; float64.
         """
         recipe, device, parts = self._recipe, self._device, self._recipe.accumulate
-        batch = batch.to(device)
+        lengths, batch = batch.lengths, batch.to(device)
         targets = targets_of(batch.codes[:, 1:])
-        targets[torch.arange(targets.shape[1], device=device) >= batch.lengths[:, None]] = IGNORED
+        inside = torch.arange(targets.shape[1], device=device) < batch.lengths[:, None]
+        targets = torch.where(inside, targets, IGNORED)
         weights = torch.where((batch.codes[:, 1:] & SOFT_MASK) > 0, self._repeat_weights[batch.genomes][:, None], 1.0)
         bases = self._ranks.total((targets != IGNORED).sum())
         sums = torch.zeros(2 + 2 * len(self._stages), dtype=torch.float64, device=device)
@@ -78,7 +82,7 @@ class Step:
                 if self._bf16:
                     stack.enter_context(torch.autocast(device.type, torch.bfloat16))
                 output = self._called(
-                    self._id_of_code[batch.codes[rows, :-1].long()].long(), lengths=batch.lengths[rows]
+                    self._id_of_code[batch.codes[rows, :-1].long()].long(), lengths=lengths[rows], last=True
                 )
                 loss = language_model_loss(
                     output,
@@ -95,5 +99,8 @@ class Step:
                 (loss.total * self._ranks.size).backward()  # type: ignore[no-untyped-call]
             sums += torch.stack([loss.nats, loss.bases, *loss.positions, *loss.chunks]).double()
             genomes.index_add_(1, batch.genomes[rows], torch.stack([loss.row_nats, loss.row_bases]).double())
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, recipe.clip)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         several = genomes.shape[1] > 1
-        return self._ranks.total(torch.cat([sums, genomes.flatten()]) if several else sums)
+        sums = self._ranks.total(torch.cat([sums, genomes.flatten()]) if several else sums)
+        return torch.cat([sums[:2], norm.double()[None], sums[2:]])

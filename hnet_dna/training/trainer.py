@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hnet_dna.config.recipe import Recipe
 from hnet_dna.data.batches import Batch
@@ -154,8 +153,7 @@ class Training:
         waited = time.perf_counter() - began
         self.optimizer.zero_grad(set_to_none=True)
         sums = StepSums.of(self._step.run(batch).tolist(), self._stages, len(self._genomes))
-        norm = float(_whole_norm(self.model, self.recipe.clip))
-        trouble, collapses = self._watch.loss(sums.bits, norm), list[Trouble]()
+        trouble, collapses = self._watch.loss(sums.bits, sums.norm), list[Trouble]()
         self._rate = self.recipe.learning_rate * schedule(share, self.recipe)
         if trouble is None:
             set_learning_rate(self.optimizer, self._rate)
@@ -211,9 +209,3 @@ class Training:
         report = self._meter.report(self.progress, self.share, self._rate)
         for observer in self.observers:
             observer.report(report)
-
-
-def _whole_norm(model: HNetLM, clip: float) -> Tensor:
-    """Clip the gradient of all ranks together, and return its norm before that."""
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm

@@ -15,19 +15,25 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 os.environ["TRITON_INTERPRET"] = "1"
+sys.path.append(str(Path(__file__).parents[1]))  # helpers
 
 import torch
 import torch.nn.functional as F
 import triton
+from helpers import small_config
 from torch import Tensor
 from triton.runtime import interpreter
 
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.ops import MambaPast, MambaWeights, MlpWeights, serve, use_backend
 from hnet_dna.ops.backend import BACKENDS, Backend
 from hnet_dna.ops.check import check_backend
+from hnet_dna.ops.layers import mamba_layer_reference, mlp_layer_reference
 
 REFERENCE = BACKENDS["reference"]
 SSD = ("x", "dt", "decay", "b", "c", "state")
@@ -109,6 +115,82 @@ def gated(backend: Backend, rows: int, heads: int, width: int, low: torch.dtype 
     return compare(backend, "gated_rms_norm", [y, x, torch.randn(heads), gate, weight], (torch.float32,), GATED)
 
 
+def mamba_layer(length: int, padding: int, width: int, heads: int, n: int, tile: int) -> dict[str, float]:
+    torch.manual_seed(length)
+    inner = 2 * width
+    channels = inner + 2 * n
+    weights = MambaWeights(
+        torch.rand(width), torch.randn(inner + channels + heads, width) / width**0.5, torch.randn(channels, 4) / 2,
+        torch.randn(channels), torch.randn(heads) - 1, torch.rand(heads), torch.randn(heads), torch.rand(inner),
+        torch.randn(width, inner) / inner**0.5,
+    )  # fmt: skip
+    past = (torch.randn(2, 3, channels), torch.randn(2, n, heads, inner // heads))
+    lengths = torch.tensor([length - padding, length])
+
+    def call(layer: Any, residual: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        made = MambaWeights(*weights)
+        out: Tensor = layer(residual, made, lengths, None, tile, torch.float32)[0]
+        with torch.no_grad():
+            later = layer(residual, made, lengths, MambaPast(*past), tile, torch.float32)
+        return (out, *later)
+
+    return compare_layers("mamba_layer", mamba_layer_reference, call, [torch.randn(2, length, width), *weights])
+
+
+def mlp_layer(length: int, width: int, hidden: int) -> dict[str, float]:
+    torch.manual_seed(length)
+    weights = (torch.rand(width), torch.randn(2 * hidden, width) / 4, torch.randn(width, hidden) / 4)
+    return compare_layers(
+        "mlp_layer",
+        mlp_layer_reference,
+        lambda layer, residual, *weights: (layer(residual, MlpWeights(*weights), torch.float32),),
+        [torch.randn(2, length, width), *weights],
+    )
+
+
+def compare_layers(op: str, plain: Any, call: Any, inputs: list[Tensor]) -> dict[str, float]:
+    results = []
+    for layer in (getattr(BACKENDS["triton"], op), plain):
+        leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+        outputs = call(layer, *leaves)
+        weight = torch.cos(torch.arange(outputs[0].numel())).view(outputs[0].shape)
+        results.append([*outputs, *torch.autograd.grad((outputs[0] * weight).sum(), leaves)])
+    assert all(f.shape == e.shape for f, e in zip(*results, strict=True))
+    return {f"result {index}": relative(f, e) for index, (f, e) in enumerate(zip(*results, strict=True))}
+
+
+def model() -> dict[str, float]:
+    """Compare loss and gradients of a model, rows of two lengths, with those of the parts in PyTorch."""
+    config = small_config(
+        arch_layout=["m1", ["M1"], "m1"], d_model=[16, 24], d_intermediate=[0, 32], attn_cfg={"num_heads": 2},
+        ssm_cfg={"d_state": 16, "head_dim": 16, "chunk_size": 16}, chunk_cfg={"routing": "fixed", "stride": 2},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    found, ids, lengths = HNetLM(config), torch.randint(0, 4, (2, 20)), torch.tensor([20, 13])
+    results = []
+    for name in ("triton", "torch"):
+        found.zero_grad(set_to_none=True)
+        serve._choices["triton", "cpu"] = serve.Choice(BACKENDS["triton"], "interpreted")
+        with use_backend(name):
+            logits = found(ids, lengths=lengths, last=True).logits
+            (logits[0].square().sum() + logits[1, :13].square().sum()).backward()
+            with torch.no_grad():
+                state, parts = None, []
+                for piece in torch.split(ids, [1, 12, 7], dim=1):
+                    output = found(piece, state)
+                    state = output.state
+                    parts.append(output.logits)
+        results.append(
+            [
+                logits[0],
+                logits[1, :13],
+                torch.cat(parts, 1),
+                *(torch.zeros_like(p) if p.grad is None else p.grad for p in found.parameters()),
+            ]
+        )
+    return {f"result {index}": relative(f, e) for index, (f, e) in enumerate(zip(*results, strict=True)) if e.any()}
+
+
 def compare(
     backend: Backend, op: str, inputs: list[Tensor], rest: tuple[object, ...], names: tuple[str, ...]
 ) -> dict[str, float]:
@@ -166,6 +248,10 @@ def cases(name: str) -> dict[str, dict[str, float]]:
         # More rows than programs, so that these take several each.
         "norm: many rows": norm(backend, rows=1100, width=8),
         "gated norm: many rows": gated(backend, rows=1100, heads=2, width=4),
+        "mamba layer: odd length and padding": mamba_layer(19, padding=6, width=16, heads=2, n=16, tile=16),
+        "mamba layer: odd widths": mamba_layer(5, padding=0, width=10, heads=5, n=6, tile=16),
+        "mlp layer: odd sizes": mlp_layer(7, width=9, hidden=13),
+        "model: rows of two lengths, and pieces": model(),
     }
 
 

@@ -16,20 +16,22 @@ if find_spec("triton") is None:
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from hnet_dna.ops import triton_conv, triton_ema, triton_norm, triton_ssd
+from hnet_dna.ops import triton_conv, triton_ema, triton_layers, triton_norm, triton_ssd
 
 # What a block gets on GPUs for desktops; those for servers have more.
 SHARED = 99 * 1024
 WIDTHS = {"W0": 1024, "W1": 128, "W2": 128}
-LENGTHS = {"L": "i32", "M": "i32", "rows": "i32", "eps": "fp32"}
+LENGTHS = {"L": "i32", "M": "i32", "rows": "i32", "eps": "fp32", "length": "*i64"}
+STRIDE = 2320  # of the projections that a Mamba-2 mixer's parts lie in
 # Those that are float32 also where activations are bfloat16.
 FULL = {
     *("dt", "decay", "state", "last", "grad_dt", "grad_decay"),
     *("z", "p", "grad_out", "grad_last", "grad_z", "of_p", "grad_state"),
-    *("skip", "weight", "inverse", "of_weight", "of_skip", "sums"),
+    *("skip", "weight", "inverse", "sums", "also"),
+    *("a_log", "of_dt", "of_decay"),
 }  # fmt: skip
 # Those whose size does not grow with the batch: of heads and channels.
-SMALL = {"decay", "weight", "bias", "skip"}
+SMALL = {"decay", "weight", "bias", "skip", "a_log"}
 
 
 def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any], int]]:
@@ -37,17 +39,23 @@ def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any]
     full = activations == "fp32"
     tile = triton_ssd.largest_tile(torch.float32 if full else torch.bfloat16, capability // 10)
     scan = {"H": 16, "N": 128, "P": 64, "T": tile, "BN": 128, "BP": 64, "PRECISION": "tf32x3" if full else "tf32"}
-    conv = {"CHANNELS": 1280, **WIDTHS, "T": 64, "C": 32 if full else 64}
-    gated = {"E": 1024, "P": 64, "GATED": True, "BLOCK": 1024}
+    conv = {"CHANNELS": 1280, "STRIDE": STRIDE, **WIDTHS, "T": 64, "C": 32 if full else 64}
+    gated = {"E": 1024, "P": 64, "GATED": True, "STRIDE": STRIDE, "BLOCK": 1024}
+    steps = {"H": 16, "STRIDE": STRIDE, "T": 64, "BH": 16}
+    gate = {"F": 1408, "BLOCK": 2048}
     found: list[tuple[Any, dict[str, Any], int]] = [
-        (triton_ssd._carry, {**scan, "BP": 32, "BACK": False}, 4),
-        (triton_ssd._carry, {**scan, "BP": 32, "BACK": True}, 4),
+        (triton_ssd._carry, {**scan, "BP": 32, "BACK": False, "START": True}, 4),
+        (triton_ssd._carry, {**scan, "BP": 32, "BACK": True, "START": True}, 4),
         (triton_ssd._tiles, scan, 4),
-        (triton_ssd._tiles_back, scan, 8 if full else 4),
-        (triton_conv._conv, conv, 4),
-        (triton_conv._conv_back, conv, 8),
+        (triton_ssd._tiles_back, {**scan, "ADD": True}, 8 if full else 4),
+        (triton_conv._conv, {**conv, "PAST": True}, 4),
+        (triton_conv._conv_back, {**conv, "PAST": True}, 8),
         (triton_norm._norm, gated, 4),
-        (triton_norm._norm_back, gated, 4),
+        (triton_norm._norm_back, {**gated, "ADD": True, "AGAIN": True}, 4),
+        (triton_layers._steps, steps, 4),
+        (triton_layers._steps_back, {**steps, "T": tile}, 4),
+        (triton_layers._swiglu, gate, 8),
+        (triton_layers._swiglu_back, gate, 8),
     ]
     if full:
         average = {"D": 512, "T": triton_ema._TILE, "C": triton_ema._CHANNELS}

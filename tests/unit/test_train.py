@@ -297,7 +297,8 @@ def test_bf16_leaves_alone_what_decides(tmp_path: Path) -> None:
     precise = model(ids)
     with torch.autocast("cpu", torch.bfloat16):
         rough = model(ids)
-    assert rough.logits.dtype == torch.bfloat16, "products run in bfloat16"
+    assert rough.logits.dtype == torch.float32
+    assert any(t.dtype == torch.bfloat16 for t in _tensors(rough.state)), "products run in bfloat16"
     for stage in rough.stages:
         assert stage.boundary_prob.dtype == torch.float32
     states = [t for t in _tensors(rough.state) if t.ndim == 4 and t.shape[1] == 8]  # S (B, N, H, P)

@@ -1,0 +1,28 @@
+"""What a training step asks of a GPU, counted without one: launches, waits, and memory kept for the backward pass."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+@pytest.mark.parametrize(
+    ("preset", "launches", "waits", "kilobytes"),
+    [("m10", 550, 1, 160), ("m3t1-m15-m4", 1200, 2, 180)],  # of m10 16 a position and layer
+)
+def test_a_step_asks_for_little(
+    preset: str, launches: int, waits: int, kilobytes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    counts, kept = import_module("launches").Counted(preset).measure()
+    assert counts.launches <= launches, counts.names
+    assert counts.waits == waits, counts.names
+    assert kept <= 1000 * kilobytes
+    sys.modules.pop("launches")
