@@ -45,7 +45,7 @@ def run(dataset: Dataset, embedder: Embedder, head: str) -> list[str]:
     kinds = {
         "model": vectors(embedder, both, dataset.name),
         "GC content": features.gc_content(both),
-        "4-mer frequencies": features.kmer_frequencies(both),
+        "4-mer frequencies": features.kmer_frequencies(both, 4).toarray(),
     }
     if (positions := features.one_hot(both)) is not None:
         kinds["one-hot"] = positions
