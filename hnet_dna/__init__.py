@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hnet_dna.evaluation.run import evaluate as evaluate
     from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
     from hnet_dna.explanation.report import explain as explain
+    from hnet_dna.finetuning.run import finetune as finetune
     from hnet_dna.genome.describe import describe_genome as describe_genome
     from hnet_dna.genome.genome import Genome as Genome
     from hnet_dna.genome.known import fetch_genome as fetch_genome
@@ -62,6 +63,7 @@ _LAZY = {
     "explain": "hnet_dna.explanation.report",
     "extract": "hnet_dna.annotation.extract",
     "fetch_genome": "hnet_dna.genome.known",
+    "finetune": "hnet_dna.finetuning.run",
     "generate": "hnet_dna.inference.generate",
     "known_genomes": "hnet_dna.genome.known",
     "load_model": "hnet_dna.inference.load",
@@ -101,6 +103,7 @@ __all__ = [
     "explain",
     "extract",
     "fetch_genome",
+    "finetune",
     "generate",
     "known_genomes",
     "load_model",
