@@ -52,7 +52,7 @@ def finetune(
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="Column that says train, valid or test.", show_default="a column called split"
+            metavar="SPLIT", help="Column that says train, valid or test.", show_default="a column called split"
         ),
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of labels.")] = None,

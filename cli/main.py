@@ -19,6 +19,7 @@ from hnet_dna.errors import HNetError, StoppedEarly
 from hnet_dna.files import FULL
 
 from . import (
+    benchmark,
     demo,
     doctor,
     embed,
@@ -172,6 +173,7 @@ for _name, _command in (
     ("probe", probe.probe),
     ("finetune", finetune.finetune),
     ("predict", probe.predict),
+    ("benchmark", benchmark.benchmark),
     ("evaluate", evaluate.evaluate),
     ("explain", explain.explain),
     ("plot", plot.plot),

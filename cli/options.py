@@ -36,7 +36,7 @@ HeldOut = Annotated[
 ]
 Split = Annotated[
     str | None,
-    typer.Option(metavar="BED|SHARE", help="BED whose 4th column is train, valid or test; or a share to hold out."),
+    typer.Option(metavar="SPLIT", help="BED whose 4th column is train, valid or test; or a share to hold out."),
 ]
 UsedRegions = Annotated[str | None, typer.Option("--regions", metavar="BED", help="Use nothing outside these regions.")]
 SequenceColumn = Annotated[

@@ -65,7 +65,7 @@ def probe(
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN|BED",
+            metavar="SPLIT",
             help="Column that says train, valid or test, or a BED whose 4th column does, for --embeddings.",
             show_default="a column called split",
         ),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hnet_dna.evaluation.run import evaluate as evaluate
     from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
     from hnet_dna.explanation.report import explain as explain
+    from hnet_dna.finetuning.benchmark import benchmark as benchmark
     from hnet_dna.finetuning.run import finetune as finetune
     from hnet_dna.genome.describe import describe_genome as describe_genome
     from hnet_dna.genome.genome import Genome as Genome
@@ -56,6 +57,7 @@ _LAZY = {
     "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
     "as_codes": "hnet_dna.sequence.coerce",
+    "benchmark": "hnet_dna.finetuning.benchmark",
     "describe_genome": "hnet_dna.genome.describe",
     "embed": "hnet_dna.embedding.embedder",
     "embed_to_table": "hnet_dna.embedding.write",
@@ -96,6 +98,7 @@ __all__ = [
     "SequenceEmbedder",
     "__version__",
     "as_codes",
+    "benchmark",
     "describe_genome",
     "embed",
     "embed_to_table",

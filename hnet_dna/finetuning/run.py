@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Settings:
+class Settings:
     """How a model is fine-tuned; see `finetune`."""
 
     head: str
@@ -73,15 +73,15 @@ class _FittedTuned:
 
 
 @dataclass(frozen=True)
-class _FineTuning:
+class FineTuning:
     """Fine-tunes a fresh copy of a model for each fold."""
 
     name: str
     model: HNetLM
     sequences: Sequence[Codes]
-    settings: _Settings
-    journal: Journal
-    on_rows: Callable[[int], None]
+    settings: Settings
+    journal: Journal | None = None
+    on_rows: Callable[[int], None] = lambda count: None
 
     @property
     def width(self) -> int:
@@ -105,11 +105,12 @@ class _FineTuning:
         self._scale(tuned, train)
         training = Training(tuned, goal, fold.target, train, valid, settings.schedule, fold.seed)
         key = f"{self.name.replace(' ', '-')}-{zlib.crc32(train.tobytes() + valid.tobytes()):08x}"
-        if (state := self.journal.load(key)) is not None:
+        if self.journal is not None and (state := self.journal.load(key)) is not None:
             training.load_state_dict(state)
         while not training.finished:
             training.run(1, self.on_rows)
-            self.journal.save(key, training.state_dict())
+            if self.journal is not None:
+                self.journal.save(key, training.state_dict())
         training.use_best()
         tuned.module.eval()
         chosen = {"epochs": training.best[1], "inner_folds": int(len(valid) > 0)}
@@ -121,6 +122,11 @@ class _FineTuning:
         with torch.inference_mode():
             bases = torch.cat([tuned.vectors(np.array([row]))[0] for row in some])
         tuned.network.scale_to(bases.mean(0), bases.std(0, unbiased=False))
+
+
+def finetuning_settings(model: HNetLM) -> Settings:
+    """Return the settings of `finetune` where none is given."""
+    return Settings("conv", in_order_level(model), "both", True, Which(), Schedule(8, 3, 32, 2e-3), False)
 
 
 def finetune(
@@ -216,7 +222,7 @@ def finetune(
     LevelReader(loaded, own_level)  # a wrong level is refused before anything is trained
     symmetric = strand == "both" and not aligned
     schedule = Schedule(epochs, patience, batch, learning_rate)
-    settings = _Settings(head, own_level, strand, symmetric, which, schedule, class_weights)
+    settings = Settings(head, own_level, strand, symmetric, which, schedule, class_weights)
     _log.info("%s", about_folds(rows, parts))
 
     recorded = asdict(settings) | {
@@ -225,7 +231,7 @@ def finetune(
     }  # fmt: skip
     with journal_of(out, recorded, resume=resume) as journal:
         with Work(on_progress, "fine-tuning", unit="sequences") as work:
-            own = _FineTuning(TUNED, loaded, sequences, settings, journal, work.add)
+            own = FineTuning(TUNED, loaded, sequences, settings, journal, work.add)
             contenders: list[Contender] = [own]
             if compare:
                 twin = untrained(loaded.config).to(loaded.embeddings.weight.device)

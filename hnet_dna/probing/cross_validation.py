@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.probing.contenders import Contender, Fitted, Fold, Majority, OnVectors
+from hnet_dna.probing.contenders import Contender, Fitted, Fold, Majority
 from hnet_dna.probing.dataset import Labels, Task
 from hnet_dna.probing.folds import Folds
 from hnet_dna.probing.metrics import Metric, difference, measure
@@ -69,26 +69,6 @@ def fit_all(contender: Contender, labels: Labels, folds: Folds, task: Task, seed
     """Fit to all rows, settings chosen by cross-validation over the same groups."""
     rows = np.arange(len(labels.ids))
     return contender.fit(Fold(task, labels.target, folds.group, rows, None, seed))
-
-
-def hold_out(
-    train: NDArray[np.float32],
-    target: Sequence[str],
-    test: NDArray[np.float32],
-    truth: Sequence[str],
-    head: str,
-    seed: int = 0,
-) -> dict[str, Metric]:
-    """Fit a classifier on one part, its strength chosen inside it, and measure it on another part."""
-    labels = np.array([*target, *truth])
-    rows, group = np.arange(len(labels)), np.arange(len(labels))
-    contender = OnVectors("", np.concatenate([train, test]), head)
-    fitted = contender.fit(Fold("classification", labels, group, rows[: len(target)], None, seed))
-    classes, held = sorted(set(labels.tolist())), rows[len(target) :]
-    predicted, known = fitted.predict(held)
-    assert known is not None
-    scores = _in_order(known, fitted.classes, classes)
-    return measure("classification", labels[held], predicted, scores, classes, group[held])
 
 
 def conclusions(

@@ -32,6 +32,7 @@ class Folds:
         copies: rows whose sequence occurs in an earlier row, on either strand.
         parted: of these, rows in another fold than the first such row, which only given groups can cause; of a given
             split, test rows whose sequence is also trained on.
+        copied: (N,) of a given split, rows to train on whose sequence is also a test row's; None without such a split.
     """
 
     fold: NDArray[np.int64]
@@ -39,6 +40,7 @@ class Folds:
     rule: str
     copies: int
     parted: int = 0
+    copied: NDArray[np.bool_] | None = None
 
     @property
     def count(self) -> int:
@@ -126,9 +128,12 @@ def _given(labels: Labels, task: Task) -> Folds:
     else:
         group = np.arange(len(fold))
     first = first_copies(labels.sequences) if labels.sequences else np.arange(len(fold))
+    copied = np.isin(first, first[fold == 0]) & (fold != 0)
     seen = np.isin(first, first[fold != 0]) & (fold == 0)
     sizes = ", ".join(f"{labels.parts.count(part):,} {part}" for part in _PARTS if part in labels.parts)
-    return Folds(fold, group, f"as given ({sizes})", int((first != np.arange(len(first))).sum()), int(seen.sum()))
+    return Folds(
+        fold, group, f"as given ({sizes})", int((first != np.arange(len(first))).sum()), int(seen.sum()), copied
+    )
 
 
 def splitter_of(task: Task, count: int, seed: int) -> StratifiedGroupKFold | GroupKFold:
