@@ -19,12 +19,14 @@ from hnet_dna.errors import HNetError, StoppedEarly
 from hnet_dna.files import FULL
 
 from . import (
+    benchmark,
     demo,
     doctor,
     embed,
     evaluate,
     explain,
     export,
+    finetune,
     generate,
     genome,
     hub,
@@ -173,7 +175,9 @@ for _name, _command in (
     ("hub", hub.hub),
     ("embed", embed.embed),
     ("probe", probe.probe),
+    ("finetune", finetune.finetune),
     ("predict", probe.predict),
+    ("benchmark", benchmark.benchmark),
     ("evaluate", evaluate.evaluate),
     ("explain", explain.explain),
     ("plot", plot.plot),

@@ -33,15 +33,13 @@ Summary = Annotated[
 ]
 Window = Annotated[int, typer.Option(metavar="N", help="Bases of reference around a variant or mutation.", min=2)]
 Jobs = Annotated[int, typer.Option(metavar="N", help="Processes that share the work.", min=1)]
-Level = Annotated[
-    str, typer.Option(metavar="LEVEL", help="Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on.")
-]
-Pooling = Annotated[
-    str,
-    typer.Option(
-        "--pool", metavar="POOLING", help="mean, max, last, or boundary (mean weighted by boundary probability)."
-    ),
-]
+LEVEL_HELP = "Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on, letters, or several joined by +."
+POOLING_HELP = (
+    "mean, max, last, boundary (mean weighted by boundary probability), bins:K (means of K equal parts), or several "
+    "joined by +."
+)
+Level = Annotated[str, typer.Option(metavar="LEVEL", help=LEVEL_HELP)]
+Pooling = Annotated[str, typer.Option("--pool", metavar="POOLING", help=POOLING_HELP)]
 HeldOut = Annotated[
     list[str] | None,
     typer.Option(metavar="CONTIG", help="Contig to hold out; repeat for more. Default: about a tenth of the genome."),

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from . import options, show
 from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal
-
-if TYPE_CHECKING:
-    from hnet_dna.probing.run import ProbeResult
 
 
 def probe(
@@ -46,12 +42,34 @@ def probe(
     task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
     head: Annotated[
         str | None,
-        typer.Option(metavar="HEAD", help="logistic (default), ridge (default of regression), svm or mlp."),
+        typer.Option(
+            metavar="HEAD",
+            help="On one vector: logistic (default), ridge (default of regression), svm, mlp. On all, in their order: "
+            "conv, attention.",
+        ),
     ] = None,
-    level: options.Level = "chunk",
-    pooling: options.Pooling = "mean",
+    level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL", help=options.LEVEL_HELP, show_default="chunk, or all that conv and attention read"
+        ),
+    ] = None,
+    pooling: Annotated[
+        str | None, typer.Option("--pool", metavar="POOLING", help=options.POOLING_HELP, show_default="mean")
+    ] = None,
     strand: options.Strand = "both",
     folds: Annotated[int, typer.Option(metavar="N", help="Outer folds.", min=2)] = 5,
+    test: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File like LABELS whose rows are held out, instead of folds.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT",
+            help="Column that says train, valid or test, or a BED whose 4th column does, for --embeddings.",
+            show_default="a column called split",
+        ),
+    ] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of labels.")] = None,
     id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of ids.")] = None,
     sequence: options.SequenceColumn = None,
@@ -71,14 +89,16 @@ def probe(
     """
     from hnet_dna.probing.run import probe as run_probe
 
-    check_pipes({"LABELS": labels, "--embeddings": embeddings, "--genome": genome})
+    check_pipes({"LABELS": labels, "--embeddings": embeddings, "--genome": genome, "--test": test})
     with show.Reports(quiet=quiet) as progress:
         result = run_probe(
             labels, out, embeddings=embeddings, model=model, genome=genome, task=task, head=head, level=level,
-            pooling=pooling, strand=strand, folds=folds, label=label, id_column=id_column, sequence=sequence,
-            group=group, seed=seed, plot=plot, on_progress=progress,
+            pooling=pooling, strand=strand, folds=folds, test=test, split=split, label=label, id_column=id_column,
+            sequence=sequence, group=group, seed=seed, plot=plot, on_progress=progress,
         )  # fmt: skip
-    show.results.print(_table(result))
+    show.results.print(show.metrics_table(result.title, result.results))
+    for line in result.conclusions:
+        show.results.print(line, soft_wrap=True)
     show.results.print(f"Head and report: {out}", soft_wrap=True)
     if result.about.pooling is not None:  # predict has one vector for each sequence, none for a chunk
         show.results.print(f"Next:  hnet-dna predict NEW.fa --head {out}", soft_wrap=True)
@@ -88,7 +108,7 @@ def predict(
     sequences: Annotated[
         str, typer.Argument(metavar="SEQUENCES", help="FASTA, or CSV or TSV with a column of sequences; '-' for stdin.")
     ],
-    head: Annotated[Path, typer.Option(metavar="PATH", help="Folder made by 'hnet-dna probe'.")],
+    head: Annotated[Path, typer.Option(metavar="PATH", help="Folder made by 'hnet-dna probe' or 'finetune'.")],
     model: Annotated[
         Path | None,
         typer.Option(
@@ -115,14 +135,3 @@ def predict(
                 stream.write(f"{header}{row.id}\t{row.predicted}{scores}\n")
                 header = ""  # written with the first line, so that a file that cannot be read leaves nothing
             stream.write(header)
-
-
-def _table(result: ProbeResult) -> Table:
-    names = list(result.results[-1].metrics)
-    table = Table("features", title=result.title)
-    for name in names:
-        table.add_column(name, justify="right")
-    for row in result.results:
-        metrics = [row.metrics.get(name) for name in names]
-        table.add_row(row.name, *("-" if m is None else f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in metrics))
-    return table

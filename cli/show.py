@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import get_terminal_size
 from types import TracebackType
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hnet_dna.evaluation.compare import Comparison
     from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
+    from hnet_dna.probing.cross_validation import Result
     from hnet_dna.sequence.alphabet import Alphabet
     from hnet_dna.training.progress import Budget, StepReport
     from hnet_dna.training.progress import Progress as RunProgress
@@ -474,4 +475,16 @@ def classes_table(comparison: Comparison, classes: list[ClassBits] | None = None
             f"{bits[markov_name(best)]:.4f}",
             f"{bits[MIXTURE]:.4f}",
         )
+    return table
+
+
+def metrics_table(title: str, results: Sequence[Result]) -> Table:
+    """Show the metrics of each contender of a probe, with their intervals."""
+    names = list(results[-1].metrics)
+    table = Table("features", title=title)
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in results:
+        metrics = [row.metrics.get(name) for name in names]
+        table.add_row(row.name, *("-" if m is None else f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in metrics))
     return table

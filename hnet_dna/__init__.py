@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
     from hnet_dna.explanation.figures.mutations import plot_mutations as plot_mutations
     from hnet_dna.explanation.report import explain as explain
+    from hnet_dna.finetuning.benchmark import benchmark as benchmark
+    from hnet_dna.finetuning.run import finetune as finetune
     from hnet_dna.genome.describe import describe_genome as describe_genome
     from hnet_dna.genome.genome import Genome as Genome
     from hnet_dna.genome.known import fetch_genome as fetch_genome
@@ -68,6 +70,7 @@ _LAZY = {
     "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
     "as_codes": "hnet_dna.sequence.coerce",
+    "benchmark": "hnet_dna.finetuning.benchmark",
     "dependencies": "hnet_dna.inference.dependencies",
     "describe_genome": "hnet_dna.genome.describe",
     "embed": "hnet_dna.embedding.embedder",
@@ -76,6 +79,7 @@ _LAZY = {
     "explain": "hnet_dna.explanation.report",
     "extract": "hnet_dna.annotation.extract",
     "fetch_genome": "hnet_dna.genome.known",
+    "finetune": "hnet_dna.finetuning.run",
     "generate": "hnet_dna.inference.generate",
     "known_genomes": "hnet_dna.genome.known",
     "load_model": "hnet_dna.inference.load",
@@ -118,6 +122,7 @@ __all__ = [
     "SequenceEmbedder",
     "__version__",
     "as_codes",
+    "benchmark",
     "dependencies",
     "describe_genome",
     "embed",
@@ -126,6 +131,7 @@ __all__ = [
     "explain",
     "extract",
     "fetch_genome",
+    "finetune",
     "generate",
     "known_genomes",
     "load_model",

@@ -5,7 +5,8 @@
 
 `encoder` and `decoder` give a vector per base. `chunk` gives one per chunk of the outermost stage and `chunk:1` one per
 chunk of the next stage, each as wide as the network inside that stage. An isotropic model has only `decoder`, the
-output of its one stack. A model of k-mers has no level. `encoder+decoder` and the like are several levels side by side.
+output of its one stack. A model of k-mers has no level. `letters` are the bases themselves, each as four numbers of
+which one is 1. `encoder+decoder` and the like are several levels side by side.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from hnet_dna.inference.stream import forward
 from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
-from hnet_dna.sequence.codes import N_CODE, Codes, stretches
+from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, stretches
+
+LETTERS = "letters"
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,16 @@ def level_names(model: HNetLM) -> list[str]:
     if model.config.kmer:
         return []
     if model.n_chunking_stages == 0:
-        return ["decoder"]
-    return ["encoder", "decoder", "chunk", *(f"chunk:{stage}" for stage in range(1, model.n_chunking_stages))]
+        return ["decoder", LETTERS]
+    stages = [f"chunk:{stage}" for stage in range(1, model.n_chunking_stages)]
+    return ["encoder", "decoder", "chunk", *stages, LETTERS]
 
 
 @dataclass(frozen=True)
 class _Level:
-    """A level: the module whose output it is, its width, and the stage whose chunks it has (None: bases)."""
+    """A level: the module that puts it out (None: letters), its width, the stage whose chunks it has (None: bases)."""
 
-    module: nn.Module
+    module: nn.Module | None
     width: int
     stage: int | None
 
@@ -74,8 +78,8 @@ class LevelReader:
         names = level.split("+")
         for name in names:
             if name not in level_names(model):
-                several = ", or several joined by +" if len(level_names(model)) > 1 else ""
-                raise UsageError(f"`level` {name!r}: this model has {', '.join(level_names(model))}{several}")
+                known = ", ".join(level_names(model))
+                raise UsageError(f"`level` {name!r}: this model has {known}, or several joined by +")
         if len(set(names)) < len(names):
             raise UsageError(f"`level` {level!r} names a level twice")
         self._model, self.level = model, level
@@ -91,6 +95,7 @@ class LevelReader:
         """
         with self._kept() as kept:
             output = forward(self._model, codes, state, lengths)
+        self._add_letters(kept, codes)
         values = [kept[index].float().cpu().numpy() if index in kept else None for index in range(len(self._levels))]
         probs = [stage.boundary_prob.float().cpu().numpy() for stage in output.stages]
         masks = [stage.boundary_mask.cpu().numpy() for stage in output.stages]
@@ -130,13 +135,14 @@ class LevelReader:
         ids = torch.from_numpy(alphabet(self._model.config.alphabet).encode(codes)).to(device).long()
         with self._kept() as kept:
             output = self._model(ids, lengths=None if bool((length == longest).all()) else length)
+        self._add_letters(kept, codes)
         columns = []
         for index, level in enumerate(self._levels):
             value = kept[index]
             if level.stage is not None:
                 place = _chunk_of_base(output.stages, level.stage)
                 value = value.gather(1, place[..., None].expand(-1, -1, value.shape[-1]))
-            columns.append(value.float())
+            columns.append(value.to(device).float())
         ran = torch.cat(columns, dim=-1)
         if len(parts) == len(sequences) and all(len(sequences[row]) == end - start for row, start, end in parts):
             valid = torch.arange(longest, device=device) < length[:, None]
@@ -154,12 +160,22 @@ class LevelReader:
         def keep(index: int) -> Any:
             return lambda module, inputs, output: kept.__setitem__(index, output[0])
 
-        handles = [level.module.register_forward_hook(keep(index)) for index, level in enumerate(self._levels)]
+        handles = [
+            level.module.register_forward_hook(keep(index))
+            for index, level in enumerate(self._levels)
+            if level.module is not None
+        ]
         try:
             yield kept
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _add_letters(self, kept: dict[int, Tensor], codes: Codes) -> None:
+        for index, level in enumerate(self._levels):
+            if level.module is None:
+                letters = (codes & np.uint8(LETTER_BITS))[..., None] == np.arange(4)
+                kept[index] = torch.from_numpy(letters.astype(np.float32))
 
 
 def _chunk_of_base(stages: Sequence[StageOutput], stage: int) -> Tensor:
@@ -171,6 +187,8 @@ def _chunk_of_base(stages: Sequence[StageOutput], stage: int) -> Tensor:
 
 
 def _find(model: HNetLM, name: str) -> _Level:
+    if name == LETTERS:
+        return _Level(None, 4, None)
     outermost: nn.Module = model.backbone
     width = model.config.stage(0).d_model
     if isinstance(outermost, Innermost):

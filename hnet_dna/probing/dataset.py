@@ -6,7 +6,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,8 @@ from hnet_dna.text import Source
 Task = Literal["classification", "regression"]
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "essential", "value")
 _GROUP_NAMES = ("group", "contig", "chrom", "chromosome", "chr")
+_PART_NAMES = ("split", "part")
+_PARTS = {"train": ("train", "training"), "valid": ("valid", "validation", "val", "dev"), "test": ("test",)}
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +51,9 @@ class Labels:
         target: (N,) names of classes (text), or numbers for regression.
         sequences: (N,) text, or None where the file has no sequences.
         groups: (N,) names of groups that no fold may split (contig, gene family), or None.
-        columns: names of the file's columns of labels, ids, sequences and groups, where it has them; empty for a BED.
+        columns: names of the file's columns of labels, ids, sequences, groups and parts, where it has them; empty for a
+            BED.
+        parts: (N,) `train`, `valid` or `test`, where a split is given, or None.
     """
 
     path: Path
@@ -58,6 +62,7 @@ class Labels:
     sequences: list[str] | None
     groups: list[str] | None
     columns: dict[str, str]
+    parts: list[str] | None = None
 
 
 def read_labels(
@@ -68,6 +73,7 @@ def read_labels(
     id_column: str | None = None,
     sequence: str | None = None,
     group: str | None = None,
+    split: str | None = None,
 ) -> Labels:
     """Read a CSV or TSV file with a header; columns that are not given are found by their usual names.
 
@@ -82,6 +88,7 @@ def read_labels(
         "ids": _optional(rows, id_column, ID_NAMES, "ids", "id_column"),
         "sequences": _optional(rows, sequence, SEQUENCE_NAMES, "sequences", "sequence"),
         "groups": _optional(rows, group, _GROUP_NAMES, "groups", "group"),
+        "parts": _optional(rows, split, _PART_NAMES, "parts", "split"),
     }
     taken = {what: place for what, place in columns.items() if place is not None}
     cells_of: dict[str, list[str]] = {what: [] for what in taken}
@@ -95,6 +102,8 @@ def read_labels(
                 text = to_text(sequence_cell(text, where))
             else:
                 text = to_name(text, what.removesuffix("s"), where)
+            if what == "parts":
+                text = _part(text, where)
             cells_of[what].append(text)
         if task == "regression":
             numbers.append(_number(cells_of["labels"][-1], where))
@@ -116,7 +125,87 @@ def read_labels(
         cells_of.get("sequences"),
         cells_of.get("groups"),
         {what: rows.columns[place] for what, place in taken.items()},
+        cells_of.get("parts"),
     )
+
+
+def with_test(labels: Labels, test: Labels) -> Labels:
+    """Join labels with those of another file, whose rows become the test part.
+
+    Raises:
+        UsageError: the labels have a split of their own.
+        SequenceError: the files have other columns, or share an id.
+    """
+    if labels.parts is not None or test.parts is not None:
+        raise UsageError("give `test`, or a column of parts (train, valid, test), not both")
+    if (labels.sequences is None) != (test.sequences is None):
+        without = labels if labels.sequences is None else test
+        raise SequenceError(f"{without.path}: there is no column of sequences, which the other file has")
+    numbered = "ids" not in test.columns and "ids" not in labels.columns
+    own = [str(len(labels.ids) + index) for index in range(len(test.ids))] if numbered else test.ids
+    if twice := sorted(set(labels.ids) & set(own)):
+        raise SequenceError(f"{test.path}: id {twice[0]} is also in {labels.path}; ids must be unique")
+    if pairs := spelt_differently([*map(str, labels.target), *map(str, test.target)]):
+        raise SequenceError(
+            f"{test.path}: the labels {pairs[0][0]} and {pairs[0][1]} are one number written in two ways"
+        )
+    groups = None
+    if labels.groups is not None and test.groups is not None:
+        groups = labels.groups + test.groups
+    return Labels(
+        labels.path,
+        labels.ids + own,
+        np.concatenate([labels.target, test.target]),
+        None if labels.sequences is None or test.sequences is None else labels.sequences + test.sequences,
+        groups,
+        labels.columns,
+        ["train"] * len(labels.ids) + ["test"] * len(own),
+    )
+
+
+def parts_by_place(labels: Labels, table: Table, bed: str | Path, genome: Genome | None) -> Labels:
+    """Give each row the part of the BED region (column 4: train, valid or test) that the middle of its place lies in.
+
+    Rows outside all regions are left out.
+
+    Raises:
+        SequenceError: what `read_regions` raises, a region with another name, or nothing that is left.
+    """
+    by_contig: dict[str, list[tuple[Interval, str]]] = {}
+    for region in read_regions(bed, genome or _ContigsOf(table)):
+        part = _part(region.name, f"{bed}: line {region.line}")
+        by_contig.setdefault(region.interval.contig, []).append((region.interval, part))
+    place = {name: row for row, name in enumerate(table.id)}
+    parts: list[str | None] = []
+    for index, name in enumerate(labels.ids):
+        row = index if len(labels.ids) == len(table.id) and name not in place else place.get(name, -1)
+        if row < 0:
+            parts.append(None)
+            continue
+        middle = (int(table.start[row]) + int(table.end[row])) // 2
+        found = [part for at, part in by_contig.get(table.contig[row], ()) if at.start <= middle < at.end]
+        parts.append(found[0] if found else None)
+    kept = [index for index, part in enumerate(parts) if part is not None]
+    if not kept:
+        raise SequenceError(f"{bed}: no labelled row lies in any of its regions")
+    if len(kept) < len(parts):
+        _log.info("%s: %s rows lie in none of its regions and are left out", bed, f"{len(parts) - len(kept):,}")
+    return replace(
+        labels,
+        ids=[labels.ids[index] for index in kept],
+        target=labels.target[kept],
+        sequences=None if labels.sequences is None else [labels.sequences[index] for index in kept],
+        groups=None if labels.groups is None else [labels.groups[index] for index in kept],
+        parts=[part for part in parts if part is not None],
+    )
+
+
+def _part(text: str, where: str) -> str:
+    """Return `train`, `valid` or `test` for the names that these have in use."""
+    for part, names in _PARTS.items():
+        if text.lower() in names:
+            return part
+    raise SequenceError(f"{where}: expected train, valid or test as part, got {text!r}")
 
 
 def match(labels: Labels, table: Table) -> NDArray[np.float32]:

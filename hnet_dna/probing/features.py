@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.config.schema import ModelConfig
-from hnet_dna.embedding.embedder import Embedder
-from hnet_dna.inference import load
 from hnet_dna.sequence.codes import LETTER_BITS, Codes, is_acgt
 from hnet_dna.sequence.kmers import kmer_numbers
-
-_K = 4
 
 
 def gc_content(sequences: Sequence[Codes]) -> NDArray[np.float32]:
@@ -25,14 +21,35 @@ def gc_content(sequences: Sequence[Codes]) -> NDArray[np.float32]:
     return np.array(shares, dtype=np.float32)[:, None]
 
 
-def kmer_frequencies(sequences: Sequence[Codes], k: int = _K) -> NDArray[np.float32]:
-    """Return the share of each k-mer among those of A, C, G and T only, (N, 4^k)."""
-    table = np.zeros((len(sequences), 4**k), dtype=np.float32)
-    for row, codes in enumerate(sequences):
+class SparseCounts:
+    """Shares of k-mers among those of A, C, G and T only, for several k; each table is made when it is asked for."""
+
+    lengths = (3, 4, 5, 6)
+
+    def __init__(self, sequences: Sequence[Codes]) -> None:
+        self._sequences = sequences
+        self._tables: dict[int, Any] = {}
+
+    def of(self, k: int) -> Any:
+        """Return the shares of k-mers, a sparse array (N, 4^k)."""
+        if k not in self._tables:
+            self._tables[k] = kmer_frequencies(self._sequences, k)
+        return self._tables[k]
+
+
+def kmer_frequencies(sequences: Sequence[Codes], k: int) -> Any:
+    """Return the share of each k-mer among those of A, C, G and T only, a sparse array (N, 4^k)."""
+    from scipy.sparse import csr_array
+
+    columns, shares, ends = [], [], [0]
+    for codes in sequences:
         numbers = kmer_numbers(codes, k)
-        counts = np.bincount(numbers[numbers >= 0], minlength=4**k)
-        table[row] = counts / max(int(counts.sum()), 1)
-    return table
+        found, counts = np.unique(numbers[numbers >= 0], return_counts=True)
+        columns.append(found)
+        shares.append(counts / max(int(counts.sum()), 1))
+        ends.append(ends[-1] + len(found))
+    data = np.concatenate(shares).astype(np.float32)
+    return csr_array((data, np.concatenate(columns), np.array(ends)), shape=(len(sequences), 4**k))
 
 
 def one_hot(sequences: Sequence[Codes]) -> NDArray[np.float32] | None:
@@ -43,16 +60,3 @@ def one_hot(sequences: Sequence[Codes]) -> NDArray[np.float32] | None:
     letters = np.stack(sequences) & LETTER_BITS
     is_letter: NDArray[np.bool_] = letters[..., None] == np.arange(4)
     return is_letter.reshape(len(sequences), -1).astype(np.float32)
-
-
-def untrained(config: ModelConfig, level: str, pooling: str, strand: str) -> Embedder:
-    """Return an embedder with a freshly initialised model of this shape, on the CPU, the same at every call."""
-    return Embedder(load.untrained(config), level, pooling, strand)
-
-
-def embedded(
-    embedder: Embedder, sequences: Sequence[Codes], on_bases: Callable[[int], None] = lambda count: None
-) -> NDArray[np.float32]:
-    """Return vectors (N, D), zeros where a sequence has no A, C, G or T."""
-    zeros = np.zeros(embedder.width, dtype=np.float32)
-    return np.stack([zeros if vector is None else vector for vector in embedder.embed(sequences, on_bases)])

@@ -16,6 +16,8 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.probing.dataset import Labels, Task, check_labels
 from hnet_dna.probing.families import families, first_copies, word_length
 
+TRAIN, VALID = -1, -2
+_PARTS = {"train": TRAIN, "valid": VALID, "test": 0}
 _OTHERWISE = "another column of groups (`group`); without one, folds go by similarity, where sequences are known"
 
 
@@ -24,11 +26,13 @@ class Folds:
     """The fold in which each row is held out.
 
     Attributes:
-        fold: (N,) from 0.
+        fold: (N,) from 0; where a split was given, 0 for test rows, and `TRAIN` and `VALID` for the others.
         group: (N,) numbers; rows of one group are in one fold.
         rule: how groups were found, in words.
         copies: rows whose sequence occurs in an earlier row, on either strand.
-        parted: of these, rows in another fold than the first such row, which only given groups can cause.
+        parted: of these, rows in another fold than the first such row, which only given groups can cause; of a given
+            split, test rows whose sequence is also trained on.
+        copied: (N,) of a given split, rows to train on whose sequence is also a test row's; None without such a split.
     """
 
     fold: NDArray[np.int64]
@@ -36,11 +40,32 @@ class Folds:
     rule: str
     copies: int
     parted: int = 0
+    copied: NDArray[np.bool_] | None = None
 
     @property
     def count(self) -> int:
         """How many folds there are, none of them empty."""
         return int(self.fold.max()) + 1
+
+    @property
+    def given(self) -> bool:
+        """Whether the parts were given, so that there is one fold."""
+        return bool((self.fold == TRAIN).any())
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """Rows that are held out in some fold: all, or the test rows of a given split."""
+        return np.flatnonzero(self.fold >= 0)
+
+    @property
+    def valid(self) -> NDArray[np.int64] | None:
+        """Rows given to choose settings by; None where there are none."""
+        rows = np.flatnonzero(self.fold == VALID)
+        return rows if len(rows) else None
+
+    def training(self, fold: int) -> NDArray[np.int64]:
+        """Return the rows that are trained on while a fold is held out."""
+        return np.flatnonzero((self.fold != fold) & (self.fold != VALID))
 
 
 def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
@@ -50,6 +75,8 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
         SequenceError: the rows cannot be split into any number of folds.
         UsageError: fewer folds or other groups would mend it.
     """
+    if labels.parts is not None:
+        return _given(labels, task)
     check_labels(labels, task, count)
     sequences = labels.sequences or None
     first = first_copies(sequences) if sequences else np.arange(len(labels.ids))
@@ -79,6 +106,34 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
             )
         fold[test] = index
     return Folds(fold, group, rule, copies, int((fold[first] != fold).sum()))
+
+
+def _given(labels: Labels, task: Task) -> Folds:
+    """Return the one fold of a given split; the groups, of which intervals are made, are copies or families."""
+    assert labels.parts is not None
+    fold = np.array([_PARTS[part] for part in labels.parts])
+    for part in ("train", "test"):
+        if not (fold == _PARTS[part]).any():
+            raise SequenceError(f"{labels.path}: the split has no {part} row; it needs both train and test rows")
+    if task == "classification":
+        trained = set(labels.target[fold == TRAIN].tolist())
+        if len(trained) < 2:
+            raise SequenceError(f"{labels.path}: every train row is {trained.pop()}; at least two classes are needed")
+        if unseen := sorted(set(labels.target.tolist()) - trained):
+            raise SequenceError(f"{labels.path}: no train row is of class {unseen[0]}, which other rows have")
+    if labels.groups is not None:
+        _, group = np.unique(labels.groups, return_inverse=True)
+    elif labels.sequences:
+        group = families(labels.sequences)
+    else:
+        group = np.arange(len(fold))
+    first = first_copies(labels.sequences) if labels.sequences else np.arange(len(fold))
+    copied = np.isin(first, first[fold == 0]) & (fold != 0)
+    seen = np.isin(first, first[fold != 0]) & (fold == 0)
+    sizes = ", ".join(f"{labels.parts.count(part):,} {part}" for part in _PARTS if part in labels.parts)
+    return Folds(
+        fold, group, f"as given ({sizes})", int((first != np.arange(len(first))).sum()), int(seen.sum()), copied
+    )
 
 
 def splitter_of(task: Task, count: int, seed: int) -> StratifiedGroupKFold | GroupKFold:

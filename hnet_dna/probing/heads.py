@@ -12,16 +12,21 @@ from sklearn.svm import LinearSVC, LinearSVR
 
 from hnet_dna.errors import UsageError, did_you_mean
 from hnet_dna.probing.dataset import Task
+from hnet_dna.probing.sequence_head import SEQUENCE_HEADS
 
 HEADS = ("logistic", "ridge", "svm", "mlp")
 
 
+def check_head(name: str, task: Task) -> None:
+    """Refuse the name of a head that does not exist, or that does not serve the task."""
+    if name not in (known := HEADS + SEQUENCE_HEADS):
+        raise UsageError(f"`head` {name!r} does not exist. {did_you_mean(name, known)}")
+    if task == "regression" and name == "logistic":
+        raise UsageError("`head` logistic tells classes apart; regression takes ridge, svm, mlp, conv or attention")
+
+
 def make_head(name: str, task: Task, seed: int) -> tuple[Pipeline, dict[str, list[Any]]]:
     """Return an unfitted pipeline and the grid of its strengths."""
-    if name not in HEADS:
-        raise UsageError(f"`head` {name!r} does not exist. {did_you_mean(name, HEADS)}")
-    if task == "regression" and name == "logistic":
-        raise UsageError("`head` logistic is for classification; regression takes ridge, svm or mlp")
     classify = task == "classification"
     strengths: dict[str, list[Any]]
     if name == "logistic":

@@ -39,6 +39,35 @@ def measure(
 ) -> dict[str, Metric]:
     """Compute metrics over all test rows; groups are resampled whole, since their rows are not independent."""
     values = of_rows(task, target, predicted, scores, classes)
+    resampled = _resampled(task, target, predicted, scores, classes, group)
+    return {name: _with_interval(value, resampled[name]) for name, value in values.items()}
+
+
+Said = tuple[NDArray[np.generic], Floats | None]
+
+
+def difference(
+    task: Task, target: NDArray[np.generic], one: Said, other: Said, classes: list[str], group: NDArray[np.int64]
+) -> tuple[str, Metric]:
+    """Return the name of the first metric, and by how much `one` (predicted, scores) is above `other` on the same rows.
+
+    The interval is of the difference itself: both are measured on the same resamples.
+    """
+    name, first = next(iter(of_rows(task, target, *one, classes).items()))
+    second = of_rows(task, target, *other, classes)[name]
+    resampled = [_resampled(task, target, *said, classes, group)[name] for said in (one, other)]
+    return name, _with_interval(first - second, resampled[0] - resampled[1])
+
+
+def _resampled(
+    task: Task,
+    target: NDArray[np.generic],
+    predicted: NDArray[np.generic],
+    scores: Floats | None,
+    classes: list[str],
+    group: NDArray[np.int64],
+) -> dict[str, Floats]:
+    """Compute each metric on the same resamples for the same groups."""
     _, member = np.unique(group, return_inverse=True)
     groups = int(member.max()) + 1
     random = np.random.default_rng(0)
@@ -48,13 +77,13 @@ def measure(
         of_resamples(task, target, predicted, scores, classes, drawn[start : start + step, member].astype(np.float64))
         for start in range(0, _RESAMPLES, step)
     ]
-    result = {}
-    for name, value in values.items():
-        resampled = np.concatenate([part[name] for part in parts])
-        resampled = resampled[~np.isnan(resampled)]
-        low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (np.nan, np.nan)
-        result[name] = Metric(value, float(low), float(high))
-    return result
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _with_interval(value: float, resampled: Floats) -> Metric:
+    resampled = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (np.nan, np.nan)
+    return Metric(value, float(low), float(high))
 
 
 def of_rows(

@@ -15,11 +15,18 @@ from hnet_dna.files import write_beside
 from hnet_dna.probing.cross_validation import Result
 from hnet_dna.probing.dataset import Task
 
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
 
 
-def draw(path: Path, results: Sequence[Result], target: NDArray[np.generic], task: Task, title: str) -> None:
-    """Draw ROC and precision-recall curves (each class against the rest, pooled), or a scatter plot."""
+def draw(
+    path: Path,
+    results: Sequence[Result],
+    target: NDArray[np.generic],
+    rows: NDArray[np.int64],
+    task: Task,
+    title: str,
+) -> None:
+    """Draw ROC and precision-recall curves (each class against the rest, pooled), or a scatter plot, of some rows."""
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -32,9 +39,9 @@ def draw(path: Path, results: Sequence[Result], target: NDArray[np.generic], tas
     figure.suptitle(title)
     shown = [result for result in results if result.width]
     if task == "classification":
-        _curves(axes, shown, target)
+        _curves(axes, shown, target, rows)
     else:
-        axes.plot(target, shown[0].predicted, ".", color=_COLOURS[0], markersize=3)
+        axes.plot(target[rows], shown[0].predicted[rows], ".", color=_COLOURS[0], markersize=3)
         axes.set_xlabel("label")
         axes.set_ylabel(f"predicted from {shown[0].name}")
     with write_beside(path) as temporary:
@@ -42,14 +49,14 @@ def draw(path: Path, results: Sequence[Result], target: NDArray[np.generic], tas
     plt.close(figure)
 
 
-def _curves(axes: Any, results: Sequence[Result], target: NDArray[np.generic]) -> None:
+def _curves(axes: Any, results: Sequence[Result], target: NDArray[np.generic], rows: NDArray[np.int64]) -> None:
     classes = sorted(set(map(str, target)))
     columns = [1] if len(classes) == 2 else list(range(len(classes)))
     for result, colour in zip(results, _COLOURS, strict=False):
         assert result.scores is not None
         # Each class against the rest, pooled: one curve per kind of features.
-        truth = np.concatenate([target == classes[column] for column in columns])
-        score = np.concatenate([result.scores[:, column] for column in columns])
+        truth = np.concatenate([target[rows] == classes[column] for column in columns])
+        score = np.concatenate([result.scores[rows, column] for column in columns])
         false, true, _ = metrics.roc_curve(truth, score)
         precision, recall, _ = metrics.precision_recall_curve(truth, score)
         axes[0].plot(false, true, color=colour, label=result.name, lw=1.4)

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.pipeline import Pipeline
 
 from hnet_dna.embedding.embedder import Embedder
-from hnet_dna.embedding.inputs import SequencesLike, count_sequences, read_sequences
+from hnet_dna.embedding.inputs import Sequence, SequencesLike, count_sequences, read_sequences
 from hnet_dna.embedding.write import first_few
 from hnet_dna.errors import UsageError
 from hnet_dna.inference.load import load_model
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.probing.head_file import load_head
+from hnet_dna.probing.head_file import OWN_MODEL, About, load_head
+from hnet_dna.probing.inputs import FrozenVectors
+from hnet_dna.probing.sequence_head import SequenceHead
 from hnet_dna.progress import OnProgress, Work, ignore
+from hnet_dna.sequence.codes import Codes, is_acgt
 from hnet_dna.tables import data_frame
 from hnet_dna.text import called, watched
 
+_SEQUENCES_AT_ONCE, _BASES_AT_ONCE = 512, 2_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -73,19 +78,19 @@ def predict(
     sequence: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> Predictions:
-    """Apply the head of a probe to new sequences.
+    """Apply the head of a probe, or a fine-tuned model, to new sequences.
 
     Sequences without any A, C, G or T are left out.
 
     Args:
         sequences: a FASTA, CSV or TSV file, `-` for stdin, or sequences in memory as `embed` takes them.
-        head: folder that `probe` made.
-        model: the model that the head was trained on, as `load_model` takes it. Default: from where `probe` read it.
+        head: folder that `probe` or `finetune` made.
+        model: the model whose vectors the head takes, as `load_model` takes it. Default: from where it was read then.
         sequence: column of sequences in a CSV or TSV file, if it has none of the usual names.
         on_progress: called with a `Progress` as the work goes on.
 
     Returns:
-        The predictions, made one by one as they are asked for.
+        The predictions, made as they are asked for, some hundred at a time.
 
     Raises:
         UsageError: the model is not the one whose vectors the head takes, or the head takes vectors of single chunks.
@@ -103,42 +108,94 @@ def predict(
             f"{folder} takes vectors of single chunks, and predict makes one vector of each sequence; apply it to such "
             "vectors in Python (docs/embeddings.md), or fit a head on a table with a row per sequence"
         )
-    wanted = about.model if model is None else model
+    own = folder if about.model == OWN_MODEL else about.model
+    wanted = own if model is None else model
     if wanted is None:
         raise UsageError(f"the head in {folder} takes the vectors of a model that was in memory; give it as `model`")
     loaded = load_model(wanted)
     if loaded.digest() != about.model_digest:
         named = "the model given" if isinstance(wanted, HNetLM) else str(wanted)
         raise UsageError(f"{named} is not the model that the head in {folder} takes (digests differ)")
-    embedder = Embedder(loaded, about.level, about.pooling, about.strand)
-    classes = tuple(map(str, fitted.classes_)) if hasattr(fitted, "predict_proba") else ()
-    return Predictions(classes, _predictions(sequences, sequence, embedder, fitted, on_progress))
+    apply = _in_order(fitted, loaded, about) if isinstance(fitted, SequenceHead) else _pooled(fitted, loaded, about)
+    if isinstance(fitted, SequenceHead):
+        classes = fitted.classes
+    else:
+        classes = tuple(map(str, fitted.classes_)) if hasattr(fitted, "predict_proba") else ()
+    return Predictions(classes, _predictions(sequences, sequence, apply, on_progress))
+
+
+_Apply = Callable[[list[Codes]], list[tuple[Any, tuple[float, ...]] | None]]
+
+
+def _pooled(fitted: Pipeline, model: HNetLM, about: About) -> _Apply:
+    """Return what predicts from one vector of each sequence."""
+    embedder = Embedder(model, about.level, about.pooling or "", about.strand)
+    scored = hasattr(fitted, "predict_proba")
+
+    def apply(sequences: list[Codes]) -> list[tuple[Any, tuple[float, ...]] | None]:
+        vectors = embedder.embed(sequences)
+        known = [index for index, vector in enumerate(vectors) if vector is not None]
+        said: list[tuple[Any, tuple[float, ...]] | None] = [None] * len(sequences)
+        if known:
+            matrix = np.stack([vector for vector in vectors if vector is not None])
+            scores = fitted.predict_proba(matrix).tolist() if scored else [()] * len(known)
+            for index, predicted, score in zip(known, fitted.predict(matrix), scores, strict=True):
+                said[index] = (predicted, tuple(score))
+        return said
+
+    return apply
+
+
+def _in_order(fitted: SequenceHead, model: HNetLM, about: About) -> _Apply:
+    """Return what predicts from all vectors of each sequence."""
+    fitted.network.to(model.embeddings.weight.device)
+
+    def apply(sequences: list[Codes]) -> list[tuple[Any, tuple[float, ...]] | None]:
+        known = [index for index, codes in enumerate(sequences) if is_acgt(codes).any()]
+        said: list[tuple[Any, tuple[float, ...]] | None] = [None] * len(sequences)
+        if known:
+            inputs = FrozenVectors(model, about.level, about.strand, [sequences[index] for index in known])
+            scores = fitted.scores(inputs)
+            for index, predicted, score in zip(known, fitted.goal.predicted(scores), scores.tolist(), strict=True):
+                said[index] = (predicted, tuple(score) if fitted.classes else ())
+        return said
+
+    return apply
 
 
 def _predictions(
-    sequences: str | Path | SequencesLike,
-    column: str | None,
-    embedder: Embedder,
-    fitted: Pipeline,
-    on_progress: OnProgress,
+    sequences: str | Path | SequencesLike, column: str | None, apply: _Apply, on_progress: OnProgress
 ) -> Iterator[Prediction]:
     source = sequences if isinstance(sequences, str | Path) else ""
     total = count_sequences(sequences, column)
-    scored = hasattr(fitted, "predict_proba")
     left_out = 0
     times: Counter[str] = Counter()
     about = called(source) if total is None else ""
     with Work(on_progress, "predicting", total, "sequences", about=about) as work, watched(source, work.read):
-        for item in read_sequences(sequences, column):
-            times[item.id] += 1
-            work.add(1)
-            (vector,) = embedder.embed([item.codes])
-            if vector is None:
-                left_out += 1
-                continue
-            scores = tuple(fitted.predict_proba(vector[None])[0].tolist()) if scored else ()
-            yield Prediction(item.id, fitted.predict(vector[None])[0], scores)
+        for batch in _batches(read_sequences(sequences, column)):
+            times.update(item.id for item in batch)
+            for item, said in zip(batch, apply([item.codes for item in batch]), strict=True):
+                if said is None:
+                    left_out += 1
+                else:
+                    yield Prediction(item.id, *said)
+            work.add(len(batch))
     if left_out:
         _log.info("%s sequences have no A, C, G or T and were left out", f"{left_out:,}")
     if repeated := [name for name, count in times.items() if count > 1]:
         _log.info("%s ids occur more than once: %s", f"{len(repeated):,}", first_few(repeated))
+
+
+def _batches(sequences: Iterator[Sequence]) -> Iterator[list[Sequence]]:
+    """Gather sequences, at first few, so that those that come slowly through a pipe are answered soon."""
+    batch: list[Sequence] = []
+    most, bases = 1, 0
+    for sequence in sequences:
+        batch.append(sequence)
+        bases += len(sequence.codes)
+        if len(batch) == most or bases > _BASES_AT_ONCE:
+            yield batch
+            batch, bases = [], 0
+            most = min(2 * most, _SEQUENCES_AT_ONCE)
+    if batch:
+        yield batch

@@ -5,34 +5,39 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
-
-from hnet_dna.embedding.embedder import Embedder
+from hnet_dna.annotation.regions import is_bed
 from hnet_dna.embedding.inputs import recognise
-from hnet_dna.embedding.models import open_model
 from hnet_dna.embedding.table import Table, read_table
 from hnet_dna.embedding.write import open_with_progress
-from hnet_dna.errors import CheckpointError, ConfigError, SequenceError, UsageError
+from hnet_dna.errors import UsageError
 from hnet_dna.files import folder_beside, refuse_filled
 from hnet_dna.genome.open import GenomeLike
-from hnet_dna.inference.load import load_model
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL
-from hnet_dna.pretrained.folder import read_config
-from hnet_dna.probing import features
-from hnet_dna.probing.cross_validation import MODEL, Result, cross_validate, fit_all
-from hnet_dna.probing.dataset import Labels, Task, labels_of_chunks, match, read_labels, sequences_of
+from hnet_dna.probing.baselines import baselines
+from hnet_dna.probing.contenders import Contender, FittedEstimator, FittedNetwork
+from hnet_dna.probing.cross_validation import MODEL, Result, conclusions, cross_validate, fit_all
+from hnet_dna.probing.dataset import (
+    Labels,
+    Task,
+    labels_of_chunks,
+    parts_by_place,
+    read_labels,
+    sequences_of,
+    with_test,
+)
 from hnet_dna.probing.folds import Folds, make_folds
-from hnet_dna.probing.head_file import About, save_head
-from hnet_dna.probing.heads import make_head
+from hnet_dna.probing.head_file import IN_ORDER, About, Head, save_head
+from hnet_dna.probing.heads import check_head
+from hnet_dna.probing.sequence_head import SEQUENCE_HEADS
+from hnet_dna.probing.vectors import Vectors, of_sequences, of_table, untrained_twin
 from hnet_dna.progress import OnProgress, Work, ignore
-from hnet_dna.sequence.codes import Codes, from_text, n_known, to_text
+from hnet_dna.sequence.codes import Codes, from_text, to_text
 from hnet_dna.tables import data_frame
 from hnet_dna.text import Source
 
@@ -53,6 +58,7 @@ class ProbeResult:
         results: for each kind of features, the majority class (or mean) first, the metrics on these folds.
         about: the vectors that the saved head takes; see `About`.
         chosen: strength of the saved head, and how many `inner_folds` chose it.
+        conclusions: whether pretraining helped, and whether the best baseline without the model is beaten, in words.
     """
 
     out: Path
@@ -63,11 +69,13 @@ class ProbeResult:
     results: tuple[Result, ...]
     about: About
     chosen: dict[str, Any]
+    conclusions: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """The labels, the head and the folds, in words."""
-        return f"{self.labels.path.name}: {self.head} head, {self.folds.count} folds {self.folds.rule}"
+        folds = "split" if self.folds.given else f"{self.folds.count} folds"
+        return f"{self.labels.path.name}: {self.head} head, {folds} {self.folds.rule}"
 
     def to_pandas(self) -> Any:
         """Return a DataFrame with a row per kind of features and metric: features, metric, value, low, high."""
@@ -80,22 +88,14 @@ class ProbeResult:
         return data_frame(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
 
     def predictions_to_pandas(self) -> Any:
-        """Return a DataFrame with a row per label, predicted while its fold was held out.
+        """Return a DataFrame with a row per label that was held out, predicted while its fold was.
 
         Its columns are id, fold (from 0), label and predicted.
         """
-        predicted = _of_model(self.results).predicted
-        columns = {"fold": self.folds.fold, "label": self.labels.target, "predicted": predicted}
-        return data_frame({"id": self.labels.ids} | columns)
-
-
-@dataclass(frozen=True)
-class _Vectors:
-    """The vectors of the labelled rows, (N, D), what made them, and the model, if it has been loaded."""
-
-    matrix: NDArray[np.float32]
-    about: About
-    model: HNetLM | None
+        rows = self.folds.held_out
+        predicted = self.results[1].predicted[rows]  # the first after the majority is the model's
+        columns = {"fold": self.folds.fold[rows], "label": self.labels.target[rows], "predicted": predicted}
+        return data_frame({"id": [self.labels.ids[row] for row in rows]} | columns)
 
 
 def probe(
@@ -107,10 +107,12 @@ def probe(
     genome: GenomeLike | None = None,
     task: str = "classification",
     head: str | None = None,
-    level: str = "chunk",
-    pooling: str = "mean",
+    level: str | None = None,
+    pooling: str | None = None,
     strand: str = "both",
     folds: int = 5,
+    test: str | Path | None = None,
+    split: str | Path | None = None,
     label: str | None = None,
     id_column: str | None = None,
     sequence: str | None = None,
@@ -121,7 +123,8 @@ def probe(
 ) -> ProbeResult:
     r"""Train a head on frozen vectors, and judge it by nested cross-validation beside baselines on the same folds.
 
-    Folds keep groups together: those of a column of groups or contigs, else families of similar sequences.
+    Folds keep groups together: those of a column of groups or contigs, else families of similar sequences. Where a
+    split is given, its test part is held out instead, and the head that is saved is the one that was judged.
 
     Args:
         labels: CSV or TSV file with a header, or `-` for stdin. A BED file labels each row of `embeddings` by whether
@@ -133,9 +136,14 @@ def probe(
         genome: with `embeddings`, the genome that they were made from, as `open_genome` takes it. The baselines see its
             sequences, and a BED file of labels is checked against it.
         task: `classification` or `regression`.
-        head: `logistic` (default), `ridge` (default of regression), `svm` or `mlp`.
-        level, pooling, strand: how sequences are embedded; see `embed`.
-        folds: outer folds, 2 or more.
+        head: on one vector of each sequence: `logistic` (default), `ridge` (default of regression), `svm` or `mlp`. On
+            the vectors at each base, in their order: `conv` or `attention`.
+        level, pooling, strand: how sequences are embedded; see `embed`. The default is the mean of `chunk`; `conv` and
+            `attention` do not pool, and read `encoder+decoder+letters`.
+        folds: outer folds, 2 or more; ignored if a split is given.
+        test: file like `labels`, whose rows are held out.
+        split: column of `labels` that says train, valid or test; one called split or part is found without being named.
+            Or, with `embeddings`, a BED file whose column 4 says so of regions. Valid rows choose settings.
         label, id_column, sequence, group: columns of `labels`, if they do not have the usual names.
         seed: decides the folds.
         plot: whether to draw curves.png, which needs matplotlib.
@@ -159,7 +167,7 @@ def probe(
         >>> table.features[0]
         'majority class'
     """
-    out, kind = Path(out), _task(task)
+    out, kind = Path(out), check_task(task)
     if embeddings is not None and model is not None:
         raise UsageError(
             "`model` and `embeddings` exclude each other: `model` embeds the sequences in `labels`, `embeddings` has "
@@ -175,48 +183,65 @@ def probe(
         raise UsageError(f"`folds`: expected 2 or more, got {folds}")
     refuse_filled(out)
     head = head or ("ridge" if kind == "regression" else "logistic")
-    make_head(head, kind, seed)  # a wrong name is refused before anything is computed
+    check_head(head, kind)  # a wrong name is refused before anything is computed
+    in_order = head in SEQUENCE_HEADS
+    if in_order and embeddings is not None:
+        raise UsageError(
+            f"`head` {head} reads all vectors of a sequence, and `embeddings` has one for each row; give `labels` with "
+            "sequences"
+        )
+    if in_order and pooling is not None:
+        raise UsageError(f"`head` {head} reads all vectors; leave out `pooling`")
+    by_bed = split is not None and is_bed(split)
+    if by_bed and embeddings is None:
+        raise UsageError("`split` by a BED needs `embeddings` of regions or chunks, which have places")
     columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group}
+    columns["split"] = None if split is None or by_bed else str(split)
 
     table = None if embeddings is None else read_table(Path(embeddings))
-    rows, codes = _labelled_rows(source, kind, columns, table, genome, by_place, on_progress)
+    given = (test, split if by_bed else None)
+    rows, codes = labelled_rows(source, kind, columns, table, genome, by_place, given, on_progress)
     parts = make_folds(rows, kind, folds, seed)  # what cannot be split is refused before anything is embedded
+    about = About(task, head, None, "", level or "", IN_ORDER if in_order else pooling or "mean", strand)
     if table is not None:
-        made_by = (table.metadata[key] for key in ("model", "model_digest", "level", "pooling", "strand"))
-        about = About(task, head, *made_by)
-        vectors = _Vectors(table.vector if by_place else match(rows, table), about, None)
+        vectors = of_table(rows, table, about, by_place=by_place)
     else:
-        wanted = DEFAULT_MODEL if model is None else model
-        vectors = _embedded(rows, codes, wanted, (task, head), (level, pooling, strand), on_progress)
-    _log.info("%s", _about_folds(rows, parts))
+        vectors = of_sequences(rows, codes, DEFAULT_MODEL if model is None else model, about, on_progress)
+    _log.info("%s", about_folds(rows, parts))
 
-    kinds = {MODEL: vectors.matrix} | _baselines(rows, codes, vectors, by_place, on_progress)
-    with Work(on_progress, "fitting heads", about=f"{len(kinds)} kinds of features") as work:
-        results = cross_validate(kinds, rows, parts, kind, head, seed, work.at)
-        fitted, chosen = fit_all(vectors.matrix, rows, parts, kind, head, seed)
-    if note := _without_choice(_of_model(results).chosen, chosen):
+    contenders = [vectors.contender, *_others(rows, codes, vectors, kind, by_place, on_progress)]
+    with Work(on_progress, "fitting heads", about=f"{len(contenders)} kinds of features") as work:
+        results, last = cross_validate(contenders, rows, parts, kind, seed, work.at)
+        fitted = last[1] if parts.given else fit_all(vectors.contender, rows, parts, kind, seed)
+    if note := _without_choice(_of_model(results).chosen, fitted.chosen):
         _log.info("%s", note)
-    result = ProbeResult(out, kind, head, rows, parts, tuple(results), vectors.about, chosen)
-    _write(result, fitted, seed, plot)
+    said = tuple(conclusions(results, rows, parts, kind))
+    result = ProbeResult(out, kind, head, rows, parts, tuple(results), vectors.about, fitted.chosen, said)
+    assert isinstance(fitted, FittedEstimator | FittedNetwork)
+    to_save: Head = fitted.estimator if isinstance(fitted, FittedEstimator) else fitted.head
+    write_folder(result, lambda folder: save_head(folder, to_save, vectors.about), seed, plot=plot)
     return result
 
 
-def _task(task: str) -> Task:
+def check_task(task: str) -> Task:
+    """Return the task, or refuse a name that is none."""
     if task not in get_args(Task):
         raise UsageError(f"`task` {task}: expected classification or regression")
     return cast(Literal["classification", "regression"], task)
 
 
-def _labelled_rows(
+def labelled_rows(
     source: Source,
     task: Task,
     columns: dict[str, str | None],
     table: Table | None,
     genome: GenomeLike | None,
     by_place: bool,
+    given: tuple[str | Path | None, str | Path | None],
     on_progress: OnProgress,
 ) -> tuple[Labels, list[Codes] | None]:
-    """Return the labels, and the bases of their rows where those are known."""
+    """Return the labels, and the bases of their rows where those are known; `given` are a test file and a split BED."""
+    test, split_bed = given
     opened = None if genome is None else open_with_progress(genome, on_progress)
     if table is not None and by_place:
         if opened is None:
@@ -227,6 +252,11 @@ def _labelled_rows(
         taken = ", ".join(f"{what} from {column}" for what, column in labels.columns.items())
         numbered = "" if "ids" in labels.columns else "; ids are row numbers from 0"
         _log.info("columns: %s%s", taken, numbered)
+        if test is not None:
+            labels = with_test(labels, read_labels(recognise(test)[1], task, **columns))
+    if split_bed is not None:
+        assert table is not None
+        labels = parts_by_place(labels, table, split_bed, opened)
     if task == "classification":
         _log.info("classes: %s", _class_counts(labels))
     codes = [from_text(text) for text in labels.sequences] if labels.sequences else None
@@ -237,99 +267,61 @@ def _labelled_rows(
     return labels, codes
 
 
-def _embedded(
+def _others(
     labels: Labels,
     codes: list[Codes] | None,
-    model: str | Path | HNetLM,
-    task_and_head: tuple[str, str],
-    settings: tuple[str, str, str],
+    vectors: Vectors,
+    task: Task,
+    by_place: bool,
     on_progress: OnProgress,
-) -> _Vectors:
-    """Embed the sequences in a file of labels."""
-    if codes is None:
-        names = ", ".join(labels.columns.values())
-        raise SequenceError(
-            f"{labels.path}: no column of sequences to embed beside {names}; name it by `sequence`, or give vectors by "
-            "`embeddings`"
-        )
-    loaded, name = open_model(model)
-    embedder = Embedder(loaded, *settings)
-    with Work(on_progress, "embedding", _bases_to_run(codes, embedder.strand), "bases") as work:
-        vectors = embedder.embed(codes, work.add)
-    if without := [name for name, vector in zip(labels.ids, vectors, strict=True) if vector is None]:
-        raise SequenceError(f"{labels.path}: {len(without)} sequences have no A, C, G or T: {', '.join(without[:5])}")
-    matrix = np.stack([vector for vector in vectors if vector is not None])
-    return _Vectors(matrix, About(*task_and_head, name, loaded.digest(), *settings), loaded)
-
-
-def _baselines(
-    labels: Labels, codes: list[Codes] | None, vectors: _Vectors, by_place: bool, on_progress: OnProgress
-) -> dict[str, NDArray[np.float32]]:
-    """Return the features that the model has to beat, as far as the bases of the rows are known."""
+) -> list[Contender]:
+    """Return what the model has to beat, as far as the bases of the rows are known."""
     if codes is None:
         reason = (
             "a BED labels rows by their place"
             if by_place
             else f"{labels.path.name} has no column of sequences; `genome` reads those of regions of a genome"
         )
-        _log.info("no baselines of GC content, k-mers and an untrained model: %s", reason)
-        return {}
-    kinds = {"GC content": features.gc_content(codes), "4-mer frequencies": features.kmer_frequencies(codes)}
-    if (positions := features.one_hot(codes)) is not None:
-        kinds["one-hot"] = positions
-    if (untrained := _untrained(vectors)) is not None:
-        total = _bases_to_run(codes, vectors.about.strand)
-        with Work(on_progress, "embedding by an untrained model", total, "bases") as work:
-            kinds["untrained model"] = features.embedded(untrained, codes, work.add)
-    return kinds
+        _log.info("no baselines on letters, and no untrained model: %s", reason)
+        return []
+    twin = untrained_twin(vectors, labels, codes, on_progress)
+    return [*([] if twin is None else [twin]), *baselines(codes, task)]
 
 
-def _untrained(vectors: _Vectors) -> Embedder | None:
-    """Return an untrained model of the shape and settings that made the vectors, or log why there is none."""
-    about, width = vectors.about, vectors.matrix.shape[1]
-    try:
-        if vectors.model is not None:
-            config = vectors.model.config
-        elif about.model is None:
-            raise CheckpointError("the model that made the table was in memory")
-        else:
-            config = read_config(Path(about.model))
-        # Only labels by id have sequences, and their vectors are pooled.
-        embedder = features.untrained(config, about.level, about.pooling or "", about.strand)
-        if embedder.width != width:
-            raise UsageError(f"its vectors have {embedder.width} numbers, those of the table {width}")
-    except UsageError as error:
-        reason = f"{about.model} holds another model now ({error})"
-    except (CheckpointError, ConfigError) as error:
-        reason = str(error)
-    else:
-        load_model(embedder.model)
-        return embedder
-    _log.info("no baseline of an untrained model: %s", reason)
-    return None
+def write_folder(
+    result: ProbeResult,
+    save: Callable[[Path], None],
+    seed: int,
+    *,
+    name: str = MODEL,
+    more: dict[str, Any] | None = None,
+    plot: bool = False,
+) -> None:
+    """Write the folder of a probe: what `save` writes into it, report.json with `more`, predictions.tsv, curves.
 
-
-def _write(result: ProbeResult, fitted: Pipeline, seed: int, plot: bool) -> None:
-    """Write the folder of a probe."""
+    The predictions are those of the contender `name`.
+    """
     labels, folds = result.labels, result.folds
     report = {
         "labels": str(labels.path), "task": result.task, "head": result.head, "rows": len(labels.ids),
         "folds": folds.count, "rule": folds.rule, "copies": folds.copies, "seed": seed, "vectors": vars(result.about),
         "chosen": result.chosen, "results": [each.to_dict() for each in result.results],
-    }  # fmt: skip
-    predicted = _of_model(result.results).predicted
+        "conclusions": list(result.conclusions),
+    } | (more or {})  # fmt: skip
+    judged = next(each for each in result.results if each.name == name)
     with folder_beside(result.out) as folder:
-        save_head(folder, fitted, result.about)
+        save(folder)
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
         with (folder / "predictions.tsv").open("w", encoding="utf-8") as lines:
             lines.write("id\tfold\tlabel\tpredicted\n")
-            for row, name in enumerate(labels.ids):
-                lines.write(f"{name}\t{folds.fold[row]}\t{labels.target[row]}\t{predicted[row]}\n")
+            for row in folds.held_out.tolist():
+                cells = (labels.ids[row], folds.fold[row], labels.target[row], judged.predicted[row])
+                lines.write("\t".join(map(str, cells)) + "\n")
         if plot:
             from hnet_dna.probing.plot import draw
 
             title = f"{labels.path.name}, {result.head} head"
-            draw(folder / "curves.png", result.results, labels.target, result.task, title)
+            draw(folder / "curves.png", result.results, labels.target, folds.held_out, result.task, title)
 
 
 def _of_model(results: tuple[Result, ...] | list[Result]) -> Result:
@@ -343,8 +335,11 @@ def _class_counts(labels: Labels) -> str:
     return shown + (f" ... ({len(counts):,} in all)" if len(counts) > _CLASSES_SHOWN else "")
 
 
-def _about_folds(labels: Labels, folds: Folds) -> str:
+def about_folds(labels: Labels, folds: Folds) -> str:
     """Say how rows were put into folds, and what became of copies."""
+    if folds.given:
+        text = f"{len(labels.ids):,} rows; split {folds.rule}"
+        return text + (f"; {folds.parted:,} test rows have a sequence that is trained on" if folds.parted else "")
     text = f"{len(labels.ids):,} rows; {folds.count} folds {folds.rule}"
     if folds.copies:
         text += f"; {folds.copies:,} row{'' if folds.copies == 1 else 's'} with a copy of an earlier sequence"
@@ -353,11 +348,6 @@ def _about_folds(labels: Labels, folds: Folds) -> str:
         else:
             text += ", each in the fold of the original"
     return text
-
-
-def _bases_to_run(codes: list[Codes], strand: str) -> int:
-    """Return how many bases are run to embed sequences."""
-    return sum(map(n_known, codes)) * (2 if strand == "both" else 1)
 
 
 def _without_choice(chosen: list[dict[str, Any]], last: dict[str, Any]) -> str | None:

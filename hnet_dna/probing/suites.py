@@ -3,7 +3,9 @@
 - `genomic-benchmarks`: DATASET/{train,test}/CLASS.csv[.gz] with columns id, region, start, end, strand, and a reference
   genome; or DATASET/{train,test}/CLASS/*.txt with one sequence each. Class names are the labels.
 - `nt` (Nucleotide Transformer tasks): DATASET/{train,test}.{fna,fa,fasta}[.gz], the label after the last `|` of a name.
-- `gue`: DATASET/{train,test}.csv with columns sequence and label (dev.csv is left to the user).
+- `gue`: DATASET/{train,dev,test}.csv[.gz] with columns sequence and label; dev may be missing.
+
+Datasets may lie in folders of their own, and are called by their path from the folder of the collection.
 """
 
 from __future__ import annotations
@@ -29,11 +31,12 @@ _FASTA = (".fna", ".fa", ".fasta")
 
 @dataclass(frozen=True)
 class Dataset:
-    """One benchmark: sequences and labels of each part."""
+    """One benchmark: sequences and labels of each part; `valid` is empty where the benchmark has none."""
 
     name: str
     train: tuple[list[Codes], list[str]]
     test: tuple[list[Codes], list[str]]
+    valid: tuple[list[Codes], list[str]] = ([], [])
 
 
 def read_suite(folder: Path, layout: str, reference: Genome | None = None) -> Iterator[Dataset]:
@@ -42,7 +45,7 @@ def read_suite(folder: Path, layout: str, reference: Genome | None = None) -> It
         raise UsageError(f"`layout` {layout!r} does not exist. {did_you_mean(layout, LAYOUTS)}")
     if not folder.is_dir():
         raise SequenceError(f"{folder}: no such folder")
-    own = [folder] if _is_dataset(folder) else sorted(p for p in folder.iterdir() if p.is_dir() and _is_dataset(p))
+    own = _datasets(folder)
     if not own:
         raise SequenceError(f"{folder} holds no dataset of the layout {layout}: no train part beside a test part")
     for place in own:
@@ -50,16 +53,28 @@ def read_suite(folder: Path, layout: str, reference: Genome | None = None) -> It
         for part, (sequences, _) in zip(_PARTS, (train, test), strict=True):
             if not sequences:
                 raise SequenceError(f"{place}: its {part} part holds no sequence")
-        if pairs := spelt_differently([*train[1], *test[1]]):
+        dev = layout == "gue" and _of_part(place, "dev", (".csv",)) is not None
+        valid = _part(place, "dev", layout, reference) if dev else ([], [])
+        if pairs := spelt_differently([*train[1], *test[1], *valid[1]]):
             raise SequenceError(
                 f"{place}: the labels {pairs[0][0]} and {pairs[0][1]} are one number written in two ways; write it in "
                 "one way everywhere"
             )
-        yield Dataset(place.name, train, test)
+        name = place.name if place == folder else place.relative_to(folder).as_posix()
+        yield Dataset(name, train, test, valid)
 
 
-def _is_dataset(folder: Path) -> bool:
-    return all(any(path.name.split(".")[0] == part for path in folder.iterdir()) for part in _PARTS)
+def _datasets(folder: Path) -> list[Path]:
+    """Return the folders at or below one that have a train part beside a test part, sorted."""
+    if all(any(path.name.split(".")[0] == part for path in folder.iterdir()) for part in _PARTS):
+        return [folder]
+    return [found for inner in sorted(folder.iterdir()) if inner.is_dir() for found in _datasets(inner)]
+
+
+def _of_part(folder: Path, part: str, kinds: tuple[str, ...]) -> Path | None:
+    """Return the file of a part, compressed or not."""
+    files = (path for path in sorted(folder.iterdir()) if path.name.split(".")[0] == part)
+    return next((path for path in files if any(suffix in kinds for suffix in path.suffixes)), None)
 
 
 def _part(folder: Path, part: str, layout: str, reference: Genome | None) -> tuple[list[Codes], list[str]]:
@@ -97,16 +112,16 @@ def _classes(folder: Path, part: str, reference: Genome | None) -> Iterator[tupl
 
 
 def _fasta(folder: Path, part: str, reference: Genome | None) -> Iterator[tuple[Codes, str]]:
-    for path in sorted(folder.iterdir()):
-        if path.name.split(".")[0] == part and any(suffix in _FASTA for suffix in path.suffixes):
-            for name, codes in read_records(path):
-                if "|" not in name:
-                    raise SequenceError(f"{path}: record {name} has no label; expected it after the last '|'")
-                yield codes, name.rsplit("|", 1)[1]
+    path = _of_part(folder, part, _FASTA)
+    for name, codes in read_records(path) if path is not None else ():
+        if "|" not in name:
+            raise SequenceError(f"{path}: record {name} has no label; expected it after the last '|'")
+        yield codes, name.rsplit("|", 1)[1]
 
 
 def _csv(folder: Path, part: str, reference: Genome | None) -> Iterator[tuple[Codes, str]]:
-    path = folder / f"{part}.csv"
+    if (path := _of_part(folder, part, (".csv",))) is None:
+        return
     for line, row in _rows(path):
         if "sequence" not in row or "label" not in row:
             raise SequenceError(f"{path}: expected columns sequence and label, got {', '.join(row)}")

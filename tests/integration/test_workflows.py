@@ -176,7 +176,7 @@ def check_tracks(folder: Path) -> None:
 
 def check_probes(folder: Path) -> None:
     rows = {row["features"]: row for row in table(folder / "probes/table.tsv")}
-    assert {"model", "GC content", "4-mer frequencies", "one-hot"} <= rows.keys()
+    assert {"model", "GC content", "k-mers, linear", "one-hot"} <= rows.keys()
     row = rows["model"]
     about = [row[name] for name in ("labels", "level", "head", "rows", "folds")]
     assert about == ["toy.csv", "encoder", "ridge", "16", "2"]

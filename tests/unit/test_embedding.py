@@ -26,8 +26,8 @@ from hnet_dna.embedding.inputs import Sequence as InputSequence
 from hnet_dna.embedding.levels import level_names
 from hnet_dna.embedding.table import TableWriter, read_table
 from hnet_dna.errors import BusyError, SequenceError, UsageError
+from hnet_dna.inference.load import untrained
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.probing.features import untrained
 from hnet_dna.sequence.codes import from_text
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -144,9 +144,9 @@ def test_padding_stays_small(model: HNetLM) -> None:
 
 
 def test_levels_of_each_kind_of_model(model: HNetLM) -> None:
-    assert level_names(model) == LEVELS
+    assert level_names(model) == [*LEVELS, "letters"]
     isotropic = lively_model(small_config(arch_layout=["m2"], d_model=[24], d_intermediate=[0], attn_cfg={}))
-    assert level_names(isotropic) == ["decoder"]
+    assert level_names(isotropic) == ["decoder", "letters"]
     assert hnet_dna.embed(isotropic, ["ACGT"], level="decoder").shape == (1, 24)
     with pytest.raises(UsageError, match="`level` 'chunk': this model has decoder"):
         hnet_dna.embed(isotropic, ["ACGT"])
@@ -373,7 +373,7 @@ def test_embedding_leaves_model_and_random_numbers_as_they_were() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    untrained(small_config(), "chunk", "mean", "both")
+    untrained(small_config())
     assert torch.equal(torch.rand(3), expected)
 
 

@@ -9,6 +9,7 @@ import pytest
 from helpers import labels_of, random_dna
 
 from hnet_dna.errors import HNetError, SequenceError, UsageError
+from hnet_dna.probing.contenders import OnVectors
 from hnet_dna.probing.cross_validation import cross_validate
 from hnet_dna.probing.dataset import Labels
 from hnet_dna.probing.families import families
@@ -61,8 +62,8 @@ def test_large_families_are_not_parted_and_labels_of_families_are_not_learned() 
     assert len(set(family.tolist())) == 6
     labels = labels_of(np.repeat(["a", "b"] * 3, 300).tolist(), texts)
     folds = make_folds(labels, "classification", 3, 0)
-    matrix = kmer_frequencies([from_text(text) for text in texts])
-    (result,) = cross_validate({"4-mers": matrix}, labels, folds, "classification", "logistic", 0)[1:]
+    contender = OnVectors("4-mers", kmer_frequencies([from_text(text) for text in texts], 4).toarray(), "logistic")
+    (_, result), _ = cross_validate([contender], labels, folds, "classification", 0)
     assert result.metrics["MCC"].low < 0 < result.metrics["MCC"].high < 0.7  # .999 where folds shared families
 
 
@@ -82,7 +83,7 @@ def test_copies_with_random_labels_teach_nothing() -> None:
     labels = labels_of(target * 4, texts * 4)
     matrix = np.tile(random.normal(size=(60, 40)), (4, 1)).astype(np.float32)
     folds = make_folds(labels, "classification", 4, 0)
-    result = cross_validate({"model": matrix}, labels, folds, "classification", "logistic", 0)[-1]
+    (_, result), _ = cross_validate([OnVectors("model", matrix, "logistic")], labels, folds, "classification", 0)
     assert abs(result.metrics["MCC"].value) < 0.35
 
 

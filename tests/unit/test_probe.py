@@ -23,6 +23,7 @@ from hnet_dna.config.presets import preset
 from hnet_dna.errors import CheckpointError, HNetError, SequenceError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probing import metrics
+from hnet_dna.probing.contenders import OnVectors
 from hnet_dna.probing.cross_validation import cross_validate, fit_all
 from hnet_dna.probing.dataset import read_labels
 from hnet_dna.probing.features import gc_content, kmer_frequencies, one_hot
@@ -34,6 +35,11 @@ from hnet_dna.tables import read_rows
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 Cli = Callable[..., CliResult]
+
+
+@pytest.fixture(autouse=True)
+def _brief_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hnet_dna.probing.fitting._STEPS", 10)
 
 
 # Logistic regression tells classes apart; on numbers it is refused.
@@ -57,10 +63,10 @@ def test_small_sets_give_a_result_or_an_error(head: str, task: Any, monkeypatch:
             folds = make_folds(labels, task, count, 0)
         except HNetError:
             continue
-        (*_, result) = cross_validate({"model": matrix}, labels, folds, task, head, 0)
-        _, last = fit_all(matrix, labels, folds, task, head, 0)
+        contender = OnVectors("model", matrix, head)
+        (_, result), _ = cross_validate([contender], labels, folds, task, 0)
         done += 1
-        for strength in [*result.chosen, last]:
+        for strength in [*result.chosen, fit_all(contender, labels, folds, task, 0).chosen]:
             inner.add(strength["inner_folds"])
             if not strength["inner_folds"]:
                 name, value = defaults[head]
@@ -78,7 +84,8 @@ def test_planted_signal_is_found_and_noise_is_not(head: str, task: Any) -> None:
     labels = labels_of(target)
     folds = make_folds(labels, task, 3, 0)
     noise = random.normal(size=(240, 6)).astype(np.float32)
-    majority, model, nothing = cross_validate({"model": signal, "noise": noise}, labels, folds, task, head, 0)
+    contenders = [OnVectors("model", signal, head), OnVectors("noise", noise, head)]
+    (majority, model, nothing), _ = cross_validate(contenders, labels, folds, task, 0)
     name = "MCC" if task == "classification" else "R2"
     assert model.metrics[name].value > 0.8
     assert model.metrics[name].low < model.metrics[name].value < model.metrics[name].high
@@ -89,7 +96,7 @@ def test_planted_signal_is_found_and_noise_is_not(head: str, task: Any) -> None:
 def test_baseline_features() -> None:
     codes = [from_text("ACGTACGT"), from_text("GGGGGGNN"), from_text("NNNNNNNN")]
     assert gc_content(codes)[:, 0].tolist() == [0.5, 1.0, 0.0]
-    frequencies = kmer_frequencies(codes, 2)
+    frequencies = kmer_frequencies(codes, 2).toarray()
     assert frequencies[0, 0 * 4 + 1] == pytest.approx(2 / 7)
     assert frequencies[1, 2 * 4 + 2] == 1.0
     assert frequencies[2].sum() == 0
@@ -176,6 +183,7 @@ def test_head_survives_its_file(tmp_path: Path, head: str, task: Any) -> None:
     save_head(tmp_path, pipeline, about)
     loaded, told = load_head(tmp_path)
     assert told == about
+    assert isinstance(loaded, Pipeline)
     assert (loaded.predict(matrix) == pipeline.predict(matrix)).all()
 
 
@@ -214,7 +222,8 @@ def test_probe_and_predict(cli: Cli, tmp_path: Path, model: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "columns: labels from label, ids from name, sequences from seq\n" in result.stderr
     assert f"Next:  hnet-dna predict NEW.fa --head {out}" in result.stdout
-    for name in ("majority class", "GC content", "4-mer frequencies", "one-hot", "untrained model"):
+    kinds = ("majority class", "GC content", "k-mers, linear", "k-mers, boosting", "one-hot", "convolutional network")
+    for name in (*kinds, "untrained model", "The best row without the model"):
         assert name in result.stdout
     report = json.loads((out / "report.json").read_text())
     assert report["results"][1]["features"] == "model"
@@ -312,7 +321,7 @@ def test_probe_of_regions_sees_their_sequences(cli: Cli, tmp_path: Path, model: 
     embed_regions(cli, tmp_path, model, parts, ["gc", "at"] * 15)
     result, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa")
     assert found["GC content"]["metrics"]["MCC"]["value"] == 1.0
-    assert {"4-mer frequencies", "untrained model"} < set(found)
+    assert {"k-mers, linear", "untrained model"} < set(found)
     assert "by similarity of sequences" in result.stderr
     shutil.rmtree(tmp_path / "p")
     without, found = probe_regions(cli, tmp_path)
@@ -361,7 +370,7 @@ def test_missing_untrained_model_is_explained(
     (line,) = [line for line in result.stderr.splitlines() if "no baseline of an untrained model" in line]
     assert reason in line
     assert str(model) in line
-    assert "4-mer frequencies" in found
+    assert "k-mers, linear" in found
     assert "untrained model" not in found
 
 
@@ -386,9 +395,7 @@ def test_probe_of_chunks_by_bed(cli: Cli, tmp_path: Path, model: Path) -> None:
     result = cli("probe", tmp_path / "genes.bed", "--embeddings", table, "--out", tmp_path / "p", "--folds", 3)
     assert result.exit_code == 0, result.output
     assert "by group (6 groups)" in result.stderr
-    assert (
-        "no baselines of GC content, k-mers and an untrained model: a BED labels rows by their place" in result.stderr
-    )
+    assert "no baselines on letters, and no untrained model: a BED labels rows by their place" in result.stderr
     assert "predict" not in result.stdout
     assert json.loads((tmp_path / "p" / "head.json").read_text())["pooling"] is None
     refused = cli("predict", fasta, "--head", tmp_path / "p")

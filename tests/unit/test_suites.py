@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from helpers import write_fasta
+from helpers import lively_model, small_config, write_fasta
+from typer.testing import Result
 
-from hnet_dna.errors import HNetError, SequenceError
+import hnet_dna
+from hnet_dna.errors import HNetError, SequenceError, UsageError
 from hnet_dna.genome.genome import Genome
-from hnet_dna.probing.cross_validation import hold_out
-from hnet_dna.probing.features import gc_content, kmer_frequencies
+from hnet_dna.probing.features import gc_content
 from hnet_dna.probing.suites import LAYOUTS, read_suite
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -58,9 +62,6 @@ def test_benchmark_layouts(tmp_path: Path, layout: str) -> None:
     rich = {label: gc_content([c for c, y in pairs if y == label]).mean() for label in set(dataset.train[1])}
     assert min(rich.values()) < 0.2
     assert max(rich.values()) > 0.8
-    kinds = [kmer_frequencies(part[0], 2) for part in (dataset.train, dataset.test)]
-    found = hold_out(kinds[0], dataset.train[1], kinds[1], dataset.test[1], "logistic")
-    assert found["MCC"].value == 1.0
 
 
 def test_suites_are_read_as_all_tables(tmp_path: Path) -> None:
@@ -99,3 +100,39 @@ def test_layouts_that_are_not(tmp_path: Path) -> None:
     write_suite(tmp_path / "set1", "genomic-benchmarks")
     with pytest.raises(HNetError, match="intervals need the reference genome"):
         list(read_suite(tmp_path, "genomic-benchmarks"))
+
+
+def test_a_collection_is_run_on_its_own_parts_and_only_once(
+    tmp_path: Path, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hnet_dna.probing.metrics._RESAMPLES", 3)
+    monkeypatch.setattr("hnet_dna.probing.fitting._STEPS", 10)
+    lively_model(small_config()).float().save_pretrained(tmp_path / "model")
+    suite = tmp_path / "suite"
+    (suite / "prom").mkdir(parents=True)
+    write_suite(suite / "prom" / "set1", "gue")
+    place = suite / "prom" / "set1"
+    train, test = place / "train.csv", place / "test.csv"
+    copied = train.read_text().splitlines()[1:5]
+    test.write_text(test.read_text() + "".join(f"{line.lower()}\n" for line in copied))
+    (place / "dev.csv.gz").write_bytes(gzip.compress(train.read_bytes()))
+    command = ("benchmark", suite, "--layout", "gue", "--model", tmp_path / "model", "--head", "ridge")
+    for name, options, rows, copies in (("a", (), 40, 4), ("b", ("--remove-copies", "--most", 30), 30, 3)):
+        result = cli(*command, "--out", tmp_path / name, *options)
+        assert result.exit_code == 0, result.output
+        lines = [line.split("\t") for line in (tmp_path / name / "table.tsv").read_text().splitlines()]
+        found = {line[1]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
+        assert {"model, ridge", "untrained model, ridge", "GC content", "convolutional network"} <= found.keys()
+        row = found["GC content"]
+        assert (row["dataset"], row["test"], row["MCC"][:5]) == ("prom/set1", "24", "1.000")
+        if name == "a":
+            assert (row["train"], row["valid"], row["copies"]) == ("40", "40", "4")
+        else:
+            assert (int(row["train"]) < rows, row["valid"]) == (True, "36"), copies
+    assert "prom/set1: " in result.stdout
+    monkeypatch.setattr("hnet_dna.finetuning.benchmark._judge", None)  # nothing is left to be done
+    settings: dict[str, Any] = {"layout": "gue", "model": tmp_path / "model"}
+    again = hnet_dna.benchmark(suite, tmp_path / "a", heads=["ridge"], **settings)
+    assert again.to_pandas().dataset.unique().tolist() == ["prom/set1"]
+    with pytest.raises(UsageError, match="has results of other settings"):
+        hnet_dna.benchmark(suite, tmp_path / "a", heads=["svm"], **settings)

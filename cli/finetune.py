@@ -1,0 +1,92 @@
+"""`hnet-dna finetune`: a model trained on labelled sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options, show
+from .inputs import check_pipes
+
+
+def finetune(
+    labels: Annotated[
+        Path, typer.Argument(metavar="LABELS", help="CSV or TSV with a header and sequences, '-' for stdin.")
+    ],
+    out: options.NewFolder,
+    model: options.Model = options.BUILT_IN,
+    task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
+    head: Annotated[str, typer.Option(metavar="HEAD", help="conv or attention.")] = "conv",
+    level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help=options.LEVEL_HELP, show_default="encoder+decoder+letters")
+    ] = None,
+    strand: options.Strand = "both",
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="Positions correspond and the strand means something, as in promoters.")
+    ] = False,
+    lora: Annotated[
+        int, typer.Option(metavar="RANK", help="Train low-rank changes of matrices instead of all weights.", min=0)
+    ] = 0,
+    last: Annotated[int, typer.Option(metavar="N", help="Train only the last N layers and the head.", min=0)] = 0,
+    epochs: Annotated[int, typer.Option(metavar="N", help="At most so many epochs.", min=1)] = 8,
+    patience: Annotated[int, typer.Option(metavar="N", help="Epochs without a lower loss that end it.", min=1)] = 3,
+    batch: Annotated[int, typer.Option(metavar="N", help="Sequences of a batch.", min=1)] = 32,
+    learning_rate: Annotated[
+        float, typer.Option("--lr", metavar="RATE", help="Of the head; the last layer has half of it.")
+    ] = 2e-3,
+    layer_decay: Annotated[
+        float, typer.Option(metavar="FACTOR", help="On the rate, for each layer further from the head.")
+    ] = 0.9,
+    class_weights: Annotated[
+        bool, typer.Option("--class-weights", help="Let all classes count the same, whatever their shares.")
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare/--no-compare", help="Train from random weights and fit baselines too.")
+    ] = True,
+    folds: Annotated[int, typer.Option(metavar="N", help="Folds.", min=2)] = 5,
+    test: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File like LABELS whose rows are held out, instead of folds.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT", help="Column that says train, valid or test.", show_default="a column called split"
+        ),
+    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of labels.")] = None,
+    id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of ids.")] = None,
+    sequence: options.SequenceColumn = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Decides folds, order and weights of the head.", min=0)] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a fine-tuning that was stopped, with the same options.")
+    ] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a model together with a head on labelled sequences, and judge it like a probe.
+
+    The folder gets the tuned model, which all commands take as --model, its head for predict, predictions of the rows
+    held out, and the report.
+
+    Example: hnet-dna finetune labels.csv --model run --out tuned
+    """
+    from hnet_dna.finetuning.run import finetune as run_finetune
+
+    check_pipes({"LABELS": labels, "--test": test})
+    with show.Reports(quiet=quiet) as progress:
+        result = run_finetune(
+            labels, out, model=model, task=task, head=head, level=level, strand=strand, aligned=aligned, lora=lora,
+            last=last, epochs=epochs, patience=patience, batch=batch, learning_rate=learning_rate,
+            layer_decay=layer_decay, class_weights=class_weights, compare=compare, folds=folds, test=test, split=split,
+            label=label, id_column=id_column, sequence=sequence, group=group, seed=seed, resume=resume,
+            on_progress=progress,
+        )  # fmt: skip
+    show.results.print(show.metrics_table(result.title, result.results))
+    for line in result.conclusions:
+        show.results.print(line, soft_wrap=True)
+    show.results.print(f"Tuned model, head and report: {out}", soft_wrap=True)
+    show.results.print(f"Next:  hnet-dna predict NEW.fa --head {out}", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Training all of a model, or parts of it, on labelled sequences."""

@@ -1,0 +1,275 @@
+"""The life of a fine-tuning: labels and folds, a model and its untrained twin beside baselines, the tuned model."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hnet_dna.embedding.inputs import recognise
+from hnet_dna.embedding.levels import LevelReader
+from hnet_dna.embedding.models import open_model
+from hnet_dna.errors import UsageError
+from hnet_dna.files import refuse_filled
+from hnet_dna.finetuning.journal import Journal, journal_of
+from hnet_dna.finetuning.tuned import Tuned, Which
+from hnet_dna.inference.load import untrained
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.pretrained.builtin import DEFAULT_MODEL
+from hnet_dna.probing.baselines import baselines
+from hnet_dna.probing.contenders import Contender, Fold, stopping_split
+from hnet_dna.probing.cross_validation import conclusions, cross_validate, fit_all
+from hnet_dna.probing.fitting import Goal, Rows, Schedule, Training, predict
+from hnet_dna.probing.folds import make_folds
+from hnet_dna.probing.head_file import IN_ORDER, OWN_MODEL, About, save_head
+from hnet_dna.probing.network import Network, Shape
+from hnet_dna.probing.run import ProbeResult, about_folds, check_task, labelled_rows, write_folder
+from hnet_dna.probing.sequence_head import SEQUENCE_HEADS, SequenceHead
+from hnet_dna.probing.vectors import check_bases, in_order_level
+from hnet_dna.progress import OnProgress, Work, ignore
+from hnet_dna.sequence.codes import Codes
+from hnet_dna.sequence.strand import check_strand
+
+TUNED, FROM_RANDOM = "fine-tuned", "fine-tuned from random weights"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is fine-tuned; see `finetune`."""
+
+    head: str
+    level: str
+    strand: str
+    symmetric: bool
+    which: Which
+    schedule: Schedule
+    balanced: bool
+
+
+@dataclass
+class _FittedTuned:
+    """A model that has been fine-tuned, with its head."""
+
+    tuned: Tuned
+    head: SequenceHead
+    chosen: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.head.classes
+
+    def predict(self, rows: Rows) -> tuple[NDArray[np.generic], NDArray[np.float64] | None]:
+        scores = self.head.goal.scores(predict(self.tuned, rows, at_once=64))
+        return self.head.goal.predicted(scores), scores if self.classes else None
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """Fine-tunes a fresh copy of a model for each fold."""
+
+    name: str
+    model: HNetLM
+    sequences: Sequence[Codes]
+    settings: Settings
+    journal: Journal | None = None
+    on_rows: Callable[[int], None] = lambda count: None
+
+    @property
+    def width(self) -> int:
+        """Numbers at each base."""
+        both = 2 if self.settings.strand == "both" else 1
+        return sum(LevelReader(self.model, self.settings.level).widths) * both
+
+    def fit(self, fold: Fold) -> _FittedTuned:
+        """Fine-tune on rows, going on where an earlier process was stopped."""
+        settings = self.settings
+        train, valid = stopping_split(fold)
+        goal = Goal.of(fold.task, fold.target[np.concatenate([train, valid])], balanced=settings.balanced)
+        lengths = np.array([len(codes) for codes in self.sequences])
+        aligned = 0 if settings.symmetric or len(np.unique(lengths)) > 1 else int(lengths[0])
+        shape = Shape(settings.head, self.width, goal.outputs, aligned, settings.symmetric)
+        model = copy.deepcopy(self.model)
+        with torch.random.fork_rng():
+            torch.manual_seed(fold.seed)
+            network = Network(shape).to(model.embeddings.weight.device)
+            tuned = Tuned(model, network, settings.level, settings.strand, self.sequences, settings.which)
+        self._scale(tuned, train)
+        training = Training(tuned, goal, fold.target, train, valid, settings.schedule, fold.seed)
+        key = f"{self.name.replace(' ', '-')}-{zlib.crc32(train.tobytes() + valid.tobytes()):08x}"
+        if self.journal is not None and (state := self.journal.load(key)) is not None:
+            training.load_state_dict(state)
+        while not training.finished:
+            training.run(1, self.on_rows)
+            if self.journal is not None:
+                self.journal.save(key, training.state_dict())
+        training.use_best()
+        tuned.module.eval()
+        chosen = {"epochs": training.best[1], "inner_folds": int(len(valid) > 0)}
+        return _FittedTuned(tuned, SequenceHead(network, goal), chosen)
+
+    def _scale(self, tuned: Tuned, train: Rows) -> None:
+        """Scale the head's inputs by what the model gives before it is trained."""
+        some = train[:: max(1, len(train) // 200)]
+        with torch.inference_mode():
+            bases = torch.cat([tuned.vectors(np.array([row]))[0] for row in some])
+        tuned.network.scale_to(bases.mean(0), bases.std(0, unbiased=False))
+
+
+def finetuning_settings(model: HNetLM) -> Settings:
+    """Return the settings of `finetune` where none is given."""
+    return Settings("conv", in_order_level(model), "both", True, Which(), Schedule(8, 3, 32, 2e-3), False)
+
+
+def finetune(
+    labels: str | Path,
+    out: str | Path,
+    *,
+    model: str | Path | HNetLM = DEFAULT_MODEL,
+    task: str = "classification",
+    head: str = "conv",
+    level: str | None = None,
+    strand: str = "both",
+    aligned: bool = False,
+    lora: int = 0,
+    last: int = 0,
+    epochs: int = 8,
+    patience: int = 3,
+    batch: int = 32,
+    learning_rate: float = 2e-3,
+    layer_decay: float = 0.9,
+    class_weights: bool = False,
+    compare: bool = True,
+    folds: int = 5,
+    test: str | Path | None = None,
+    split: str | None = None,
+    label: str | None = None,
+    id_column: str | None = None,
+    sequence: str | None = None,
+    group: str | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    on_progress: OnProgress = ignore,
+) -> ProbeResult:
+    r"""Train a model together with a head on labelled sequences, and judge it like a probe.
+
+    A fold is held out from all that is trained. Training ends when the loss of a part of the training rows (the valid
+    rows of a given split) no longer falls. The folder that is made is a model that `load_model` loads, with a head that
+    `predict` applies.
+
+    Args:
+        labels, task, label, id_column, sequence, group, folds, test, split, seed: as for `probe`.
+        out: folder to create, with the tuned model, its head, predictions.tsv and report.json.
+        model: anything that `load_model` takes; it is not changed.
+        head: `conv` or `attention`.
+        level, strand: what the head reads at each base; see `probe`.
+        aligned: whether positions correspond and the strand means something, as in promoters up to the start of
+            transcription. Without it, both strands are treated alike.
+        lora: rank of low-rank changes to the matrices of the layers, in place of training all weights. They are merged.
+        last: train only so many of the last layers, and the head.
+        epochs, patience, batch: at most so many epochs; so many without a lower loss end training; rows of a batch.
+        learning_rate: of the head. The last layer has half of it, and each layer before that `layer_decay` times less.
+        class_weights: whether all classes count the same in the loss, whatever their shares.
+        compare: whether to train the same network from random weights, and fit the baselines, on the same folds.
+        resume: whether to go on with a fine-tuning that was stopped, which gives the same result as one that was not.
+        on_progress: called with a `Progress` as the work goes on.
+
+    Raises:
+        UsageError: settings that contradict each other, or that other settings would mend.
+        SequenceError: labels or sequences that cannot be used as they are.
+
+    Example:
+        >>> import random
+        >>> from pathlib import Path
+        >>> import hnet_dna
+        >>> dice = random.Random(0)
+        >>> rows = [f"{''.join(dice.choices(bases, k=30))},{bases}" for bases in ("AATC", "CCGA") * 8]
+        >>> _ = Path("labels.csv").write_text("\n".join(["sequence,label", *rows]))
+        >>> result = hnet_dna.finetune("labels.csv", "tuned", folds=2, epochs=1, last=1, compare=False)
+        >>> hnet_dna.load_model("tuned").n_chunking_stages
+        1
+    """
+    out, kind = Path(out), check_task(task)
+    if head not in SEQUENCE_HEADS:
+        raise UsageError(f"`head` {head!r}: expected {' or '.join(SEQUENCE_HEADS)}")
+    for name, value in {"epochs": epochs, "patience": patience, "batch": batch}.items():
+        if value < 1:
+            raise UsageError(f"`{name}`: expected 1 or more, got {value}")
+    if not learning_rate > 0:
+        raise UsageError(f"`learning_rate`: expected above 0, got {learning_rate:g}")
+    if folds < 2:
+        raise UsageError(f"`folds`: expected 2 or more, got {folds}")
+    which = Which(lora, last, layer_decay)
+    check_strand(strand)
+    refuse_filled(out)
+    columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group, "split": split}
+    kind_of_labels, source = recognise(labels)
+    if kind_of_labels == "bed":
+        raise UsageError(f"{labels}: a BED has no sequences; give a CSV or TSV file that has")
+    rows, codes = labelled_rows(source, kind, columns, None, None, False, (test, None), on_progress)
+    parts = make_folds(rows, kind, folds, seed)
+    sequences = check_bases(rows, codes)
+    loaded, origin = open_model(model)
+    own_level = level or in_order_level(loaded)
+    LevelReader(loaded, own_level)  # a wrong level is refused before anything is trained
+    symmetric = strand == "both" and not aligned
+    schedule = Schedule(epochs, patience, batch, learning_rate)
+    settings = Settings(head, own_level, strand, symmetric, which, schedule, class_weights)
+    _log.info("%s", about_folds(rows, parts))
+
+    recorded = asdict(settings) | {
+        "labels": zlib.crc32("\n".join([*map(str, rows.target), *(rows.sequences or [])]).encode()),
+        "folds": parts.fold.tolist(), "model": loaded.digest(), "seed": seed, "task": task,
+    }  # fmt: skip
+    with journal_of(out, recorded, resume=resume) as journal:
+        with Work(on_progress, "fine-tuning", unit="sequences") as work:
+            own = FineTuning(TUNED, loaded, sequences, settings, journal, work.add)
+            contenders: list[Contender] = [own]
+            if compare:
+                twin = untrained(loaded.config).to(loaded.embeddings.weight.device)
+                contenders += [replace(own, name=FROM_RANDOM, model=twin), *baselines(sequences, kind)]
+            results, fitted = cross_validate(contenders, rows, parts, kind, seed, work.at)
+            final = fitted[1] if parts.given else fit_all(own, rows, parts, kind, seed)
+        assert isinstance(final, _FittedTuned)
+        said = tuple(conclusions(results, rows, parts, kind, (TUNED, FROM_RANDOM)))
+        boundaries = _boundaries(loaded, final.tuned.model, sequences, parts.held_out)
+        final.tuned.merge()
+        about = About(task, head, OWN_MODEL, final.tuned.model.digest(), own_level, IN_ORDER, strand)
+        result = ProbeResult(out, kind, head, rows, parts, tuple(results), about, final.chosen, said)
+
+        def save(folder: Path) -> None:
+            final.tuned.model.save_pretrained(folder)
+            save_head(folder, final.head, about)
+
+        more = {"tuned_from": origin, "boundaries": boundaries, "settings": asdict(settings)}
+        write_folder(result, save, seed, name=TUNED, more=more)
+    return result
+
+
+def _boundaries(before: HNetLM, after: HNetLM, sequences: Sequence[Codes], rows: Rows) -> dict[str, float] | None:
+    """Return the mean bases per outermost chunk before and after, and the share of boundaries that stayed."""
+    if not before.n_chunking_stages:
+        return None
+    from hnet_dna.inference.stream import forward
+
+    counts = {"bases": 0, "before": 0, "after": 0, "both": 0}
+    for row in rows[:500]:
+        codes = sequences[row][None]
+        masks = [forward(each, codes, None, None).stages[0].boundary_mask[0].cpu().numpy() for each in (before, after)]
+        counts["bases"] += codes.size
+        counts["before"] += int(masks[0].sum())
+        counts["after"] += int(masks[1].sum())
+        counts["both"] += int((masks[0] & masks[1]).sum())
+    return {
+        "bases_per_chunk_before": counts["bases"] / counts["before"],
+        "bases_per_chunk_after": counts["bases"] / counts["after"],
+        "share_kept": counts["both"] / counts["before"],
+    }
