@@ -60,7 +60,7 @@ def _serve(address: str) -> None:
     import hnet_dna.evaluation.compare
     import hnet_dna.probing.run
     import hnet_dna.tracks.segment
-    import hnet_dna.training.trainer  # noqa: F401
+    import hnet_dna.training.run  # noqa: F401
 
     (script,) = entry_points(group="console_scripts", name="hnet-dna")
     app = script.load()

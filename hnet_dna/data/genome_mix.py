@@ -45,6 +45,8 @@ class MixEntry:
                 object.__setattr__(self, field, read(field, value))
         if sum(map(bool, (self.held_out, self.split, self.unseen))) > 1:
             raise ConfigError("held_out, split, unseen: give one of them")
+        if self.unseen and self.regions:
+            raise ConfigError("regions: the genome is held out whole (unseen); leave one of them out")
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -92,7 +94,7 @@ class GenomeMix:
             return genomes
         if isinstance(genomes, MixEntry):
             return cls((genomes,))
-        if isinstance(genomes, Mapping) and genomes and all(_is_genome(value) for value in genomes.values()):
+        if isinstance(genomes, Mapping) and genomes and all(map(_is_genome_or_path, genomes.values())):
             return cls(tuple(replace(_entry(genome), name=str(key)) for key, genome in genomes.items()))
         items = list(genomes) if isinstance(genomes, list | tuple) else []
         if items and all(isinstance(item, str) or _is_genome(item) for item in items):
@@ -136,7 +138,8 @@ class GenomeMix:
         for missing in (each for each in names if each not in known):
             raise UsageError(f"`held_out_genome` {missing}: no genome of this name. {did_you_mean(missing, known)}")
         unseen = (
-            replace(e, unseen=True, held_out=(), split="", weight=None) if e.name in names else e for e in self.entries
+            replace(e, unseen=True, held_out=(), split="", regions="", weight=None) if e.name in names else e
+            for e in self.entries
         )
         return replace(self, entries=tuple(unseen), plain=self.plain and not names)
 
@@ -157,6 +160,13 @@ def _is_genome(value: object) -> bool:
     return isinstance(value, Path | Genome | MixEntry | Mapping) or hasattr(value, "faidx")
 
 
+def _is_genome_or_path(value: object) -> bool:
+    """Tell a genome, or its path as text, from a sequence, which has neither dots nor slashes."""
+    if isinstance(value, str):
+        return any(mark in value for mark in "./\\") and "\n" not in value
+    return _is_genome(value)
+
+
 def _entry(value: Any) -> MixEntry:
     return value if isinstance(value, MixEntry) else MixEntry(value)
 
@@ -173,7 +183,7 @@ def _read_entry(table: Mapping[str, Any], number: int, folder: Path) -> MixEntry
         fields = {field: value for field, value in table.items() if field != "genome"}
         for field in ("split", "regions"):
             if isinstance(fields.get(field), str) and (folder / fields[field]).is_file():
-                fields[field] = str(folder / fields[field])
+                fields[field] = str((folder / fields[field]).resolve())  # a run may go on from elsewhere
         here = folder / source
         entry = MixEntry(str(here) if source and here.exists() and not here.is_dir() else source, **fields)
         try:

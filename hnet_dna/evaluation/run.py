@@ -59,6 +59,11 @@ def evaluate(
     trained = split_of_run(opened, loaded.folder) if loaded.folder is not None else None
     parts = split_genome(opened, tuple(held_out), split, regions, trained)
     seen = sum(map(len, intersection(parts.held_out, trained.train))) if trained else None
+    if not parts.train:
+        _log.warning(
+            "%s was held out whole: there is nothing to count words in, so that the Markov models know nothing",
+            opened.source,
+        )
     classes = None
     if annotation is not None:
         classes = read_annotation(Path(annotation), opened)

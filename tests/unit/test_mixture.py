@@ -128,7 +128,8 @@ def test_shares_by_size(folder: Path) -> None:
 def test_what_pretrain_takes_as_genomes(folder: Path) -> None:
     x, y = folder / "x.fa", folder / "y.fa"
     assert [entry.name for entry in GenomeMix.of([str(x), y]).entries] == ["x", "y"]
-    assert [entry.name for entry in GenomeMix.of({"one": x, "two": {"chr1": "ACGT"}}).entries] == ["one", "two"]
+    for named in ({"one": x, "two": {"chr1": "ACGT"}}, {"one": str(x), "two": y}):
+        assert [entry.name for entry in GenomeMix.of(named).entries] == ["one", "two"]
     (folder / "other").mkdir()
     assert [entry.name for entry in GenomeMix.of([x, folder / "other" / "x.fna.gz"]).entries] == ["x", "x-2"]
     for single in (x, [x], {"chr1": "ACGT"}, hnet_dna.open_genome(x)):
