@@ -7,7 +7,7 @@ Chunks of a stage tile each contig except for its runs of N. The first base of a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,14 +62,15 @@ class Chunks:
 
         Their type is `misc_feature`; qualifiers are note (the name), score (1000 x the probability), and probability.
         """
-        from Bio.SeqFeature import SeqFeature, SimpleLocation
+        from Bio import SeqFeature as bio
 
+        feature, location = cast(Any, bio.SeqFeature), cast(Any, bio.SimpleLocation)  # mypy knows nothing of them
         strand = 1 if self.strand == "+" else -1
         names = (f"stage{self.stage}_{number}" for number in self.index.tolist())
         rows = zip(self.start.tolist(), self.end.tolist(), names, self.probability.tolist(), strict=True)
         return [
-            SeqFeature(
-                SimpleLocation(start, end, strand),
+            feature(
+                location(start, end, strand),
                 type="misc_feature",
                 qualifiers={"note": [name], "score": [str(round(1000 * p))], "probability": [f"{p:.6g}"]},
             )
