@@ -46,7 +46,7 @@ HeldOut = Annotated[
 ]
 Split = Annotated[
     str | None,
-    typer.Option(metavar="BED|SHARE", help="BED with train, valid or test in column 4; or a share to hold out."),
+    typer.Option(metavar="SPLIT", help="BED with train, valid or test in column 4; or a share to hold out."),
 ]
 UsedRegions = Annotated[str | None, typer.Option("--regions", metavar="BED", help="Use only these regions.")]
 SequenceColumn = Annotated[

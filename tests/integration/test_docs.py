@@ -103,7 +103,7 @@ def test_help_has_examples_that_parse(name: str) -> None:
 
 
 def test_options_mean_the_same_everywhere() -> None:
-    """But for --head, of which probe makes one and predict takes one."""
+    """But for --head, of which probe makes one and predict takes one, and --plot, which has one place to go in probe."""
     metavars: dict[str, set[str | None]] = defaultdict(set)
     switches: dict[str, set[frozenset[str]]] = defaultdict(set)
     for command in COMMANDS.values():
@@ -112,7 +112,10 @@ def test_options_mean_the_same_everywhere() -> None:
                 if option.startswith("--"):
                     metavars[option].add(parameter.metavar)
                     switches[option].add(frozenset(parameter.opts))
-    assert {option: found for option, found in metavars.items() if len(found) > 1} == {"--head": {"HEAD", "PATH"}}
+    assert {option: found for option, found in metavars.items() if len(found) > 1} == {
+        "--head": {"HEAD", "PATH"},
+        "--plot": {None, "PATH"},
+    }
     assert {option: found for option, found in switches.items() if len(found) > 1} == {}
 
 

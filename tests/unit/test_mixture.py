@@ -204,8 +204,8 @@ def test_a_run_tells_of_each_genome_and_goes_on(cli: Cli, folder: Path) -> None:
         next(found["bits_per_base"] for found in results["classes"] if found["name"] == "why"), abs=1e-6
     )
     for given, code, message in (
-        ([], 0, "goes on from step 20 of 22"),
-        (["--genomes", folder / "mix.toml"], 0, "goes on from step 22 of 24"),
+        ([], 0, "continues from step 20 of 22"),
+        (["--genomes", folder / "mix.toml"], 0, "continues from step 22 of 24"),
         (["--genome", folder / "x.fa"], 2, "the run began with x, why, z"),
     ):
         steps = int(message.split()[-1]) if not code else 30
