@@ -103,7 +103,7 @@ def test_help_has_examples_that_parse(name: str) -> None:
 
 
 def test_options_mean_the_same_everywhere() -> None:
-    """But for --head, of which probe makes one and predict takes one, and --plot, which has one place to go in probe."""
+    """But for --head, of which probe makes one and predict takes one, and --plot, whose place probe decides."""
     metavars: dict[str, set[str | None]] = defaultdict(set)
     switches: dict[str, set[frozenset[str]]] = defaultdict(set)
     for command in COMMANDS.values():
