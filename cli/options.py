@@ -31,6 +31,13 @@ Summary = Annotated[
         help="Also write means in windows of N bases, as bigWig beside the first file: b.N.bw for b.bw.",
     ),
 ]
+Aliases = Annotated[
+    bool,
+    typer.Option(
+        "--aliases",
+        help="Let the other files call contigs by other names: chr1, 1, NC_000001.11. Names written are the genome's.",
+    ),
+]
 Level = Annotated[
     str, typer.Option(metavar="LEVEL", help="Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on.")
 ]

@@ -58,6 +58,7 @@ def score(
             help="Write this file instead of to stdout; .vcf.gz is compressed and indexed.",
         ),
     ] = None,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Score bases (log2 p), regions (sum and mean of log2 p) or variants (log-likelihood ratio of alleles).
@@ -108,7 +109,7 @@ def score(
         },
     )
     check_pipes({"GENOME": fasta, "--genome": genome, "--vcf": vcf, "--regions": regions})
-    opened = show.open_genome((fasta if vcf is None else genome) or "", quiet)
+    opened = show.open_genome((fasta if vcf is None else genome) or "", quiet, aliases=aliases)
     loaded = show.load_model(model)
     if vcf is not None:
         _variants(vcf, opened, loaded, str(model), window, strand, strict, out, quiet)
