@@ -12,6 +12,7 @@ from typer.testing import Result
 
 from hnet_dna.annotation.reader import read_features
 from hnet_dna.annotation.regions import parse_region, read_regions
+from hnet_dna.embedding.table import read_table
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import open_genome
@@ -75,6 +76,10 @@ def test_commands(cli: Cli, fasta: Path, tmp_path: Path) -> None:
     assert scored.exit_code == 0, scored.output
     assert scored.stdout.splitlines()[-1].startswith("1\t21\t")
     assert "HNET_LLR=" in scored.stdout.splitlines()[-1]
+    table = ["--out", tmp_path / "v.parquet", "--aliases"]
+    embedded = cli("embed", fasta, *model, "--regions", tmp_path / "r.bed", *table)
+    assert embedded.exit_code == 0, embedded.output
+    assert read_table(tmp_path / "v.parquet").contig == ["chr1"]
     part = cli("genome", "extract", fasta, "1:1-9", "MT:1-5", "--aliases")
     assert part.exit_code == 0, part.output
     assert [line for line in part.stdout.splitlines() if line[0] != ">"] == [RECORDS["chr1"][:9], RECORDS["chrM"][:5]]
