@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hnet_dna.errors import UsageError
+
 from . import options, show
 from .inputs import check_pipes
 from .outputs import check_outputs
@@ -33,6 +35,7 @@ def embed(
         bool, typer.Option("--per-chunk", help="Write one row per chunk of the sequence as given.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a table that was interrupted.")] = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write one vector per sequence (or per chunk), with ids, in the order of the input.
@@ -49,9 +52,12 @@ def embed(
 
     check_outputs({"--out": places(out)}, [sequences, regions, model], {"--out": ""})
     check_pipes({"SEQUENCES": sequences, "--regions": regions})
+    if aliases and regions is None:
+        raise UsageError("--aliases belongs to --regions")
+    read = show.open_genome(sequences, quiet, aliases=True) if aliases else sequences
     with show.Reports(quiet=quiet) as progress:
         table = embed_to_table(
-            sequences,
+            read,
             out,
             model=model,
             regions=regions,

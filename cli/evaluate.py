@@ -27,6 +27,7 @@ def evaluate(
         ),
     ] = None,
     as_json: options.AsJson = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Report bits per base of a model, beside uniform and Markov models counted on the rest of the genome.
@@ -41,7 +42,7 @@ def evaluate(
     check_pipes({"--genome": genome, "--annotation": annotation, "--split": split, "--regions": regions})
     from hnet_dna.evaluation.run import evaluate as run
 
-    opened = show.open_genome(genome, quiet)
+    opened = show.open_genome(genome, quiet, aliases=aliases)
     loaded = show.load_model(model)
     show.say_if_windowed(loaded)
     with show.Progress("evaluating", unit="bases", quiet=quiet, late=True) as progress:

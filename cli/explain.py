@@ -39,6 +39,7 @@ def explain(
         bool, typer.Option("--page/--no-page", help="Also write index.html, which needs matplotlib.")
     ] = True,
     open_: Annotated[bool, typer.Option("--open", help="Show the report in a web browser, until Ctrl-C.")] = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Measure boundaries and bits by annotation, codon position, repeats and words; write tables and a page.
@@ -66,7 +67,7 @@ def explain(
     refuse_filled(out)
     from hnet_dna.explanation.report import explain as measure
 
-    opened, loaded = show.open_genome(genome, quiet), show.load_model(model)
+    opened, loaded = show.open_genome(genome, quiet, aliases=aliases), show.load_model(model)
     with show.Reports(quiet=quiet) as reports:
         report = measure(
             opened,

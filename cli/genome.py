@@ -95,6 +95,7 @@ def extract(
         ),
     ],
     out: options.OutFile = None,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write parts of a genome as FASTA, each named by its region; soft-masked bases stay lower case.
@@ -105,7 +106,7 @@ def extract(
     from hnet_dna.annotation.extract import extract as extracted
     from hnet_dna.genome.fasta import write_fasta
 
-    parts = extracted(show.open_genome(fasta, quiet), regions)
+    parts = extracted(show.open_genome(fasta, quiet, aliases=aliases), regions)
     with output(out) as stream:
         write_fasta(((part.name, part.codes) for part in parts), stream)
 

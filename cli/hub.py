@@ -17,7 +17,7 @@ from .inputs import check_pipes
 
 def hub(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create.")],
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[TRACK]...", help="More tracks.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="TRACK", help="More tracks.")] = None,
     genome: options.Genome = None,
     tracks: Annotated[
         list[Path] | None,

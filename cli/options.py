@@ -40,6 +40,13 @@ POOLING_HELP = (
 )
 Level = Annotated[str, typer.Option(metavar="LEVEL", help=LEVEL_HELP)]
 Pooling = Annotated[str, typer.Option("--pool", metavar="POOLING", help=POOLING_HELP)]
+Aliases = Annotated[
+    bool,
+    typer.Option(
+        "--aliases",
+        help="Let the other files call contigs by other names: chr1, 1, NC_000001.11. Names written are the genome's.",
+    ),
+]
 HeldOut = Annotated[
     list[str] | None,
     typer.Option(metavar="CONTIG", help="Contig to hold out; repeat for more. Default: about a tenth of the genome."),

@@ -31,6 +31,7 @@ def plot(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="Picture to write: .png, .svg or .pdf.")
     ] = None,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Draw a locus (letters, genes, chunks by stage, boundary probability, bits per base), or a genome's chromosomes.
@@ -61,5 +62,7 @@ def plot(
     check_pipes({"--genome": genome, "--annotation": annotation})
     from hnet_dna.explanation.figures.locus import plot_locus
 
-    plot_locus(region, show.open_genome(genome, quiet), show.load_model(model), out, annotation=annotation)
+    plot_locus(
+        region, show.open_genome(genome, quiet, aliases=aliases), show.load_model(model), out, annotation=annotation
+    )
     show.notes.print(f"wrote {out}")

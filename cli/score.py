@@ -67,6 +67,7 @@ def score(
             help="Write to this file instead of stdout; .vcf.gz is compressed and indexed.",
         ),
     ] = None,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Score bases (log2 p), regions (sum and mean of log2 p) or variants (log-likelihood ratio of alleles).
@@ -117,7 +118,7 @@ def score(
         },
     )
     check_pipes({"GENOME": fasta, "--genome": genome, "--vcf": vcf, "--regions": regions})
-    opened = show.open_genome((fasta if vcf is None else genome) or "", quiet)
+    opened = show.open_genome((fasta if vcf is None else genome) or "", quiet, aliases=aliases)
     loaded = show.load_model(model)
     if vcf is not None:
         score_vcf(

@@ -51,6 +51,7 @@ def segment(
             help="Write to this file instead of stdout; .bed.gz is compressed and indexed.",
         ),
     ] = None,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write the chunks of each contig as BED6; they cover all of it except runs of N.
@@ -100,7 +101,7 @@ def segment(
         check_pybigtools()
 
     once = reads_once(fasta, strand, regions, shard)
-    read = source if once else show.open_genome(fasta, quiet)
+    read = source if once else show.open_genome(fasta, quiet, aliases=aliases)
     job = Segmentation(read, strand, regions=regions, shard=shard)
     total = show.bases_in(source) if once else job.bases
     loaded = show.load_model(model)

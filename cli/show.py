@@ -317,7 +317,7 @@ def bases_in(source: str | Path) -> int | None:
     return sum(n_known(piece.codes) for piece in read_fasta(source)) if is_small(source) else None
 
 
-def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = None) -> Genome:
+def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = None, *, aliases: bool = False) -> Genome:
     """Open a genome by path or name, from a pipe or from stdin, and say how far it is read if it has no store yet.
 
     If the letters that a model knows are given, also say what the genome contains.
@@ -333,6 +333,7 @@ def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = Non
         watched(place, lambda done, size: progress.update(done)),
     ):
         opened = Genome.open(place)
+    opened = opened.with_aliases() if aliases else opened
     if letters is None:
         return opened
     n, ambiguous, uracils = (

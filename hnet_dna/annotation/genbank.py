@@ -115,7 +115,7 @@ def _one_line(message: object) -> str:
 
 def _contig(path: Path, genome: Genome, record: Any) -> str:
     names: list[str] = [record.id, *record.annotations.get("accessions", ()), record.name]
-    contig = next((name for name in names if name in genome), None)
+    contig = next((name for name in map(genome.find, names) if name in genome), None)
     if contig is None:
         unknown = unknown_contig(names[0], genome.contigs, genome.source.name, asked=names)
         raise SequenceError(f"{path}: record {record.id}: {unknown}")

@@ -139,6 +139,7 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
         contig, kind, column_9 = fields[0], fields[2], "".join(fields[8:9])
         if contig not in genome and unquote(contig) in genome:
             contig = unquote(contig)
+        contig = genome.find(contig)
         start, end = coordinates(fields[3], fields[4], where)
         if not 1 <= start <= end:
             raise SequenceError(f"{where}: expected 1 <= start <= end, got {fields[3]} and {fields[4]}")
@@ -188,7 +189,7 @@ def _declared(line: str, where: str, genome: Genome) -> list[str]:
     """
     if match := _DECLARED.match(line):
         name, start, end = match[1] or match[5], int(match[2] or 1), int(match[3] or match[4])
-        name = name if name in genome else unquote(name)
+        name = genome.find(name if name in genome else unquote(name))
         if name not in genome:
             return []
         length = genome[name].length

@@ -63,6 +63,7 @@ class Contigs(Protocol):
     def contigs(self) -> Sequence[Contig]: ...  # noqa: D102
     def __contains__(self, name: str) -> bool: ...
     def __getitem__(self, name: str) -> Contig: ...
+    def find(self, name: str) -> str: ...  # noqa: D102
 
 
 def read_regions(path: Source, genome: Contigs) -> list[Region]:
@@ -84,7 +85,7 @@ def regions_of(lines: Iterable[tuple[int, str]], path: Source, genome: Contigs) 
         where = f"{path}: line {number}"
         if len(fields) < 3:
             raise SequenceError(f"{where}: expected contig, start and end, got {' '.join(fields)!r}")
-        name = fields[0]
+        name = genome.find(fields[0])
         start, end = coordinates(fields[1], fields[2], where)
         if not 0 <= start <= end:
             raise SequenceError(f"{where}: expected 0 <= start <= end (0-based, half-open), got {start} and {end}")
@@ -131,7 +132,7 @@ def parse_region(text: str, genome: Genome) -> Interval:
     if match is None:
         whole = f"; {text} is a contig of {genome[text].length:,} bases" if text in genome else ""
         raise UsageError(f"region {text!r}: {wanted}{whole}. Names of genes are not looked up")
-    name, start, end = match[1], *(int(number.replace(",", "")) for number in match.groups()[1:])
+    name, start, end = genome.find(match[1]), *(int(number.replace(",", "")) for number in match.groups()[1:])
     if not 1 <= start <= end:
         raise UsageError(f"region {text!r}: start {start:,}, end {end:,}; {wanted}")
     length = genome[name].length

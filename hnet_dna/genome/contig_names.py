@@ -58,7 +58,7 @@ def unknown_contig(name: str, contigs: Sequence[Contig], source: str, *, asked: 
     others = list(dict.fromkeys(asked))
     alias = same_contig(name, contigs)
     if alias is not None:
-        advice = f"It is called {alias} there: use that name."
+        advice = f"It is called {alias} there: use that name, or give `aliases`."
     else:
         # chr1 is not close to chrXV. A name that the asking file has as well is another contig, not a typing error.
         near = [one for one in get_close_matches(name, known, cutoff=0.75) if one not in others][:1]

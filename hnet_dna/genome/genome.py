@@ -13,7 +13,7 @@ from typing import Any
 
 from hnet_dna.errors import SequenceError
 from hnet_dna.files import descriptor, is_stream
-from hnet_dna.genome.contig_names import unknown_contig
+from hnet_dna.genome.contig_names import same_contig, unknown_contig
 from hnet_dna.genome.fasta import Piece, read_fasta
 from hnet_dna.genome.store import Contig, Store, open_store, read_store, temporary_store
 from hnet_dna.sequence.codes import Codes, to_text
@@ -32,12 +32,33 @@ class Genome:
         source: the FASTA or .2bit file; `stdin`, `pipe` or the pipe's own path for what came through a pipe; a name for
             sequences that were in memory.
         contigs: in the order of the file.
+        aliases: whether files that are read with this genome may call its contigs by other names.
         streamed: whether it came through a pipe or from memory, so that it cannot be opened again by its source.
     """
 
-    def __init__(self, source: Path, store: Store, *, streamed: bool = False) -> None:
+    def __init__(self, source: Path, store: Store, *, streamed: bool = False, aliases: bool = False) -> None:
         self.source, self.contigs, self.streamed, self._store = source, store.contigs, streamed, store
         self._by_name = {contig.name: contig for contig in store.contigs}
+        self.aliases, self._found = aliases, dict[str, str]()
+
+    def with_aliases(self) -> Genome:
+        """Return the same genome, with which other files may call contigs by the names that known assemblies have.
+
+        These are chr1, 1, CM000663.2 and NC_000001.11, for a contig of the length that the assembly has, and names that
+        differ only by `chr` or by Roman numerals. What is written keeps the names of the genome.
+        """
+        return Genome(self.source, self._store, streamed=self.streamed, aliases=True)
+
+    def find(self, name: str) -> str:
+        """Return the name that a contig has here: `name` itself, or with aliases that of the contig it stands for."""
+        if not self.aliases or name in self._by_name:
+            return name
+        if name not in self._found:
+            own = same_contig(name, self.contigs)
+            if own is not None and not any(other != key for key, other in self._found.items()):
+                _log.info("names of contigs are read by aliases: %s is %s in %s", name, own, self.source.name)
+            self._found[name] = own or name
+        return self._found[name]
 
     @classmethod
     def open(cls, source: str | Path) -> Genome:
@@ -63,7 +84,7 @@ class Genome:
         return cls(source, temporary_store(pieces), streamed=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.source, self._store.place, self._store.key, self.streamed)
+        return _reopen, (self.source, self._store.place, self._store.key, self.streamed, self.aliases)
 
     def __getitem__(self, name: str) -> Contig:
         if name not in self._by_name:
@@ -156,10 +177,10 @@ def is_streamed(source: str | Path) -> bool:
     return str(source) == "-" or is_stream(Path(source))
 
 
-def _reopen(source: Path, place: Path, key: dict[str, int], streamed: bool) -> Genome:
+def _reopen(source: Path, place: Path, key: dict[str, int], streamed: bool, aliases: bool = False) -> Genome:
     store = read_store(place, key)
     if store is None:
         lost = "has been removed" if streamed else "has been removed or replaced"
         lives = "; it lives only as long as the process that read it" if streamed else ""
         raise SequenceError(f"{place}: the store of {source} {lost} since it was opened{lives}")
-    return Genome(source, store, streamed=streamed)
+    return Genome(source, store, streamed=streamed, aliases=aliases)

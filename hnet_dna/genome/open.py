@@ -25,7 +25,7 @@ GenomeLike: TypeAlias = Genome | str | Path | Mapping[str, SequenceLike] | Itera
 _IN_MEMORY = Path("genome in memory")
 
 
-def open_genome(genome: GenomeLike, *, on_read: OnRead | None = None) -> Genome:
+def open_genome(genome: GenomeLike, *, aliases: bool = False, on_read: OnRead | None = None) -> Genome:
     """Open a genome.
 
     Args:
@@ -37,6 +37,8 @@ def open_genome(genome: GenomeLike, *, on_read: OnRead | None = None) -> Genome:
             - a mapping of names to sequences: text, `Bio.Seq`, `SeqRecord`, records of pyfaidx, arrays of codes;
             - named sequences, such as `Bio.SeqIO.parse` gives, or a single one;
             - a `Genome`, which is returned as it is.
+        aliases: let annotation, regions and variants that are read with it call contigs by other names; see
+            `Genome.with_aliases`.
         on_read: called with the bytes of the file read so far and its size (None for a pipe) while its store is built.
 
     Returns:
@@ -47,6 +49,8 @@ def open_genome(genome: GenomeLike, *, on_read: OnRead | None = None) -> Genome:
         SequenceError: there is no such file, or what it holds is not a genome.
         UsageError: the name is ambiguous or has not been fetched, or `genome` is of another kind.
     """
+    if aliases:
+        return open_genome(genome, on_read=on_read).with_aliases()
     if isinstance(genome, Genome):
         return genome
     if isinstance(genome, str | Path):

@@ -345,6 +345,9 @@ class _ContigsOf:
     def __getitem__(self, name: str) -> Contig:
         return self._by_name[name]
 
+    def find(self, name: str) -> str:
+        return name
+
 
 def _lengths(table: Table) -> dict[str, int | None]:
     if table.contig_length is None:

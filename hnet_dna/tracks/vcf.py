@@ -13,7 +13,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -123,10 +123,12 @@ class VcfScorer:
         name = called(source)
         lines = enumerate(raw_lines(source, "a VCF file"), start=1)
         header = _read_header(lines, name)
+        header = replace(header, contigs={self.genome.find(contig): one for contig, one in header.contigs.items()})
         differing = self._compare(header, name)
         # With the first records, so that a file that cannot be scored leaves nothing that looks like a VCF.
         head = self._extended(header)
-        for records in _groups(_records(lines, len(header.columns), name), self.jobs):
+        for read in _groups(_records(lines, len(header.columns), name), self.jobs):
+            records = [replace(record, contig=self.genome.find(record.contig)) for record in read]
             answers = [self._reasons(record, header, differing, name) for record in records]
             self._score(records, answers, report, reader)
             out.writelines(head)
