@@ -19,6 +19,7 @@ from hnet_dna.errors import HNetError, StoppedEarly
 from hnet_dna.files import FULL
 
 from . import (
+    benchmark,
     demo,
     doctor,
     embed,
@@ -183,3 +184,4 @@ for _name, _command in (
 ):
     app.command(_name, help=_paragraphs(_command.__doc__ or ""))(_command)
 app.add_typer(genome.genome, name="genome")
+app.add_typer(benchmark.benchmark, name="benchmark")

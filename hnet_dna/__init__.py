@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hnet_dna.inference.variants import score_variants as score_variants
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
+    from hnet_dna.probing.effect_benchmark import benchmark_variants as benchmark_variants
     from hnet_dna.probing.prediction import predict as predict
     from hnet_dna.probing.run import probe as probe
     from hnet_dna.sequence.coerce import as_codes as as_codes
@@ -60,6 +61,7 @@ _LAZY = {
     "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
     "as_codes": "hnet_dna.sequence.coerce",
+    "benchmark_variants": "hnet_dna.probing.effect_benchmark",
     "dependencies": "hnet_dna.inference.dependencies",
     "describe_genome": "hnet_dna.genome.describe",
     "embed": "hnet_dna.embedding.embedder",
@@ -104,6 +106,7 @@ __all__ = [
     "SequenceEmbedder",
     "__version__",
     "as_codes",
+    "benchmark_variants",
     "dependencies",
     "describe_genome",
     "embed",
