@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hnet_dna.annotation.reader import read_features
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.evaluation.markov import MarkovModel
+from hnet_dna.evaluation.markov import MarkovModel, count_words
 from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.effects import How
@@ -36,6 +36,7 @@ from hnet_dna.tables import data_frame
 
 MODEL, MODEL_MEAN = "model", "model, mean of codons"
 _ORDERS = (2, 5, 8)
+_FEWEST = 3  # rows of a group
 Floats = NDArray[np.float64]
 
 
@@ -132,6 +133,8 @@ def benchmark_variants(
     """
     opened, loaded = open_genome(genome), load_model(model)
     effects = read_effects(table, opened, value)
+    if len(effects) < _FEWEST:
+        raise SequenceError(f"{table}: {len(effects)} effects; a correlation needs at least {_FEWEST}")
     if rows is not None and rows < len(effects):
         chosen = np.sort(np.random.default_rng(0).choice(len(effects), rows, replace=False))
         effects = [effects[index] for index in chosen]
@@ -155,9 +158,8 @@ def _scores(
         VariantReader(genome, model, how, jobs=jobs) as reader,
         Work(on_progress, "scoring", len(variants), "alleles") as work,
     ):
-        for variant, found in zip(variants, reader.read(variants), strict=True):
+        for variant, found in zip(variants, reader.read(variants, on_variants=work.add), strict=True):
             scores[variant.interval, variant.ref, variant.alts[0]] = float(found.llr[0])
-            work.add(1)
     return [np.array([scores[one.interval, one.ref, alt] for alt in one.alts]) for one in effects]
 
 
@@ -175,8 +177,10 @@ def _without_model(
                 [usage[new] - usage[old] for old, new in (one.codons for one in effects)]
             )
     predictors["GC"] = np.array([_gc(one.alts[0]) - _gc(one.ref) for one in effects])
+    counts = count_words((genome.codes(whole(contig)) for contig in genome.contigs), _ORDERS)
     for order in _ORDERS:
-        predictors[f"Markov, k = {order}"] = _markov_ratios(effects, genome, order)
+        model = MarkovModel.of_counts(order, counts[order])
+        predictors[f"Markov, k = {order}"] = _markov_ratios(effects, genome, model)
     if conservation is not None:
         predictors["conservation"] = _conservation(effects, Path(conservation))
     return predictors
@@ -207,9 +211,9 @@ def _codon_usage(genome: Genome, annotation: str | Path) -> dict[str, float]:
     return {codon: math.log2(count) for codon, count in counts.items()}
 
 
-def _markov_ratios(effects: Sequence[Effect], genome: Genome, order: int) -> Floats:
-    """Return the log-likelihood ratio under a Markov model of the whole genome, the mean of both strands."""
-    model = MarkovModel(order, (genome.codes(whole(contig)) for contig in genome.contigs))
+def _markov_ratios(effects: Sequence[Effect], genome: Genome, model: MarkovModel) -> Floats:
+    """Return the log-likelihood ratio under a Markov model, the mean of both strands."""
+    order = model.order
     ref: list[Codes] = []
     alt: list[Codes] = []
     for one in effects:
@@ -264,7 +268,7 @@ def _results(effects: Sequence[Effect], predictors: Mapping[str, Floats]) -> lis
         of_groups = []
         for index, label in enumerate(groups):
             rows = np.flatnonzero((group == index) & ~np.isnan(predicted))
-            if len(rows) > 2:
+            if len(rows) >= _FEWEST:
                 of_groups.append(_result(label, name, value[rows], predicted[rows], position[rows]))
         results += of_groups
         if len(groups) > 1 and of_groups:
