@@ -177,7 +177,6 @@ for _name, _command in (
     ("probe", probe.probe),
     ("finetune", finetune.finetune),
     ("predict", probe.predict),
-    ("benchmark", benchmark.benchmark),
     ("evaluate", evaluate.evaluate),
     ("explain", explain.explain),
     ("plot", plot.plot),
@@ -189,3 +188,4 @@ for _name, _command in (
 ):
     app.command(_name, help=_paragraphs(_command.__doc__ or ""))(_command)
 app.add_typer(genome.genome, name="genome")
+app.add_typer(benchmark.benchmark, name="benchmark")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hnet_dna.inference.variants import score_variants as score_variants
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
+    from hnet_dna.probing.effect_benchmark import benchmark_variants as benchmark_variants
     from hnet_dna.probing.prediction import predict as predict
     from hnet_dna.probing.run import probe as probe
     from hnet_dna.sequence.coerce import as_codes as as_codes
@@ -71,6 +72,7 @@ _LAZY = {
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
     "as_codes": "hnet_dna.sequence.coerce",
     "benchmark": "hnet_dna.finetuning.benchmark",
+    "benchmark_variants": "hnet_dna.probing.effect_benchmark",
     "dependencies": "hnet_dna.inference.dependencies",
     "describe_genome": "hnet_dna.genome.describe",
     "embed": "hnet_dna.embedding.embedder",
@@ -123,6 +125,7 @@ __all__ = [
     "__version__",
     "as_codes",
     "benchmark",
+    "benchmark_variants",
     "dependencies",
     "describe_genome",
     "embed",

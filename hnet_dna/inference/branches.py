@@ -26,6 +26,7 @@ from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, is_acgt
 
 _BATCH_BASES = 1 << 13  # run at once on a CPU; larger batches fall out of its cache
 _TIMES_ON_GPU = 32
+_ROW = 128  # bases that the copy of a row's state costs as much as
 
 
 @dataclass(frozen=True)
@@ -174,12 +175,17 @@ def _joined(parts: list[Any], none: Any) -> Any:
     return np.concatenate(parts, axis=1) if parts else none
 
 
+def cost(length: int) -> int:
+    """Return what a branch of so many bases adds to a batch; its last base is not run, but its state is copied."""
+    return max(length - 1, _ROW)
+
+
 def _of_like_length(sequences: Sequence[Codes], batch: int) -> Iterator[list[int]]:
     """Yield groups of rows of which none is less than half as long as another, nor all together longer than a batch."""
     group: list[int] = []
     longest = 0
     for row in sorted(range(len(sequences)), key=lambda row: -len(sequences[row])):
-        if group and (2 * len(sequences[row]) < longest or (len(group) + 1) * (longest - 1) > batch):
+        if group and (2 * len(sequences[row]) < longest or (len(group) + 1) * cost(longest) > batch):
             yield group
             group = []
         if not group:

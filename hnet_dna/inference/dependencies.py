@@ -18,7 +18,7 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.files import write_beside
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import GenomeLike, open_genome
-from hnet_dna.inference.branches import Branches, Front, Reading
+from hnet_dna.inference.branches import Branches, Front, Reading, cost
 from hnet_dna.inference.load import load_model
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.progress import OnProgress, Work, ignore
@@ -135,7 +135,7 @@ def _dependencies(branches: Branches, before: Codes, codes: Codes, work: Work) -
         for other in {0, 1, 2, 3} - {int(codes[base]) & 3}:
             changed = np.concatenate([codes[at:base], np.array([other], dtype=np.uint8), codes[base + 1 :]])
             changes.append((base, changed))
-        bases = sum(len(changed) for _, _, those in waiting for _, changed in those)
+        bases = sum(cost(len(changed)) for _, _, those in waiting for _, changed in those)
         if bases >= branches.batch or front.state is None:
             _compare(branches, waiting, reference, matrix, work)
             waiting = []

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hnet_dna.errors import UsageError
 from hnet_dna.genome.genome import Genome, whole
-from hnet_dna.inference.branches import Branches, Front, Reading
+from hnet_dna.inference.branches import Branches, Front, Reading, cost
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import Codes, from_text, reverse_complement, runs_of_n
 from hnet_dna.sequence.interval import Interval
@@ -391,7 +391,7 @@ def _endings(trunk: _Trunk, stop: tuple[int, list[_Planted]], owner: int, how: H
 
 
 def _bases(endings: Sequence[_Ending]) -> int:
-    return sum(len(one.codes) - 1 for one in endings)
+    return sum(cost(len(one.codes)) for one in endings)
 
 
 def _run_endings(

@@ -163,10 +163,10 @@ def mutate(
     how = How(window, check_strand(strand), context, boundaries)
     order = {contig: number for number, contig in enumerate(opened)}
     joined = sorted(union(intervals), key=lambda one: (order[one.contig], one.start))
-    total = sum(map(len, joined))
+    total = (1 + deletions) * sum(map(len, joined))
     with (
         VariantReader(opened, loaded, how, jobs=jobs) as reader,
-        Work(on_progress, "mutating", total, "bases") as work,
+        Work(on_progress, "mutating", total, "places") as work,
     ):
         for interval in joined:
             for start in range(interval.start, interval.end, _PIECE):
@@ -183,8 +183,7 @@ def _mutate(
     shape = (len(how.strands), *llr.shape)
     lost, gained, distance = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     change = np.full(shape, np.nan)
-    effects = reader.read(variant for _, _, variant in planned)
-    done = 0
+    effects = reader.read((variant for _, _, variant in planned), on_variants=work.add)
     for (row, mutants, _), found in zip(planned, effects, strict=True):
         llr[row, mutants] = found.llr
         if mutants != _DELETED:
@@ -193,9 +192,7 @@ def _mutate(
             for strand, shift in enumerate(shifts):
                 place = strand, row, mutant
                 lost[place], gained[place], change[place], distance[place] = shift
-        work.add(row + 1 - done)
-        done = row + 1
-    work.add(len(codes) - done)
+    work.add((1 + deletions) * len(codes) - len(planned))  # what cannot be changed
     boundaries = None
     if how.boundaries:
         boundaries = Boundaries(lost, gained, change, distance, _shares(np.abs(change).max(axis=0)))

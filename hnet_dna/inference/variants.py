@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import GenomeLike, open_genome
-from hnet_dna.inference.branches import Branches
+from hnet_dna.inference.branches import Branches, cost
 from hnet_dna.inference.effects import Cut, Effects, How, read_effects
 from hnet_dna.inference.load import load_model
 from hnet_dna.model.lm import HNetLM
@@ -174,11 +174,22 @@ class VariantReader:
             child.terminate()
         self._pool = None
 
-    def read(self, variants: Iterable[Variant], *, boundaries_only: bool = False) -> Iterator[Effects]:
-        """Yield what the model makes of each variant, in their order; memory does not grow with their number."""
+    def read(
+        self,
+        variants: Iterable[Variant],
+        *,
+        boundaries_only: bool = False,
+        on_variants: Callable[[int], None] = lambda count: None,
+    ) -> Iterator[Effects]:
+        """Yield what the model makes of each variant, in their order; memory does not grow with their number.
+
+        `on_variants` is told how many variants more have been read.
+        """
         how = replace(self._how, boundaries_only=True) if boundaries_only else self._how
         if self._jobs == 1:
-            yield from _read(self._genome, variants, self._model, how)
+            for effects in _read(self._genome, variants, self._model, how):
+                on_variants(len(effects))
+                yield from effects
             return
         if self._pool is None:
             self._start()
@@ -187,9 +198,9 @@ class VariantReader:
         for task in _batches(variants, how, _TASK_BASES):
             running.append(self._pool.submit(_work, task, how))
             if len(running) > 2 * self._jobs:
-                yield from running.popleft().result()
+                yield from _finished(running.popleft(), on_variants)
         while running:
-            yield from running.popleft().result()
+            yield from _finished(running.popleft(), on_variants)
 
     def _start(self) -> None:
         before = set(multiprocessing.active_children())
@@ -223,13 +234,19 @@ def _is_ready() -> None:
 
 def _work(variants: list[Variant], how: How) -> list[Effects]:
     genome, model = _given
-    return list(_read(genome, variants, model, how))
+    return [effects for batch in _read(genome, variants, model, how) for effects in batch]
 
 
-def _read(genome: Genome, variants: Iterable[Variant], model: HNetLM, how: How) -> Iterator[Effects]:
+def _finished(task: Future[list[Effects]], on_variants: Callable[[int], None]) -> list[Effects]:
+    effects = task.result()
+    on_variants(len(effects))
+    return effects
+
+
+def _read(genome: Genome, variants: Iterable[Variant], model: HNetLM, how: How) -> Iterator[list[Effects]]:
     branches = Branches(model, boundaries_only=how.boundaries_only)
     for batch in _batches(variants, how, branches.batch if how.context is None else _SHARED_BASES):
-        yield from read_effects(genome, [_cut(genome, variant) for variant in batch], branches, how)
+        yield read_effects(genome, [_cut(genome, variant) for variant in batch], branches, how)
 
 
 def _batches(variants: Iterable[Variant], how: How, most: int) -> Iterator[list[Variant]]:
@@ -237,12 +254,12 @@ def _batches(variants: Iterable[Variant], how: How, most: int) -> Iterator[list[
     batch: list[Variant] = []
     bases = 0
     for variant in variants:
-        cost = sum(how.after + len(allele) for allele in (variant.ref, *variant.alts))
-        if batch and bases + cost > most:
+        added = sum(cost(how.after + len(allele) + 1) for allele in (variant.ref, *variant.alts))
+        if batch and bases + added > most:
             yield batch
             batch, bases = [], 0
         batch.append(variant)
-        bases += cost
+        bases += added
     if batch:
         yield batch
 

@@ -1,7 +1,7 @@
 """Reads tables of measured effects of variants, of four kinds, into rows that a model can score.
 
-* Amino acids: a deep mutational scan, one row for each residue and new amino acid (`gene`, `chrom`, `cds_start`, `cds_end`,
-  `strand`, `residue`, `ref_aa`, `alt_aa`, and a value). The CDS is one piece.
+* Amino acids: a deep mutational scan, one row for each residue and new amino acid (`gene`, `chrom`, `cds_start`,
+  `cds_end`, `strand`, `residue`, `ref_aa`, `alt_aa`, and a value). The CDS is one piece.
 * Bases: `chrom`, `pos` (from 1) or `start` (from 0), `ref`, `alt`, and a value.
 * VCF: the value is a field of INFO.
 * Sequences: `sequence` and a value. All are as long as each other; they are variants of the place of the genome where
@@ -133,8 +133,8 @@ def _of_residues(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
         codon = ref if cell["strand"] == "+" else turned(ref)
         if TRANSLATION.get(codon) != cell["ref_aa"]:
             raise SequenceError(
-                f"{where}: {genome.source.name} has {codon} ({TRANSLATION.get(codon, 'no codon')}) at residue {residue}, "
-                f"not {cell['ref_aa']}; is it the same assembly, and the CDS one piece?"
+                f"{where}: residue {residue} is {codon} in {genome.source.name}, which does not stand for "
+                f"{cell['ref_aa']}; is it the same assembly, and the CDS one piece?"
             )
         codons = [one for one in CODONS if TRANSLATION[one] == cell["alt_aa"] and one != codon]
         if not codons:
@@ -157,7 +157,8 @@ def _of_bases(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
             continue
         start = _whole(cells[at], "the position", where) - (not zero_based)
         name = Path(rows.source).name if group is None else cells[group]
-        yield _checked(Effect(line, name, *_place(cells[chrom], start, cells[ref], cells[alt], where), found), genome, where)
+        place = _place(cells[chrom], start, cells[ref], cells[alt], where)
+        yield _checked(Effect(line, name, *place, found), genome, where)
 
 
 def _place(chrom: str, start: int, ref: str, alt: str, where: str) -> tuple[Interval, str, tuple[str, ...]]:
@@ -193,7 +194,8 @@ def _of_vcf(path: str | Path, genome: Genome, value: str | None) -> Iterator[Eff
             found = _number(text, where)
             if found is not None:
                 start = _whole(cells[1], "POS", where) - 1
-                yield _checked(Effect(number, name, *_place(cells[0], start, cells[3], alt, where), found), genome, where)
+                place = _place(cells[0], start, cells[3], alt, where)
+                yield _checked(Effect(number, name, *place, found), genome, where)
 
 
 def _of_sequences(rows: Rows, values: int, genome: Genome) -> list[Effect]:

@@ -29,24 +29,26 @@ from hnet_dna.inference.effects import Effects, How, Shift
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.variants import Variant, VariantReader, controls, reason_to_skip, reference_differs
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.strand import Strand, check_strand
 from hnet_dna.text import called, raw_lines
 from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
+from hnet_dna.tracks.vcf_lines import (
+    BOUNDARY_FIELD,
+    OUR_FIELDS,
+    SCORE_FIELD,
+    SHARE_FIELD,
+    SKIP_FIELD,
+    Header,
+    Record,
+    read_header,
+    read_records,
+    short,
+)
 
-SCORE_FIELD, BOUNDARY_FIELD, SHARE_FIELD, SKIP_FIELD = "HNET_LLR", "HNET_DBOUND", "HNET_DBOUND_SHARE", "HNET_SKIPPED"
-_OURS = tuple(name.encode() for name in (SCORE_FIELD, BOUNDARY_FIELD, SHARE_FIELD, SKIP_FIELD))
-_OUR_LINES = re.compile(rb"##INFO=<(?:.*,)?ID=(?:%b)[,>]|##hnet_dna_command=" % b"|".join(_OURS))
-_COLUMNS = b"#CHROM POS ID REF ALT QUAL FILTER INFO".split()
 _HELD, _HELD_BYTES = 4096, 1 << 24  # records, and bytes of them, read before they are scored together, for each job
 _TOLD = 256  # records after which progress is reported
-_CONTIG_LINE = b"##contig=<"
-_NO_LENGTH = (0, 2**31 - 1)  # what programs write that do not know it
-_KEY_AND_VALUE = re.compile(rb'[<,](\w+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
 # Contigs that a header can name, by the specification.
 _CONTIG_ID = re.compile(r"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*")
-_REF = re.compile(r"[A-Za-z]+|[.*]")
-_ALT = re.compile(r"[A-Za-z]+|[.*]|\.[A-Za-z]+|[A-Za-z]+\.|[A-Za-z]*<[^<>\s]+>|[^\s]*[\[\]][^\s]*")
 _log = logging.getLogger(__name__)
 
 
@@ -122,23 +124,23 @@ class VcfScorer:
         report = VcfReport(0, 0, Counter())
         name = called(source)
         lines = enumerate(raw_lines(source, "a VCF file"), start=1)
-        header = _read_header(lines, name)
+        header = read_header(lines, name)
         header = replace(header, contigs={self.genome.find(contig): one for contig, one in header.contigs.items()})
         differing = self._compare(header, name)
         # With the first records, so that a file that cannot be scored leaves nothing that looks like a VCF.
         head = self._extended(header)
-        for read in _groups(_records(lines, len(header.columns), name), self.jobs):
+        for read in _groups(read_records(lines, len(header.columns), name), self.jobs):
             records = [replace(record, contig=self.genome.find(record.contig)) for record in read]
             answers = [self._reasons(record, header, differing, name) for record in records]
             self._score(records, answers, report, reader)
             out.writelines(head)
             head = []
-            out.writelines(record.with_info(answer) for record, answer in zip(records, answers, strict=True))
+            out.writelines(_with_info(record, answer) for record, answer in zip(records, answers, strict=True))
             self.on_records(report.records)
         out.writelines(head)
         return report
 
-    def _extended(self, header: _Header) -> list[bytes]:
+    def _extended(self, header: Header) -> list[bytes]:
         """Return the header's lines, and before the last of them those that are ours."""
         model = self.model_name.replace("\\", "\\\\").replace('"', '\\"')
         strands = "mean of both strands" if self.strand == "both" else f"{self.strand} strand"
@@ -173,7 +175,7 @@ class VcfScorer:
         encoded = [os.fsencode(" ".join(line.splitlines())) + header.line_end for line in added]
         return [*header.lines[:-1], *encoded, header.lines[-1]]
 
-    def _compare(self, header: _Header, name: str) -> set[str]:
+    def _compare(self, header: Header, name: str) -> set[str]:
         """Compare the contigs that the header declares with the genome's; return those of another length here."""
         own = {contig.name: contig for contig in self.genome.contigs}
         declared = {contig: said for contig, said in header.contigs.items() if contig in own}
@@ -206,7 +208,7 @@ class VcfScorer:
             self._compare_reference(header, name)
         return set(others)
 
-    def _compare_reference(self, header: _Header, name: str) -> None:
+    def _compare_reference(self, header: Header, name: str) -> None:
         """Tell if ##reference names a known assembly whose contigs have other lengths."""
         try:
             assembly = find_assembly(PurePosixPath(header.reference).name.split(".")[0])
@@ -226,10 +228,10 @@ class VcfScorer:
                 )
                 return
 
-    def _reasons(self, record: _Record, header: _Header, differing: set[str], name: str) -> list[str | _Scored]:
+    def _reasons(self, record: Record, header: Header, differing: set[str], name: str) -> list[str | _Scored]:
         """Tell for each alternative allele why it cannot be scored; `_Scored` where it can."""
         reasons = [reason_to_skip(record.ref, alt) for alt in record.alts]
-        where = f"{name}: line {record.number}, record {record.contig}:{record.position} {_short(record.ref)}"
+        where = f"{name}: line {record.number}, record {record.contig}:{record.position} {short(record.ref)}"
         start = record.position - 1
         if record.contig not in self.genome:
             if not record.contig.startswith("<"):  # of an assembly file
@@ -255,7 +257,7 @@ class VcfScorer:
 
     def _score(
         self,
-        records: list[_Record],
+        records: list[Record],
         answers: list[list[str | _Scored]],
         report: VcfReport,
         reader: VariantReader,
@@ -302,76 +304,24 @@ def _shown_shift(shift: Shift | None) -> str:
     return ".|.|.|." if shift is None else f"{shift.lost}|{shift.gained}|{shift.change:.3g}|{shift.distance}"
 
 
-@dataclass(frozen=True)
-class _Declared:
-    """What line `number` of a header says of a contig."""
-
-    number: int
-    length: int | None
-    md5: str | None
-
-
-@dataclass(frozen=True)
-class _Header:
-    """The header as it came, without the lines that an earlier scoring added.
-
-    Attributes:
-        lines: up to that of the columns, which is the last.
-        columns: their names.
-        contigs: those with a line.
-        reference: the text of ##reference.
-        line_end: what ends a line.
-    """
-
-    lines: list[bytes]
-    columns: list[bytes]
-    contigs: dict[str, _Declared]
-    reference: str
-    line_end: bytes
-
-
-@dataclass(frozen=True)
-class _Record:
-    """A line.
-
-    Attributes:
-        number: of the line, from 1.
-        columns: the eight fixed ones, and all others as one.
-        line_end: what ends the line.
-        contig, position, ref, alts: what the columns say; the position counts from 1.
-    """
-
-    number: int
-    columns: list[bytes]
-    line_end: bytes
-    contig: str
-    position: int
-    ref: str
-    alts: tuple[str, ...]
-
-    @property
-    def interval(self) -> Interval:
-        """The bases of REF."""
-        return Interval(self.contig, self.position - 1, self.position - 1 + len(self.ref))
-
-    def with_info(self, answer: list[str | _Scored]) -> bytes:
-        """Return the line with scores and reasons at the end of INFO, in place of those that it had."""
-        info = self.columns[7]
-        if any(field in info for field in _OURS):
-            info = b";".join(field for field in info.split(b";") if field.partition(b"=")[0] not in _OURS)
-        scored = [one if isinstance(one, _Scored) else None for one in answer]
-        columns = {
-            SCORE_FIELD: [None if one is None else f"{one.llr:.6g}" for one in scored],
-            BOUNDARY_FIELD: [None if one is None else one.boundaries for one in scored],
-            SHARE_FIELD: [None if one is None or one.share is None else f"{one.share:.4g}" for one in scored],
-        }
-        fields = [f"{name}={','.join(v or '.' for v in values)}" for name, values in columns.items() if any(values)]
-        if any(isinstance(one, str) for one in answer):
-            fields.append(f"{SKIP_FIELD}={','.join(one if isinstance(one, str) else 'PASS' for one in answer)}")
-        ours = ";".join(fields).encode()
-        if info not in (b"", b"."):
-            ours = info + (b"" if info.endswith(b";") else b";") + ours
-        return b"\t".join([*self.columns[:7], ours, *self.columns[8:]]) + self.line_end
+def _with_info(record: Record, answer: list[str | _Scored]) -> bytes:
+    """Return the line with scores and reasons at the end of INFO, in place of those that it had."""
+    info = record.columns[7]
+    if any(field in info for field in OUR_FIELDS):
+        info = b";".join(field for field in info.split(b";") if field.partition(b"=")[0] not in OUR_FIELDS)
+    scored = [one if isinstance(one, _Scored) else None for one in answer]
+    columns = {
+        SCORE_FIELD: [None if one is None else f"{one.llr:.6g}" for one in scored],
+        BOUNDARY_FIELD: [None if one is None else one.boundaries for one in scored],
+        SHARE_FIELD: [None if one is None or one.share is None else f"{one.share:.4g}" for one in scored],
+    }
+    fields = [f"{name}={','.join(v or '.' for v in values)}" for name, values in columns.items() if any(values)]
+    if any(isinstance(one, str) for one in answer):
+        fields.append(f"{SKIP_FIELD}={','.join(one if isinstance(one, str) else 'PASS' for one in answer)}")
+    ours = ";".join(fields).encode()
+    if info not in (b"", b"."):
+        ours = info + (b"" if info.endswith(b";") else b";") + ours
+    return b"\t".join([*record.columns[:7], ours, *record.columns[8:]]) + record.line_end
 
 
 def score_vcf(
@@ -432,83 +382,8 @@ def score_vcf(
         return scorer.run(str(vcf), cast(Any, stream).buffer)
 
 
-def _read_header(lines: Iterator[tuple[int, bytes]], name: str) -> _Header:
-    kept: list[bytes] = []
-    contigs: dict[str, _Declared] = {}
-    reference = ""
-    number = 0
-    for number, line in lines:
-        text = line.rstrip(b"\r\n")
-        if number == 1 and not text.startswith(b"##fileformat=VCF"):
-            raise SequenceError(
-                f"{name} is not a VCF file: its first line should be ##fileformat=VCFv4.2 or another version, and is "
-                f"{_shown(text)}"
-            )
-        if not text:
-            continue
-        if not text.startswith(b"##"):
-            columns = text.split(b"\t")
-            if columns[:8] != _COLUMNS:
-                raise SequenceError(
-                    f"{name}: line {number}: expected the names of the columns, {b' '.join(_COLUMNS).decode()}, with "
-                    f"tabs between them, got {_shown(text)}"
-                )
-            first = kept[0] if kept else line
-            return _Header([*kept, line], columns, contigs, reference, first[len(first.rstrip(b"\r\n")) :])
-        if text.startswith(_CONTIG_LINE):
-            fields = {key: value.strip(b'"') for key, value in _KEY_AND_VALUE.findall(text)}
-            digits, md5 = fields.get(b"length", b""), fields.get(b"md5", fields.get(b"M5"))
-            length = int(digits) if _is_number(digits) else 0
-            contigs[_text(fields.get(b"ID", b""))] = _Declared(
-                number, length if length not in _NO_LENGTH else None, md5.decode("latin-1").lower() if md5 else None
-            )
-        elif text.startswith(b"##reference="):
-            reference = _text(text.partition(b"=")[2])
-        if not _OUR_LINES.match(text):
-            kept.append(line)
-    what = "it ends before the names of the columns, #CHROM POS ..." if number else "it is empty"
-    raise SequenceError(f"{name} is not a VCF file: {what}")
-
-
-def _records(lines: Iterator[tuple[int, bytes]], columns: int, name: str) -> Iterator[_Record]:
-    """Read what follows a header; blank lines, which other readers take for records, are left out."""
-    for number, line in lines:
-        text = line.rstrip(b"\r\n")
-        if text:
-            yield _record(number, text, line[len(text) :], columns, f"{name}: line {number}")
-
-
-def _record(number: int, text: bytes, line_end: bytes, columns: int, where: str) -> _Record:
-    if text.startswith(b"#"):
-        raise SequenceError(
-            f"{where}: a line of a header after it, {_shown(text)}; join VCF files by a program that knows them, such "
-            "as bcftools concat"
-        )
-    found = text.count(b"\t") + 1
-    if found != columns:
-        raise SequenceError(
-            f"{where}: expected {columns} columns with tabs between them, as in the line #CHROM, got {found}: "
-            f"{_shown(text)}"
-        )
-    parts = text.split(b"\t", 8)
-    contig, ref, alts = _text(parts[0]), _text(parts[3]), _text(parts[4]).split(",")
-    if not contig:
-        raise SequenceError(f"{where}: CHROM is empty; expected the name of a contig")
-    if not _is_number(parts[1]):
-        raise SequenceError(f"{where}: POS should be a whole number, counted from 1, got {_shown(parts[1])}")
-    if not _REF.fullmatch(ref):
-        raise SequenceError(f"{where}: REF should be letters of bases, got {_shown(parts[3])}")
-    for alt in alts:
-        if not _ALT.fullmatch(alt):
-            raise SequenceError(
-                f"{where}: ALT should be letters of bases, *, ., <ID> or a breakend, with commas between alleles, got "
-                f"{_shown(parts[4])}"
-            )
-    return _Record(number, parts, line_end, contig, int(parts[1]), ref, tuple(alts))
-
-
-def _groups(records: Iterator[_Record], jobs: int) -> Iterator[list[_Record]]:
-    group: list[_Record] = []
+def _groups(records: Iterator[Record], jobs: int) -> Iterator[list[Record]]:
+    group: list[Record] = []
     size = 0
     for record in records:
         group.append(record)
@@ -518,20 +393,3 @@ def _groups(records: Iterator[_Record], jobs: int) -> Iterator[list[_Record]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _is_number(text: bytes) -> bool:
-    return text.isdigit() and len(text) < 19
-
-
-def _text(column: bytes) -> str:
-    """Decode so that any bytes can be compared with names, and encoded again."""
-    return column.decode("utf-8", "surrogateescape")
-
-
-def _shown(text: bytes) -> str:
-    return repr(_short(text.decode("utf-8", "replace")))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -103,7 +103,7 @@ def test_help_has_examples_that_parse(name: str) -> None:
 
 
 def test_options_mean_the_same_everywhere() -> None:
-    """But for --head, of which probe makes one and predict takes one, and --plot, whose place probe decides."""
+    """But for --head, of which probe makes one and predict takes one, and for --plot, whose file probe names itself."""
     metavars: dict[str, set[str | None]] = defaultdict(set)
     switches: dict[str, set[frozenset[str]]] = defaultdict(set)
     for command in COMMANDS.values():
@@ -252,7 +252,13 @@ def test_howtos_run(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     write_fasta(tmp_path / "sample.fa", {"s": sample})
     write_fasta(tmp_path / "genome.fa.gz", {"g": random_dna(900, 1)})
     header = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-    (tmp_path / "variants.vcf").write_text(f"{header}s\t100\t.\t{sample[99]}\t{'CA'[sample[99] == 'C']}\t.\t.\t.\n")
+    records = [
+        f"s\t{i}\t.\t{sample[i - 1]}\t{'CA'[sample[i - 1] == 'C']}\t.\t.\tLABEL={i % 2}\n" for i in range(96, 101)
+    ]
+    (tmp_path / "variants.vcf").write_text(header + "".join(records))
+    residues = "".join(f"HSP82\tchrXVI\t96495\t98625\t-\t2\tA\t{new}\t{i % 4}\n" for i, new in enumerate("CDEFG"))
+    columns = "gene\tchrom\tcds_start\tcds_end\tstrand\tresidue\tref_aa\talt_aa\tscore\n"
+    (tmp_path / "scan.tsv").write_text(columns + residues)
     regions = [f"g\t{30 * i}\t{30 * i + 30}\tr{i}\t0\t{'+-'[i % 2]}\n" for i in range(24)]
     (tmp_path / "regions.bed").write_text("".join(regions))
     for page in ("browsers", "classifier", "variants"):
@@ -270,5 +276,5 @@ def test_howtos_run(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     contig, position, ref = example.groups()
     found = cli("genome", "extract", "yeast", f"{contig}:{position}-{position}")
     assert found.stdout == f">{contig}:{position}-{position}\n{ref}\n"
-    for name in ("boundaries.bw", "chunks.bb", "regions.parquet", "scored.vcf.gz"):
+    for name in ("boundaries.bw", "chunks.bb", "regions.parquet", "scored.vcf.gz", "map.npz"):
         assert (tmp_path / name).stat().st_size, name

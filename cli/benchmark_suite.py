@@ -1,0 +1,75 @@
+"""`hnet-dna benchmark suite`: a collection of published datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options, show
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hnet_dna.finetuning.benchmark import Benchmarks
+
+
+def suite(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the collection, or of one dataset.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder of the results; new, or to go on with.")
+    ],
+    layout: Annotated[str, typer.Option(metavar="LAYOUT", help="genomic-benchmarks, nt or gue.")],
+    model: options.Model = options.BUILT_IN,
+    reference: Annotated[
+        str | None, typer.Option(metavar="GENOME", help=f"Genome of intervals. {options.GENOME_HELP}")
+    ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HEAD", help="Head on frozen vectors; repeat for more.", show_default="logistic and conv"),
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Fine-tune too, from the model and from random weights.")
+    ] = False,
+    remove_copies: Annotated[
+        bool, typer.Option("--remove-copies", help="Leave out train rows whose sequence is in the test part.")
+    ] = False,
+    most: Annotated[
+        int | None, typer.Option(metavar="N", help="At most so many train rows.", min=2, show_default="all")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Decides what is random.", min=0)] = 0,
+    quiet: options.Quiet = False,
+) -> None:
+    """Judge a model on each dataset of a collection, on its own train, validation and test parts, beside baselines.
+
+    Writes table.tsv and table.md with intervals and published figures. The same command goes on where it was stopped.
+
+    Example: hnet-dna benchmark suite GUE --layout gue --model run --out gue
+    """
+    from hnet_dna.finetuning.benchmark import benchmark as run_benchmark
+
+    with show.Reports(quiet=quiet) as progress:
+        found = run_benchmark(
+            folder, out, layout=layout, model=model, reference=reference, heads=head or ("logistic", "conv"), tune=tune,
+            remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
+        )  # fmt: skip
+    show.results.print(_table(found))
+    for dataset, said in found.conclusions.items():
+        for line in said:
+            show.results.print(f"{dataset}: {line}", soft_wrap=True)
+    show.results.print(f"Tables: {out / 'table.tsv'}, {out / 'table.md'}", soft_wrap=True)
+
+
+def _table(found: Benchmarks) -> Table:
+    from rich.table import Table
+
+    from hnet_dna.finetuning.benchmark import METRICS
+
+    table = Table("dataset", "features")
+    for name in METRICS:
+        table.add_column(name, justify="right")
+    for row in found.rows:
+        cells = [f"{row[m]:.3f} [{row[f'{m}_low']:.3f}, {row[f'{m}_high']:.3f}]" for m in METRICS]
+        table.add_row(row["dataset"], row["features"], *cells)
+    return table

@@ -1,0 +1,116 @@
+"""`hnet-dna benchmark variants`: likelihoods of variants beside measured effects."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from hnet_dna.errors import UsageError
+from hnet_dna.sequence.strand import check_strand
+
+from . import options, show
+from .inputs import check_pipes
+from .outputs import check_outputs, output
+
+if TYPE_CHECKING:
+    from hnet_dna.probing.effect_benchmark import EffectBenchmark
+    from hnet_dna.probing.metrics import Metric
+
+
+def variants(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="CSV, TSV or VCF with measured effects of variants or sequences.")
+    ],
+    genome: options.Genome = None,
+    model: options.Model = options.BUILT_IN,
+    value: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column, or field of INFO, with what was measured.")
+    ] = None,
+    window: options.Window = 512,
+    context: Annotated[int, typer.Option(metavar="N", help="Bases read before each variant at least.", min=0)] = 4096,
+    strand: options.Strand = "both",
+    annotation: Annotated[
+        Path | None, typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank: how often codons are used.")
+    ] = None,
+    conservation: Annotated[
+        Path | None, typer.Option(metavar="BIGWIG", help="Conservation, as one more predictor.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(metavar="N", help="Use N rows, drawn at random.", min=3)] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write each row with its predictors as TSV.")
+    ] = None,
+    jobs: options.Jobs = 1,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare likelihoods of variants with measured effects, beside predictors that need no model.
+
+    TABLE has residues (deep mutational scans), bases, or whole sequences that replace a place of the genome; or it is a
+    VCF whose INFO has the labels. Nothing is trained. Reported are Spearman's correlation, and AUROC and AUPRC where
+    there are two labels, with 95 % bootstrap intervals over positions.
+
+    Example: hnet-dna benchmark variants scan.tsv --genome yeast --model run
+    """
+    if genome is None:
+        raise UsageError("benchmark variants needs --genome")
+    check_outputs({"--out": out}, [table, genome, annotation, conservation, model])
+    check_pipes({"TABLE": table, "--genome": genome, "--annotation": annotation})
+    from hnet_dna.probing.effect_benchmark import benchmark_variants
+
+    opened, loaded = show.open_genome(genome, quiet), show.load_model(model)
+    with show.Reports(quiet=quiet) as reports:
+        found = benchmark_variants(
+            table,
+            opened,
+            loaded,
+            value=value,
+            window=window,
+            context=context,
+            strand=check_strand(strand),
+            annotation=annotation,
+            conservation=conservation,
+            rows=rows,
+            jobs=jobs,
+            on_progress=reports,
+        )
+    if out is not None:
+        columns = found.columns()
+        with output(out) as stream:
+            stream.write("\t".join(columns) + "\n")
+            stream.writelines("\t".join(map(_cell, row)) + "\n" for row in zip(*columns.values(), strict=True))
+    if as_json:
+        typer.echo(json.dumps([asdict(result) for result in found.results], indent=2).replace("NaN", "null"))
+    else:
+        show.results.print(_shown(found, str(model)))
+
+
+def _cell(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _shown(found: EffectBenchmark, model: str) -> Table:
+    labelled = any(result.auroc is not None for result in found.results)
+    table = Table(title=f"{len(found.effects):,} measured effects; model: {model}")
+    table.add_column("group")
+    table.add_column("predictor")
+    for column in ("rows", "positions", "Spearman", "95 %", *(("AUROC", "95 %", "AUPRC", "95 %") if labelled else ())):
+        table.add_column(column, justify="right")
+    for result in sorted(found.results, key=lambda one: one.group == "all"):
+        metrics = [result.spearman, *((result.auroc, result.auprc) if labelled else ())]
+        cells = [cell for metric in metrics for cell in _metric(metric)]
+        group = "mean |rho|" if result.group == "all" else result.group
+        table.add_row(group, result.predictor, f"{result.rows:,}", f"{result.positions:,}", *cells)
+    return table
+
+
+def _metric(metric: Metric | None) -> tuple[str, str]:
+    if metric is None:
+        return "-", "-"
+    interval = "-" if math.isnan(metric.low) else f"{metric.low:.3f} to {metric.high:.3f}"
+    return f"{metric.value:.3f}", interval
