@@ -21,6 +21,7 @@ from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.training.gauge import Gauge
 from hnet_dna.training.optim import build_optimizer, schedule, set_learning_rate
 from hnet_dna.training.ranks import Ranks
 from hnet_dna.training.run_folder import Progress, RunFolder
@@ -162,7 +163,7 @@ def train(
             f"train.batch: {recipe.batch} windows cannot be shared by {ranks.size} ranks in {recipe.accumulate} "
             f"parts each; choose a multiple of {ranks.size * recipe.accumulate}"
         )
-    step = Step(model, recipe, ranks)
+    step, gauge = Step(model, recipe, ranks), Gauge(model.config, recipe, ranks)
     optimizer = build_optimizer(model, model.config, recipe)
     progress = run.load(model, optimizer, ranks) if resume else Progress()
     on_start(progress)
@@ -269,7 +270,7 @@ def train(
             if progress.step % _LOG_EVERY == 0 or done:
                 report = _report(meter, progress, budget, rate)
                 if ranks.first:
-                    run.log(_record(report))
+                    run.log(_record(report) | gauge.read(report.bases_per_second, report.bases_per_chunk))
                     if board:
                         board.add_scalar("train/bits_per_base", report.bits, progress.step)
                         for stage, length in enumerate(report.bases_per_chunk):
