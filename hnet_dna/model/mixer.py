@@ -29,6 +29,7 @@ from hnet_dna.ops import (
     rms_norm,
     ssd_scan,
     swiglu,
+    window_attention,
 )
 
 REFERENCE_ANGLES = 1 << 13  # positions whose angles are products in float32
@@ -196,7 +197,11 @@ class Attention(nn.Module):
         after = None if rows.last else self._after(state, key, value, rows)
         if state.key.shape[1]:
             key, value = torch.cat([state.key, key], 1), torch.cat([state.value, value], 1)
-        out = self._attend(query, key, value, state.seen)
+        out = None
+        if 0 <= self.window < length - 1 and key.shape[1] == length:
+            out = window_attention(query, key, value, self.window)
+        if out is None:
+            out = self._attend(query, key, value, state.seen)
         return self.out_proj(out.flatten(-2)), after
 
     def _after(self, state: AttentionState, key: Tensor, value: Tensor, rows: Rows) -> AttentionState:

@@ -24,6 +24,7 @@ from hnet_dna.ops.serve import (
     ssd_scan,
     use_backend,
 )
+from hnet_dna.ops.window import window_attention
 
 __all__ = [
     "BACKENDS",
@@ -46,4 +47,5 @@ __all__ = [
     "ssd_scan",
     "swiglu",
     "use_backend",
+    "window_attention",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hnet_dna.training.gauge import Gauge
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Measurement, StepReport
 from hnet_dna.training.run_folder import RunFolder
@@ -11,8 +12,8 @@ from hnet_dna.training.trainer import Training
 class Metrics(TrainingObserver):
     """Writes a line for each report, each validation and each event."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
+    def __init__(self, folder: RunFolder, gauge: Gauge) -> None:
+        self._folder, self._gauge = folder, gauge
 
     def report(self, report: StepReport) -> None:
         """Write the line of a report."""
@@ -26,6 +27,7 @@ class Metrics(TrainingObserver):
                 "bases_per_second": round(report.bases_per_second),
                 "learning_rate": report.learning_rate,
                 "waiting_for_data": round(report.waiting, 4),
+                **self._gauge.read(report.bases_per_second, report.bases_per_chunk),
             }
         )
 

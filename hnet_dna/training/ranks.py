@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -151,7 +151,7 @@ def spread(model: HNetLM, ranks: Ranks, *, shard: bool) -> nn.Module:
         return model
     if not shard:
         # Buffers are constants, the same on all ranks: a memory's words would be sent anew in each step.
-        return DistributedDataParallel(model, broadcast_buffers=False)
+        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
     for module in model.modules():
         if isinstance(module, Layer):
             fully_shard(module)
@@ -163,6 +163,8 @@ def waiting(model: object, *, last: bool) -> AbstractContextManager[None]:
     """Return a context in which gradients are not yet exchanged, unless this is the last part of a step."""
     if isinstance(model, DistributedDataParallel) and not last:
         return model.no_sync()
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(last)
     return nullcontext()
 
 

@@ -9,6 +9,7 @@ from hnet_dna.data.mixture import Mixture
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.checkpoints import BestModel, Checkpoints
 from hnet_dna.training.feed import Feed
+from hnet_dna.training.gauge import Gauge
 from hnet_dna.training.metrics import Metrics
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Budget, Progress
@@ -49,7 +50,7 @@ def train_in_folder(
     feed = Feed(mixture, recipe, ranks, workers=workers, pin=next(model.parameters()).is_cuda)
     following: list[TrainingObserver] = []
     if ranks.first:
-        following += [Metrics(folder), *observers]
+        following += [Metrics(folder, Gauge(model.config, recipe, ranks)), *observers]
         if recipe.tensorboard:
             following.append(TensorBoard(folder.path / "tensorboard"))
     return train(

@@ -22,15 +22,19 @@ from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.stream import annotate
+from hnet_dna.model.cost import cost_of
 from hnet_dna.model.hnet import ChunkingStage, stage_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.training import step
 from hnet_dna.training.checkpoints import rest_after
+from hnet_dna.training.gauge import Gauge
 from hnet_dna.training.loss import language_model_loss
 from hnet_dna.training.optim import build_optimizer, is_decayed, schedule, stage_multipliers
 from hnet_dna.training.progress import Budget, Progress, StepReport
+from hnet_dna.training.ranks import Ranks
 from hnet_dna.training.run_folder import RunFolder
 from hnet_dna.training.signals import stop_requests
 from hnet_dna.training.trainer import Training
@@ -481,3 +485,34 @@ def test_a_second_sigterm_changes_nothing_and_a_second_ctrl_c_ends() -> None:
 @pytest.mark.parametrize(("saving", "every", "rest"), [(0.1, 60, 60), (8.0, 60, 400), (3.0, 0, 0)])
 def test_checkpoints_of_large_models_take_a_fiftieth_of_the_time(saving: float, every: float, rest: float) -> None:
     assert rest_after(saving, every) == pytest.approx(rest)
+
+
+def test_the_log_says_what_each_gpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The share of a GPU's rate, by the chunks that there were: at the target it is what the plan says."""
+    config, recipe = preset("m3t1-m15-m4", "dna", 5), replace(RECIPE, window=8192)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 << 30)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    gauge = Gauge(config, recipe, Ranks(0, 2, torch.device("cuda", 0)))
+    found = gauge.read(2e6, [3.0])
+    expected = 1e6 * cost_of(config, [3.0], 8192).training_flops / 9.89e14
+    assert found == {"bases_per_second_per_gpu": 1_000_000, "gib": 3.0, "of_peak": pytest.approx(expected, abs=1e-4)}
+    assert gauge.read(2e6, [6.0])["of_peak"] < found["of_peak"]
+    assert Gauge(config, recipe, Ranks()).read(2e6, [3.0]) == {}
+
+
+def test_products_of_float32_are_fast_only_inside_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matmul, seen = torch.backends.cuda.matmul, []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(matmul.allow_tf32)
+        return language_model_loss(*arguments, **options)
+
+    monkeypatch.setattr(step, "language_model_loss", watched)
+    genome = make_genome(tmp_path)
+    for precision in ("bf16", "fp32"):
+        run = RunFolder(tmp_path / precision)
+        run.create()
+        train(tiny_model(), genome, split_genome(genome), replace(RECIPE, precision=precision), Budget(steps=1), run)
+    assert seen == [True, False]
+    assert not matmul.allow_tf32
