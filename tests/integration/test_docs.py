@@ -243,6 +243,27 @@ def test_tutorial_runs(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert (tmp_path / name).stat().st_size, name
 
 
+def test_classifiers_page_runs(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it but the collection of benchmarks, which is not here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(metrics, "_RESAMPLES", 3)
+    monkeypatch.setattr("hnet_dna.probing.fitting._STEPS", 10)
+    lively_model(small_config()).float().save_pretrained(tmp_path / "run")
+    write_fasta(tmp_path / "sample.fa", {"s": random_dna(100)})
+    text = (ROOT / "docs" / "classifiers.md").read_text()
+    (code,) = blocks(text, "python")
+    exec(compile(code, "classifiers", "exec"), {})
+    for line in lines(text):
+        arguments = arguments_of(line)
+        assert arguments is not None
+        if arguments[0] != "benchmark":
+            result = cli(*arguments)
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+            if arguments[0] == "predict":
+                assert result.stdout.startswith("id\tpredicted\tp_none\tp_site\n")
+                assert len(result.stdout.splitlines()) == 9
+
+
 def test_howtos_run(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that train nothing, heads included; lines that the README has too are run by its own test."""
     monkeypatch.chdir(tmp_path)

@@ -361,11 +361,11 @@ def test_time_that_a_validation_uses_up_ends_the_run_saved(tmp_path: Path, monke
     (tmp_path / "split.bed").write_text("a\t0\t3000\ttrain\nb\t0\t200\tvalid\n")
 
     def slowly(self: Validation, training: Training) -> None:
-        step(self, training)
+        usual(self, training)
         if training.progress.step % 7 == 0:
             training.spend(1e6)
 
-    step = Validation.step
+    usual = Validation.step
     monkeypatch.setattr(Validation, "step", slowly)
     run = RunFolder(tmp_path / "r")
     run.create()
