@@ -24,7 +24,7 @@ from hnet_dna.sequence.kmers import kmer_numbers
 WORD = 31  # the longest whose number has 62 bits, and long enough that none is shared by chance
 GROUP, SEEN, NEW = "words", "seen in training", "new"
 _MOST = 1 << 23  # words that are kept of a training part
-_PIECE = 1 << 20
+_PIECE = 1 << 15  # bases at once, whose words fit into a processor's cache
 Words = NDArray[np.uint64]
 
 
@@ -78,10 +78,13 @@ class Novelty:
         start, end = max(inside.start, part.start - WORD + 1), min(inside.end, part.end + WORD - 1)
         words, known = _hashes(genome.codes(Interval(part.contig, start, end)))
         looked_at = known & (words < self._limit) if self.one_in > 1 else known
-        seen = looked_at.copy()
-        seen[looked_at] = self._has(words[looked_at])
+        # In order, which makes looking up several times as fast.
+        places = np.flatnonzero(looked_at)
+        places = places[np.argsort(words[places])]
+        seen = np.zeros_like(looked_at)
+        seen[places] = self._has(words[places])
         begins = slice(part.start - start, None)  # each word counts in the part in which it begins
-        self._held_out.setdefault((name, part.contig), []).append(np.unique(words[begins][looked_at[begins]]))
+        self._held_out.setdefault((name, part.contig), []).append(words[begins][looked_at[begins]])
         here = slice(part.start - start, part.end - start)
         covered_by_seen, covered = _covered(seen, end - start)[here], _covered(looked_at, end - start)[here]
         return {(GROUP, SEEN): covered_by_seen, (GROUP, NEW): covered & ~covered_by_seen}
@@ -112,7 +115,7 @@ class Novelty:
         return np.uint64(2**64 // self.one_in - 1)
 
     def _sampled(self, words: Words) -> Words:
-        return np.unique(words[words < self._limit] if self.one_in > 1 else words)
+        return words[words < self._limit] if self.one_in > 1 else words
 
     def _has(self, words: Words) -> NDArray[np.bool_]:
         if not len(self._seen):
@@ -147,8 +150,9 @@ def _hashes(codes: Codes) -> tuple[Words, NDArray[np.bool_]]:
 
 
 def _distinct(found: Iterable[Words]) -> Words:
-    pieces = list(found)
-    return np.unique(np.concatenate(pieces)) if pieces else np.zeros(0, dtype=np.uint64)
+    words = np.concatenate([np.zeros(0, dtype=np.uint64), *found])
+    words.sort()  # and not np.unique, which hashes and takes a hundred times as long
+    return words[np.concatenate([[True], words[1:] != words[:-1]])] if len(words) else words
 
 
 def _covered(begins: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
