@@ -48,6 +48,20 @@ class _Strand:
     written: int = 0
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive lines of a bigBed as they are in a file.
+
+    Attributes:
+        start, end: (K,) uint32.
+        text: the other columns, a line for each, without a line end behind the last.
+    """
+
+    start: NDArray[np.uint32]
+    end: NDArray[np.uint32]
+    text: bytes
+
+
 class ChunkFile:
     """Chunks of one stage that wait on the disk; a context manager that owns its temporary files."""
 
@@ -164,8 +178,10 @@ def write_bigbed(chunks: Iterable[Chunks], genome: GenomeLike, out: str | Path) 
         held.write_bigbed(Path(out))
 
 
-def write_records(path: Path, lengths: Mapping[str, int], blocks: Callable[[str], Iterable[NDArray[np.void]]]) -> int:
-    """Write a bigBed from blocks of `RECORD`s, and compare what another library reads from it; return their number.
+def write_records(
+    path: Path, lengths: Mapping[str, int], blocks: Callable[[str], Iterable[NDArray[np.void] | Rows]]
+) -> int:
+    """Write a bigBed from `RECORD`s or `Rows`, and compare what another library reads from it; return their number.
 
     Args:
         path: put in its place once it has been read back.
@@ -186,10 +202,13 @@ def write_records(path: Path, lengths: Mapping[str, int], blocks: Callable[[str]
         for name in contigs:
             reached = 0
             for block in blocks(name):
-                ends = np.maximum.accumulate(np.append(reached, block["end"]).astype(np.int64))
-                covered += int((ends[1:] - np.maximum(ends[:-1], block["start"])).clip(0).sum())
-                count, reached = count + len(block), int(ends[-1])
-                process.send([name, len(block)], block.tobytes())
+                start, end = (block.start, block.end) if isinstance(block, Rows) else (block["start"], block["end"])
+                ends = np.maximum.accumulate(np.append(reached, end).astype(np.int64))
+                covered += int((ends[1:] - np.maximum(ends[:-1], start)).clip(0).sum())
+                count, reached = count + len(start), int(ends[-1])
+                text = block.text if isinstance(block, Rows) else b""
+                data = b"".join((start.tobytes(), end.tobytes(), text)) if text else block.tobytes()  # type: ignore[union-attr]
+                process.send([name, len(start), len(text)], data)
         process.send(None)
         held, wanted = process.finish(), {"contigs": dict(lengths), "chunks": count, "bases": covered}
         if held != wanted:

@@ -1,7 +1,8 @@
 """Writes a bigBed of chunks in a process of its own: pybigtools prints what goes wrong, or panics, and raises nothing.
 
 Run as a script, with the path to write; imports nothing of this package. On stdin come a line of JSON with the
-lengths of contigs, then for each block of chunks a line with contig and number, and the chunks as `RECORD`s; a line
+lengths of contigs, then for each block of chunks a line with contig, number and 0, and the chunks as `RECORD`s; or with
+the size of text in place of 0, and behind it starts, ends (uint32), and a line of the other columns for each. A line
 `null` ends them. On stdout goes what the file holds when it is read back.
 """
 
@@ -59,13 +60,17 @@ class Chunks:
     def __iter__(self) -> Iterator[tuple[str, int, int, str]]:
         """Yield contig, start, end, and the other columns."""
         while (block := json.loads(self._stream.readline())) is not None:
-            contig, count = block
-            data = self._stream.read(count * RECORD.itemsize)
-            chunks = np.frombuffer(data, dtype=RECORD)
-            if len(chunks) != count:
+            contig, count, size = block
+            chunks = np.frombuffer(self._stream.read(count * RECORD.itemsize), dtype=RECORD) if not size else None
+            if chunks is not None:
+                starts, ends, others = chunks["start"], chunks["end"], self._others(chunks)
+            else:
+                starts, ends = np.frombuffer(self._stream.read(8 * count), dtype="<u4").reshape(2, -1)
+                others = iter(self._stream.read(size).decode().split("\n"))
+            if len(starts) != count:
                 raise EOFError("the chunks end too early")
             last = None
-            for last in zip(chunks["start"].tolist(), chunks["end"].tolist(), self._others(chunks), strict=True):
+            for last in zip(starts.tolist(), ends.tolist(), others, strict=True):
                 yield contig, *last
             if last is not None:
                 self.last[contig] = last

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
-from hnet_dna.tracks.bigbed import write_records
-from hnet_dna.tracks.bigbed_process import RECORD, SCHEMA
+from hnet_dna.tracks.bigbed import Rows, write_records
+from hnet_dna.tracks.bigbed_process import SCHEMA
 from hnet_dna.tracks.values import pybigwig, write_bigwig
 
 _BLOCK = 1 << 18  # values held at once
@@ -146,21 +146,23 @@ def merge_bigbed(paths: Sequence[Path], out: Path, on_share: OnShare = lambda sh
         home, lengths = _homes(paths, "bigBed", stack)
         done, total, stages = 0, sum(lengths.values()), set[int]()
 
-        def records(contig: str) -> Iterator[NDArray[np.void]]:
+        def rows(contig: str) -> Iterator[Rows]:
             nonlocal done
             file, length = home[contig], lengths[contig]
             on_share(done / total)
             done += length
             for start in range(0, length, _BLOCK):
                 found = file.entries(contig, start, min(start + _BLOCK, length)) or ()
-                if rows := [row for row in found if row[0] >= start]:
-                    block = _records(rows)
-                    stages.update(np.unique(block["stage"]).tolist())
-                    if len(stages) > 1:
-                        raise SequenceError(f"{contig}: chunks of stages {sorted(stages)}; merge files of one stage")
-                    yield block
+                found = [row for row in found if row[0] >= start]
+                if not found:
+                    continue
+                stages.add(int(found[0][2].rsplit("\t", 2)[1]))  # a file has one
+                if len(stages) > 1:
+                    raise SequenceError(f"{contig}: chunks of stages {sorted(stages)}; merge files of one stage")
+                starts, ends, others = zip(*found, strict=True)
+                yield Rows(np.array(starts, "<u4"), np.array(ends, "<u4"), "\n".join(others).encode())
 
-        write_records(out, lengths, records)
+        write_records(out, lengths, rows)
     return len(lengths)
 
 
@@ -205,14 +207,3 @@ def _opened(path: Path, kind: str) -> Any:
     if kind == "bigBed" and file.SQL().decode(errors="replace") != SCHEMA:
         raise SequenceError(f"{path}: the columns of this bigBed are not those of chunks; expected a file of segment")
     return file
-
-
-def _records(rows: list[tuple[int, int, str]]) -> NDArray[np.void]:
-    """Turn what pyBigWig reads into records: start, end, and the other columns as text."""
-    records = np.zeros(len(rows), dtype=RECORD)
-    records["start"], records["end"] = [row[0] for row in rows], [row[1] for row in rows]
-    names, scores, strands, stages, probs = zip(*(row[2].split("\t") for row in rows), strict=True)
-    records["index"] = [int(name.rpartition("_")[2]) for name in names]
-    records["score"], records["prob"] = [int(score) for score in scores], [float(prob) for prob in probs]
-    records["minus"], records["stage"] = [strand == "-" for strand in strands], [int(stage) for stage in stages]
-    return records

@@ -59,3 +59,11 @@ def test_the_breakdown_of_a_step_and_of_segment() -> None:
     assert len(titles) == 2
     assert len(table.splitlines()) == 8
     assert "segment" in titles[1]
+
+
+def test_the_table_of_tracks() -> None:
+    command = [sys.executable, FOLDER / "tracks.py", "--bases", "50000", "--contigs", "4", "--model-bases", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "merged.c.bb: the bytes of c.bb" in done.stdout
+    assert "merged.c.bw: the bytes of c.bw" in done.stdout
