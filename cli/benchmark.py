@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from .benchmark_variants import variants
-from .groups import Commands
+from .groups import Commands, paragraphs
 
 benchmark = typer.Typer(
     cls=Commands,
@@ -20,4 +20,4 @@ def _benchmark() -> None:
     pass
 
 
-benchmark.command()(variants)
+benchmark.command(help=paragraphs(variants.__doc__ or ""))(variants)
