@@ -8,7 +8,7 @@ import typer
 
 from .benchmark_suite import suite
 from .benchmark_variants import variants
-from .groups import Commands
+from .groups import Commands, paragraphs
 
 
 class _Benchmarks(Commands):
@@ -34,5 +34,5 @@ def _benchmark() -> None:
     pass
 
 
-benchmark.command()(suite)
-benchmark.command()(variants)
+for _command in (suite, variants):
+    benchmark.command(help=paragraphs(_command.__doc__ or ""))(_command)

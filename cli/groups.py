@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from inspect import cleandoc
 from typing import Any
 
 from typer.core import TyperGroup
@@ -35,3 +36,8 @@ def with_options(message: str, ctx: Any) -> str:
         if parameter.secondary_opts:
             names[f"{parameter.name}=False"] = parameter.secondary_opts[0]
     return re.sub(r"`(\w+(?:=False)?)`", lambda found: names.get(found[1], found[1]), message)
+
+
+def paragraphs(text: str) -> str:
+    """Join the lines of each paragraph, so that a terminal breaks them where it ends."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text).split("\n\n"))

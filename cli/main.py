@@ -8,7 +8,6 @@ import os
 import platform
 import sys
 import tempfile
-from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +38,7 @@ from . import (
     segment,
     show,
 )
-from .groups import Commands, with_options
+from .groups import Commands, paragraphs, with_options
 from .stop import Terminated, termination
 
 # What a disk or a folder can be at fault for.
@@ -161,11 +160,6 @@ def _main(
     pass
 
 
-def _paragraphs(text: str) -> str:
-    """Join the lines of each paragraph, so that a terminal breaks them where it ends."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text).split("\n\n"))
-
-
 for _name, _command in (
     ("pretrain", pretrain.pretrain),
     ("segment", segment.segment),
@@ -186,6 +180,6 @@ for _name, _command in (
     ("demo", demo.demo),
     ("doctor", doctor.doctor),
 ):
-    app.command(_name, help=_paragraphs(_command.__doc__ or ""))(_command)
+    app.command(_name, help=paragraphs(_command.__doc__ or ""))(_command)
 app.add_typer(genome.genome, name="genome")
 app.add_typer(benchmark.benchmark, name="benchmark")

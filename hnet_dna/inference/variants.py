@@ -11,6 +11,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.errors import HNetError, SequenceError, UsageError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.branches import Branches, cost
@@ -195,12 +196,18 @@ class VariantReader:
             self._start()
             assert self._pool is not None
         running: deque[Future[list[Effects]]] = deque()
-        for task in _batches(variants, how, _TASK_BASES):
-            running.append(self._pool.submit(_work, task, how))
-            if len(running) > 2 * self._jobs:
+        try:
+            for task in _batches(variants, how, _TASK_BASES):
+                running.append(self._pool.submit(_work, task, how))
+                if len(running) > 2 * self._jobs:
+                    yield from _finished(running.popleft(), on_variants)
+            while running:
                 yield from _finished(running.popleft(), on_variants)
-        while running:
-            yield from _finished(running.popleft(), on_variants)
+        except BrokenProcessPool:
+            raise HNetError(
+                "one of the processes that share the work has ended before its time; was there too little memory? "
+                "Fewer `jobs` need less"
+            ) from None
 
     def _start(self) -> None:
         before = set(multiprocessing.active_children())
@@ -254,7 +261,7 @@ def _batches(variants: Iterable[Variant], how: How, most: int) -> Iterator[list[
     batch: list[Variant] = []
     bases = 0
     for variant in variants:
-        added = sum(cost(how.after + len(allele) + 1) for allele in (variant.ref, *variant.alts))
+        added = sum(cost(how.after + len(allele)) for allele in (variant.ref, *variant.alts))
         if batch and bases + added > most:
             yield batch
             batch, bases = [], 0

@@ -220,9 +220,15 @@ def test_generate_is_repeatable_fasta(cli: Cli, tmp_path: Path, model: Path) -> 
         (["score", "--vcf", "v", "--genome", "X", "--model", "M", "--bigwig", "b.bw"], "--vcf writes only a VCF"),
         (["score", "X", "--vcf", "v.vcf"], "--vcf takes its reference by --genome: write --genome "),
         (["score", "v.vcf", "--genome", "X"], "v.vcf looks like variants: write --vcf v.vcf"),
-        (["score", "X", "--genome", "X", "--bigwig", "b.bw"], "--genome, --window and --strict belong to --vcf"),
-        (["score", "X", "--window", "100", "--bigwig", "b.bw"], "--genome, --window and --strict belong to --vcf"),
-        (["score", "X", "--context", "9", "--bigwig", "b.bw"], "--context belongs to --regions"),
+        (
+            ["score", "X", "--genome", "X", "--bigwig", "b.bw"],
+            "--controls, --jobs and --strict belong to --vcf",
+        ),
+        (
+            ["score", "X", "--window", "100", "--bigwig", "b.bw"],
+            "--controls, --jobs and --strict belong to --vcf",
+        ),
+        (["score", "X", "--context", "9", "--bigwig", "b.bw"], "--context belongs to --regions and --vcf"),
         (["segment", "--genome", "X"], "segment takes the genome without an option: hnet-dna segment GENOME"),
         (["evaluate"], "evaluate needs --genome"),
         (["generate", "--model", "M", "--top-p", "0"], "expected above 0"),

@@ -16,7 +16,7 @@ from helpers import lively_model, one_line_error, random_dna, small_config, writ
 from typer.testing import Result
 
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.errors import HNetError, SequenceError, UsageError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.inference import branches, effects, variants
 from hnet_dna.inference.dependencies import dependencies
@@ -119,15 +119,19 @@ def test_mutations_are_those_of_whole_sequences(genome: Genome, model: HNetLM) -
     assert found.effect[0] == pytest.approx(np.nansum(found.llr[0, :4]) / 3)
 
 
-def test_one_context_gives_the_scores_of_windows(genome: Genome, model: HNetLM) -> None:
+@pytest.mark.parametrize("kind", ["small", "k-mers", "global attention", "memory"])
+def test_one_context_gives_the_scores_of_windows(genome: Genome, model: HNetLM, kind: str) -> None:
     """Where windows reach the ends of the contig, both ways read the same bases; indels and long alleles, too."""
-    given = [("a", 0, TEXT[0], "A" if TEXT[0] != "A" else "C"), ("a", 69, TEXT[69], "A" if TEXT[69] != "A" else "C")]
-    given += [
-        ("a", 30, TEXT[30:33], TEXT[30]),
-        ("a", 31, TEXT[31], TEXT[31] + "ACGTACGTAC"),
-        ("a", 5, TEXT[5:45], TEXT[5]),
-    ]
-    given += [("a", 12, TEXT[12:14], "TTT"), ("a", 12, TEXT[12], "ACGT".replace(TEXT[12], "")[0])]
+    if kind == "k-mers":
+        model = lively_model(ModelConfig.from_dict({**ONE_STAGE, "arch_layout": ["m1t1"], "kmer": 3}))
+    elif kind == "global attention":
+        attention = {"num_heads": [3, 3, 5], "rotary_emb_dim": [4, 0, 4], "window_size": [-1, 5, -1]}
+        model = lively_model(small_config(attn_cfg=attention))
+    elif kind == "memory":
+        model = lively_model(small_config(memory_cfg={"table_orders": [3], "table_width": 4, "word_orders": [8]}))
+    given = [("a", place, TEXT[place], "ACGT".replace(TEXT[place], "")[0]) for place in (0, 1, 12, 13, 69)]
+    given += [("a", 30, TEXT[30:33], TEXT[30]), ("a", 31, TEXT[31], TEXT[31] + "ACGTACGTAC")]
+    given += [("a", 5, TEXT[5:45], TEXT[5]), ("a", 12, TEXT[12:14], "TTT")]
     for strand in ("+", "-", "both"):
         windows = score_variants(given, genome, model, window=200, strand=strand)
         shared = score_variants(given, genome, model, window=200, strand=strand, context=200)
@@ -185,13 +189,6 @@ def test_batches_and_single_bases_change_nothing(
         assert len(one.shifts) == 3
         assert [len(strands) for strands in one.shifts] == [2, 2, 2]
     assert math.isnan(plain[0].llr[0]) == boundaries_only
-
-
-def test_processes_give_the_same_in_order(genome: Genome, model: HNetLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = [("b", place, GAPPED[place], "A" if GAPPED[place] != "A" else "C") for place in (200, 20, 60, 61, 140)]
-    one = score_variants(given, genome, model, window=20)
-    monkeypatch.setattr(variants, "_TASK_BASES", 50)
-    np.testing.assert_allclose(score_variants(given, genome, model, window=20, jobs=2), one, atol=1e-9)
 
 
 def test_shifts_of_indels_compare_what_both_have(genome: Genome, model: HNetLM) -> None:
@@ -323,3 +320,24 @@ def test_dependencies_against_whole_sequences(
         (["a:1-5"], "mutate needs --genome and --out"),
     ):
         assert message in one_line_error(cli(*common, *extra))
+
+
+def test_processes_give_the_same_in_order_and_one_that_dies_is_named(
+    genome: Genome, model: HNetLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [
+        Variant(Interval("b", place, place + 1), GAPPED[place], ("A" if GAPPED[place] != "A" else "C",))
+        for place in (200, 20, 60, 61, 140)
+    ]
+    one = [effects.llr for effects in VariantReader(genome, model, How(20)).read(given)]
+    monkeypatch.setattr(variants, "_TASK_BASES", 300)  # one variant for each task
+    told: list[int] = []
+    with VariantReader(genome, model, How(20), jobs=2) as reader:
+        found = [effects.llr for effects in reader.read(given, on_variants=told.append)]
+        np.testing.assert_allclose(found, one, atol=1e-9)
+        assert told == [1] * 5
+        for child in reader._children:
+            child.kill()
+            child.join()
+        with pytest.raises(HNetError, match=r"has ended before its time.* Fewer `jobs` need less"):
+            list(reader.read(given))
