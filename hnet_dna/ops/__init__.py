@@ -21,6 +21,7 @@ from hnet_dna.ops.serve import (
     mamba_layer,
     mlp_layer,
     rms_norm,
+    spread,
     ssd_scan,
     use_backend,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "mlp_layer",
     "neighbour_cosine",
     "rms_norm",
+    "spread",
     "ssd_scan",
     "swiglu",
     "use_backend",

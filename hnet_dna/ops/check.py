@@ -26,6 +26,7 @@ from hnet_dna.ops.layers import (
     mlp_layer_reference,
 )
 from hnet_dna.ops.norm import gated_rms_norm_reference, rms_norm_reference
+from hnet_dna.ops.spread import spread_gather
 from hnet_dna.ops.ssd import ssd_scan_reference
 
 OPS = ("ssd_scan", "ema_scan", "causal_conv_silu", "rms_norm", "gated_rms_norm")
@@ -43,6 +44,7 @@ _CASES = (
     ("mamba_layer", torch.bfloat16),
     ("mlp_layer", torch.float32),
     ("mlp_layer", torch.bfloat16),
+    ("spread", torch.float32),
 )
 
 
@@ -99,8 +101,8 @@ def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
     sizes = _GPU if device == "cuda" else _SMALL
     found = []
     for op, dtype in _CASES:
-        if getattr(backend, op) is None:
-            continue
+        if getattr(backend, op) in (None, spread_gather):
+            continue  # it has no such op, or that of PyTorch
         whole, rounding, most = op not in OPS, _BFLOAT16, _NORM
         if whole and dtype == torch.bfloat16:
             rounding, most = _LAYER_BFLOAT16, _LAYER_NORM
@@ -286,6 +288,12 @@ def _mlp_inputs(length: int, sizes: _Sizes) -> _Made:
     return tensors, ()
 
 
+def _spread_inputs(length: int, sizes: _Sizes) -> _Made:
+    make = torch.Generator().manual_seed(length)
+    index = torch.cumsum(torch.rand(2, length, generator=make) < 0.3, dim=1)
+    return (torch.randn(2, length + 3, sizes.width, generator=make),), (index,)
+
+
 _Results: TypeAlias = "Tensor | tuple[Tensor, ...]"
 # Of each op: its plain form, what makes its inputs, and which of them are bfloat16 under autocast: of the scan x, b and
 # c, since steps, rates and states are float32 always; of the convolution all; of the gated norm what comes from both.
@@ -297,4 +305,5 @@ _PROBLEMS: dict[str, tuple[Callable[..., _Results], Callable[[int, _Sizes], _Mad
     "gated_rms_norm": (gated_rms_norm_reference, _gated_inputs, (0, 1, 3)),
     "mamba_layer": (mamba_layer_reference, _mamba_inputs, ()),
     "mlp_layer": (mlp_layer_reference, _mlp_inputs, ()),
+    "spread": (spread_gather, _spread_inputs, ()),
 }
