@@ -1,4 +1,4 @@
-"""What kernels are told of their input: what they cannot take goes to slower code, which is said once for each reason."""
+"""What kernels can take of their input: the rest goes to slower code, said once for each reason, never in silence."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def tell_fallback(what: str, limit: str) -> None:
 
 
 def row_stride(x: Tensor) -> int:
-    """Return how far apart in memory the rows of x (..., D) lie; strides of a contiguous tensor may be anything at 1."""
+    """Return how far apart in memory the rows of x (..., D) lie; a dimension of 1 may have any stride."""
     return x.shape[-1] if x.is_contiguous() else x.stride(-2)

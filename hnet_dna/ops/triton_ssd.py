@@ -163,7 +163,7 @@ def _walk(
 
 def _columns(width: int) -> int:
     """Return how many columns of a state a program walks with: they do not meet, and more programs hide latency."""
-    return max(16, min(32, triton.next_power_of_2(width)))
+    return 16 if width <= 16 else 32
 
 
 def _parts(x: Tensor, b: Tensor, tile: int) -> int:
@@ -173,7 +173,7 @@ def _parts(x: Tensor, b: Tensor, tile: int) -> int:
     """
     batch, length, heads, width = x.shape
     positions = _sizes(x, b, tile)[0]["T"]
-    tiles, programs = length // positions, batch * heads * triton.cdiv(width, _columns(width))
+    tiles, programs = length // positions, batch * heads * -(-width // _columns(width))
     most = 4 * processors(x.device) // programs
     if length % positions or tiles < _LONG or most < 4:
         return 1
