@@ -43,6 +43,7 @@ LARGEST = 64 << 20  # bytes of the folder of wheels
 # is compiled (pysam, pyBigWig) is imported only by what reads or writes BAM's relatives, which no step here does.
 CARRIED = ("platformdirs", "tomli-w", "filelock", "typer", "rich", "markdown-it-py", "mdurl", "pygments", "shellingham",
            "click", "annotated-doc", "typing-extensions")  # fmt: skip
+PACKAGES = {"hnet_dna": "hnet_dna", "hnet_dna_cli": "cli", "hnet_dna_manifests": "data_manifests"}  # and where they lie
 SETTLE, TIMED, RATE = 30, 10, "1e-4"
 CLI = [sys.executable, "-m", "hnet_dna_cli"]
 NEAR = (2.4, 3.6)  # positions per chunk that count as near 3
@@ -117,12 +118,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Put this package, and what a machine with PyTorch may lack, into a folder as wheels."""
+    """Put what a machine with PyTorch may lack into a folder as wheels."""
     pip = [sys.executable, "-m", "pip"]
-    subprocess.run(
-        [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)],
-        check=True,
-    )
     subprocess.run(
         [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder), *CARRIED], check=True
     )
@@ -132,13 +129,15 @@ def prepare(folder: Path) -> None:
     print(f"{folder}: {len(list(folder.iterdir()))} wheels, {size / 2**20:.1f} MiB")
 
 
-def install(wheels: Path, site: Path) -> None:
-    """Install the package and what is missing from a folder of wheels into a folder of its own."""
-    missing = [name for name in CARRIED if not _is_installed(name)]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-    subprocess.run(
-        [*pip, "--find-links", str(wheels), "--target", str(site), "hnet-dna", *missing], check=True, timeout=60
-    )
+def install(wheels: Path | None, site: Path) -> None:
+    """Make this code importable from a folder, as it is; install what is missing there from a folder of wheels."""
+    missing = [name for name in CARRIED if not _is_installed(name)] if wheels else []
+    if missing:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+        subprocess.run([*pip, "--find-links", str(wheels), "--target", str(site), *missing], check=True, timeout=120)
+    site.mkdir(exist_ok=True)
+    for package, folder in PACKAGES.items():
+        (site / package).symlink_to(ROOT / folder)
 
 
 def _is_installed(name: str) -> bool:
@@ -405,9 +404,8 @@ def accept(options: argparse.Namespace, folder: Path) -> int:
     environment = {**os.environ, "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "PYTHONUNBUFFERED": "1"}
     if options.device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    if options.wheels:
-        install(options.wheels.resolve(), folder / "site")
-        environment["PYTHONPATH"] = os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])
+    install(options.wheels and options.wheels.resolve(), folder / "site")
+    environment["PYTHONPATH"] = os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])
     patience = SLOWER if options.device == "cpu" else 1.0
     runner = Runner(options.out.resolve(), patience, options.only, environment)
     quick, peak = options.quick, 0.0

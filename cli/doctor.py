@@ -24,6 +24,7 @@ _PACKAGES = (
 _OPS = {  # as printed
     "ssd_scan": "ssd_scan", "ema_scan": "ema_scan", "causal_conv_silu": "conv", "rms_norm": "norm",
     "gated_rms_norm": "gated norm", "mamba_layer": "mamba layer", "mlp_layer": "mlp layer",
+    "spread": "spread",
 }  # fmt: skip
 
 

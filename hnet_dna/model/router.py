@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.model.rows import Rows, gather_positions, last_positions
-from hnet_dna.ops import at_least_float32, ema_scan, neighbour_cosine
+from hnet_dna.ops import at_least_float32, ema_scan, neighbour_cosine, spread
 
 EMA_CLAMP = 1e-4  # the average's weight stays this far from 0 and 1
 # Batches of chunks are padded to a multiple of this, by kind of device. A new batch nearly always has another largest
@@ -135,12 +135,31 @@ def chunk(u: Tensor, boundary: Tensor, *, last: bool = False) -> tuple[Tensor, T
         The chunks' vectors (B, M, D), their positions (B, M), and their `Rows`; M is the largest count of a row,
         rounded up as `PAD_TO` says and never above L.
     """
-    count = boundary.sum(dim=1)
+    index = boundary.cumsum(dim=1)  # chunks that have begun up to each position
+    count = index[:, -1]
     multiple = PAD_TO.get(u.device.type, 1)
     rows = Rows.rounded(count, multiple, u.shape[1], last=last)
-    # A stable sort of "not a boundary" brings each row's boundaries to its front, in order.
-    position = torch.argsort(~boundary, dim=1, stable=True)[:, : rows.padded]
-    return gather_positions(u, position), position, rows
+    # Each boundary's position goes to the slot of its chunk, all others to one slot more.
+    slot = torch.where(boundary, index - 1, rows.padded)
+    here = torch.arange(u.shape[1], device=u.device).expand_as(index)
+    position = index.new_zeros(u.shape[0], rows.padded + 1).scatter_(1, slot, here)[:, : rows.padded]
+    chunks: Tensor = _Select.apply(u, position, slot)  # type: ignore[no-untyped-call]
+    return chunks, position, rows
+
+
+class _Select(torch.autograd.Function):
+    """Picks the vectors of chunks (B, M, D) from positions; each has one gradient at most, so that none are added."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, position: Tensor, slot: Tensor) -> Tensor:
+        ctx.save_for_backward(slot)
+        return gather_positions(u, position)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (slot,), grad = ctx.saved_tensors, grads[0]
+        none = grad.new_zeros(grad.shape[0], 1, grad.shape[2])  # for positions that begin no chunk
+        return gather_positions(torch.cat([grad, none], dim=1), slot), None, None
 
 
 def dechunk(
@@ -178,7 +197,7 @@ def dechunk(
             smooth, after = z, last_positions(state[:, None], z, rows, 1)[:, 0]
         # Positions before a row's first boundary of this piece still belong to the chunk of the piece before.
         index = routing.boundary.cumsum(dim=1)
-        out = gather_positions(torch.cat([state[:, None], smooth], dim=1), index)
+        out = spread(torch.cat([state[:, None], smooth], dim=1), index)
         confidence = routing.confidence.to(out.dtype)
         if not straight_through:
             return out * confidence[..., None], after

@@ -1,7 +1,7 @@
 """What decides an H-Net's speed, behind a small interface.
 
-Scans, the convolution and norms are served by a backend, chosen in `hnet_dna.ops.serve`; the MLP's gate and the
-router's cosines have one implementation each, with a backward pass written by hand, and a plain twin that tests compare
+Scans, the convolution, norms and parts of layers are served by a backend, chosen in `hnet_dna.ops.serve`; the MLP's
+gate, the router's cosines and attention with a window have one implementation each, and a plain twin that tests compare
 it with.
 """
 
@@ -21,6 +21,7 @@ from hnet_dna.ops.serve import (
     mamba_layer,
     mlp_layer,
     rms_norm,
+    spread,
     ssd_scan,
     use_backend,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "mlp_layer",
     "neighbour_cosine",
     "rms_norm",
+    "spread",
     "ssd_scan",
     "swiglu",
     "use_backend",

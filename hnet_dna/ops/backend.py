@@ -25,6 +25,7 @@ from hnet_dna.ops.layers import MambaPast, MambaWeights, MlpWeights
 from hnet_dna.ops.norm import gated_rms_norm as gated_rms_norm_torch
 from hnet_dna.ops.norm import gated_rms_norm_reference, rms_norm_reference
 from hnet_dna.ops.norm import rms_norm as rms_norm_torch
+from hnet_dna.ops.spread import spread_gather
 from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
 
 SsdScan: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
@@ -35,6 +36,7 @@ GatedRmsNorm: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, torc
 MambaLayer: TypeAlias = Callable[
     [Tensor, MambaWeights, Tensor, "MambaPast | None", int, torch.dtype], "tuple[Tensor, Tensor, Tensor] | None"
 ]
+Spread: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 MlpLayer: TypeAlias = Callable[[Tensor, MlpWeights, torch.dtype], "Tensor | None"]
 
 
@@ -61,6 +63,7 @@ class Backend:
     package: str | None = None
     mamba_layer: MambaLayer | None = None
     mlp_layer: MlpLayer | None = None
+    spread: Spread = spread_gather
 
 
 def _kernels(module: str, name: str) -> Callable[..., Any]:
@@ -84,6 +87,7 @@ _norms_triton = (
     _kernels("triton_norm", "rms_norm_triton"),
     _kernels("triton_norm", "gated_rms_norm_triton"),
 )
+_spread_triton = _kernels("triton_spread", "spread_triton")
 _mlp_triton = _kernels("triton_layers", "mlp_layer_triton")
 
 BACKENDS: dict[str, Backend] = {
@@ -108,6 +112,7 @@ BACKENDS: dict[str, Backend] = {
         package="triton",
         mamba_layer=_kernels("triton_layers", "mamba_layer_triton"),
         mlp_layer=_mlp_triton,
+        spread=_spread_triton,
     ),
     "mamba": Backend(
         "mamba",
@@ -118,5 +123,6 @@ BACKENDS: dict[str, Backend] = {
         mamba_ssm.obstacle,
         package="mamba_ssm",
         mlp_layer=_mlp_triton,
+        spread=_spread_triton,
     ),
 }

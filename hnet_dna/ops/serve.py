@@ -262,3 +262,17 @@ def mlp_layer(residual: Tensor, weights: MlpWeights, dtype: torch.dtype) -> Tens
     """Add to the residual stream (B, L, D) what an MLP makes of its norm; None where the backend has no such op."""
     result: Tensor | None = _run("mlp_layer", residual.device.type, residual, weights, dtype)
     return result
+
+
+def spread(z: Tensor, index: Tensor) -> Tensor:
+    """Give each position the vector of its run.
+
+    Args:
+        z: (B, M, D).
+        index: (B, L) the run of each position, 0 to M - 1, never falling along a row.
+
+    Returns:
+        (B, L, D), z[b, index[b, l]].
+    """
+    result: Tensor = _run("spread", z.device.type, z, index)
+    return result

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from hnet_dna.ops.conv import causal_conv_silu_shifted
-from hnet_dna.ops.fallback import tell_fallback
+from hnet_dna.ops.fallback import row_stride, tell_fallback
 
 TAPS = 4  # that the kernels are written out for
 _GROUPS = 3
@@ -90,7 +90,7 @@ def _sizes(x: Tensor, past: Tensor | None, widths: list[int]) -> dict[str, Any]:
     common = math.gcd(*widths)
     block = min(32 if x.dtype == torch.float32 else 64, common & -common)  # the largest power of two in it
     return {
-        "CHANNELS": x.shape[-1], "STRIDE": x.stride(1), "PAST": past is not None,
+        "CHANNELS": x.shape[-1], "STRIDE": row_stride(x), "PAST": past is not None,
         "W0": widths[0], "W1": widths[1], "W2": widths[2], "T": _T, "C": block,
     }  # fmt: skip
 

@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from hnet_dna.ops.fallback import row_stride
 from hnet_dna.ops.layers import MambaPast, MambaWeights, MlpWeights
 from hnet_dna.ops.triton_conv import TAPS, convolve, convolve_back
 from hnet_dna.ops.triton_norm import WIDEST, normalise, normalise_back
@@ -111,7 +112,7 @@ def _steps_of(raw: Tensor, weights: MambaWeights, length: Tensor) -> tuple[Tenso
     decay = torch.empty(heads, dtype=torch.float32, device=raw.device)
     _steps[(batch * triton.cdiv(positions, _T),)](
         raw, weights.dt_bias, weights.a_log, length, dt, decay, positions,
-        H=heads, STRIDE=raw.stride(1), T=_T, BH=triton.next_power_of_2(heads), num_warps=4,
+        H=heads, STRIDE=row_stride(raw), T=_T, BH=triton.next_power_of_2(heads), num_warps=4,
     )  # fmt: skip
     return dt, decay
 
@@ -174,7 +175,7 @@ def _steps_back_of(
     sums = torch.empty(batch * triton.cdiv(positions, size), 2, heads, dtype=torch.float32, device=raw.device)
     _steps_back[(len(sums),)](
         raw, weights.dt_bias, length, decay, of_dt, of_decay, of_raw, sums, positions,
-        H=heads, STRIDE=raw.stride(1), T=size, BH=triton.next_power_of_2(heads), num_warps=4,
+        H=heads, STRIDE=row_stride(raw), T=size, BH=triton.next_power_of_2(heads), num_warps=4,
     )  # fmt: skip
     of_bias, of_a_log = sums.sum(dim=0).unbind(0)
     return of_bias.to(weights.dt_bias.dtype), of_a_log.to(weights.a_log.dtype)

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from hnet_dna.ops.fallback import tell_fallback
+from hnet_dna.ops.fallback import row_stride, tell_fallback
 from hnet_dna.ops.norm import EPS, gated_rms_norm, rms_norm
 
 WIDEST = 8192  # that one program takes
@@ -113,7 +113,7 @@ def _sizes(y: Tensor, x: Tensor | None, gate: Tensor | None, weight: Tensor) -> 
     block = triton.next_power_of_2(width)
     sizes = {
         "E": width, "P": 1 if x is None else x.shape[-1], "GATED": x is not None,
-        "STRIDE": 0 if gate is None else gate.stride(-2), "BLOCK": block,
+        "STRIDE": 0 if gate is None else row_stride(gate), "BLOCK": block,
     }  # fmt: skip
     return y.numel() // width, {**sizes, "num_warps": min(8, max(1, block // 256))}
 

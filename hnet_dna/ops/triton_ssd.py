@@ -1,9 +1,10 @@
 """The Mamba-2 scan as Triton kernels of our own, for NVIDIA GPUs with nothing but PyTorch installed.
 
 The signature is documented at `hnet_dna.ops.serve.ssd_scan`. First one program for each head of each sequence walks
-over its tiles with the state in registers and writes down the state before each (`_carry`); then all tiles are computed
-at once from these (`_tiles`). The backward pass does the same from the end (`_carry` again, `_tiles_back`): states are
-computed anew rather than kept, and five launches are all that a training step needs.
+over its tiles with the state in registers and writes down the state before each (`_carry`; long sequences that are few
+are walked in parts, side by side, and joined); then all tiles are computed at once from these (`_tiles`). The backward
+pass does the same from the end (`_carry` again, `_tiles_back`): states are computed anew rather than kept, and five
+launches are mostly all that a training step needs.
 
 Within a tile the decay from j to i is the exponential of a difference that is never positive; nothing can overflow, and
 no choice depends on data.
@@ -26,6 +27,8 @@ from hnet_dna.ops.fallback import tell_fallback
 from hnet_dna.ops.ssd import ssd_scan_chunked
 
 _LARGEST = 128 * 64  # N x P that the registers of one program hold
+_LONG, _FEWEST = 512, 16  # tiles of a sequence that is walked in parts, and of each part
+_JOINED = 1024  # values of states that one program joins
 
 
 def ssd_scan_triton(
@@ -125,13 +128,63 @@ def _states(
     gradient of the last state; and the gradient of the first.
     """
     batch, length, heads, width = x.shape
-    sizes, _ = _sizes(x, b, tile)
-    states = x.new_empty(batch, triton.cdiv(length, sizes["T"]), heads, b.shape[2], width)
-    last = torch.empty(batch, b.shape[2], heads, width, dtype=torch.float32, device=x.device)
-    sizes["BP"] = min(32, sizes["BP"])  # columns of a state do not meet, and more programs hide more latency
-    grid = (batch * heads, triton.cdiv(width, sizes["BP"]))
-    _carry[grid](x, dt, decay, b, state, states, last, **sizes, BACK=back, START=state is not None, num_warps=4)
+    tiles = triton.cdiv(length, _sizes(x, b, tile)[0]["T"])
+    states = x.new_empty(batch, tiles, heads, b.shape[2], width)
+    parts = _parts(x, b, tile)
+    if parts == 1:
+        return states, _walk(x, dt, decay, b, state, states, tile, back=back)
+    x, dt, b = (whole.view(batch * parts, length // parts, *whole.shape[2:]) for whole in (x, dt, b))
+    ends = _walk(x, dt, decay, b, None, None, tile, back=back)
+    starts, last = torch.empty_like(ends), torch.empty_like(ends[:batch])
+    size, total = ends[0].numel(), dt.sum(dim=1) * decay
+    _join[batch, triton.cdiv(size, _JOINED)](
+        ends, total, state, starts, last, parts, H=heads, P=width, SIZE=size, BLOCK=_JOINED, BACK=back,
+        START=state is not None, num_warps=4,
+    )  # fmt: skip
+    _walk(x, dt, decay, b, starts, states, tile, back=back)
     return states, last
+
+
+def _walk(
+    x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, state: Tensor | None, states: Tensor | None, tile: int, *,
+    back: bool,
+) -> Tensor:  # fmt: skip
+    """Return the state after the last tile; write those before each to `states`."""
+    batch, _, heads, width = x.shape
+    sizes, _ = _sizes(x, b, tile)
+    last = torch.empty(batch, b.shape[2], heads, width, dtype=torch.float32, device=x.device)
+    sizes["BP"] = _columns(width)
+    _carry[batch * heads, triton.cdiv(width, sizes["BP"])](
+        x, dt, decay, b, state, states, last, **sizes, BACK=back, START=state is not None, KEEP=states is not None,
+        num_warps=4,
+    )  # fmt: skip
+    return last
+
+
+def _columns(width: int) -> int:
+    """Return how many columns of a state a program walks with: they do not meet, and more programs hide latency."""
+    return 16 if width <= 16 else 32
+
+
+def _parts(x: Tensor, b: Tensor, tile: int) -> int:
+    """Return in how many parts the tiles of a sequence are walked side by side, each twice: first for its own end.
+
+    That is worth its cost where sequences are long and few, so that most of a GPU would watch a few programs walk.
+    """
+    batch, length, heads, width = x.shape
+    positions = _sizes(x, b, tile)[0]["T"]
+    tiles, programs = length // positions, batch * heads * -(-width // _columns(width))
+    most = 4 * processors(x.device) // programs
+    if length % positions or tiles < _LONG or most < 4:
+        return 1
+    found: int = max(parts for parts in range(1, min(most, tiles // _FEWEST) + 1) if tiles % parts == 0)
+    return found
+
+
+def processors(device: torch.device) -> int:
+    """Return how many multiprocessors a GPU has."""
+    count: int = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+    return count
 
 
 def _sizes(x: Tensor, b: Tensor, tile: int) -> tuple[dict[str, Any], tuple[int]]:
@@ -181,7 +234,7 @@ def decay_between(a, i):
 def _carry(
     x, dt, decay, b, state, states, last, L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
     T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr, BACK: tl.constexpr,
-    START: tl.constexpr,
+    START: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
     """Walk over the tiles of some columns of one head: S becomes exp(total) S + sum_j w_j b_j x_j^T.
 
@@ -205,12 +258,32 @@ def _carry(
         at_p, at_n = (row[:, None] * H + head) * P + p[None, :], row[:, None] * N + n[None, :]
         xs = tl.load(x + at_p, mask=inside[:, None] & in_p[None, :], other=0.0)
         bs = tl.load(b + at_n, mask=inside[:, None] & in_n[None, :], other=0.0)
-        here = ((sequence * tiles + k) * H + head) * N * P + n[:, None] * P + p[None, :]
-        tl.store(states + here, carried.to(xs.dtype), mask=in_state)
+        if KEEP:
+            here = ((sequence * tiles + k) * H + head) * N * P + n[:, None] * P + p[None, :]
+            tl.store(states + here, carried.to(xs.dtype), mask=in_state)
         weight = tl.exp(a) if BACK else step * tl.exp(to_end)
         weighted = (bs.to(tl.float32) * weight[:, None]).to(xs.dtype)
         carried = carried * tl.exp(total) + tl.dot(tl.trans(weighted), xs, input_precision=PRECISION)
     tl.store(last + at_state, carried, mask=in_state)
+
+
+@triton.jit(do_not_specialize=["parts"])
+def _join(
+    ends, total, state, starts, last, parts, H: tl.constexpr, P: tl.constexpr, SIZE: tl.constexpr,
+    BLOCK: tl.constexpr, BACK: tl.constexpr, START: tl.constexpr,
+):  # fmt: skip
+    """Walk over the parts of a sequence with some values of the state, from what each part makes of none."""
+    sequence, value = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside, head = value < SIZE, (value // P) % H
+    carried = tl.zeros([BLOCK], dtype=tl.float32)
+    if START:
+        carried += tl.load(state + sequence * SIZE + value, mask=inside, other=0.0)
+    for count in range(parts):
+        part = sequence * parts + (parts - 1 - count if BACK else count)
+        tl.store(starts + part * SIZE + value, carried, mask=inside)
+        kept = tl.exp(tl.load(total + part * H + head, mask=inside, other=0.0))
+        carried = carried * kept + tl.load(ends + part * SIZE + value, mask=inside, other=0.0)
+    tl.store(last + sequence * SIZE + value, carried, mask=inside)
 
 
 @triton.jit(do_not_specialize=["L"])

@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 os.environ["TRITON_INTERPRET"] = "1"
 sys.path.append(str(Path(__file__).parents[1]))  # helpers
@@ -30,7 +31,7 @@ from torch import Tensor
 from triton.runtime import interpreter
 
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.ops import MambaPast, MambaWeights, MlpWeights, serve, use_backend
+from hnet_dna.ops import MambaPast, MambaWeights, MlpWeights, serve, triton_ssd, use_backend
 from hnet_dna.ops.backend import BACKENDS, Backend
 from hnet_dna.ops.check import check_backend
 from hnet_dna.ops.layers import mamba_layer_reference, mlp_layer_reference
@@ -84,6 +85,17 @@ def ssd(
         torch.randn(batch, n, heads, width),
     ]
     return compare(backend, "ssd_scan", inputs, (tile,), SSD)
+
+
+def ssd_in_parts() -> dict[str, float]:
+    """Walk the tiles of a sequence in parts, as a GPU with idle processors does where it is long."""
+    with (
+        patch.object(triton_ssd, "_LONG", 4), patch.object(triton_ssd, "_FEWEST", 1),
+        patch.object(triton_ssd, "processors", lambda device: 16),
+    ):  # fmt: skip
+        x, b = torch.empty(2, 96, 2, 16), torch.empty(2, 96, 16)
+        assert triton_ssd._parts(x, b, 16) == 6
+        return ssd(BACKENDS["triton"], length=96, padding=9, tile=16)
 
 
 def ema(backend: Backend, length: int, padding: int, low: float, high: float, width: int = 6) -> dict[str, float]:
@@ -230,6 +242,7 @@ def cases(name: str) -> dict[str, dict[str, float]]:
         "ssd: odd widths": ssd(backend, length=50, padding=3, tile=16, heads=3, width=40, n=12),
         "ssd: tiles of 64": ssd(backend, length=150, padding=0, tile=64, dtype=torch.float16),
         "ssd: a head that forgets at once": ssd(backend, length=40, padding=0, tile=16, fastest=900.0),
+        "ssd: in parts": ssd_in_parts(),
         "ema: odd tiles and padding": ema(backend, length=77, padding=9, low=1e-4, high=1 - 1e-4),
         "ema: towards 0": ema(backend, length=65, padding=0, low=1e-4, high=1e-3, width=40),
         "ema: towards 1": ema(backend, length=64, padding=0, low=1 - 1e-3, high=1 - 1e-4),

@@ -16,12 +16,21 @@ if find_spec("triton") is None:
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from hnet_dna.ops import triton_conv, triton_ema, triton_layers, triton_norm, triton_ssd
+from hnet_dna.ops import triton_conv, triton_ema, triton_layers, triton_norm, triton_spread, triton_ssd
 
 # What a block gets on GPUs for desktops; those for servers have more.
 SHARED = 99 * 1024
 WIDTHS = {"W0": 1024, "W1": 128, "W2": 128}
-LENGTHS = {"L": "i32", "M": "i32", "rows": "i32", "eps": "fp32", "length": "*i64"}
+LENGTHS = {
+    "L": "i32",
+    "parts": "i32",
+    "count": "i32",
+    "index": "*i64",
+    "M": "i32",
+    "rows": "i32",
+    "eps": "fp32",
+    "length": "*i64",
+}
 STRIDE = 2320  # of the projections that a Mamba-2 mixer's parts lie in
 # Those that are float32 also where activations are bfloat16.
 FULL = {
@@ -29,6 +38,7 @@ FULL = {
     *("z", "p", "grad_out", "grad_last", "grad_z", "of_p", "grad_state"),
     *("skip", "weight", "inverse", "sums", "also"),
     *("a_log", "of_dt", "of_decay"),
+    *("ends", "total", "starts", "grad"),
 }  # fmt: skip
 # Those whose size does not grow with the batch: of heads and channels.
 SMALL = {"decay", "weight", "bias", "skip", "a_log"}
@@ -44,8 +54,9 @@ def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any]
     steps = {"H": 16, "STRIDE": STRIDE, "T": 64, "BH": 16}
     gate = {"F": 1408, "BLOCK": 2048}
     found: list[tuple[Any, dict[str, Any], int]] = [
-        (triton_ssd._carry, {**scan, "BP": 32, "BACK": False, "START": True}, 4),
-        (triton_ssd._carry, {**scan, "BP": 32, "BACK": True, "START": True}, 4),
+        (triton_ssd._carry, {**scan, "BP": 32, "BACK": False, "START": True, "KEEP": True}, 4),
+        (triton_ssd._carry, {**scan, "BP": 32, "BACK": True, "START": True, "KEEP": True}, 4),
+        (triton_ssd._join, {"H": 16, "P": 64, "SIZE": 131072, "BLOCK": 1024, "BACK": True, "START": True}, 4),
         (triton_ssd._tiles, scan, 4),
         (triton_ssd._tiles_back, {**scan, "ADD": True}, 8 if full else 4),
         (triton_conv._conv, {**conv, "PAST": True}, 4),
@@ -59,6 +70,7 @@ def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any]
     ]
     if full:
         average = {"D": 512, "T": triton_ema._TILE, "C": triton_ema._CHANNELS}
+        found += [(triton_spread._sum, {"D": 512, "BLOCK": 512}, 4)]
         found += [(triton_ema._average, average, 4), (triton_ema._average_back, average, 4)]
     return found
 
