@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -54,6 +54,7 @@ class Fold:
     rows: Rows
     valid: Rows | None
     seed: int
+    _found: dict[int, list[tuple[Rows, Rows]]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def all_rows(self) -> Rows:
@@ -67,6 +68,11 @@ class Fold:
         """
         if self.valid is not None:
             return [(self.rows, self.valid)]
+        if most not in self._found:  # all contenders of a fold ask for the same, and many groups take a while
+            self._found[most] = self._split(most)
+        return self._found[most]
+
+    def _split(self, most: int) -> list[tuple[Rows, Rows]]:
         target, group = self.target[self.rows], self.group[self.rows]
         most = min(most, len(np.unique(group)))
         if self.task == "classification":

@@ -57,9 +57,12 @@ def cross_validate(
         The results, and each contender as it was fitted for the last fold, which is the only one of a given split.
     """
     results, last = [], []
+    parts = [
+        Fold(task, labels.target, folds.group, folds.training(fold), folds.valid, seed) for fold in range(folds.count)
+    ]
     for contender in [Majority(task), *contenders]:
         on_step(contender.name)
-        result, fitted = _judge(contender, labels, folds, task, seed)
+        result, fitted = _judge(contender, labels, folds, parts)
         results.append(result)
         last.append(fitted)
     return results, last
@@ -107,15 +110,15 @@ def _compared(words: tuple[str, str, str], one: Result, other: Result, labels: L
     )
 
 
-def _judge(contender: Contender, labels: Labels, folds: Folds, task: Task, seed: int) -> tuple[Result, Fitted]:
+def _judge(contender: Contender, labels: Labels, folds: Folds, parts: Sequence[Fold]) -> tuple[Result, Fitted]:
+    task = parts[0].task
     classes = sorted(set(map(str, labels.target))) if task == "classification" else []
     predicted = np.empty_like(labels.target)
     scores = np.zeros((len(labels.ids), len(classes))) if task == "classification" else None
     chosen = []
-    for fold in range(folds.count):
-        test = np.flatnonzero(folds.fold == fold)
-        rows = folds.training(fold)
-        fitted = contender.fit(Fold(task, labels.target, folds.group, rows, folds.valid, seed))
+    for number, fold in enumerate(parts):
+        test = np.flatnonzero(folds.fold == number)
+        fitted = contender.fit(fold)
         predicted[test], known = fitted.predict(test)
         if scores is not None and known is not None:
             scores[test] = _in_order(known, fitted.classes, classes)

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hnet_dna.probing.dataset import Task
+from hnet_dna.probing.inputs import by_length
 
-_STEPS = 1_000  # optimizer steps at least, where the rows are few
+_STEPS = 700  # optimizer steps at least, where the rows are few
+_BASES_AT_ONCE = 1 << 18  # of a batch that is predicted, with padding
 _BUCKET = 16  # batches whose rows are sorted by length together
 Rows = NDArray[np.int64]
 
@@ -227,19 +229,16 @@ class Training:
 def predict(what: Trained, rows: Rows, at_once: int = 256) -> Tensor:
     """Return logits (N, outputs) of rows, on the CPU; those of a symmetric network are means over both strands."""
     what.module.eval()
-    parts: list[Tensor] = []
-    order = rows[np.argsort(what.lengths[rows], kind="stable")]
+    logits = torch.empty(0)
     with torch.inference_mode():
-        for start in range(0, len(order), at_once):
-            part = order[start : start + at_once]
-            logits = what.logits(part, turned=False)
+        for part in by_length(what.lengths[rows], _BASES_AT_ONCE, at_once):
+            found = what.logits(rows[part], turned=False)
             if what.symmetric:
-                logits = (logits + what.logits(part, turned=True)) / 2
-            parts.append(logits.float().cpu())
-    found = torch.cat(parts)
-    placed = torch.empty_like(found)
-    placed[torch.from_numpy(np.argsort(what.lengths[rows], kind="stable"))] = found
-    return placed
+                found = (found + what.logits(rows[part], turned=True)) / 2
+            if not len(logits):
+                logits = torch.empty(len(rows), found.shape[1])
+            logits[torch.from_numpy(part)] = found.float().cpu()
+    return logits
 
 
 def _shuffled(rows: Rows, lengths: NDArray[np.int64], batch: int, dice: np.random.Generator) -> Iterator[Rows]:

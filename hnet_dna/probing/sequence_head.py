@@ -111,6 +111,7 @@ def fit_sequence_head(
             torch.manual_seed(seed)
             network = Network(Shape(kind, inputs.width, goal.outputs, positions, symmetric))
         network.scale_to(mean, deviation)
+        network.to("cuda" if torch.cuda.is_available() else "cpu")
         trainings.append(Training(OnInputs(network, inputs), goal, target, train, valid, schedule, seed))
     if len(trainings) > 1:
         for training in trainings:
