@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from . import show
+from .mixture import MOST_GENOMES, mixture_lines, open_genomes
 
 if TYPE_CHECKING:
     from hnet_dna.config.settings import Settings
@@ -19,7 +20,7 @@ def print_plan(mix: GenomeMix | None, options: dict[str, Any], quiet: bool) -> N
     """Print what a run with these arguments of `pretrain` would be."""
     from hnet_dna.training.plan import plan
 
-    planned = plan(mix, **options, open_genomes=lambda mix, letters: show.open_genomes(mix, quiet, letters))
+    planned = plan(mix, **options, open_genomes=lambda mix, letters: open_genomes(mix, quiet, letters))
     lines = []
     if planned.mixture is not None:
         lines = run_lines(planned.settings, planned.mixture, planned.budget)
@@ -91,14 +92,14 @@ def run_lines(settings: Settings, mixture: Mixture, budget: Budget) -> list[str]
 
     recipe = settings.recipe
     predicted = [base_counts(part.genome, part.split)["predicted"] for part in mixture.parts]
-    lines = show.mixture_lines(mixture)
+    lines = mixture_lines(mixture)
     if mixture.several:
         lines += [
             f"epoch of {part.name}: {bases:,} bases predicted, about "
             f"{bases / (recipe.batch * recipe.window * part.share):,.0f} steps of the run"
             for part, bases in zip(mixture.parts, predicted, strict=True)
             if part.share
-        ][: show.MOST_GENOMES]
+        ][:MOST_GENOMES]
     per_epoch = sum(predicted) / (recipe.batch * recipe.window)
     what = "all of them" if mixture.several else "epoch"
     lines.append(f"{what}: {sum(predicted):,} bases predicted, about {per_epoch:,.0f} steps")

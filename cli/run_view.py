@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hnet_dna.training.run import Beginning, Run, RunObserver
 
 from . import show
+from .mixture import mixture_lines, open_genomes
 
 if TYPE_CHECKING:
     from hnet_dna.data.genome_mix import GenomeMix
@@ -55,11 +56,11 @@ class _Shown(RunObserver):
         self._progress: show.Progress | None = None
 
     def open_genomes(self, mix: GenomeMix, letters: Alphabet) -> list[Genome]:
-        return show.open_genomes(mix, self._quiet, letters)
+        return open_genomes(mix, self._quiet, letters)
 
     def begun(self, beginning: Beginning) -> None:
         record = beginning.record
-        show.notes.print("\n".join(show.mixture_lines(beginning.mixture)))
+        show.notes.print("\n".join(mixture_lines(beginning.mixture)))
         for what, bases in record["data"].get("bases", {}).items():
             if bases:
                 show.notes.print(f"  {what}: {show.counted(bases, 'base')}")

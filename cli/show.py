@@ -23,9 +23,6 @@ from hnet_dna.progress import is_small as is_small
 from .groups import with_options
 
 if TYPE_CHECKING:
-    from hnet_dna.data.genome_mix import GenomeMix
-    from hnet_dna.data.mixture import Mixture
-    from hnet_dna.data.split import Split
     from hnet_dna.evaluation.breakdown import ClassBits
     from hnet_dna.evaluation.compare import Comparison
     from hnet_dna.genome.genome import Genome
@@ -347,47 +344,6 @@ def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = Non
     return opened
 
 
-def open_genomes(mix: GenomeMix, quiet: bool, letters: Alphabet) -> list[Genome]:
-    """Open the genomes of a mix, and say what was found and how far that is."""
-    from hnet_dna.genome.open import open_genome as open_one
-
-    if mix.plain:
-        return [open_genome(str(mix.entries[0].genome), quiet, letters)]
-    made = logging.getLogger("hnet_dna.genome.store")
-    level, opened = made.level, list[Any]()
-    made.setLevel(logging.WARNING)  # hundreds of stores would be hundreds of lines
-    try:
-        with Progress("opening", len(mix.entries), "genomes", quiet=quiet) as progress:
-            for number, entry in enumerate(mix.entries, start=1):
-                opened.append(open_one(entry.genome))
-                progress.update(number, detail=entry.name)
-    finally:
-        made.setLevel(level)
-    return opened
-
-
-MOST_GENOMES = 12  # that are shown one by one
-
-
-def mixture_lines(mixture: Mixture) -> list[str]:
-    """Say which genomes a run reads, and what each part of them is."""
-    if not mixture.several:
-        return split_lines(mixture.parts[0].split)
-    total = sum(part.genome.length for part in mixture.parts)
-    lines = [f"genomes: {len(mixture.parts):,}, {total:,} bases"]
-    for part in mixture.parts[:MOST_GENOMES]:
-        split = part.split
-        sizes = ", ".join(
-            f"{name} {sum(map(len, intervals)):,}"
-            for name, intervals in (("train", split.train), ("valid", split.valid), ("test", split.test))
-        )
-        contigs = counted(len(part.genome.contigs), "contig")
-        lines.append(f"  {part.name}: {part.share:.2%} of the windows; {contigs}, bases: {sizes}; {split.rule}")
-    if len(mixture.parts) > MOST_GENOMES:
-        lines.append(f"  ... and {len(mixture.parts) - MOST_GENOMES:,} more")
-    return lines
-
-
 def resumption_line(progress: RunProgress, budget: Budget) -> str:
     """Say what becomes of a run that is resumed."""
     reached, asked = f"step {progress.step:,}", budget.steps
@@ -412,21 +368,6 @@ def training_line(report: StepReport) -> str:
     chunks = " / ".join(f"{n:.2f}" for n in report.bases_per_chunk)
     told = [f"step {report.progress.step:,}", f"{report.bits:.3f} bits/base", f"{chunks} bases/chunk" if chunks else ""]
     return ", ".join([*filter(None, told), f"{report.bases_per_second:,.0f} bases/s"])
-
-
-def split_lines(split: Split) -> list[str]:
-    """Say what each part of a split is."""
-    lines = [f"split: {split.rule}"]
-    total = sum(len(interval) for part in (split.train, split.valid, split.test) for interval in part)
-    for part in ("train", "valid", "test"):
-        intervals = getattr(split, part)
-        places = ", ".join(map(str, intervals[:3])) + (" ..." if len(intervals) > 3 else "")
-        bases = sum(map(len, intervals))
-        share = f" ({bases / total:.1%})" if bases else ""
-        lines.append(f"  {part}: {bases:,} bases{share}: {places or 'nothing'}")
-    if not split.valid:
-        lines.append("  no best model is kept without a validation part; a BED file for --split can mark one as valid")
-    return lines
 
 
 def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:
