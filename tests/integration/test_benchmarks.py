@@ -52,7 +52,7 @@ def test_the_breakdown_of_a_step_and_of_segment() -> None:
 
 
 def test_the_table_of_tracks() -> None:
-    command = [sys.executable, FOLDER / "tracks.py", "--bases", "50000", "--contigs", "4", "--model-bases", "0"]
+    command = [sys.executable, str(FOLDER / "tracks.py"), "--bases", "50000", "--contigs", "4", "--model-bases", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "merged.c.bb: the bytes of c.bb" in done.stdout
