@@ -117,7 +117,8 @@ def test_the_example_of_the_page_runs(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text()
-    (code,) = [block.split("```")[0] for block in page.split("```python\n")[1:] if "hnet_dna.transformers" in block]
+    blocks = [block.split("```")[0] for block in page.split("```python\n")[1:]]
+    (code,) = [block for block in blocks if "import hnet_dna.transformers" in block]
     shutil.copytree(folder, tmp_path / "my-model")
     monkeypatch.chdir(tmp_path)
     exec(code, {})
