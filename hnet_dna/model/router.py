@@ -136,7 +136,7 @@ def chunk(u: Tensor, boundary: Tensor, *, last: bool = False) -> tuple[Tensor, T
         rounded up as `PAD_TO` says and never above L.
     """
     index = boundary.cumsum(dim=1)  # chunks that have begun up to each position
-    count = index[:, -1]
+    count = index[:, -1].contiguous()
     multiple = PAD_TO.get(u.device.type, 1)
     rows = Rows.rounded(count, multiple, u.shape[1], last=last)
     # Each boundary's position goes to the slot of its chunk, all others to one slot more.

@@ -43,7 +43,7 @@ def mamba_layer_triton(
         or max(inner, residual.shape[-1]) > WIDEST
     ):
         return None
-    residual = residual.contiguous()
+    residual, length = residual.contiguous(), length.contiguous()
     if torch.is_grad_enabled():
         if past is not None:
             return None

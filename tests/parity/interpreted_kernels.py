@@ -137,7 +137,7 @@ def mamba_layer(length: int, padding: int, width: int, heads: int, n: int, tile:
         torch.randn(width, inner) / inner**0.5,
     )  # fmt: skip
     past = (torch.randn(2, 3, channels), torch.randn(2, n, heads, inner // heads))
-    lengths = torch.tensor([length - padding, length])
+    lengths = torch.tensor([[length - padding, 0], [length, 0]])[:, 0]  # apart in memory
 
     def call(layer: Any, residual: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         made = MambaWeights(*weights)
