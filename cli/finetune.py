@@ -24,8 +24,13 @@ def finetune(
     ] = None,
     strand: options.Strand = "both",
     aligned: Annotated[
-        bool, typer.Option("--aligned", help="Positions correspond and the strand means something, as in promoters.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--aligned/--not-aligned",
+            help="Whether positions correspond and the strand means something, as in promoters.",
+            show_default="chosen inside the training part",
+        ),
+    ] = None,
     lora: Annotated[
         int, typer.Option(metavar="RANK", help="Train low-rank changes of matrices instead of all weights.", min=0)
     ] = 0,

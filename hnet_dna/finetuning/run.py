@@ -30,9 +30,10 @@ from hnet_dna.probing.cross_validation import conclusions, cross_validate, fit_a
 from hnet_dna.probing.fitting import Goal, Rows, Schedule, Training, predict
 from hnet_dna.probing.folds import make_folds
 from hnet_dna.probing.head_file import IN_ORDER, OWN_MODEL, About, save_head
+from hnet_dna.probing.inputs import Letters
 from hnet_dna.probing.network import Network, Shape
 from hnet_dna.probing.run import ProbeResult, about_folds, check_task, labelled_rows, write_folder
-from hnet_dna.probing.sequence_head import SEQUENCE_HEADS, SequenceHead
+from hnet_dna.probing.sequence_head import SEQUENCE_HEADS, SequenceHead, fit_sequence_head
 from hnet_dna.probing.vectors import check_bases, in_order_level
 from hnet_dna.progress import OnProgress, Work, ignore
 from hnet_dna.sequence.codes import Codes
@@ -49,7 +50,7 @@ class Settings:
     head: str
     level: str
     strand: str
-    symmetric: bool
+    symmetric: bool | None
     which: Which
     schedule: Schedule
     balanced: bool
@@ -95,8 +96,14 @@ class FineTuning:
         train, valid = stopping_split(fold)
         goal = Goal.of(fold.task, fold.target[np.concatenate([train, valid])], balanced=settings.balanced)
         lengths = np.array([len(codes) for codes in self.sequences])
-        aligned = 0 if settings.symmetric or len(np.unique(lengths)) > 1 else int(lengths[0])
-        shape = Shape(settings.head, self.width, goal.outputs, aligned, settings.symmetric)
+        symmetric = settings.symmetric
+        if symmetric is None:  # a network on the letters tells in seconds
+            _, found = fit_sequence_head(
+                "conv", Letters(self.sequences), fold.task, fold.target, train, valid, fold.seed
+            )
+            symmetric = bool(found["symmetric"])
+        aligned = 0 if symmetric or len(np.unique(lengths)) > 1 else int(lengths[0])
+        shape = Shape(settings.head, self.width, goal.outputs, aligned, symmetric)
         model = copy.deepcopy(self.model)
         with torch.random.fork_rng():
             torch.manual_seed(fold.seed)
@@ -113,7 +120,12 @@ class FineTuning:
                 self.journal.save(key, training.state_dict())
         training.use_best()
         tuned.module.eval()
-        chosen = {"epochs": training.best[1], "inner_folds": int(len(valid) > 0)}
+        chosen = {
+            "symmetric": symmetric,
+            "positions": aligned,
+            "epochs": training.best[1],
+            "inner_folds": int(len(valid) > 0),
+        }
         return _FittedTuned(tuned, SequenceHead(network, goal), chosen)
 
     def _scale(self, tuned: Tuned, train: Rows) -> None:
@@ -126,7 +138,7 @@ class FineTuning:
 
 def finetuning_settings(model: HNetLM) -> Settings:
     """Return the settings of `finetune` where none is given."""
-    return Settings("conv", in_order_level(model), "both", True, Which(), Schedule(8, 3, 32, 2e-3), False)
+    return Settings("conv", in_order_level(model), "both", None, Which(), Schedule(8, 3, 32, 2e-3), False)
 
 
 def finetune(
@@ -138,7 +150,7 @@ def finetune(
     head: str = "conv",
     level: str | None = None,
     strand: str = "both",
-    aligned: bool = False,
+    aligned: bool | None = None,
     lora: int = 0,
     last: int = 0,
     epochs: int = 8,
@@ -172,7 +184,8 @@ def finetune(
         head: `conv` or `attention`.
         level, strand: what the head reads at each base; see `probe`.
         aligned: whether positions correspond and the strand means something, as in promoters up to the start of
-            transcription. Without it, both strands are treated alike.
+            transcription; where not, both strands are treated alike. None lets a small network on the letters decide,
+            inside the training part of each fold.
         lora: rank of low-rank changes to the matrices of the layers, in place of training all weights. They are merged.
         last: train only so many of the last layers, and the head.
         epochs, patience, batch: at most so many epochs; so many without a lower loss end training; rows of a batch.
@@ -220,7 +233,7 @@ def finetune(
     loaded, origin = open_model(model)
     own_level = level or in_order_level(loaded)
     LevelReader(loaded, own_level)  # a wrong level is refused before anything is trained
-    symmetric = strand == "both" and not aligned
+    symmetric = False if strand != "both" or aligned else None if aligned is None else True
     schedule = Schedule(epochs, patience, batch, learning_rate)
     settings = Settings(head, own_level, strand, symmetric, which, schedule, class_weights)
     _log.info("%s", about_folds(rows, parts))

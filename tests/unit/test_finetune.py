@@ -112,7 +112,7 @@ def test_a_tuned_model_is_an_ordinary_one_and_a_stopped_run_ends_the_same(
     model = tiny()
     digest = model.digest()
     settings: dict[str, Any] = {
-        "model": model, "folds": 2, "epochs": 3, "batch": 4, "learning_rate": 1e-2, "compare": False,
+        "model": model, "folds": 2, "epochs": 3, "batch": 4, "learning_rate": 1e-2, "compare": False, "aligned": False,
     }  # fmt: skip
     result = hnet_dna.finetune(table, tmp_path / "whole", **settings)
     assert model.digest() == digest
