@@ -198,7 +198,6 @@ def pretrain(
         "repeat_weight": repeat_weight,
         "seed": seed,
     }
-    parent = HNetLM.from_pretrained(from_) if isinstance(from_, str | Path) else from_
     name = Path(from_).as_posix() if isinstance(from_, str | Path) else "a model in memory"
     with join_ranks() as ranks:
         if ranks.size > 1 and (pipes := [place for place in places if is_streamed(place)]):
@@ -212,11 +211,12 @@ def pretrain(
         life = _Life(folder, ranks, workers, evaluation, tuple(command), following)
         if resume and (begun or mix is None):
             began = settings_of(folder.description())
-            _refuse_other_parent(folder.description(), None if parent is None else name)
+            _refuse_other_parent(folder.description(), None if from_ is None else name)
             return life.go_on(mix, settings_for(**asked, began=began), began, budget)
         assert mix is not None
         if resume:
             following.nothing_to_resume(folder.path)
+        parent = HNetLM.from_pretrained(from_) if isinstance(from_, str | Path) else from_
         settled = settings_for(**asked, parent=parent)
         changed = {} if parent is None else refuse_other_shape(parent.config, settled.model, name)
         origin = None if parent is None else Parent(name, parent, changed)
