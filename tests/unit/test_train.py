@@ -446,14 +446,14 @@ def test_spike_is_left_out_and_twenty_in_a_row_end_the_run(tmp_path: Path, monke
 
 
 @pytest.mark.slow
-def test_overfits_four_kilobases_and_moves_every_parameter(tmp_path: Path) -> None:
+def test_overfits_two_kilobases_and_moves_every_parameter(tmp_path: Path) -> None:
     """Memorising random bases, which nothing but a gradient through every part can do."""
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(4000), "b": random_dna(100)}))
+    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(2000), "b": random_dna(100)}))
     run = RunFolder(tmp_path / "r")
     run.create()
     recipe = Recipe(
-        window=1000, batch=4, learning_rate=6e-3, lr_multipliers=(1.0, 0.7), weight_decay=0.0, warmup=0.05, decay=0.5,
-        checkpoint_every=1e9,
+        window=500, batch=4, optimizer="muon", learning_rate=6e-3, lr_multipliers=(1.0, 0.7), weight_decay=0.0,
+        warmup=0.05, decay=0.5, checkpoint_every=1e9,
     )  # fmt: skip
     torch.manual_seed(0)
     model = HNetLM(
@@ -465,8 +465,8 @@ def test_overfits_four_kilobases_and_moves_every_parameter(tmp_path: Path) -> No
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     reports: list[StepReport] = []
     split = split_genome(genome, ["b"])
-    train(model, genome, split, recipe, Budget(steps=600), run, on_report=reports.append)
-    assert reports[-1].bits < 0.05
+    train(model, genome, split, recipe, Budget(steps=240), run, on_report=reports.append)
+    assert reports[-1].bits < 0.5  # of 2
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
 
