@@ -31,6 +31,7 @@ checkpoint_every = 0.3
 validate_every = 15
 """
 
+SHARDED = ("--set", "train.shard=true", "--set", "train.accumulate=2")
 MUON_AND_MEMORY = (
     "--set", "train.optimizer=muon", "--set", "model.memory_cfg={table_orders=[2, 3], word_orders=[8, 9]}",
 )  # fmt: skip
@@ -132,9 +133,10 @@ def test_preempted_run_saves_and_goes_on(lab: Lab, number: signal.Signals, code:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "more", [(), ("--set", "train.shard=true", "--set", "train.accumulate=2")], ids=["DDP", "FSDP"]
+    ("more", "by"),
+    [((), MUON_AND_MEMORY), (SHARDED, ()), (SHARDED, MUON_AND_MEMORY)],
+    ids=["DDP-Muon and a memory", "FSDP", "FSDP-Muon and a memory"],  # DDP by itself: the next test
 )
-@pytest.mark.parametrize("by", [(), MUON_AND_MEMORY], ids=["", "Muon and a memory"])
 def test_two_ranks_are_one(lab: Lab, more: tuple[str, ...], by: tuple[str, ...]) -> None:
     if more:  # the ratio loss of a part is of its own rows
         by = (*by, "--set", "train.ratio_weights=[0.0]")
