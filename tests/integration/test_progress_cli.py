@@ -103,7 +103,7 @@ def test_training_tells_bits_and_chunks(cli: Cli, folder: Path, monkeypatch: pyt
     cli("pretrain", "--out", "run", "--resume", "--steps", "40", "--quiet")
     complete = cli("pretrain", "--out", "run", "--resume", "--steps", "40")
     assert "complete at step 40" in complete.stderr
-    assert "training" not in complete.stderr
+    assert "training:" not in complete.stderr
 
 
 def test_other_ranks_say_nothing(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
