@@ -24,15 +24,13 @@ def printed_by(script: str, *options: str) -> str:
 
 def test_the_acceptance_of_a_gpu_on_a_cpu(tmp_path: Path) -> None:
     """A few of its steps; `.ci/run` takes all."""
-    steps = ["peak", "hnet", "pretrain", "segment"]
+    steps = ["peak", "hnet"]
     printed_by("gpu_acceptance.py", str(tmp_path), "--quick", "--only", *steps)
     lines = (tmp_path / "results.jsonl").read_text().splitlines()
     found = {result["step"]: result for result in map(json.loads, lines)}
     assert list(found) == steps
     assert found["hnet"]["bases_per_second"] > 0
     assert 1 < found["hnet"]["positions_per_chunk"][0] < 10
-    assert found["pretrain"]["differs_by_bits"] == 0  # on a CPU a resumed run is the same to the last bit
-    assert found["segment"]["wrote"] > 0
 
 
 def test_the_acceptance_says_what_failed(tmp_path: Path) -> None:
