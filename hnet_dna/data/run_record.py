@@ -155,7 +155,7 @@ def _tell_of_shared(genome: Genome, contigs: Sequence[tuple[str, Mapping[str, An
     if by_bases or by_name:
         _log.warning(
             "%s is not the genome of the run %s, but shares contigs with it: of %s, %s with the same bases and %s with "
-            "the same name and length; the model may have been trained on what it is judged on here",
+            "the same name and length; the model may have been trained on what it is evaluated on here",
             genome.source,
             run,
             f"{len(genome.contigs):,}",

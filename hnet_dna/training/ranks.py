@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -150,8 +151,11 @@ def spread(model: HNetLM, ranks: Ranks, *, shard: bool) -> nn.Module:
     if ranks.size == 1:
         return model
     if not shard:
-        # Buffers are constants, the same on all ranks: a memory's words would be sent anew in each step.
-        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+        # Buffers are constants, the same on all ranks: a memory's words would be sent anew in each step. The option has
+        # another name since PyTorch 2.13, which earlier versions do not know.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
     for module in model.modules():
         if isinstance(module, Layer):
             fully_shard(module)

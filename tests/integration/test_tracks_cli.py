@@ -157,7 +157,7 @@ def test_evaluate_by_class(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -
     assert told["held_out_bases"] == 480
     assert told["bits_per_base"]["uniform"] == 2.0
     bases = {c["name"]: c["bases"] for c in told["classes"]}
-    assert bases == {"b": 480, "soft-masked": 80, "unique": 400, "gene": 50, "intergenic": 430}
+    assert bases == {"b": 480, "new": 480, "soft-masked": 80, "unique": 400, "gene": 50, "intergenic": 430}
     table = cli(*command)
     assert "mixture of all k" in table.stdout
     assert "soft-masked" in table.stdout
