@@ -176,7 +176,7 @@ class Counted:
 
     def _run(self, window: int) -> tuple[Counts, int]:
         codes = torch.zeros(ROWS, window + 1, dtype=torch.uint8)
-        batch = Batch(codes, torch.full((ROWS,), window), (), Position(0, 0))
+        batch = Batch(codes, torch.full((ROWS,), window), torch.zeros(ROWS, dtype=torch.int64), (), Position(0, 0))
         self._model.zero_grad(set_to_none=True)
         parameters = {p.untyped_storage().data_ptr() for p in self._model.parameters()}
         kept: dict[int, Tensor] = {}  # held, so that no address comes twice

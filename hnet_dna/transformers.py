@@ -21,7 +21,7 @@ from hnet_dna.config.schema import MODEL_TYPE, ModelConfig
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.model.hnet import InnerState
 from hnet_dna.model.likelihood import IGNORED
-from hnet_dna.model.lm import HNetLM
+from hnet_dna.model.lm import HNetLM, KmerLM
 from hnet_dna.pretrained.folder import CONFIG_FILE, find_folder, read_config
 from hnet_dna.sequence.alphabet import Alphabet, alphabet
 from hnet_dna.sequence.codes import LETTERS, from_text, to_text
@@ -179,14 +179,14 @@ class HNetModel(_OfHNet):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, state: InnerState | None = None, **_: Any
     ) -> HNetModelOutput:
         """Return the vectors (B, L, D) of a piece, and the state after it."""
+        if isinstance(self.network, KmerLM):
+            raise UsageError("a model of k-mers has no vector per base; use AutoModelForCausalLM")
         kept: list[Tensor] = []
-        hook = self.network.lm_head.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
+        hook = self.network.backbone.register_forward_hook(lambda module, inputs, output: kept.append(output[0]))
         try:
             output = self.network(input_ids, state, lengths=self._lengths(input_ids, attention_mask))
         finally:
             hook.remove()
-        if len(kept) != 1:
-            raise UsageError("a model of k-mers has no vector per base; use AutoModelForCausalLM")
         return HNetModelOutput(kept[0], output.state)
 
 

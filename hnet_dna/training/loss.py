@@ -40,17 +40,27 @@ class Loss:
         total: what backward starts from.
         nats: sum of -ln p over counted bases.
         bases: how many bases were counted.
-        row_nats, row_bases: the same for each row, (B,).
+        base_nats, is_counted: -ln p of each base, and whether it counts, (B, L).
         positions, chunks: per chunking stage, positions seen and boundaries set.
     """
 
     total: Tensor
     nats: Tensor
     bases: Tensor
-    row_nats: Tensor
-    row_bases: Tensor
+    base_nats: Tensor
+    is_counted: Tensor
     positions: tuple[Tensor, ...]
     chunks: tuple[Tensor, ...]
+
+    @property
+    def row_nats(self) -> Tensor:
+        """`nats` of each row, (B,)."""
+        return self.base_nats.sum(dim=1)
+
+    @property
+    def row_bases(self) -> Tensor:
+        """`bases` of each row, (B,)."""
+        return self.is_counted.sum(dim=1)
 
 
 def language_model_loss(
@@ -79,7 +89,8 @@ def language_model_loss(
         share: of the step's ratio loss that this part stands for.
         total: sums a tensor over all ranks.
     """
-    counted = (targets != IGNORED).sum()
+    is_counted = targets != IGNORED
+    counted = is_counted.sum()
     each = base_nats(output.logits, targets, alphabet)
     nats = each.sum()
     # Divided by all counted bases: a batch of only down-weighted repeats then counts little, and none divides by zero.
@@ -95,8 +106,8 @@ def language_model_loss(
         total=mean + share * ratio,
         nats=nats.detach(),
         bases=counted,
-        row_nats=each.detach().sum(dim=1),
-        row_bases=(targets != IGNORED).sum(dim=1),
+        base_nats=each.detach(),
+        is_counted=is_counted,
         positions=tuple(stage.length.sum() for stage in output.stages),
         chunks=tuple(stage.boundary_mask.sum() for stage in output.stages),
     )

@@ -71,7 +71,9 @@ class Step:
         targets = targets_of(batch.codes[:, 1:])
         inside = torch.arange(targets.shape[1], device=device) < batch.lengths[:, None]
         targets = torch.where(inside, targets, IGNORED)
-        weights = torch.where((batch.codes[:, 1:] & SOFT_MASK) > 0, self._repeat_weights[batch.genomes][:, None], 1.0)
+        several = len(self._repeat_weights) > 1
+        repeats = self._repeat_weights[batch.genomes][:, None] if several else self._repeat_weights
+        weights = torch.where((batch.codes[:, 1:] & SOFT_MASK) > 0, repeats, 1.0)
         bases = self._ranks.total((targets != IGNORED).sum())
         sums = torch.zeros(2 + 2 * len(self._stages), dtype=torch.float64, device=device)
         genomes = torch.zeros(2, len(self._repeat_weights), dtype=torch.float64, device=device)
@@ -99,10 +101,10 @@ class Step:
                 # Gradients are averaged over the ranks, while each rank's loss is its part of a sum.
                 (loss.total * self._ranks.size).backward()  # type: ignore[no-untyped-call]
             sums += torch.stack([loss.nats, loss.bases, *loss.positions, *loss.chunks]).double()
-            genomes.index_add_(1, batch.genomes[rows], torch.stack([loss.row_nats, loss.row_bases]).double())
+            if several:
+                genomes.index_add_(1, batch.genomes[rows], torch.stack([loss.row_nats, loss.row_bases]).double())
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, recipe.clip)
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
-        several = genomes.shape[1] > 1
         sums = self._ranks.total(torch.cat([sums, genomes.flatten()]) if several else sums)
         return torch.cat([sums[:2], norm.double()[None], sums[2:]])
 
