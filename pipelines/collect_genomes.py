@@ -6,12 +6,13 @@ Needs apt-get, dpkg-deb and pip. Packages that `archives` does not hold are down
 sequence is checked against the SHA-256 in the manifest. Written to `out`, STEM being the name of the manifest:
 
 - STEM/NAME.fa.gz, one per genome, the unseen ones too; contigs are called NAME_ACCESSION.
-- STEM.fa.gz, the genomes to train on in one file; STEM.split.bed, its split; STEM.NAME.bed, the regions of one genome.
-- STEM-VARIANT.fa.gz and STEM-VARIANT.split.bed, the same without the genera that a variant leaves out.
+- STEM/NAME.split.bed, what of a genome is trained on, validates and is held out.
+- STEM.mix.toml, the genomes to train on, for `hnet-dna pretrain --genomes`; STEM-VARIANT.mix.toml, the same without the
+  genera that a variant leaves out.
 - STEM.tsv, one row per genome, with how much of it is held out and how new that is.
 
 A genome most of whose 31-mers are in those of its genus listed before it is a near copy and is left out. The first
-genome of each species gives its end, by default the last tenth of its bases, to validation and test. In every other
+genome of each species gives its end, by default the last tenth of its bases, to validation and test. In each other
 genome of that species the stretches that match that end, wherever they lie, are held out with it: strains share most
 of their sequence, and a split by position would have the model tested on what it has read in another strain.
 """
@@ -120,7 +121,8 @@ def sequences(genome: dict[str, Any], archives: Path) -> Sequences:
     if genome["registry"] == "bundled":
         text = gzip.decompress(bundled_genome().fasta.read_bytes()).decode()
     else:
-        text = member(archive(genome, archives), genome["member"]).decode()
+        members = genome["member"] if isinstance(genome["member"], list) else [genome["member"]]
+        text = "".join(member(archive(genome, archives), name).decode() for name in members)
     named = re.compile(genome.get("contig", r"(?:\S*\|)?([^\s|]+)\|?(?=\s|$)"))
     read = {"fasta": of_fasta, "genbank": of_genbank, "maf": of_maf}[genome.get("format", "fasta")]
     contigs = {}
@@ -197,8 +199,9 @@ def share(of: Words, among: Words) -> float:
 
 
 def end_of(contigs: Sequences, genome: dict[str, Any]) -> list[Part]:
-    """Split a genome: its last tenth, or the contigs that it names, is held out, with the bases before to validate."""
-    left = round((1 - TENTH) * sum(map(len, contigs.values())))
+    """Split a genome: its end, or the contigs that it names, is held out, with the bases before to validate."""
+    whole = sum(map(len, contigs.values()))
+    left = whole - genome.get("end", round(TENTH * whole))
     parts: list[Part] = []
     for name, letters in contigs.items():
         whole_contig = {name.endswith(f"_{held}") for held in genome.get("test", [])}
@@ -208,6 +211,8 @@ def end_of(contigs: Sequences, genome: dict[str, Any]) -> list[Part]:
     last = max(i for i, part in enumerate(parts) if part[3] == "train" and part[2] - part[1] > 2 * VALID)
     name, start, end, _ = parts[last]
     parts[last : last + 1] = [(name, start, end - VALID, "train"), (name, end - VALID, end, "valid")]
+    most = genome.get("train", whole)  # of each contig, from its start
+    parts = [(name, start, min(end, most) if kind == "train" else end, kind) for name, start, end, kind in parts]
     return [part for part in parts if part[1] < part[2]]
 
 
@@ -235,13 +240,12 @@ def cut(contigs: Sequences, parts: list[Part], kinds: set[str]) -> list[Words]:
     return [words(contigs[name])[start:end] for name, start, end in chosen]
 
 
-def write(path: Path, genomes: list[Sequences]) -> None:
+def write(path: Path, contigs: Sequences) -> None:
     """Write a compressed FASTA whose bytes depend on its sequences only."""
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as file:
-        for contigs in genomes:
-            for name, letters in contigs.items():
-                lines = "\n".join(letters[at : at + 80] for at in range(0, len(letters), 80))
-                file.write(f">{name}\n{lines}\n".encode())
+        for name, letters in contigs.items():
+            lines = "\n".join(letters[at : at + 80] for at in range(0, len(letters), 80))
+            file.write(f">{name}\n{lines}\n".encode())
 
 
 def main() -> None:
@@ -255,7 +259,6 @@ def main() -> None:
     arguments.archives.mkdir(parents=True, exist_ok=True)
     (arguments.out / stem).mkdir(parents=True, exist_ok=True)
 
-    contigs: dict[str, Sequences] = {}
     splits: dict[str, list[Part]] = {}
     columns = ["name", "organism", "genus", "role", "bases", "train", "valid", "test", "known", "held_out_known"]
     table = [[*columns, "package", "version", "licence", "sha256"]]
@@ -263,6 +266,7 @@ def main() -> None:
     for _, genomes in by_genus:
         words.cache_clear()
         seen, held_out = np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+        contigs: dict[str, Sequences] = {}
         of_genus = []
         for genome in genomes:
             name = genome["name"]
@@ -271,7 +275,7 @@ def main() -> None:
             known = share(sampled, seen)
             role = "near copy" if known >= NEAR_COPY else genome.get("role", "train")
             if role != "near copy":
-                write(arguments.out / stem / f"{name}.fa.gz", [read])
+                write(arguments.out / stem / f"{name}.fa.gz", read)
             if role == "train":
                 splits[name] = matching(read, held_out) if known >= RELATED else end_of(read, genome)
                 if known < RELATED:
@@ -294,16 +298,21 @@ def main() -> None:
             table.append([str(cell) for cell in row])
             print("\t".join(table[-1][:12]), flush=True)
 
+    for name, parts in splits.items():
+        lines = ["\t".join(map(str, part)) + "\n" for part in parts]
+        (arguments.out / stem / f"{name}.split.bed").write_text("".join(lines))
+    entries = {
+        genome["name"]: f'[[genome]]\ngenome = "{stem}/{genome["name"]}.fa.gz"\nname = "{genome["name"]}"\n'
+        f'split = "{stem}/{genome["name"]}.split.bed"\n'
+        + (f"weight = {genome['weight']}\n" if "weight" in genome else "")
+        for genome in manifest["genome"]
+        if genome["name"] in splits
+    }
     genus = {genome["name"]: genome["genus"] for genome in manifest["genome"]}
     for variant, without in {"": [], **manifest.get("without", {})}.items():
-        kept = [name for name in contigs if genus[name] not in without]
-        base = arguments.out / "-".join(filter(None, [stem, variant]))
-        write(base.with_name(f"{base.name}.fa.gz"), [contigs[name] for name in kept])
-        lines = ["\t".join(map(str, part)) + "\n" for name in kept for part in splits[name]]
-        base.with_name(f"{base.name}.split.bed").write_text("".join(lines))
-    for name, read in contigs.items():
-        lines = [f"{contig}\t0\t{len(letters)}\n" for contig, letters in read.items()]
-        (arguments.out / f"{stem}.{name}.bed").write_text("".join(lines))
+        kept = [entry for name, entry in entries.items() if genus[name] not in without]
+        stem_of_variant = "-".join(filter(None, [stem, variant]))
+        (arguments.out / f"{stem_of_variant}.mix.toml").write_text("\n".join(kept))
     (arguments.out / f"{stem}.tsv").write_text("".join("\t".join(row) + "\n" for row in table))
 
 

@@ -17,7 +17,7 @@ from hnet_dna.config.recipe import Optimizer, Recipe
 from hnet_dna.data.batches import read_batch
 from hnet_dna.data.split import split_genome
 from hnet_dna.data.windows import Position, Window
-from hnet_dna.errors import ConfigError, TrainingError
+from hnet_dna.errors import ConfigError, TrainingError, UsageError
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.pieces import forward_pieces
@@ -516,3 +516,12 @@ def test_products_of_float32_are_fast_only_inside_a_step(tmp_path: Path, monkeyp
         train(tiny_model(), genome, split_genome(genome), replace(RECIPE, precision=precision), Budget(steps=1), run)
     assert seen == [True, False]
     assert not matmul.allow_tf32
+
+
+def test_batch_that_ranks_cannot_share_is_refused(tmp_path: Path) -> None:
+    genome = make_genome(tmp_path)
+    recipe = replace(RECIPE, batch=3)
+    with pytest.raises(UsageError, match="3 windows cannot be shared by 2 ranks"):
+        train(
+            tiny_model(), genome, split_genome(genome), recipe, Budget(steps=5), tmp_path / "run", ranks=Ranks(size=2)
+        )
