@@ -32,24 +32,24 @@ def evaluate(mixture: Path, run: Path, genome: str) -> dict[str, Any]:
     """Return what `hnet-dna evaluate --json` says of one genome."""
     command = ["hnet-dna", "evaluate", "--json", "--genome", str(mixture / "mixture.fa"), "--model", str(run)]
     command += ["--split", str(mixture / "split.bed"), "--regions", str(mixture / f"{genome}.bed")]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return found
+    results: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return results
 
 
-def card(sources: list[dict[str, str]], told: dict[str, Any], steps: int, results: dict[str, dict[str, Any]]) -> str:
+def card(sources: list[dict[str, str]], run: dict[str, Any], steps: int, results: dict[str, dict[str, Any]]) -> str:
     """Return the model card: data, figures, limits."""
-    recipe, minutes = told["recipe"], told["budget"]["seconds"] / 60
+    recipe, minutes = run["recipe"], run["budget"]["seconds"] / 60
     data = "".join(
         f"| {row['about']} | {int(row['train']):,} | {int(row['test']):,} | `{row['sha256'][:16]}...` |\n"
         for row in sources
     )
     figures = ""
-    for genome, found in results.items():
-        bits, order = found["bits_per_base"], found["best_markov_order"]
-        low, high = found["bits_per_base_95"]
-        best, chunk = f"{bits[f'markov_{order}']:.4f} (k = {order})", found["positions_per_chunk"][0]
+    for genome, result in results.items():
+        bits, order = result["bits_per_base"], result["best_markov_order"]
+        low, high = result["bits_per_base_95"]
+        best, chunk = f"{bits[f'markov_{order}']:.4f} (k = {order})", result["positions_per_chunk"][0]
         figures += (
-            f"| {ABOUT[genome]} | {found['held_out_bases']:,} | {bits['model']:.4f} | {low:.4f}-{high:.4f} | {best} "
+            f"| {ABOUT[genome]} | {result['held_out_bases']:,} | {bits['model']:.4f} | {low:.4f}-{high:.4f} | {best} "
             f"| {bits['markov_mixture']:.4f} | {chunk:.2f} |\n"
         )
     return f"""---
@@ -65,7 +65,7 @@ tags:
 # {DEFAULT_MODEL}
 
 The model in the box: what `hnet-dna segment sample.fa` uses where no `--model` is named. An H-Net (arXiv 2507.07955) of
-{told["parameters"]:,} parameters with one level of chunks, trained on pieces of five genomes for {minutes:g} minutes on
+{run["parameters"]:,} parameters with one level of chunks, trained on pieces of five genomes for {minutes:g} minutes on
 one CPU core: {steps:,} steps, about {steps * recipe["batch"] * recipe["window"] / 1e6:.0f} million bases.
 
 **It is small.** It is good for trying every command, for a first look at learned chunks, and as a start for pipelines
@@ -107,14 +107,14 @@ def main() -> None:
     arguments = parser.parse_args()
     table = read_rows(arguments.mixture / "sources.tsv")
     sources = [dict(zip(table.columns, cells, strict=True)) for _, cells in table]
-    told = json.loads((arguments.run / "run.json").read_text())
+    record = json.loads((arguments.run / "run.json").read_text())
     steps = max(json.loads(line).get("step", 0) for line in (arguments.run / "metrics.jsonl").read_text().splitlines())
     genomes = dict.fromkeys(row["genome"] for row in sources)
     results = {genome: evaluate(arguments.mixture, arguments.run, genome) for genome in genomes}
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "model.safetensors"):
         shutil.copyfile(arguments.run / name, arguments.out / name)
-    (arguments.out / "README.md").write_text(card(sources, told, steps, results))
+    (arguments.out / "README.md").write_text(card(sources, record, steps, results))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Source:
         package: how the names of the archives that hold it begin; empty for what hnet-dna carries.
         member: path inside it.
         sha256: of the sequences, upper case, in order, without line breaks.
-        train: at most so many bases of each contig are trained on, from its start.
+        train: the most bases of each contig that are trained on, from its start.
         test: contigs held out as a whole.
         valid: the contig whose last bases validate.
         held_out: whether the last bases of each contig are held out.
@@ -121,14 +121,14 @@ def sequences(source: Source, archives: list[Path]) -> list[tuple[str, str]]:
     else:
         content = bundled_genome().fasta.read_bytes()
     text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
-    found = []
+    records = []
     for record in text.split(">")[1:]:
         header, _, letters = record.partition("\n")
-        found.append((header.split()[0].split("|")[-2 if "|" in header.split()[0] else 0], "".join(letters.split())))
-    sha256 = hashlib.sha256("".join(letters for _, letters in found).upper().encode()).hexdigest()
+        records.append((header.split()[0].split("|")[-2 if "|" in header.split()[0] else 0], "".join(letters.split())))
+    sha256 = hashlib.sha256("".join(letters for _, letters in records).upper().encode()).hexdigest()
     if sha256 != source.sha256:
         raise SystemExit(f"{source.about}: SHA-256 of the sequence is {sha256}, expected {source.sha256}")
-    return found
+    return records
 
 
 def member(archive: Path, name: str) -> bytes:
@@ -138,7 +138,7 @@ def member(archive: Path, name: str) -> bytes:
         whole = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(archive)], check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(fileobj=BytesIO(whole)) as opened:
         file = opened.extractfile(name)
-        assert file is not None, f"{archive}: {name} is no file"
+        assert file is not None, f"{archive}: {name} is not a file"
         return file.read()
 
 
@@ -148,10 +148,10 @@ def parts(source: Source, contig: str, length: int) -> list[tuple[int, int, str]
         return [(0, length, "test")]
     test = length if source.test or not source.held_out else length - TEST
     train = min(source.train, test - VALID if source.valid in ("", contig) else test)
-    found = [(0, train, "train")]
+    places = [(0, train, "train")]
     if source.valid in ("", contig):
-        found.append((test - VALID, test, "valid"))
-    return found + ([(test, length, "test")] if test < length else [])
+        places.append((test - VALID, test, "valid"))
+    return places + ([(test, length, "test")] if test < length else [])
 
 
 def main() -> None:

@@ -164,9 +164,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _setting(setting: str) -> dict[str, Any]:
-    key, found, value = setting.partition("=")
+    key, equals, value = setting.partition("=")
     parts = key.strip().split(".")
-    if not found or len(parts) < 2 or parts[0] not in _TABLES or not all(parts):
+    if not equals or len(parts) < 2 or parts[0] not in _TABLES or not all(parts):
         raise UsageError(f"`settings` {setting}: expected model.FIELD=VALUE or train.FIELD=VALUE")
     try:
         table = tomllib.loads(f"value = {value}")

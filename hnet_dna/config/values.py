@@ -1,7 +1,7 @@
 """Readers of single values of a configuration, whether from JSON, TOML or Python.
 
 A reader takes the dotted path of a field and what was given for it; it returns the value as its type, or raises a
-`ConfigError` that begins with the path. NaN and infinity are no values of anything.
+`ConfigError` that begins with the path. NaN and infinity are refused everywhere.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def integer(low: int, high: int = LARGEST) -> Reader:
     def read(path: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise ConfigError(f"{path}: expected an integer, got {shown(value)}")
-        found = int(value)
-        if found < low:
+        whole = int(value)
+        if whole < low:
             raise ConfigError(f"{path}: expected {low} or more, got {shown(value)}")
-        if found > high:
+        if whole > high:
             raise ConfigError(f"{path}: expected {high:,} or less, got {shown(value)}")
-        return found
+        return whole
 
     return read
 
@@ -41,14 +41,14 @@ def number(rule: str = "", fits: Callable[[float], bool] = lambda value: True) -
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ConfigError(f"{path}: expected a number, got {shown(value)}")
         try:
-            found = float(value)
+            real = float(value)
         except OverflowError:
-            found = math.inf
-        if not math.isfinite(found):
+            real = math.inf
+        if not math.isfinite(real):
             raise ConfigError(f"{path}: expected a finite number, got {shown(value)}")
-        if not fits(found):
+        if not fits(real):
             raise ConfigError(f"{path}: expected a number {rule}, got {shown(value)}")
-        return found
+        return real
 
     return read
 
@@ -85,7 +85,7 @@ def choice(choices: Iterable[str]) -> Reader:
 
 
 def several(item: Reader, least: int = 0) -> Reader:
-    """Read a list of at least so many items; a single value is a list of one."""
+    """Read a list of at least `least` items; a single value is a list of one."""
 
     def read(path: str, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)):

@@ -72,7 +72,7 @@ class Mixture:
         return len(self.parts) > 1
 
     def sampler(self, length: int, seed: int) -> MixSampler:
-        """Return the sampler of windows that predict so many bases."""
+        """Return the sampler of windows that predict `length` bases."""
         return MixSampler([part.segments for part in self.parts], [part.share for part in self.parts], length, seed)
 
 

@@ -21,15 +21,15 @@ TOLERANCES = {"float16": 5e-3, "bfloat16": 4e-2, "tiles of 64": 5e-3}
 def test_kernels_agree_with_the_plain_loops(name: str) -> None:
     if missing := [package for package in NEEDED[name] if find_spec(package) is None]:
         pytest.skip(f"{', '.join(missing)} not installed: docs/backends.md says how, without a CUDA compiler")
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, SCRIPT, name],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert found.returncode == 0, found.stderr
-    report = json.loads(found.stdout)
+    assert process.returncode == 0, process.stderr
+    report = json.loads(process.stdout)
     assert len(report["check"]) == {"triton": 13, "mamba": 11}[name]
     assert {op: trouble for op, trouble in report["check"].items() if trouble} == {}
     assert len(report["cases"]) >= 5
