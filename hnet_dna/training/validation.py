@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from hnet_dna.config.recipe import Mean, Recipe
+from hnet_dna.config.recipe import LogSettings, Mean
 from hnet_dna.data.mixture import Mixture
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.pieces import forward_pieces
@@ -25,7 +25,7 @@ class Validation(TrainingObserver):
     is measured.
     """
 
-    def __init__(self, mixture: Mixture, recipe: Recipe) -> None:
+    def __init__(self, mixture: Mixture, recipe: LogSettings) -> None:
         """Prepare to measure; without a validation part, or with `validate_every` 0, nothing is."""
         parts = [part for part in mixture.parts if part.split.valid]
         each = -(-recipe.validate_bases // max(len(parts), 1))

@@ -20,7 +20,9 @@ import tomli_w
 from helpers import lively_model, random_dna, small_config, write_fasta
 from typer.testing import Result
 
+from hnet_dna.config.recipe import GROUPS
 from hnet_dna.config.settings import resolve
+from hnet_dna.config.values import readers
 from hnet_dna.probing import metrics
 
 ROOT = Path(__file__).parent.parent.parent
@@ -147,8 +149,8 @@ def test_settings_are_those_of_the_code(tmp_path: Path) -> None:
     (tmp_path / "least.toml").write_text(tomli_w.dumps({"model": required}))
     documented: dict[str, dict[str, tuple[Any, Any]]] = {}
     for line in text.splitlines():
-        if head := re.fullmatch(r"\| `\[(\w+)\](?: (\w+))?` \| default \| `tiny` \| \|", line):
-            table = documented.setdefault(head[2] or head[1], {})
+        if head := re.fullmatch(r"\| `\[(\w+)\](?: (\w+))?`(?:, ([\w ]+))? \| default \| `tiny` \| \|", line):
+            table = documented.setdefault(head[3] or head[2] or head[1], {})
         elif line.startswith("| `") and line.count(" | ") >= 2 and documented:
             keys, default, tiny = (cell.strip() for cell in line.split("|")[1:4])
             names = re.findall(r"`(\w+)`", keys)
@@ -160,7 +162,10 @@ def test_settings_are_those_of_the_code(tmp_path: Path) -> None:
     for place, settings in enumerate((resolve(None, tmp_path / "least.toml"), resolve("tiny"))):
         model = json.loads(json.dumps(settings.model.to_dict()))
         groups = {name: model.pop(name) for name in [name for name in model if name.endswith("_cfg")]}
-        real = {"train": json.loads(json.dumps(settings.recipe.to_dict())), "model": model, **groups}
+        recipe = json.loads(json.dumps(settings.recipe.to_dict()))
+        of_recipe = {group.TITLE: {name: recipe.pop(name) for name in readers(group)} for group in GROUPS}
+        assert not recipe, "each field of the recipe is in a group"
+        real = {**of_recipe, "model": model, **groups}
         for table_name, values in real.items():
             shown = {name: _one(pair[place]) for name, pair in documented[table_name].items()}
             assert shown == {name: _one(value) for name, value in values.items()}, table_name
