@@ -94,8 +94,8 @@ def mutate(
     loaded = show.load_model(model)
     with show.Reports(quiet=quiet) as reports:
         if dependencies:
-            found = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
-            write_dependencies(found, dependencies)
+            matrix = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
+            write_dependencies(matrix, dependencies)
             show.notes.print(f"wrote {', '.join(map(str, dependencies))}")
         if out is None:
             return

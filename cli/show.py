@@ -63,7 +63,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def load_model(model: Path) -> HNetLM:
-    """Read what --model names and put it where it runs fastest; say where it comes from if it is no folder."""
+    """Read what --model names and put it where it runs fastest; say where it comes from if it is not a folder."""
     from hnet_dna.inference.load import load_model as load
     from hnet_dna.pretrained.builtin import builtin_models
 
@@ -221,18 +221,18 @@ class Progress:
         began, done, share = self._from
         spent = now - began
         percent = "" if self._share is None else f"{100 * self._share:.0f} %"
-        told = [self._part] if self._part else []
+        parts = [self._part] if self._part else []
         if self._unit and not self._part:
             amount = _amount(self._done, self._unit, self._total)
-            told.append(f"{amount} ({percent})" if percent else amount)
+            parts.append(f"{amount} ({percent})" if percent else amount)
         elif percent:
-            told.append(percent)
-        told += [self._detail] if self._detail else []
-        told += self._rate(self._done - done, spent)
+            parts.append(percent)
+        parts += [self._detail] if self._detail else []
+        parts += self._rate(self._done - done, spent)
         if self._share is not None and self._share > share and spent > 0:
             left = _duration(spent * (1 - self._share) / (self._share - share))
-            told.append(f"{left} left" + (" of this part" if self._part else ""))
-        return f"{self._what}: {', '.join(told)}" if told else self._what
+            parts.append(f"{left} left" + (" of this part" if self._part else ""))
+        return f"{self._what}: {', '.join(parts)}" if parts else self._what
 
     def _closing(self) -> list[str]:
         began = self._began or 0.0
@@ -366,8 +366,12 @@ def budget_text(budget: Budget) -> str:
 def training_line(report: StepReport) -> str:
     """Describe the last steps in one line."""
     chunks = " / ".join(f"{n:.2f}" for n in report.bases_per_chunk)
-    told = [f"step {report.progress.step:,}", f"{report.bits:.3f} bits/base", f"{chunks} bases/chunk" if chunks else ""]
-    return ", ".join([*filter(None, told), f"{report.bases_per_second:,.0f} bases/s"])
+    parts = [
+        f"step {report.progress.step:,}",
+        f"{report.bits:.3f} bits/base",
+        f"{chunks} bases/chunk" if chunks else "",
+    ]
+    return ", ".join([*filter(None, parts), f"{report.bases_per_second:,.0f} bases/s"])
 
 
 def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:
@@ -376,8 +380,8 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
 
     whole = comparison.whole
     bits = whole.bits_per_base
-    told = f"Bits per base ({whole.bases:,} bases, {seen:,} of them trained on)"
-    table = Table(title=told if seen else f"Held-out bits per base ({whole.bases:,} bases)")
+    title = f"Bits per base ({whole.bases:,} bases, {seen:,} of them trained on)"
+    table = Table(title=title if seen else f"Held-out bits per base ({whole.bases:,} bases)")
     table.add_column("model")
     table.add_column("bits/base", justify="right")
     table.add_column("note")
@@ -389,9 +393,10 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
         table.add_row(f"Markov, k = {order}", f"{bits[markov_name(order)]:.4f}", best)
     table.add_row("mixture of all k", f"{bits[MIXTURE]:.4f}", "")
     if comparison.containment is not None and comparison.containment.whole is not None:
-        found = comparison.containment
-        table.caption = f"{found.whole:.2%} of the distinct {found.word}-mers held out are in the training part too" + (
-            f" (one in {found.one_in:,} looked at)" if found.one_in > 1 else ""
+        shared = comparison.containment
+        table.caption = (
+            f"{shared.whole:.2%} of the distinct {shared.word}-mers held out are in the training part too"
+            + (f" (one in {shared.one_in:,} looked at)" if shared.one_in > 1 else "")
         )
     return table
 
@@ -405,13 +410,13 @@ def classes_table(comparison: Comparison, classes: list[ClassBits] | None = None
     table.add_column("class")
     for column in ("bases", "model", "95 %", f"Markov, k = {best}", "mixture"):
         table.add_column(column, justify="right")
-    for found in comparison.classes if classes is None else classes:
-        bits = found.bits_per_base
-        interval = f"{found.low:.4f}-{found.high:.4f}" if found.low == found.low else "-"
-        name = found.name if found.group in ("all", "repeats", "annotation") else f"{found.group} {found.name}"
+    for row in comparison.classes if classes is None else classes:
+        bits = row.bits_per_base
+        interval = f"{row.low:.4f}-{row.high:.4f}" if row.low == row.low else "-"
+        name = row.name if row.group in ("all", "repeats", "annotation") else f"{row.group} {row.name}"
         table.add_row(
             name,
-            f"{found.bases:,}",
+            f"{row.bases:,}",
             f"{bits['model']:.4f}",
             interval,
             f"{bits[markov_name(best)]:.4f}",

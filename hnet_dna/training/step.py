@@ -114,7 +114,7 @@ def _tf32() -> Iterator[None]:
     """Let a GPU round the operands of float32 products to 10 bits, which bfloat16 rounds to 7.
 
     Beside products in bfloat16 those that stay in float32 (router, what goes past the chunks, logits) would take the
-    longest. Sums, probabilities and averages are no products, and stay as they are.
+    longest. Sums, probabilities and averages are not products, and stay as they are.
     """
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = True

@@ -193,12 +193,12 @@ def test_a_dead_rank_ends_the_job(lab: Lab) -> None:
 
 
 def children(pid: int) -> list[int]:
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
         except (OSError, IndexError):
             continue
         if parent == pid:
-            found.append(int(folder.name))
-    return found
+            pids.append(int(folder.name))
+    return pids

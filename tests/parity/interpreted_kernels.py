@@ -187,18 +187,18 @@ def model() -> dict[str, float]:
         ssm_cfg={"d_state": 16, "head_dim": 16, "chunk_size": 16}, chunk_cfg={"routing": "fixed", "stride": 2},
     )  # fmt: skip
     torch.manual_seed(0)
-    found, ids, lengths = HNetLM(config), torch.randint(0, 4, (2, 20)), torch.tensor([20, 13])
+    network, ids, lengths = HNetLM(config), torch.randint(0, 4, (2, 20)), torch.tensor([20, 13])
     results = []
     for name in ("triton", "torch"):
-        found.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         serve._choices["triton", "cpu"] = serve.Choice(BACKENDS["triton"], "interpreted")
         with use_backend(name):
-            logits = found(ids, lengths=lengths, last=True).logits
+            logits = network(ids, lengths=lengths, last=True).logits
             (logits[0].square().sum() + logits[1, :13].square().sum()).backward()
             with torch.no_grad():
                 state, parts = None, []
                 for piece in torch.split(ids, [1, 12, 7], dim=1):
-                    output = found(piece, state)
+                    output = network(piece, state)
                     state = output.state
                     parts.append(output.logits)
         results.append(
@@ -206,7 +206,7 @@ def model() -> dict[str, float]:
                 logits[0],
                 logits[1, :13],
                 torch.cat(parts, 1),
-                *(torch.zeros_like(p) if p.grad is None else p.grad for p in found.parameters()),
+                *(torch.zeros_like(p) if p.grad is None else p.grad for p in network.parameters()),
             ]
         )
     return {f"result {index}": relative(f, e) for index, (f, e) in enumerate(zip(*results, strict=True)) if e.any()}
@@ -221,8 +221,8 @@ def compare(
     for served in (backend, REFERENCE):
         leaves = [tensor.clone().requires_grad_() for tensor in inputs]
         call: Callable[..., Any] = getattr(served, op)
-        found = call(*leaves, *rest)
-        outputs = [found] if isinstance(found, Tensor) else list(found)
+        actual = call(*leaves, *rest)
+        outputs = [actual] if isinstance(actual, Tensor) else list(actual)
         weights = weights or [torch.randn(output.shape) for output in outputs]
         total = torch.stack([(o.float() * w).sum() for o, w in zip(outputs, weights, strict=True)]).sum()
         results.append([*outputs, *torch.autograd.grad(total, leaves)])
@@ -231,14 +231,14 @@ def compare(
     return {label: relative(f, e) for label, f, e in zip(labels, *results, strict=True)}
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    found, expected = found.detach().double(), expected.detach().double()
-    return float((found - expected).abs().max() / expected.abs().max())
+def relative(actual: Tensor, expected: Tensor) -> float:
+    actual, expected = actual.detach().double(), expected.detach().double()
+    return float((actual - expected).abs().max() / expected.abs().max())
 
 
 def cases(name: str) -> dict[str, dict[str, float]]:
     backend = BACKENDS[name]
-    found = {
+    every_case = {
         "ssd: one tile": ssd(backend, length=77, padding=0, tile=128),
         "ssd: odd tiles and padding": ssd(backend, length=77, padding=9, tile=30),
         "ssd: one position": ssd(backend, length=1, padding=0, tile=64),
@@ -246,8 +246,8 @@ def cases(name: str) -> dict[str, dict[str, float]]:
         "ssd: bfloat16": ssd(backend, length=37, padding=5, tile=32, dtype=torch.bfloat16),
     }
     if name == "mamba":  # the rest of its ops are those of triton
-        return found
-    return found | {
+        return every_case
+    return every_case | {
         "ssd: odd widths": ssd(backend, length=50, padding=3, tile=16, heads=3, width=40, n=12),
         "ssd: tiles of 64": ssd(backend, length=150, padding=0, tile=64, dtype=torch.float16),
         "ssd: a head that forgets at once": ssd(backend, length=40, padding=0, tile=16, fastest=900.0),
