@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hnet_dna.errors import UsageError
+
 from . import options, show
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def suite(
         int | None, typer.Option(metavar="N", help="Use at most this many training rows.", min=2, show_default="all")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Decides what is random.", min=0)] = 0,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Judge a model on each dataset of a collection, on its own train, validation and test parts, beside baselines.
@@ -49,9 +52,12 @@ def suite(
     """
     from hnet_dna.finetuning.benchmark import benchmark as run_benchmark
 
+    if aliases and reference is None:
+        raise UsageError("--aliases belongs to --reference")
+    read = show.open_genome(reference or "", quiet, aliases=True) if aliases else reference
     with show.Reports(quiet=quiet) as progress:
         benchmarks = run_benchmark(
-            folder, out, layout=layout, model=model, reference=reference, heads=head or ("logistic", "conv"), tune=tune,
+            folder, out, layout=layout, model=model, reference=read, heads=head or ("logistic", "conv"), tune=tune,
             remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
         )  # fmt: skip
     show.results.print(_table(benchmarks))

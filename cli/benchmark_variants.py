@@ -47,6 +47,7 @@ def variants(
     ] = None,
     jobs: options.Jobs = 1,
     as_json: options.AsJson = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Compare likelihoods of variants with measured effects, beside predictors that need no model.
@@ -63,7 +64,7 @@ def variants(
     check_pipes({"TABLE": table, "--genome": genome, "--annotation": annotation})
     from hnet_dna.probing.effect_benchmark import benchmark_variants
 
-    opened, loaded = show.open_genome(genome, quiet), show.load_model(model)
+    opened, loaded = show.open_genome(genome, quiet, aliases=aliases), show.load_model(model)
     with show.Reports(quiet=quiet) as reports:
         benchmark = benchmark_variants(
             table,

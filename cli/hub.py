@@ -36,6 +36,7 @@ def hub(
             help="Then serve the folder on this machine, until Ctrl-C; later, OUT without tracks serves it again.",
         ),
     ] = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write a UCSC track hub, a JBrowse 2 configuration and a page with igv.js, of the same bigBed and bigWig files.
@@ -51,7 +52,7 @@ def hub(
             raise UsageError("hub needs --genome and --tracks")
         check_pipes({"--genome": genome})
         refuse_filled(out)
-        opened = show.open_genome(genome, quiet)
+        opened = show.open_genome(genome, quiet, aliases=aliases)
         from hnet_dna.hub.write import EMAIL, write_hub
 
         made = write_hub(given, opened, out, model=model, email=email or EMAIL)

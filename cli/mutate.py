@@ -52,6 +52,7 @@ def mutate(
         ),
     ] = None,
     jobs: options.Jobs = 1,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Score every single-base mutation of regions: log-likelihood ratio, and what happens to chunk boundaries.
@@ -84,7 +85,7 @@ def mutate(
     from hnet_dna.sequence.interval import union
     from hnet_dna.tracks.mutations import write_mutations
 
-    opened = show.open_genome(genome, quiet)
+    opened = show.open_genome(genome, quiet, aliases=aliases)
     named = [parse_region(one, opened) for one in region or ()]
     intervals = union(named if bed is None else (one.interval for one in read_regions(bed, opened)))
     if plot is not None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hnet_dna.errors import UsageError
+
 from . import options, show
 from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal
@@ -78,6 +80,7 @@ def probe(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.", min=0)] = 0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw curves or a scatter (needs matplotlib).")] = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
@@ -90,9 +93,12 @@ def probe(
     from hnet_dna.probing.run import probe as run_probe
 
     check_pipes({"LABELS": labels, "--embeddings": embeddings, "--genome": genome, "--test": test})
+    if aliases and genome is None:
+        raise UsageError("--aliases belongs to --genome")
+    read = show.open_genome(genome or "", quiet, aliases=True) if aliases else genome
     with show.Reports(quiet=quiet) as progress:
         result = run_probe(
-            labels, out, embeddings=embeddings, model=model, genome=genome, task=task, head=head, level=level,
+            labels, out, embeddings=embeddings, model=model, genome=read, task=task, head=head, level=level,
             pooling=pooling, strand=strand, folds=folds, test=test, split=split, label=label, id_column=id_column,
             sequence=sequence, group=group, seed=seed, plot=plot, on_progress=progress,
         )  # fmt: skip

@@ -27,6 +27,7 @@ class MixEntry:
         held_out, split, regions: which bases of it train and which are held out, as `split_genome` takes them.
         unseen: hold out the whole genome: nothing of it trains.
         repeat_weight: factor on the loss of its soft-masked bases; that of the recipe where None.
+        aliases: let `held_out`, `split` and `regions` call contigs by other names; see `Genome.with_aliases`.
     """
 
     genome: GenomeLike
@@ -37,6 +38,7 @@ class MixEntry:
     regions: str = ""
     unseen: bool = False
     repeat_weight: Annotated[float | None, number("of 0 or more", lambda x: x >= 0)] = None
+    aliases: bool = False
 
     def __post_init__(self) -> None:
         for field, read in readers(MixEntry).items():
@@ -130,6 +132,10 @@ class GenomeMix:
             return cls(entries, value.get("size_power", 1.0))
         except HNetError as error:
             raise ConfigError(f"{path}: {error}") from None
+
+    def with_aliases(self) -> GenomeMix:
+        """Return the mix in which all entries have `aliases`."""
+        return replace(self, entries=tuple(replace(entry, aliases=True) for entry in self.entries))
 
     def hold_out(self, names: Iterable[str]) -> GenomeMix:
         """Return the mix with some genomes, by name, held out whole."""

@@ -54,6 +54,7 @@ def _describe(part: Part) -> dict[str, Any]:
     return {
         "genome": genome.source.name if genome.streamed else str(genome.source.resolve()),
         "streamed": genome.streamed,
+        "aliases": genome.aliases,
         "contigs": _contigs(genome),
         "split_rule": split.rule,
         "split": {name: [asdict(interval) for interval in getattr(split, name)] for name in PARTS},
@@ -78,7 +79,7 @@ def mix_in(data: Mapping[str, Any]) -> GenomeMix:
             "sequences as `genome`"
         )
     if "genomes" not in data:
-        return GenomeMix.of(data["genome"])
+        return GenomeMix((MixEntry(data["genome"], aliases=data.get("aliases", False)),), plain=True)
     return GenomeMix(
         tuple(MixEntry(record["genome"], **record["asked"]) for record in data["genomes"]), data["size_power"]
     )

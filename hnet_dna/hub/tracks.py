@@ -122,10 +122,11 @@ def _name(path: Path, taken: set[str]) -> str:
 
 def _check_contigs(track: HubTrack, genome: Genome) -> None:
     for name, length in track.contigs.items():
-        if name not in genome:
+        own = genome.find(name)
+        if own not in genome:
             raise unknown_contig(name, genome.contigs, genome.source.name, asked=track.contigs)
-        if genome[name].length != length:
+        if genome[own].length != length:
             raise SequenceError(
-                f"{track.path}: {name} has {length:,} bases there, and {genome[name].length:,} in "
+                f"{track.path}: {name} has {length:,} bases there, and {genome[own].length:,} in "
                 f"{genome.source.name}; is it the same assembly?"
             )

@@ -128,7 +128,7 @@ def _of_residues(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
         at = start + 3 * (residue - 1) if cell["strand"] == "+" else end - 3 * residue
         if residue < 1 or not start <= at <= end - 3:
             raise SequenceError(f"{where}: residue {residue} lies outside of the CDS, {start} to {end}")
-        interval = Interval(cell["chrom"], at, at + 3)
+        interval = Interval(genome.find(cell["chrom"]), at, at + 3)
         ref = to_text(genome.codes(interval)).upper()
         codon = ref if cell["strand"] == "+" else turned(ref)
         if TRANSLATION.get(codon) != cell["ref_aa"]:
@@ -157,7 +157,7 @@ def _of_bases(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
             continue
         start = _whole(cells[at], "the position", where) - (not zero_based)
         name = Path(rows.source).name if group is None else cells[group]
-        place = _place(cells[chrom], start, cells[ref], cells[alt], where)
+        place = _place(genome.find(cells[chrom]), start, cells[ref], cells[alt], where)
         yield _checked(Effect(line, name, *place, measured), genome, where)
 
 
@@ -194,7 +194,7 @@ def _of_vcf(path: str | Path, genome: Genome, value: str | None) -> Iterator[Eff
             measured = _number(text, where)
             if measured is not None:
                 start = _whole(cells[1], "POS", where) - 1
-                place = _place(cells[0], start, cells[3], alt, where)
+                place = _place(genome.find(cells[0]), start, cells[3], alt, where)
                 yield _checked(Effect(number, name, *place, measured), genome, where)
 
 

@@ -99,7 +99,7 @@ def _classes(folder: Path, part: str, reference: Genome | None) -> Iterator[tupl
         for line, row in _rows(place):
             where = f"{place}: line {line}"
             try:
-                interval = Interval(row["region"], int(row["start"]), int(row["end"]))
+                interval = Interval(reference.find(row["region"]), int(row["start"]), int(row["end"]))
             except (KeyError, ValueError) as error:
                 raise SequenceError(f"{where}: expected region, start and end ({error})") from None
             if (strand := row.get("strand", "+")) not in ("+", "-", "."):

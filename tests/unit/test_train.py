@@ -520,8 +520,6 @@ def test_products_of_float32_are_fast_only_inside_a_step(tmp_path: Path, monkeyp
 
 def test_batch_that_ranks_cannot_share_is_refused(tmp_path: Path) -> None:
     genome = make_genome(tmp_path)
-    recipe = replace(RECIPE, batch=3)
+    model, recipe, run = tiny_model(), replace(RECIPE, batch=3), RunFolder(tmp_path / "run")
     with pytest.raises(UsageError, match="3 windows cannot be shared by 2 ranks"):
-        train(
-            tiny_model(), genome, split_genome(genome), recipe, Budget(steps=5), tmp_path / "run", ranks=Ranks(size=2)
-        )
+        train(model, genome, split_genome(genome), recipe, Budget(steps=5), run, ranks=Ranks(size=2))
