@@ -22,6 +22,7 @@ def suite(
     ],
     layout: Annotated[str, typer.Option(metavar="LAYOUT", help="genomic-benchmarks, nt or gue.")],
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
     reference: Annotated[
         str | None, typer.Option(metavar="GENOME", help=f"Genome of intervals. {options.GENOME_HELP}")
     ] = None,
@@ -49,10 +50,11 @@ def suite(
     """
     from hnet_dna.finetuning.benchmark import benchmark as run_benchmark
 
+    loaded = show.load_model(model, device)
     with show.Reports(quiet=quiet) as progress:
         found = run_benchmark(
-            folder, out, layout=layout, model=model, reference=reference, heads=head or ("logistic", "conv"), tune=tune,
-            remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
+            folder, out, layout=layout, model=loaded, reference=reference, heads=head or ("logistic", "conv"),
+            tune=tune, remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
         )  # fmt: skip
     show.results.print(_table(found))
     for dataset, said in found.conclusions.items():
