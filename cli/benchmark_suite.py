@@ -24,6 +24,7 @@ def suite(
     ],
     layout: Annotated[str, typer.Option(metavar="LAYOUT", help="genomic-benchmarks, nt or gue.")],
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
     reference: Annotated[
         str | None, typer.Option(metavar="GENOME", help=f"Genome of intervals. {options.GENOME_HELP}")
     ] = None,
@@ -55,9 +56,10 @@ def suite(
     if aliases and reference is None:
         raise UsageError("--aliases belongs to --reference")
     read = show.open_genome(reference or "", quiet, aliases=True) if aliases else reference
+    loaded = show.load_model(model, device)
     with show.Reports(quiet=quiet) as progress:
         benchmarks = run_benchmark(
-            folder, out, layout=layout, model=model, reference=read, heads=head or ("logistic", "conv"), tune=tune,
+            folder, out, layout=layout, model=loaded, reference=read, heads=head or ("logistic", "conv"), tune=tune,
             remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
         )  # fmt: skip
     show.results.print(_table(benchmarks))

@@ -29,6 +29,8 @@ def variants(
     ],
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     value: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column, or field of INFO, with what was measured.")
     ] = None,
@@ -64,7 +66,7 @@ def variants(
     check_pipes({"TABLE": table, "--genome": genome, "--annotation": annotation})
     from hnet_dna.probing.effect_benchmark import benchmark_variants
 
-    opened, loaded = show.open_genome(genome, quiet, aliases=aliases), show.load_model(model)
+    opened, loaded = show.open_genome(genome, quiet, aliases=aliases), show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as reports:
         benchmark = benchmark_variants(
             table,

@@ -17,6 +17,7 @@ def finetune(
     ],
     out: options.NewFolder,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
     task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
     head: Annotated[str, typer.Option(metavar="HEAD", help="conv or attention.")] = "conv",
     level: Annotated[
@@ -82,9 +83,10 @@ def finetune(
     from hnet_dna.finetuning.run import finetune as run_finetune
 
     check_pipes({"LABELS": labels, "--test": test})
+    loaded = show.load_model(model, device)
     with show.Reports(quiet=quiet) as progress:
         result = run_finetune(
-            labels, out, model=model, task=task, head=head, level=level, strand=strand, aligned=aligned, lora=lora,
+            labels, out, model=loaded, task=task, head=head, level=level, strand=strand, aligned=aligned, lora=lora,
             last=last, epochs=epochs, patience=patience, batch=batch, learning_rate=learning_rate,
             layer_decay=layer_decay, class_weights=class_weights, compare=compare, folds=folds, test=test, split=split,
             label=label, id_column=id_column, sequence=sequence, group=group, seed=seed, resume=resume,

@@ -62,12 +62,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def load_model(model: Path) -> HNetLM:
-    """Read what --model names and put it where it runs fastest; say where it comes from if it is not a folder."""
+def load_model(model: Path, device: str | None, precision: str = "fp32") -> HNetLM:
+    """Read what --model names and put it where --device says; say where it comes from if it is not a folder."""
     from hnet_dna.inference.load import load_model as load
     from hnet_dna.pretrained.builtin import builtin_models
 
-    loaded = load(model)
+    loaded = load(model, device=device, precision=precision)  # type: ignore[arg-type]
     if not model.is_dir():
         known = str(model) in builtin_models()
         notes.print(f"model: {model} ({'built in; --model takes your own' if known else 'from the hub'})")

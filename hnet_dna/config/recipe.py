@@ -140,8 +140,8 @@ class LogSettings(_Group):
     """What a run writes, measures and watches for.
 
     Attributes:
-        checkpoint_every: seconds between checkpoints, or more: those of large models may take a fiftieth of the time
-            at most; 0 saves after every step.
+        checkpoint_every: seconds between checkpoints, or more: training may wait for them a fiftieth of the time at
+            most; 0 saves after every step.
         keep_checkpoints: how many of the last checkpoints to keep.
         validate_every: steps between measurements on the validation part; 0 never measures.
         validate_bases: how much of the validation part is measured; of several genomes, shared out evenly.

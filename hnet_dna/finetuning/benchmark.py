@@ -173,7 +173,7 @@ def _judge(
         if tune:
             how = finetuning_settings(model)
             fine = FineTuning(TUNED, model, codes, how)
-            random = untrained(model.config).to(model.embeddings.weight.device)
+            random = untrained(model.config, model)
             contenders += [fine, replace(fine, name=FROM_RANDOM, model=random)]
             twins[TUNED] = FROM_RANDOM
         contenders += baselines(codes, "classification")

@@ -247,7 +247,7 @@ def finetune(
             own = FineTuning(TUNED, loaded, sequences, settings, journal, work.add)
             contenders: list[Contender] = [own]
             if compare:
-                twin = untrained(loaded.config).to(loaded.embeddings.weight.device)
+                twin = untrained(loaded.config, loaded)
                 contenders += [replace(own, name=FROM_RANDOM, model=twin), *baselines(sequences, kind)]
             results, fitted = cross_validate(contenders, rows, parts, kind, seed, work.at)
             final = fitted[1] if parts.given else fit_all(own, rows, parts, kind, seed)

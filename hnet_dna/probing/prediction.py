@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from hnet_dna.config.recipe import Precision
 from hnet_dna.embedding.embedder import Embedder
 from hnet_dna.embedding.inputs import Sequence, SequencesLike, count_sequences, read_sequences
 from hnet_dna.embedding.write import first_few
@@ -76,6 +77,8 @@ def predict(
     *,
     model: str | Path | HNetLM | None = None,
     sequence: str | None = None,
+    device: str | None = None,
+    precision: Precision | None = None,
     on_progress: OnProgress = ignore,
 ) -> Predictions:
     """Apply the head of a probe, or a fine-tuned model, to new sequences.
@@ -87,6 +90,7 @@ def predict(
         head: folder that `probe` or `finetune` made.
         model: the model whose vectors the head takes, as `load_model` takes it. Default: from where it was read then.
         sequence: column of sequences in a CSV or TSV file, if it has none of the usual names.
+        device, precision: where and how the model runs, as for `load_model`.
         on_progress: called with a `Progress` as the work goes on.
 
     Returns:
@@ -112,7 +116,7 @@ def predict(
     wanted = own if model is None else model
     if wanted is None:
         raise UsageError(f"the head in {folder} takes the vectors of a model that was in memory; give it as `model`")
-    loaded = load_model(wanted)
+    loaded = load_model(wanted, device=device, precision=precision)
     if loaded.digest() != about.model_digest:
         named = "the model given" if isinstance(wanted, HNetLM) else str(wanted)
         raise UsageError(f"{named} is not the model that the head in {folder} takes (digests differ)")

@@ -84,7 +84,7 @@ def untrained_twin(
             raise CheckpointError("the model that made the table was in memory")
         else:
             config = read_config(Path(about.model))
-        twin = load.untrained(config)
+        twin = load.untrained(config, vectors.model)
         if about.pooling != IN_ORDER:
             # Only labels by id have sequences, and their vectors are pooled.
             embedder = Embedder(twin, about.level, about.pooling or "", about.strand)
@@ -97,7 +97,6 @@ def untrained_twin(
     except (CheckpointError, ConfigError) as error:
         reason = str(error)
     else:
-        load.load_model(twin)
         total = bases_to_run(codes, about.strand)
         with Work(on_progress, "embedding by an untrained model", total, "bases") as work:
             return _contender(UNTRAINED, twin, about, labels, codes, work.add)

@@ -106,7 +106,7 @@ def test_result_does_not_depend_on_the_batch(model: HNetLM, level: str) -> None:
 
 def test_long_sequences_are_streamed(model: HNetLM, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = hnet_dna.embed(model, TEXTS)
-    monkeypatch.setattr("hnet_dna.embedding.embedder.PIECE", 50)
+    monkeypatch.setattr("hnet_dna.inference.stream.PIECE", 50)
     poolings: list[Any] = ["mean", "max", "last", "boundary"]
     for pooling in poolings:
         streamed = hnet_dna.embed(model, TEXTS[3:4], pooling=pooling, strand="+")

@@ -61,7 +61,7 @@ def test_bins_of_both_strands_and_of_streams(model: HNetLM, monkeypatch: pytest.
     forward, reverse = (hnet_dna.embed(model, [text], pooling="bins:4", strand=s)[0].reshape(4, -1) for s in "+-")
     both = hnet_dna.embed(model, [text], pooling="mean+bins:4")[0]
     np.testing.assert_allclose(both[len(both) // 5 :], ((forward + reverse[::-1]) / 2).ravel(), atol=1e-6)
-    monkeypatch.setattr("hnet_dna.embedding.embedder.PIECE", 7)
+    monkeypatch.setattr("hnet_dna.inference.stream.PIECE", 7)
     np.testing.assert_allclose(hnet_dna.embed(model, [text], pooling="mean+bins:4")[0], both, atol=1e-5)
 
 

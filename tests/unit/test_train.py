@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 import pytest
 import torch
 from helpers import lively_model, random_dna, small_config, train, write_fasta
+from safetensors.torch import save_file
 
 from hnet_dna.config.presets import preset
 from hnet_dna.config.recipe import Optimizer, Recipe
 from hnet_dna.data.batches import read_batch
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import split_genome
 from hnet_dna.data.windows import Position, Window
 from hnet_dna.errors import ConfigError, TrainingError, UsageError
@@ -32,11 +36,13 @@ from hnet_dna.training import step
 from hnet_dna.training.checkpoints import rest_after
 from hnet_dna.training.gauge import Gauge
 from hnet_dna.training.loss import language_model_loss
+from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.optim import build_optimizer, is_decayed, schedule, stage_multipliers
 from hnet_dna.training.progress import Budget, Progress, StepReport
 from hnet_dna.training.ranks import Ranks
 from hnet_dna.training.run_folder import RunFolder
 from hnet_dna.training.signals import stop_requests
+from hnet_dna.training.train_in_folder import train_in_folder
 from hnet_dna.training.trainer import Training
 from hnet_dna.training.validation import Validation
 from hnet_dna.training.watch import Trouble, Watch
@@ -197,6 +203,36 @@ def metrics(run: RunFolder) -> list[dict[str, object]]:
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     timings = {"seconds", "bases_per_second", "waiting_for_data"}
     return [{k: v for k, v in json.loads(line).items() if k not in timings} for line in lines]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed meanwhile goes on from the checkpoint before, to the same weights."""
+    genome = make_genome(tmp_path)
+    mixture = Mixture.of(genome, split_genome(genome), RECIPE.repeat_weight)
+    run, killed = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "killed")
+    run.create()
+    third, calls = threading.Event(), []
+
+    def write_slowly(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        calls.append(path)
+        assert len(calls) != 2 or third.wait(120), "training has waited for the file"
+        save_file(tensors, path)
+
+    class Copying(TrainingObserver):
+        def step(self, training: Training) -> None:
+            if training.progress.step == 3:  # of step 2, something is written
+                shutil.copytree(run.path, killed.path)
+                third.set()
+
+    monkeypatch.setattr("hnet_dna.training.run_folder.save_file", write_slowly)
+    straight, resumed = tiny_model(), tiny_model()
+    train_in_folder(run, straight, mixture, RECIPE, Budget(steps=6), observers=[Copying()])
+    assert RunFolder(run.path).load(tiny_model(), build_optimizer(resumed, resumed.config, RECIPE)).step == 6
+    found = [path.name for path in (killed.path / "checkpoints").iterdir() if path.name[0] != "."]
+    assert found == ["step-00000001"]
+    train_in_folder(killed, resumed, mixture, RECIPE, Budget(steps=6), resume=True)
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
