@@ -38,9 +38,9 @@ from hnet_dna.training.gauge import Gauge
 from hnet_dna.training.loss import language_model_loss
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.optim import build_optimizer, is_decayed, schedule, stage_multipliers
-from hnet_dna.training.progress import Budget, Progress, StepReport
+from hnet_dna.training.progress import Budget, StepReport
 from hnet_dna.training.ranks import Ranks
-from hnet_dna.training.run_folder import RunFolder
+from hnet_dna.training.run_folder import RunFolder, Snapshot
 from hnet_dna.training.signals import stop_requests
 from hnet_dna.training.train_in_folder import train_in_folder
 from hnet_dna.training.trainer import Training
@@ -169,17 +169,15 @@ def test_resume_over_a_change_of_window_is_exact(tmp_path: Path, workers: int) -
         class Stop(Exception):
             pass
 
-        saved = run.save
+        write = run.write
 
-        def save_and_stop(
-            m: HNetLM, optimizer: torch.optim.Optimizer | None, progress: Progress, **options: Any
-        ) -> None:
-            saved(m, optimizer, progress, **options)
-            if progress.step == stop:
+        def write_and_stop(snapshot: Snapshot, **options: Any) -> None:
+            write(snapshot, **options)
+            if snapshot.progress.step == stop:
                 raise Stop
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run, "save", save_and_stop)
+            patch.setattr(run, "write", write_and_stop)
             with pytest.raises(Stop):
                 train(model, genome, split, recipe, Budget(steps=12), run, resume=resume, workers=workers)
 
