@@ -54,7 +54,7 @@ def suite(
             folder, out, layout=layout, model=model, reference=reference, heads=head or ("logistic", "conv"), tune=tune,
             remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
         )  # fmt: skip
-    show.results.print(_table(benchmarks))
+    show.print_table(_table(benchmarks))
     for dataset, said in benchmarks.conclusions.items():
         for line in said:
             show.results.print(f"{dataset}: {line}", soft_wrap=True)

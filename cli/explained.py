@@ -21,8 +21,8 @@ _SHOWN = ("all", "CDS", "exon", "intron", "five_prime_UTR", "three_prime_UTR", "
 def print_report(report: Report) -> None:
     """Print two tables for each stage, and how many genes and coding sequences were used."""
     for stage in report.summary["stages"]:
-        show.results.print(_rates(report, stage))
-        show.results.print(_kept(report, stage["stage"]))
+        show.print_table(_rates(report, stage))
+        show.print_table(_kept(report, stage["stage"]))
     if derived := report.summary["genes"]["derived"]:
         show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
     codings = report.summary["coding_sequences"]
