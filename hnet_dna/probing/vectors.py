@@ -42,8 +42,8 @@ class Vectors:
 def of_table(labels: Labels, table: Table, about: About, *, by_place: bool) -> Vectors:
     """Take the vectors of a table: those of all its rows, or of the ids that have labels."""
     keys = ("model", "model_digest", "level", "pooling", "strand")
-    longest = int((table.end - table.start).max(initial=0))
-    made = About(about.task, about.head, *(table.metadata[key] for key in keys), longest)
+    made = About(about.task, about.head, *(table.metadata[key] for key in keys))
+    made = replace(made, longest=int((table.end - table.start).max(initial=0)))
     matrix = table.vector if by_place else match(labels, table)
     return Vectors(OnVectors(MODEL, matrix, about.head), made, None)
 
