@@ -90,7 +90,7 @@ def variants(
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in benchmark.results], indent=2).replace("NaN", "null"))
     else:
-        show.results.print(_shown(benchmark, str(model)))
+        show.print_table(_shown(benchmark, str(model)))
 
 
 def _cell(value: object) -> str:

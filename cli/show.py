@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shutil import get_terminal_size
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
+from rich.table import Column, Table
 
 from hnet_dna.progress import SMALL
 from hnet_dna.progress import Progress as Report
@@ -35,8 +37,43 @@ if TYPE_CHECKING:
 # What is printed holds names that users chose: `ctg1[organism=yeast]` and `chr:dna:1` mean what they say.
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 notes = Console(stderr=True, soft_wrap=True, **_PLAIN)
-# A table is not squeezed into fewer columns than it needs, which would cut its numbers: a narrow terminal breaks lines.
+# A table is never squeezed into fewer columns than it needs, which would cut its numbers; see `print_table`.
 results = Console(**_PLAIN, width=max(140, get_terminal_size().columns))
+
+
+def print_table(table: Table) -> None:
+    """Print a table, whole in a file or a pipe; a terminal that it is too wide for gets it in parts that fit."""
+    for part in _parts(table, get_terminal_size().columns) if results.is_terminal else [table]:
+        results.print(part)
+
+
+def _parts(table: Table, width: int) -> Iterator[Table]:
+    """Yield a table, or several that have its first column and some of the others, as many as `width` has room for."""
+    if _width(table) <= width:
+        yield table
+        return
+    first, *others = (replace(column, header=str(column.header).replace(" ", "\n")) for column in table.columns)
+    first.max_width, first.overflow = width // 2, "fold"
+    title = table.title
+    while others:
+        count = len(others)
+        while count > 1 and _width(_with_columns(table, [first, *others[:count]])) > width:
+            count -= 1
+        part, others = _with_columns(table, [first, *others[:count]]), others[count:]
+        part.title, part.caption = title, None if others else table.caption
+        title = None
+        yield part
+
+
+def _width(table: Table) -> int:
+    return Measurement.get(results, results.options, table).maximum
+
+
+def _with_columns(table: Table, columns: list[Column]) -> Table:
+    """Return a table with some columns of another, and all its rows."""
+    part = Table()
+    part.columns, part.rows = columns, table.rows
+    return part
 
 
 class LogNotes(logging.Handler):

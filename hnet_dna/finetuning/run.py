@@ -255,7 +255,8 @@ def finetune(
         said = tuple(conclusions(results, rows, parts, kind, (TUNED, FROM_RANDOM)))
         boundaries = _boundaries(loaded, final.tuned.model, sequences, parts.held_out)
         final.tuned.merge()
-        about = About(task, head, OWN_MODEL, final.tuned.model.digest(), own_level, IN_ORDER, strand)
+        longest = max(map(len, sequences))
+        about = About(task, head, OWN_MODEL, final.tuned.model.digest(), own_level, IN_ORDER, strand, longest)
         result = ProbeResult(out, kind, head, rows, parts, tuple(results), about, final.chosen, said)
 
         def save(folder: Path) -> None:

@@ -43,6 +43,7 @@ def of_table(labels: Labels, table: Table, about: About, *, by_place: bool) -> V
     """Take the vectors of a table: those of all its rows, or of the ids that have labels."""
     keys = ("model", "model_digest", "level", "pooling", "strand")
     made = About(about.task, about.head, *(table.metadata[key] for key in keys))
+    made = replace(made, longest=int((table.end - table.start).max(initial=0)))
     matrix = table.vector if by_place else match(labels, table)
     return Vectors(OnVectors(MODEL, matrix, about.head), made, None)
 
@@ -66,7 +67,8 @@ def of_sequences(
     loaded, name = open_model(model)
     in_order = about.head in SEQUENCE_HEADS
     level = about.level or (in_order_level(loaded) if in_order else "chunk")
-    about = replace(about, model=name, model_digest=loaded.digest(), level=level)
+    longest = max(map(len, codes))
+    about = replace(about, model=name, model_digest=loaded.digest(), level=level, longest=longest)
     with Work(on_progress, "embedding", bases_to_run(codes, about.strand), "bases") as work:
         contender = _contender(MODEL, loaded, about, labels, codes, work.add)
     return Vectors(contender, about, loaded)

@@ -489,6 +489,12 @@ def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path)
     result = cli("predict", "-", "--head", out, "--out", tmp_path / "found.tsv", stdin=text.encode())
     assert result.exit_code == 0, result.output
     assert [cells[0] for _, cells in read_rows(tmp_path / "found.tsv")] == ids
+    assert "longest that the head was trained on" not in result.stderr
+    longer = f">a\n{random_dna(500)}\n>b\n{random_dna(30)}\n".encode()
+    assert (
+        "1 of 2 sequences have more than 2 times the 50 bases"
+        in cli("predict", "-", "--head", out, stdin=longer).stderr
+    )
     for path in ("-", tmp_path / "t.tsv"):
         (tmp_path / "t.tsv").write_text(text + f'"s0\t{random_dna(9)}\n')
         vectors = tmp_path / "v.npy"
