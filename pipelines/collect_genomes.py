@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
+import lzma
 import re
 import subprocess
 import tarfile
@@ -98,6 +99,8 @@ def member(path: Path, name: str) -> bytes:
         content_of_member = of_tar(content, name)
     if inner:
         return of_tar(content_of_member, inner)
+    if content_of_member.startswith(b"\xfd7zXZ"):
+        return lzma.decompress(content_of_member)
     return gzip.decompress(content_of_member) if content_of_member[:2] == b"\x1f\x8b" else content_of_member
 
 
