@@ -26,6 +26,10 @@ def hub(
     model: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Model that made the tracks, for the pages about them.")
     ] = None,
+    locus: Annotated[
+        str,
+        typer.Option(metavar="REGION", help="What is shown first, such as chr2:1,001-2,000.", show_default="a middle"),
+    ] = "",
     email: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Whom users of a public hub may ask; UCSC wants one.")
     ] = None,
@@ -55,7 +59,7 @@ def hub(
         opened = show.open_genome(genome, quiet, aliases=aliases)
         from hnet_dna.hub.write import EMAIL, write_hub
 
-        made = write_hub(given, opened, out, model=model, email=email or EMAIL)
+        made = write_hub(given, opened, out, model=model, locus=locus, email=email or EMAIL)
         whose = "UCSC's" if made.of_ucsc else "an assembly of its own,"
         show.notes.print(f"{out}: {show.counted(len(made.tracks), 'track')} on {whose} {made.assembly}")
     elif not serve:

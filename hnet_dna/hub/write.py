@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hnet_dna.annotation.regions import parse_region
 from hnet_dna.errors import UsageError
 from hnet_dna.explanation.figures.drawing import BLUE, GREEN, GREY, ORANGE
 from hnet_dna.explanation.page.browser import igv
@@ -24,6 +25,7 @@ from hnet_dna.hub.tracks import HubTrack, Kind, read_tracks
 from hnet_dna.hub.twobit import write_twobit
 from hnet_dna.inference.load import load_model
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.interval import Interval
 
 EMAIL = "nobody@example.org"
 _ALIASES = "chromAlias.txt"
@@ -31,6 +33,8 @@ _VIEW = 400  # bases that are shown first
 _COLOUR: dict[Kind, str] = {
     "chunks": BLUE, "features": GREY, "probability": BLUE, "log2p": GREEN, "values": GREY, "windows": ORANGE,
 }  # fmt: skip
+_RGB = ",".join(str(int(BLUE[i : i + 2], 16)) for i in (1, 3, 5))
+_BY_SCORE = f"jexl:'rgba({_RGB},' + (0.2 + 0.8 * get(feature, 'score') / 1000) + ')'"  # as igv.js does
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,"><title>{title}</title></head>
 <body>
@@ -72,6 +76,7 @@ def write_hub(
     out: str | Path,
     *,
     model: str | Path | HNetLM | None = None,
+    locus: str = "",
     email: str = EMAIL,
 ) -> Hub:
     """Write a UCSC track hub, a JBrowse 2 configuration and a page with igv.js of the same files.
@@ -86,6 +91,7 @@ def write_hub(
         genome: anything that `open_genome` takes.
         out: a folder, which must be new or empty.
         model: which made them, for the pages; anything that `load_model` takes.
+        locus: what is shown first, as `chr2:1,001-2,000`; the middle of a contig where empty.
         email: whom the users of a public hub may ask; UCSC wants one.
 
     Raises:
@@ -97,6 +103,7 @@ def write_hub(
         raise UsageError(f"`email` {email}: expected an address")
     refuse_filled(place)
     opened = open_genome(genome)
+    asked = parse_region(locus, opened) if locus else None
     described = read_tracks([Path(track) for track in tracks], opened)
     made_by = "" if model is None else _model_text(model)
     assembly, of_ucsc = _assembly(opened, described)
@@ -108,7 +115,8 @@ def write_hub(
             _place(track.path, data / _file(track))
             (data / f"{track.name}.html").write_text(_page_of(track, made_by))
         title = f"hnet-dna: {opened.source.name}"
-        locus = _locus(opened, described)
+        shown = _middle(opened, described) if asked is None else asked
+        locus = f"{shown.contig}:{shown.start + 1}-{shown.end}"
         description = _PAGE.format(title=escape(title), body=_hub_text(described, made_by))
         others = _other_names(opened, described)
         texts = {
@@ -161,8 +169,8 @@ def _place(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _locus(genome: Genome, tracks: Sequence[HubTrack]) -> str:
-    """Return what is shown first, from 1: the middle of the first contig that has a track."""
+def _middle(genome: Genome, tracks: Sequence[HubTrack]) -> Interval:
+    """Return the middle of the first contig that has a track."""
     covered = {genome.find(name) for track in tracks for name in track.contigs}
     contig = next(contig for contig in genome.contigs if contig.name in covered)
     middle = contig.length // 2
@@ -170,7 +178,7 @@ def _locus(genome: Genome, tracks: Sequence[HubTrack]) -> str:
         if start <= middle < end:
             middle = end if end < contig.length else start
     start = max(0, min(middle, contig.length - _VIEW))
-    return f"{contig.name}:{start + 1}-{min(start + _VIEW, contig.length)}"
+    return Interval(contig.name, start, min(start + _VIEW, contig.length))
 
 
 def _other_names(genome: Genome, tracks: Sequence[HubTrack]) -> str:
@@ -246,10 +254,16 @@ def _jbrowse(assembly: str, tracks: Sequence[HubTrack], locus: str, aliases: boo
         one["description"] = track.what
         if track.is_bigbed:
             one |= {"type": "FeatureTrack", "adapter": {"type": "BigBedAdapter", "bigBedLocation": place(_file(track))}}
+            drawn: dict[str, Any] = {"type": "SvgFeatureRenderer", "color1": _COLOUR[track.kind], "outline": "white"}
+            if track.kind == "chunks":  # one after the other in a row, and too short for their names
+                drawn |= {"displayMode": "collapse", "showLabels": False, "color1": _BY_SCORE}
+            display = {"type": "LinearBasicDisplay", "displayId": f"{track.name}-display", "height": 50}
+            one["displays"] = [display | {"renderer": drawn}]
         else:
             low, high, auto = _range(track)
             display = {"type": "LinearWiggleDisplay", "displayId": f"{track.name}-display"}
-            limits = {} if auto else {"minScore": low, "maxScore": high}
+            limits: dict[str, Any] = {} if auto else {"minScore": low, "maxScore": high}
+            limits["renderers"] = {"XYPlotRenderer": {"type": "XYPlotRenderer", "color": _COLOUR[track.kind]}}
             adapter = {"type": "BigWigAdapter", "bigWigLocation": place(_file(track))}
             one |= {"type": "QuantitativeTrack", "adapter": adapter, "displays": [display | limits]}
         shown.append(one)
@@ -282,6 +296,7 @@ def _browser(title: str, assembly: str, tracks: Sequence[HubTrack], locus: str, 
         }
         if track.is_bigbed:
             one |= {"type": "annotation", "format": "bigbed", "displayMode": "EXPANDED", "height": 60}
+            one |= {"useScore": True} if track.kind == "chunks" else {}
         else:
             low, high, auto = _range(track)
             one |= {"type": "wig", "format": "bigwig", "autoscale": auto, "min": low, "height": 100}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,16 @@ from hnet_dna.tracks.write import write_bigwig
 
 pytest.importorskip("pybigtools")
 Cli = Callable[..., Result]
+NODE_MODULES = Path(__file__).parent.parent.parent / ".ci-node" / "node_modules"
+JUDGE = """
+import { readFileSync } from "node:fs"
+import { HubFile, GenomesFile, TrackDbFile } from "@gmod/ucsc-hub"
+const read = name => readFileSync(`${process.argv[2]}/${name}`, "utf8")
+const hub = new HubFile(read("hub.txt"))
+const genomes = new GenomesFile(read(hub.data.genomesFile))
+const tracks = new TrackDbFile(read(genomes.data.g.data.trackDb))
+console.log(JSON.stringify(tracks.settings("hnet_dna_chunks").data))
+"""
 RECORDS = {"chr2": random_dna(900), "chr1": "N" * 50 + random_dna(2_000, 1).lower() + random_dna(1_100, 2) + "RN"}
 
 
@@ -81,6 +92,20 @@ def test_ucsc_finds_what_the_hub_names(hub: Path) -> None:
         assert "SHA-256" in page
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.skipif(
+    not (NODE_MODULES / "@gmod" / "ucsc-hub").exists(), reason="@gmod/ucsc-hub is not installed in .ci-node"
+)
+def test_a_reader_of_ucsc_hubs_finds_all_that_each_file_needs(hub: Path) -> None:
+    """It throws where a required setting is missing."""
+    script = NODE_MODULES.parent / "read_hub.mjs"
+    script.write_text(JUDGE)
+    told = subprocess.run(["node", str(script), str(hub)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    track = json.loads(told.stdout)
+    assert (track["type"], track["bigDataUrl"], track["parent"]) == ("bigBed 6 +", "chunks.bb", "hnet_dna")
+
+
 def test_jbrowse_finds_what_its_configuration_names(hub: Path) -> None:
     config = json.loads((hub / "config.json").read_text())
     (assembly,) = config["assemblies"]
@@ -90,6 +115,7 @@ def test_jbrowse_finds_what_its_configuration_names(hub: Path) -> None:
     names = {track["trackId"] for track in config["tracks"]}
     assert set(config["defaultSession"]["views"][0]["init"]["tracks"]) == names
     assert {track["adapter"]["type"] for track in config["tracks"]} == {"BigBedAdapter", "BigWigAdapter"}
+    assert all(track["displays"][0]["type"].startswith("Linear") for track in config["tracks"])
 
 
 def _locations(value: object) -> list[dict[str, str]]:
@@ -169,12 +195,14 @@ def test_a_genome_of_ucsc_is_named_as_there(cli: Cli, tmp_path: Path) -> None:
 
     chunks = segment("yeast", "five-genomes", regions=[Interval("chrXV", 1_000, 2_000)])
     write_bigbed(chunks, "yeast", tmp_path / "y.bb")
-    result = cli("hub", tmp_path / "hub", "--genome", "yeast", "--tracks", tmp_path / "y.bb")
+    command = ["hub", tmp_path / "hub", "--genome", "yeast", "--tracks", tmp_path / "y.bb"]
+    assert one_line_error(cli(*command, "--locus", "chrXV:1-2000000"))
+    result = cli(*command, "--locus", "chrXV:1,101-1,200")
     assert result.exit_code == 0, result.output
     (genome,) = stanzas(tmp_path / "hub" / "genomes.txt")
     assert genome["genome"] == "sacCer3"
     assert "twoBitPath" not in genome
-    assert genome["defaultPos"].startswith("chrXV:")
+    assert genome["defaultPos"] == "chrXV:1101-1200"
     assert "was not named" in (tmp_path / "hub" / "sacCer3" / "y.html").read_text()
 
 
