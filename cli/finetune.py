@@ -13,12 +13,18 @@ from .inputs import check_pipes
 
 def finetune(
     labels: Annotated[
-        Path, typer.Argument(metavar="LABELS", help="CSV or TSV with a header and sequences, '-' for stdin.")
+        Path,
+        typer.Argument(
+            metavar="LABELS",
+            help="CSV or TSV with a header and sequences, '-' for stdin; with --genome, a BED or bigWig of its bases.",
+        ),
     ],
     out: options.NewFolder,
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
-    task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="classification, multilabel or regression.")
+    ] = "classification",
     head: Annotated[str, typer.Option(metavar="HEAD", help="conv or attention.")] = "conv",
     level: Annotated[
         str | None, typer.Option(metavar="LEVEL", help=options.LEVEL_HELP, show_default="encoder+decoder+letters")
@@ -58,14 +64,27 @@ def finetune(
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="SPLIT", help="Column that says train, valid or test.", show_default="a column called split"
+            metavar="SPLIT",
+            help="Column that says train, valid or test; with --genome, a BED whose 4th column does, or a share.",
+            show_default="a column called split",
         ),
     ] = None,
-    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of labels.")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of labels; for multilabel also several, A,B,C, of 0 and 1."),
+    ] = None,
     id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of ids.")] = None,
     sequence: options.SequenceColumn = None,
     group: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")
+    ] = None,
+    genome: Annotated[
+        str | None,
+        typer.Option(metavar="GENOME", help=f"Genome of the bases in LABELS. {options.GENOME_HELP}"),
+    ] = None,
+    window: Annotated[int, typer.Option(metavar="N", help="With --genome: bases read at once.", min=16)] = 512,
+    regions: Annotated[
+        Path | None, typer.Option(metavar="BED", help="With --genome: use only these regions of it.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Decides folds, order and weights of the head.", min=0)] = 0,
     resume: Annotated[
@@ -82,14 +101,15 @@ def finetune(
     """
     from hnet_dna.finetuning.run import finetune as run_finetune
 
-    check_pipes({"LABELS": labels, "--test": test})
+    check_pipes({"LABELS": labels, "--test": test, "--genome": genome})
     loaded = show.load_model(model, device)
     with show.Reports(quiet=quiet) as progress:
         result = run_finetune(
             labels, out, model=loaded, task=task, head=head, level=level, strand=strand, aligned=aligned, lora=lora,
             last=last, epochs=epochs, patience=patience, batch=batch, learning_rate=learning_rate,
             layer_decay=layer_decay, class_weights=class_weights, compare=compare, folds=folds, test=test, split=split,
-            label=label, id_column=id_column, sequence=sequence, group=group, seed=seed, resume=resume,
+            label=label, id_column=id_column, sequence=sequence, group=group, genome=genome, window=window,
+            regions=regions, seed=seed, resume=resume,
             on_progress=progress,
         )  # fmt: skip
     show.print_table(show.metrics_table(result.title, result.results))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +45,9 @@ def probe(
             help="With --embeddings: their genome, for baselines and to check a BED against it.",
         ),
     ] = None,
-    task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="classification, multilabel or regression.")
+    ] = "classification",
     head: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +78,10 @@ def probe(
             show_default="a column called split",
         ),
     ] = None,
-    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of labels.")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of labels; for multilabel also several, A,B,C, of 0 and 1."),
+    ] = None,
     id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of ids.")] = None,
     sequence: options.SequenceColumn = None,
     group: Annotated[
@@ -129,15 +136,28 @@ def predict(
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
     sequence: options.SequenceColumn = None,
+    bigwig: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Write what a head says of each base; of several labels X.LABEL.bw each."),
+    ] = None,
     out: options.OutFile = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Apply a head to new sequences: a table of ids and predictions, with class scores if the head has them.
 
+    A model that was fine-tuned on bases gives BED: the stretches where a label is more likely than not, with the mean
+    probability times 1,000 as score.
+
     Example: hnet-dna predict new.fa --head probe
     """
+    from hnet_dna.probing.head_file import PER_BASE, load_head
     from hnet_dna.probing.prediction import predict as run_predict
 
+    if load_head(head)[1].pooling == PER_BASE:
+        _predict_bases(sequences, head, model, device, precision, sequence, bigwig, out, quiet)
+        return
+    if bigwig is not None:
+        raise UsageError("--bigwig belongs to a head that says something of each base")
     check_outputs({"--out": out}, [sequences, head, model])
     with show.Reports(quiet=quiet, on_data=shares_terminal(out)) as progress:
         predictions = run_predict(
@@ -152,3 +172,55 @@ def predict(
                 stream.write(f"{header}{row.id}\t{row.predicted}{scores}\n")
                 header = ""  # written with the first line, so that a file that cannot be read leaves nothing
             stream.write(header)
+
+
+def _predict_bases(
+    sequences: str,
+    head: Path,
+    model: Path | None,
+    device: str | None,
+    precision: str,
+    sequence: str | None,
+    bigwig: Path | None,
+    out: Path | None,
+    quiet: bool,
+) -> None:
+    from hnet_dna.probing.base_prediction import predict_bases
+    from hnet_dna.probing.head_file import load_head
+    from hnet_dna.probing.sequence_head import SequenceHead
+    from hnet_dna.tracks.values import Values
+
+    fitted = load_head(head)[0]
+    assert isinstance(fitted, SequenceHead)
+    labels = fitted.classes
+    if not labels and bigwig is None:
+        raise UsageError("this head predicts a number for each base; --bigwig writes them")
+    paths = {} if bigwig is None else _bigwigs(bigwig, labels)
+    check_outputs({"--out": out, "--bigwig": list(paths.values())}, [sequences, head, model], {"--bigwig": "bigWig"})
+    with ExitStack() as stack:
+        progress = stack.enter_context(show.Reports(quiet=quiet, on_data=shares_terminal(out)))
+        values = {name: stack.enter_context(Values()) for name in paths}
+        with output(out) as stream:
+            rows = predict_bases(
+                sequences, head, model=model, sequence=sequence, device=device,
+                precision=precision,  # type: ignore[arg-type]
+                on_progress=progress,
+            )  # fmt: skip
+            for row in rows:
+                for start, end, name, score in row.regions():
+                    stream.write(f"{row.id}\t{start}\t{end}\t{name}\t{round(1000 * score)}\t.\n")
+                for column, own in enumerate(values.values()):
+                    own.contig(row.id, len(row.values))
+                    own.add(row.id, 0, row.values[:, column])
+        for name, own in values.items():
+            own.write_bigwig(paths[name])
+
+
+def _bigwigs(path: Path, labels: tuple[str, ...]) -> dict[str, Path]:
+    """Return a file for each label: the path itself where there is one, else with the label before the ending."""
+    if len(labels) < 2:
+        return dict.fromkeys(labels or ("",), path)
+    safe = {name: re.sub(r"[^\w.+-]", "_", name) for name in labels}
+    if len(set(safe.values())) < len(safe):
+        raise UsageError("--bigwig: two labels have the same name in files; rename one of them")
+    return {name: path.with_name(f"{path.stem}.{text}{path.suffix}") for name, text in safe.items()}

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hnet_dna.inference.variants import score_variants as score_variants
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
+    from hnet_dna.probing.base_prediction import predict_bases as predict_bases
     from hnet_dna.probing.effect_benchmark import benchmark_variants as benchmark_variants
     from hnet_dna.probing.prediction import predict as predict
     from hnet_dna.probing.run import probe as probe
@@ -94,6 +95,7 @@ _LAZY = {
     "plot_locus": "hnet_dna.explanation.figures.locus",
     "plot_mutations": "hnet_dna.explanation.figures.mutations",
     "predict": "hnet_dna.probing.prediction",
+    "predict_bases": "hnet_dna.probing.base_prediction",
     "pretrain": "hnet_dna.training.run",
     "probe": "hnet_dna.probing.run",
     "read_table": "hnet_dna.embedding.table",
@@ -147,6 +149,7 @@ __all__ = [
     "plot_locus",
     "plot_mutations",
     "predict",
+    "predict_bases",
     "pretrain",
     "probe",
     "read_table",

@@ -206,7 +206,7 @@ class Embedder:
             codes = np.full((len(batch), longest), N_CODE, dtype=np.uint8)
             for row, (*_, part) in enumerate(batch):
                 codes[row, : len(part)] = part
-            rows_read, _ = self._reader.read(codes, None, torch.tensor([len(part) for *_, part in batch]))
+            rows_read = self._reader.read_whole(codes, torch.tensor([len(part) for *_, part in batch]))
             for (index, order, start, part), of_levels in zip(batch, rows_read, strict=True):
                 for pool, vectors in zip(pools[index], of_levels, strict=True):
                     pool.add(vectors, (order, 0), start, start + len(part))

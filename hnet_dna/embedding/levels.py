@@ -11,8 +11,8 @@ which one is 1. `encoder+decoder` and the like are several levels side by side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from hnet_dna.errors import UsageError
 from hnet_dna.inference.stream import forward
 from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.model.router import Router
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, stretches
 
@@ -65,11 +66,16 @@ class _Level:
     stage: int | None
 
 
+class _Enough(Exception):
+    """Ends a run of the model once the last of the levels has been put out."""
+
+
 class LevelReader:
     """Runs a model and keeps the output of one or more of its levels.
 
     Attributes:
         widths: length of a vector of each level, in their order.
+        letters: first of the numbers that are letters, -1 if that level is not among them.
     """
 
     def __init__(self, model: HNetLM, level: str) -> None:
@@ -85,6 +91,31 @@ class LevelReader:
         self._model, self.level = model, level
         self._levels = [_find(model, name) for name in names]
         self.widths = tuple(level.width for level in self._levels)
+        self.letters = sum(self.widths[: names.index(LETTERS)]) if LETTERS in names else -1
+
+    def read_whole(self, codes: Codes, lengths: Tensor) -> list[tuple[Vectors, ...]]:
+        """Return what `read` does of sequences that end here. What comes after the levels is not run."""
+        routed: list[StageOutput] = []
+        kept: dict[int, Tensor] = {}
+        wanted = sum(level.module is not None for level in self._levels)
+
+        def stop() -> None:
+            if routed and len(kept) == wanted:  # weights of bases come from the outermost router
+                raise _Enough
+
+        def route(module: nn.Module, inputs: Any, output: Any) -> None:
+            routed.append(StageOutput(output[0].prob, output[0].boundary, inputs[1].length))
+            stop()
+
+        routers = [each for each in self._model.modules() if isinstance(each, Router)]
+        handles = [router.register_forward_hook(route) for router in routers]
+        try:
+            with self._keep_in(kept, stop), suppress(_Enough):
+                forward(self._model, codes, None, lengths, last=True)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return self._rows(codes, lengths, kept, routed)
 
     def read(
         self, codes: Codes, state: InnerState | None = None, lengths: Tensor | None = None
@@ -93,12 +124,18 @@ class LevelReader:
 
         The vectors of a level are none where no chunk begins in the piece.
         """
-        with self._kept() as kept:
+        kept: dict[int, Tensor] = {}
+        with self._keep_in(kept):
             output = forward(self._model, codes, state, lengths)
+        return self._rows(codes, lengths, kept, output.stages), output.state
+
+    def _rows(
+        self, codes: Codes, lengths: Tensor | None, kept: dict[int, Tensor], stages: Sequence[StageOutput]
+    ) -> list[tuple[Vectors, ...]]:
         self._add_letters(kept, codes)
         values = [kept[index].float().cpu().numpy() if index in kept else None for index in range(len(self._levels))]
-        probs = [stage.boundary_prob.float().cpu().numpy() for stage in output.stages]
-        masks = [stage.boundary_mask.cpu().numpy() for stage in output.stages]
+        probs = [stage.boundary_prob.float().cpu().numpy() for stage in stages]
+        masks = [stage.boundary_mask.cpu().numpy() for stage in stages]
         rows = []
         for row in range(len(codes)):
             length = codes.shape[1] if lengths is None else int(lengths[row])
@@ -114,7 +151,7 @@ class LevelReader:
                 own = none if value is None else value[row, : len(position)]
                 of_levels.append(Vectors(own, weight, position.astype(np.int64)))
             rows.append(tuple(of_levels))
-        return rows, output.state
+        return rows
 
     def over_bases(self, sequences: Sequence[Codes]) -> Tensor:
         """Return the vectors of all levels at each base, (B, L, sum of widths), on the model's device.
@@ -133,8 +170,9 @@ class LevelReader:
         if not longest:
             return torch.zeros(len(sequences), whole, sum(self.widths), device=device)
         ids = torch.from_numpy(alphabet(self._model.config.alphabet).encode(codes)).to(device).long()
-        with self._kept() as kept:
-            output = self._model(ids, lengths=None if bool((length == longest).all()) else length)
+        kept: dict[int, Tensor] = {}
+        with self._keep_in(kept):
+            output = self._model(ids, lengths=None if bool((length == longest).all()) else length, last=True)
         self._add_letters(kept, codes)
         columns = []
         for index, level in enumerate(self._levels):
@@ -153,12 +191,15 @@ class LevelReader:
         return placed
 
     @contextmanager
-    def _kept(self) -> Iterator[dict[int, Tensor]]:
-        """Keep what the modules of the levels put out, while the model is run."""
-        kept: dict[int, Tensor] = {}
+    def _keep_in(self, kept: dict[int, Tensor], then: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Keep what the modules of the levels put out, while the model is run; `then` is called after each."""
 
         def keep(index: int) -> Any:
-            return lambda module, inputs, output: kept.__setitem__(index, output[0])
+            def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+                kept[index] = output[0]
+                then()
+
+            return hook
 
         handles = [
             level.module.register_forward_hook(keep(index))
@@ -166,7 +207,7 @@ class LevelReader:
             if level.module is not None
         ]
         try:
-            yield kept
+            yield
         finally:
             for handle in handles:
                 handle.remove()

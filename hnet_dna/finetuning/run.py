@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,22 +15,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hnet_dna.annotation.regions import is_bed
 from hnet_dna.embedding.inputs import recognise
 from hnet_dna.embedding.levels import LevelReader
 from hnet_dna.embedding.models import open_model
+from hnet_dna.embedding.write import open_with_progress
 from hnet_dna.errors import UsageError
 from hnet_dna.files import refuse_filled
+from hnet_dna.finetuning.bases import convolutional_network, judge_bases
 from hnet_dna.finetuning.journal import Journal, journal_of
 from hnet_dna.finetuning.tuned import Tuned, Which
+from hnet_dna.genome.open import GenomeLike
 from hnet_dna.inference.load import untrained
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL
+from hnet_dna.probing.base_targets import is_bigwig, read_base_targets
 from hnet_dna.probing.baselines import baselines
 from hnet_dna.probing.contenders import Contender, Fold, stopping_split
 from hnet_dna.probing.cross_validation import conclusions, cross_validate, fit_all
-from hnet_dna.probing.fitting import Goal, Rows, Schedule, Training, predict
+from hnet_dna.probing.fitting import Rows, Schedule, Training, predict
 from hnet_dna.probing.folds import make_folds
-from hnet_dna.probing.head_file import IN_ORDER, OWN_MODEL, About, save_head
+from hnet_dna.probing.head_file import IN_ORDER, OWN_MODEL, PER_BASE, About, save_head
 from hnet_dna.probing.inputs import Letters
 from hnet_dna.probing.network import Network, Shape
 from hnet_dna.probing.run import ProbeResult, about_folds, check_task, labelled_rows, write_folder
@@ -94,16 +100,17 @@ class FineTuning:
         """Fine-tune on rows, going on where an earlier process was stopped."""
         settings = self.settings
         train, valid = stopping_split(fold)
-        goal = Goal.of(fold.task, fold.target[np.concatenate([train, valid])], balanced=settings.balanced)
+        goal = fold.goal(train, valid, balanced=settings.balanced)
         lengths = np.array([len(codes) for codes in self.sequences])
         symmetric = settings.symmetric
         if symmetric is None:  # a network on the letters tells in seconds
-            _, choices = fit_sequence_head(
-                "conv", Letters(self.sequences), fold.task, fold.target, train, valid, fold.seed
-            )
+            plain = fold.goal(train, valid)
+            _, choices = fit_sequence_head("conv", Letters(self.sequences), plain, fold.target, train, valid, fold.seed)
             symmetric = bool(choices["symmetric"])
-        aligned = 0 if symmetric or len(np.unique(lengths)) > 1 else int(lengths[0])
-        shape = Shape(settings.head, self.width, goal.outputs, aligned, symmetric)
+        per_base = fold.target.ndim == 3
+        aligned = 0 if symmetric or per_base or len(np.unique(lengths)) > 1 else int(lengths[0])
+        letters = LevelReader(self.model, settings.level).letters
+        shape = Shape(settings.head, self.width, goal.outputs, aligned, symmetric, letters=letters, per_base=per_base)
         model = copy.deepcopy(self.model)
         with torch.random.fork_rng():
             torch.manual_seed(fold.seed)
@@ -167,6 +174,9 @@ def finetune(
     id_column: str | None = None,
     sequence: str | None = None,
     group: str | None = None,
+    genome: GenomeLike | None = None,
+    window: int = 512,
+    regions: str | Path | None = None,
     seed: int = 0,
     resume: bool = False,
     on_progress: OnProgress = ignore,
@@ -178,7 +188,11 @@ def finetune(
     `predict` applies.
 
     Args:
-        labels, task, label, id_column, sequence, group, folds, test, split, seed: as for `probe`.
+        labels, task, label, id_column, sequence, group, folds, test, seed: as for `probe`. With a `genome`, labels are
+            what is known of each base: a BED file, whose names are the labels (a base may lie in several regions), or a
+            bigWig, whose values are predicted. The head then says something of each base.
+        split: column of `labels`; with a `genome`, as for `pretrain`, a BED file of train, valid and test regions, or
+            the share of each contig to hold out.
         out: folder to create, with the tuned model, its head, predictions.tsv and report.json.
         model: anything that `load_model` takes; it is not changed.
         head: `conv` or `attention`.
@@ -192,6 +206,9 @@ def finetune(
         learning_rate: of the head. The last layer has half of it, and each layer before that `layer_decay` times less.
         class_weights: whether all classes count the same in the loss, whatever their shares.
         compare: whether to train the same network from random weights, and fit the baselines, on the same folds.
+        genome: genome that the regions of a BED file or the values of a bigWig lie on.
+        window: bases of the pieces of a genome that are read at once.
+        regions: BED file; nothing of the genome outside it is used.
         resume: whether to go on with a fine-tuning that was stopped, which gives the same result as one that was not.
         on_progress: called with a `Progress` as the work goes on.
 
@@ -211,6 +228,11 @@ def finetune(
         1
     """
     out, kind = Path(out), check_task(task)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "finetune runs in one process: sets of labels are too small to gain by several. Run folds or seeds side by "
+            "side in place of ranks"
+        )
     if head not in SEQUENCE_HEADS:
         raise UsageError(f"`head` {head!r}: expected {' or '.join(SEQUENCE_HEADS)}")
     for name, value in {"epochs": epochs, "patience": patience, "batch": batch}.items():
@@ -223,19 +245,50 @@ def finetune(
     which = Which(lora, last, layer_decay)
     check_strand(strand)
     refuse_filled(out)
+    schedule = Schedule(epochs, patience, batch, learning_rate)
+    if genome is not None or is_bed(labels) or is_bigwig(labels):
+        given = {"test": test, "label": label, "id_column": id_column, "sequence": sequence, "group": group}
+        if wrong := [name for name, value in given.items() if value is not None]:
+            raise UsageError(f"`{wrong[0]}` belongs to a table of sequences; {labels} is of the bases of a genome")
+        if genome is None:
+            raise UsageError(f"{labels}: what is known of each base needs the `genome` that it lies on")
+        if head != "conv":
+            raise UsageError("`head`: only conv says something of each base")
+        opened = open_with_progress(genome, on_progress)
+        targets = read_base_targets(labels, opened, split=str(split or ""), regions=str(regions or ""), window=window)
+        loaded, origin = open_model(model)
+        settings = _settings(loaded, head, level, strand, aligned, which, schedule, class_weights)
+        recorded = asdict(settings) | {
+            "targets": zlib.crc32(targets.target.tobytes()), "parts": zlib.crc32(targets.part.tobytes()),
+            "sequences": zlib.crc32(b"\n".join(codes.tobytes() for codes in targets.sequences)),
+            "model": loaded.digest(), "seed": seed,
+        }  # fmt: skip
+        with journal_of(out, recorded, resume=resume) as journal:
+            with Work(on_progress, "fine-tuning", unit="sequences") as work:
+                own = FineTuning(TUNED, loaded, targets.sequences, settings, journal, work.add)
+                contenders: list[Contender] = [own]
+                if compare:
+                    contenders += [
+                        replace(own, name=FROM_RANDOM, model=untrained(loaded.config, loaded)),
+                        convolutional_network(targets),
+                    ]
+                results, fitted, judged, parts = judge_bases(contenders, targets, seed, work.at)
+            final = fitted[1]
+            assert isinstance(final, _FittedTuned)
+            about = About(targets.task, head, OWN_MODEL, "", settings.level, PER_BASE, strand, window)
+            result = ProbeResult(out, targets.task, head, judged, parts, tuple(results), about, final.chosen)
+            return _finish(result, loaded, origin, final, settings, targets.sequences, targets.rows(0), seed)
+    if regions is not None:
+        raise UsageError("`regions` belongs to a `genome`")
     columns = {"label": label, "id_column": id_column, "sequence": sequence, "group": group, "split": split}
     kind_of_labels, source = recognise(labels)
     if kind_of_labels == "bed":
-        raise UsageError(f"{labels}: a BED has no sequences; give a CSV or TSV file that has")
+        raise UsageError(f"{labels}: a BED needs the `genome` that its regions lie on")
     rows, codes = labelled_rows(source, kind, columns, None, None, False, (test, None), on_progress)
     parts = make_folds(rows, kind, folds, seed)
     sequences = check_bases(rows, codes)
     loaded, origin = open_model(model)
-    own_level = level or in_order_level(loaded)
-    LevelReader(loaded, own_level)  # a wrong level is refused before anything is trained
-    symmetric = False if strand != "both" or aligned else None if aligned is None else True
-    schedule = Schedule(epochs, patience, batch, learning_rate)
-    settings = Settings(head, own_level, strand, symmetric, which, schedule, class_weights)
+    settings = _settings(loaded, head, level, strand, aligned, which, schedule, class_weights)
     _log.info("%s", about_folds(rows, parts))
 
     recorded = asdict(settings) | {
@@ -245,26 +298,60 @@ def finetune(
     with journal_of(out, recorded, resume=resume) as journal:
         with Work(on_progress, "fine-tuning", unit="sequences") as work:
             own = FineTuning(TUNED, loaded, sequences, settings, journal, work.add)
-            contenders: list[Contender] = [own]
+            contenders = [own]
             if compare:
-                twin = untrained(loaded.config, loaded)
-                contenders += [replace(own, name=FROM_RANDOM, model=twin), *baselines(sequences, kind)]
+                contenders += [
+                    replace(own, name=FROM_RANDOM, model=untrained(loaded.config, loaded)),
+                    *baselines(sequences, kind),
+                ]
             results, fitted = cross_validate(contenders, rows, parts, kind, seed, work.at)
             final = fitted[1] if parts.given else fit_all(own, rows, parts, kind, seed)
         assert isinstance(final, _FittedTuned)
-        said = tuple(conclusions(results, rows, parts, kind, (TUNED, FROM_RANDOM)))
-        boundaries = _boundaries(loaded, final.tuned.model, sequences, parts.held_out)
-        final.tuned.merge()
         longest = max(map(len, sequences))
-        about = About(task, head, OWN_MODEL, final.tuned.model.digest(), own_level, IN_ORDER, strand, longest)
-        result = ProbeResult(out, kind, head, rows, parts, tuple(results), about, final.chosen, said)
+        about = About(task, head, OWN_MODEL, "", settings.level, IN_ORDER, strand, longest)
+        result = ProbeResult(out, kind, head, rows, parts, tuple(results), about, final.chosen)
+        return _finish(result, loaded, origin, final, settings, sequences, parts.held_out, seed)
 
-        def save(folder: Path) -> None:
-            final.tuned.model.save_pretrained(folder)
-            save_head(folder, final.head, about)
 
-        more = {"tuned_from": origin, "boundaries": boundaries, "settings": asdict(settings)}
-        write_folder(result, save, seed, name=TUNED, more=more)
+def _settings(
+    model: HNetLM,
+    head: str,
+    level: str | None,
+    strand: str,
+    aligned: bool | None,
+    which: Which,
+    schedule: Schedule,
+    balanced: bool,
+) -> Settings:
+    own_level = level or in_order_level(model)
+    LevelReader(model, own_level)  # a wrong level is refused before anything is trained
+    symmetric = False if strand != "both" or aligned else None if aligned is None else True
+    return Settings(head, own_level, strand, symmetric, which, schedule, balanced)
+
+
+def _finish(
+    result: ProbeResult,
+    before: HNetLM,
+    origin: str | None,
+    final: _FittedTuned,
+    settings: Settings,
+    sequences: Sequence[Codes],
+    held_out: Rows,
+    seed: int,
+) -> ProbeResult:
+    """Write the tuned model with its head and the report; return the result with what it says."""
+    boundaries = _boundaries(before, final.tuned.model, sequences, held_out)
+    final.tuned.merge()
+    about = replace(result.about, model_digest=final.tuned.model.digest())
+    said = conclusions(result.results, result.labels, result.folds, result.task, (TUNED, FROM_RANDOM))
+    result = replace(result, about=about, conclusions=tuple(said))
+
+    def save(folder: Path) -> None:
+        final.tuned.model.save_pretrained(folder)
+        save_head(folder, final.head, about)
+
+    more = {"tuned_from": origin, "boundaries": boundaries, "settings": asdict(settings)}
+    write_folder(result, save, seed, name=TUNED, more=more)
     return result
 
 

@@ -18,7 +18,7 @@ from hnet_dna.model.hnet import ChunkingStage, Innermost
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.stack import Layer
 from hnet_dna.probing.fitting import Rows
-from hnet_dna.probing.inputs import read_bases, turn
+from hnet_dna.probing.inputs import backwards, read_bases, turn
 from hnet_dna.probing.network import Network
 from hnet_dna.sequence.codes import Codes
 
@@ -107,7 +107,7 @@ class Tuned:
             x = self.vectors(rows)
             lengths = torch.from_numpy(self.lengths[rows]).to(device)
             logits: Tensor = self.network(turn(x, lengths) if turned else x, lengths)
-        return logits.float()
+        return (backwards(logits, lengths) if turned and logits.dim() == 3 else logits).float()
 
     def vectors(self, rows: Rows) -> Tensor:
         """Return what the head reads of rows, (B, L, D)."""

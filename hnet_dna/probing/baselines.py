@@ -15,7 +15,7 @@ CONVOLUTIONAL = "convolutional network"
 
 def baselines(sequences: Sequence[Codes], task: Task) -> list[Contender]:
     """Return the baselines that know nothing but the letters: GC, k-mers, one-hot letters, a convolutional network."""
-    linear = "logistic" if task == "classification" else "ridge"
+    linear = "ridge" if task == "regression" else "logistic"
     counts = features.SparseCounts(sequences)
     rows: list[Contender] = [
         OnVectors("GC content", features.gc_content(sequences), linear),

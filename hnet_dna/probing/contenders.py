@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,14 +25,15 @@ from sklearn.preprocessing import StandardScaler
 
 from hnet_dna.probing.dataset import Task
 from hnet_dna.probing.features import SparseCounts
-from hnet_dna.probing.fitting import Rows, Schedule
-from hnet_dna.probing.folds import splitter_of
+from hnet_dna.probing.fitting import Goal, Rows, Schedule
+from hnet_dna.probing.folds import splitter_of, strata
 from hnet_dna.probing.heads import make_head
 from hnet_dna.probing.inputs import Inputs
 from hnet_dna.probing.sequence_head import SequenceHead, fit_sequence_head
 
 _INNER_FOLDS = 3
 _NARROW = 600  # columns up to which Newton's method is the faster one for logistic regression
+_STRENGTH = 0.01  # of linear heads on k-mers, where k is chosen
 _BOOSTED_K = 4  # gradient boosting takes the k-mers chosen, but none longer
 
 
@@ -46,6 +46,7 @@ class Fold:
         rows: (M,) those to fit to.
         valid: rows that were given to choose settings by; None where the contender splits `rows` itself.
         seed: decides that split, and all else that is random.
+        classes: names of the labels where rows may have several, whose `target` is (N, K).
     """
 
     task: Task
@@ -54,12 +55,22 @@ class Fold:
     rows: Rows
     valid: Rows | None
     seed: int
+    classes: tuple[str, ...] = ()
     _found: dict[int, list[tuple[Rows, Rows]]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def all_rows(self) -> Rows:
         """Those to fit to once the settings are chosen."""
         return self.rows if self.valid is None else np.concatenate([self.rows, self.valid])
+
+    def goal(self, train: Rows, valid: Rows, *, balanced: bool = False) -> Goal:
+        """Return what a network that trains on rows learns to say; `balanced` lets all classes count the same."""
+        return Goal.of(self.task, self.target[np.concatenate([train, valid])], self.classes, balanced=balanced)
+
+    def of_label(self, place: int) -> Fold:
+        """Return the same rows with one of several labels, as classes 0 and 1."""
+        target = self.target[:, place].astype(str)
+        return Fold("classification", target, self.group, self.rows, self.valid, self.seed)
 
     def splits(self, most: int = _INNER_FOLDS) -> list[tuple[Rows, Rows]]:
         """Return up to `most` folds (train, valid) of row numbers with two different labels on each side; else none.
@@ -77,6 +88,7 @@ class Fold:
         most = min(most, len(np.unique(group)))
         if self.task == "classification":
             most = min(most, int(np.unique(target, return_counts=True)[1].max()))
+        target = strata(target, most)
         for count in range(most, 1, -1):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # about a class with fewer members than folds
@@ -147,6 +159,36 @@ class FittedEstimator:
         return predicted, np.stack([-known, known], axis=1) if known.ndim == 1 else known
 
 
+@dataclass
+class FittedLabels:
+    """One contender for each of several labels."""
+
+    by_label: list[Fitted]
+    classes: tuple[str, ...]
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What was chosen for each label."""
+        found = {name: each.chosen for name, each in zip(self.classes, self.by_label, strict=True)}
+        return {"by_label": found} if any(found.values()) else {}
+
+    def predict(self, rows: Rows) -> tuple[NDArray[np.generic], NDArray[np.float64] | None]:
+        """Return which labels each row has, (N, K) of 0 and 1, and their scores; see `Fitted`."""
+        said = [each.predict(rows) for each in self.by_label]
+        scores = [np.zeros(len(rows)) if known is None else known[:, -1] for _, known in said]
+        return np.stack([predicted == "1" for predicted, _ in said], axis=1).astype(np.int8), np.stack(scores, axis=1)
+
+
+def label_by_label(contender: Contender, fold: Fold) -> FittedLabels:
+    """Fit a contender to each of several labels; where the rows have one value of it only, that value is said."""
+    fitted = []
+    for place in range(len(fold.classes)):
+        own = fold.of_label(place)
+        constant = len(np.unique(own.target[own.all_rows])) < 2
+        fitted.append((Majority("classification") if constant else contender).fit(own))
+    return FittedLabels(fitted, fold.classes)
+
+
 @dataclass(frozen=True)
 class Majority:
     """Says the commonest class, or the mean."""
@@ -157,10 +199,12 @@ class Majority:
     @property
     def name(self) -> str:
         """`majority class` or `mean`."""
-        return "majority class" if self.task == "classification" else "mean"
+        return "mean" if self.task == "regression" else "majority class"
 
-    def fit(self, fold: Fold) -> FittedEstimator:
+    def fit(self, fold: Fold) -> Fitted:
         """Fit to rows."""
+        if fold.task == "multilabel":
+            return label_by_label(Majority("classification"), fold)
         model = DummyClassifier() if self.task == "classification" else DummyRegressor()
         matrix = np.zeros((len(fold.target), 1))
         return FittedEstimator(model.fit(matrix[fold.all_rows], fold.target[fold.all_rows]), matrix, {})
@@ -179,10 +223,13 @@ class OnVectors:
         """Length of a vector."""
         return int(self.matrix.shape[1])
 
-    def fit(self, fold: Fold) -> FittedEstimator:
+    def fit(self, fold: Fold) -> Fitted:
         """Fit to rows; the strength is chosen by folds of these, or the default where they allow no folds."""
+        if fold.task == "multilabel":
+            return label_by_label(self, fold)
         pipeline, grid = make_head(self.head, fold.task, fold.seed)
-        rows, splits = fold.all_rows, fold.splits()
+        rows = fold.all_rows
+        splits = fold.splits() if self.width > 1 else []  # one number needs no strength
         target = fold.target[rows]
         if self.head == "logistic" and self.width <= _NARROW and len(np.unique(target)) == 2:
             pipeline.set_params(head__solver="newton-cholesky", head__max_iter=100)
@@ -214,16 +261,20 @@ class Kmers:
         self.name = "k-mers, boosting" if boosting else "k-mers, linear"
         self.width = 4 ** max(counts.lengths)
 
-    def fit(self, fold: Fold) -> FittedEstimator:
+    def fit(self, fold: Fold) -> Fitted:
         """Fit to rows; one inner fold chooses k and the strength, or they are the default where there is none."""
+        if fold.task == "multilabel":
+            return label_by_label(self, fold)
         splits = fold.splits()[:1]
-        k, strength = self._choose(fold, splits[0]) if splits else (4, 0.01)
+        k, strength = self._choose(fold, splits[0]) if splits else (4, _STRENGTH)
         chosen: dict[str, Any] = {"k": k, "inner_folds": len(splits)}
         rows = fold.all_rows
         if self._boosting:
             k = chosen["k"] = min(k, _BOOSTED_K)
             kind = HistGradientBoostingClassifier if fold.task == "classification" else HistGradientBoostingRegressor
-            estimator: Any = kind(max_iter=100, learning_rate=0.1, min_samples_leaf=10, random_state=fold.seed)
+            estimator: Any = kind(
+                max_iter=100, learning_rate=0.1, max_leaf_nodes=10, min_samples_leaf=10, random_state=fold.seed
+            )
             matrix: Any = self._counts.of(k).toarray().astype(np.float32)
         else:
             chosen["strength"] = strength
@@ -237,15 +288,19 @@ class Kmers:
         train, valid = split
         target = fold.target
         measure: Callable[..., float] = matthews_corrcoef if fold.task == "classification" else r2_score
-        tried = {}
+        tried: dict[tuple[int, float], float] = {}
+
+        def best() -> tuple[int, float]:
+            return max(tried, key=lambda key: tried[key])
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            for k in self._counts.lengths:
+            for k, strength in [(k, _STRENGTH) for k in self._counts.lengths] + [(0, 1e-4), (0, 1e-3), (0, 1e-1)]:
+                k = k or best()[0]  # at last other strengths of the best k
                 matrix = self._counts.of(k)
-                for strength in (1e-4, 1e-3, 1e-2, 1e-1):
-                    fitted = _linear(fold.task, strength).fit(matrix[train], target[train])
-                    tried[k, strength] = measure(target[valid], fitted.predict(matrix[valid]))
-        return max(tried, key=lambda key: tried[key])
+                fitted = _linear(fold.task, strength).fit(matrix[train], target[train])
+                tried[k, strength] = measure(target[valid], fitted.predict(matrix[valid]))
+        return best()
 
 
 def _linear(task: Task, strength: float) -> Pipeline:
@@ -294,8 +349,10 @@ class OnSequences:
     def fit(self, fold: Fold) -> FittedNetwork:
         """Fit to rows."""
         train, valid = stopping_split(fold)
-        fit = partial(fit_sequence_head, self.head, self.inputs, fold.task, fold.target, train, valid)
-        head, chosen = fit(fold.seed, self.schedule, self.on_rows)
+        goal = fold.goal(train, valid)
+        head, chosen = fit_sequence_head(
+            self.head, self.inputs, goal, fold.target, train, valid, fold.seed, self.schedule, self.on_rows
+        )
         return FittedNetwork(head, self.inputs, chosen)
 
 

@@ -26,7 +26,7 @@ class Result:
         width: features per row, or per base.
         metrics: over all rows that were held out.
         predicted: (N,) predictions, each made while its row was held out; meaningless for rows that never were.
-        scores: (N, classes) decision values or probabilities; None for regression.
+        scores: (N, classes or labels) decision values or probabilities; None for regression.
         chosen: for each fold, the settings and how many `inner_folds` chose them; with 0 of them they are the default.
     """
 
@@ -58,7 +58,8 @@ def cross_validate(
     """
     results, last = [], []
     parts = [
-        Fold(task, labels.target, folds.group, folds.training(fold), folds.valid, seed) for fold in range(folds.count)
+        Fold(task, labels.target, folds.group, folds.training(fold), folds.valid, seed, labels.names)
+        for fold in range(folds.count)
     ]
     for contender in [Majority(task), *contenders]:
         on_step(contender.name)
@@ -71,7 +72,7 @@ def cross_validate(
 def fit_all(contender: Contender, labels: Labels, folds: Folds, task: Task, seed: int) -> Fitted:
     """Fit to all rows, settings chosen by cross-validation over the same groups."""
     rows = np.arange(len(labels.ids))
-    return contender.fit(Fold(task, labels.target, folds.group, rows, None, seed))
+    return contender.fit(Fold(task, labels.target, folds.group, rows, None, seed, labels.names))
 
 
 def conclusions(
@@ -100,9 +101,8 @@ def conclusions(
 
 def _compared(words: tuple[str, str, str], one: Result, other: Result, labels: Labels, folds: Folds, task: Task) -> str:
     rows = folds.held_out
-    classes = sorted(set(map(str, labels.target))) if task == "classification" else []
     of = [(r.predicted[rows], None if r.scores is None else r.scores[rows]) for r in (one, other)]
-    name, gap = difference(task, labels.target[rows], of[0], of[1], classes, folds.group[rows])
+    name, gap = difference(task, labels.target[rows], of[0], of[1], labels.classes, folds.group[rows])
     verdict = words[0] if gap.low > 0 else words[1] if gap.high < 0 else words[2]
     return (
         f"{verdict}: {name} {one.metrics[name].value:.3f} against {other.metrics[name].value:.3f} ({other.name}), "
@@ -112,9 +112,9 @@ def _compared(words: tuple[str, str, str], one: Result, other: Result, labels: L
 
 def _judge(contender: Contender, labels: Labels, folds: Folds, parts: Sequence[Fold]) -> tuple[Result, Fitted]:
     task = parts[0].task
-    classes = sorted(set(map(str, labels.target))) if task == "classification" else []
+    classes = labels.classes
     predicted = np.empty_like(labels.target)
-    scores = np.zeros((len(labels.ids), len(classes))) if task == "classification" else None
+    scores = np.zeros((len(labels.ids), len(classes))) if classes else None
     chosen = []
     for number, fold in enumerate(parts):
         test = np.flatnonzero(folds.fold == number)

@@ -33,11 +33,12 @@ from hnet_dna.tables import (
 )
 from hnet_dna.text import Source
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "multilabel", "regression"]
 _LABEL_NAMES = ("label", "labels", "class", "target", "y", "essential", "value")
 _GROUP_NAMES = ("group", "contig", "chrom", "chromosome", "chr")
 _PART_NAMES = ("split", "part")
 _PARTS = {"train": ("train", "training"), "valid": ("valid", "validation", "val", "dev"), "test": ("test",)}
+_BETWEEN = ";"  # names of several labels in one cell
 _log = logging.getLogger(__name__)
 
 
@@ -48,12 +49,14 @@ class Labels:
     Attributes:
         path: the file of labels.
         ids: (N,) names, all different.
-        target: (N,) names of classes (text), or numbers for regression.
+        target: (N,) names of classes (text), or numbers for regression; (N, K) of 0 and 1 where rows may have several
+            labels.
         sequences: (N,) text, or None where the file has no sequences.
         groups: (N,) names of groups that no fold may split (contig, gene family), or None.
         columns: names of the file's columns of labels, ids, sequences, groups and parts, where it has them; empty for a
             BED.
         parts: (N,) `train`, `valid` or `test`, where a split is given, or None.
+        names: of the K labels, sorted, where rows may have several; else empty.
     """
 
     path: Path
@@ -63,6 +66,26 @@ class Labels:
     groups: list[str] | None
     columns: dict[str, str]
     parts: list[str] | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes or labels, sorted; none of a regression."""
+        return list(self.names) if self.names else classes_of(self.target)
+
+    def text(self, target: NDArray[np.generic]) -> list[str]:
+        """Return labels, given or predicted, as a table holds them."""
+        return several_as_text(target, self.names) if self.names else list(map(str, target))
+
+
+def classes_of(target: NDArray[np.generic]) -> list[str]:
+    """Return the classes among labels, sorted; none of numbers."""
+    return sorted(set(map(str, target))) if target.dtype.kind in "UO" else []
+
+
+def several_as_text(target: NDArray[np.generic], names: Sequence[str]) -> list[str]:
+    """Return the names of the labels that each row (N, K) has, as one cell each."""
+    return [_BETWEEN.join(name for name, has in zip(names, row, strict=True) if has) for row in target.tolist()]
 
 
 def read_labels(
@@ -77,14 +100,19 @@ def read_labels(
 ) -> Labels:
     """Read a CSV or TSV file with a header; columns that are not given are found by their usual names.
 
+    Rows that may have several labels name them in one cell, as in `promoter;coding`, which is empty where there are
+    none; or `label` names several columns, separated by commas, whose cells are 0 or 1.
+
     Raises:
         SequenceError: a label, id or group is missing, an id occurs twice, two classes are one number (1 and 1.0), a
             sequence has a letter that is not a nucleotide code, or what `read_rows` raises.
         UsageError: a column does not exist.
     """
     rows = read_rows(source)
+    several = label.split(",") if task == "multilabel" and label is not None and "," in label else []
+    hot = [rows.find(name.strip(), (), "labels", "label") for name in several]
     columns = {
-        "labels": rows.find(label, _LABEL_NAMES, "labels", "label"),
+        "labels": hot[0] if hot else rows.find(label, _LABEL_NAMES, "labels", "label"),
         "ids": _optional(rows, id_column, ID_NAMES, "ids", "id_column"),
         "sequences": _optional(rows, sequence, SEQUENCE_NAMES, "sequences", "sequence"),
         "groups": _optional(rows, group, _GROUP_NAMES, "groups", "group"),
@@ -100,6 +128,10 @@ def read_labels(
             text = cells[place]
             if what == "sequences":
                 text = to_text(sequence_cell(text, where))
+            elif what == "labels" and hot:
+                text = _BETWEEN.join(rows.columns[own] for own in hot if _is_set(cells[own], rows.columns[own], where))
+            elif what == "labels" and task == "multilabel" and not text.strip():
+                text = ""
             else:
                 text = to_name(text, what.removesuffix("s"), where)
             if what == "parts":
@@ -118,15 +150,32 @@ def read_labels(
         if count > 1:
             of = ", ".join(str(line) for line, other in zip(lines, ids, strict=True) if other == name)
             raise SequenceError(f"{source}: id {name} occurs {count} times (lines {of}); ids must be unique")
-    return Labels(
+    labels = Labels(
         Path(str(source)),
         ids,
         np.array(numbers if task == "regression" else cells_of["labels"]),
         cells_of.get("sequences"),
         cells_of.get("groups"),
-        {what: rows.columns[place] for what, place in taken.items()},
+        {what: rows.columns[place] for what, place in taken.items()} | ({"labels": label or ""} if hot else {}),
         cells_of.get("parts"),
     )
+    if task == "multilabel":
+        labels = _by_label(labels, [rows.columns[own] for own in hot])
+    return labels
+
+
+def _is_set(cell: str, column: str, where: str) -> bool:
+    if cell.strip() not in ("0", "1"):
+        raise SequenceError(f"{where}: expected 0 or 1 in column {column}, got {cell!r}")
+    return cell.strip() == "1"
+
+
+def _by_label(labels: Labels, names: Sequence[str] = ()) -> Labels:
+    """Return labels whose target is (N, K) in place of the cells that name them."""
+    cells = [[name.strip() for name in cell.split(_BETWEEN) if name.strip()] for cell in labels.target.tolist()]
+    known = tuple(sorted({*names, *(name for cell in cells for name in cell)}))
+    target = np.array([[name in cell for name in known] for cell in cells], dtype=np.int8)
+    return replace(labels, target=target.reshape(len(cells), len(known)), names=known)
 
 
 def with_test(labels: Labels, test: Labels) -> Labels:
@@ -145,7 +194,13 @@ def with_test(labels: Labels, test: Labels) -> Labels:
     own = [str(len(labels.ids) + index) for index in range(len(test.ids))] if numbered else test.ids
     if twice := sorted(set(labels.ids) & set(own)):
         raise SequenceError(f"{test.path}: id {twice[0]} is also in {labels.path}; ids must be unique")
-    if pairs := spelt_differently([*map(str, labels.target), *map(str, test.target)]):
+    names = tuple(sorted({*labels.names, *test.names}))
+    if names:
+        cells = [cell for each in (labels, test) for cell in each.text(each.target)]
+        target = _by_label(replace(labels, target=np.array(cells)), names).target
+    else:
+        target = np.concatenate([labels.target, test.target])
+    if pairs := spelt_differently([] if names else [*map(str, labels.target), *map(str, test.target)]):
         raise SequenceError(
             f"{test.path}: the labels {pairs[0][0]} and {pairs[0][1]} are one number written in two ways"
         )
@@ -155,11 +210,12 @@ def with_test(labels: Labels, test: Labels) -> Labels:
     return Labels(
         labels.path,
         labels.ids + own,
-        np.concatenate([labels.target, test.target]),
+        target,
         None if labels.sequences is None or test.sequences is None else labels.sequences + test.sequences,
         groups,
         labels.columns,
         ["train"] * len(labels.ids) + ["test"] * len(own),
+        names,
     )
 
 
@@ -366,6 +422,9 @@ def check_labels(labels: Labels, task: Task, folds: int) -> None:
         SequenceError: no number of folds is possible.
         UsageError: fewer folds would.
     """
+    if task == "multilabel":
+        _check_several(labels, folds)
+        return
     counts = Counter(map(str, labels.target))
     name, count = min(counts.items(), key=lambda item: item[1])
     if len(counts) < 2:
@@ -378,6 +437,20 @@ def check_labels(labels: Labels, task: Task, folds: int) -> None:
         raise SequenceError(f"{labels.path}: {what} has 1 row; each class needs at least 2, one of them to be held out")
     if count < folds:
         raise UsageError(f"{labels.path}: {what} has {count} rows, fewer than {folds} folds; use `folds` {count}")
+
+
+def _check_several(labels: Labels, folds: int) -> None:
+    rows = len(labels.ids)
+    if not labels.names:
+        raise SequenceError(f"{labels.path}: no row has a label")
+    if rows < max(folds, 2):
+        raise UsageError(f"{labels.path}: {rows} rows, fewer than {folds} folds")
+    for name, count in zip(labels.names, labels.target.sum(axis=0).tolist(), strict=True):
+        if not 1 < count < rows - 1:
+            raise SequenceError(
+                f"{labels.path}: {count:,} of {rows:,} rows have the label {name}; at least 2 rows with it and 2 "
+                "without it are needed"
+            )
 
 
 def _optional(rows: Rows, wanted: str | None, usual: tuple[str, ...], what: str, parameter: str) -> int | None:

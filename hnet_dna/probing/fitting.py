@@ -28,10 +28,10 @@ class Goal:
     """What a network learns to say.
 
     Attributes:
-        task: `classification` or `regression`.
-        classes: names, sorted; empty for regression.
+        task: `classification`, `multilabel` (several labels per row) or `regression`.
+        classes: names of classes or labels, sorted; empty for regression.
         centre, spread: mean and standard deviation of the numbers trained on.
-        weights: of each class in the loss; None where all rows count the same.
+        weights: of each class in the loss, or of the rows with each label; None where all rows count the same.
     """
 
     task: Task
@@ -41,14 +41,25 @@ class Goal:
     weights: tuple[float, ...] | None = None
 
     @classmethod
-    def of(cls, task: Task, target: NDArray[np.generic], *, balanced: bool = False) -> Goal:
-        """Return the goal that the labels of training rows set; `balanced` lets all classes count the same."""
+    def of(
+        cls, task: Task, target: NDArray[np.generic], names: tuple[str, ...] = (), *, balanced: bool = False
+    ) -> Goal:
+        """Return the goal that the labels of training rows set; `balanced` lets all classes count the same.
+
+        `names` are those of several labels per row.
+        """
+        if target.ndim == 3:  # of bases, some of which nothing is known
+            target = target[~np.isnan(target).any(axis=2)]
+        if task == "multilabel":
+            having = target.sum(axis=0, dtype=np.float64)
+            against = (len(target) - having) / np.maximum(having, 1.0)
+            return cls(task, names, weights=tuple(against.tolist()) if balanced else None)
         if task == "regression":
             values = target.astype(np.float64)
             return cls(task, (), float(values.mean()), float(values.std()) or 1.0)
-        names, counts = np.unique(target.astype(str), return_counts=True)
-        weights = tuple((len(target) / (len(names) * counts)).tolist()) if balanced else None
-        return cls(task, tuple(names.tolist()), weights=weights)
+        classes, counts = np.unique(target.astype(str), return_counts=True)
+        weights = tuple((len(target) / (len(classes) * counts)).tolist()) if balanced else None
+        return cls(task, tuple(classes.tolist()), weights=weights)
 
     @property
     def outputs(self) -> int:
@@ -56,17 +67,31 @@ class Goal:
         return len(self.classes) or 1
 
     def encode(self, target: NDArray[np.generic]) -> Tensor:
-        """Return the labels as `loss` takes them; a class that training rows lack is -1, and has no loss."""
+        """Return the labels as `loss` takes them.
+
+        A class that training rows lack is -1, and has no loss; nor have bases of which nothing is known (NaN).
+        """
         if self.task == "regression":
             return torch.from_numpy((target.astype(np.float64) - self.centre) / self.spread).float()
+        if self.task == "multilabel":
+            return torch.from_numpy(target.astype(np.float32))
         place = {name: index for index, name in enumerate(self.classes)}
         return torch.tensor([place.get(name, -1) for name in target.astype(str).tolist()])
 
     def loss(self, logits: Tensor, encoded: Tensor) -> Tensor:
-        """Return the mean loss of a batch."""
+        """Return the mean loss of a batch of logits (B, outputs), or of the bases known of (B, L, outputs)."""
+        if logits.dim() == 3:
+            of_bases = encoded[:, : logits.shape[1]]
+            known = ~of_bases.isnan().any(-1)
+            if not bool(known.any()):
+                return logits.sum() * 0.0
+            found = of_bases[known]
+            return self.loss(logits[known], found[:, 0] if self.task == "regression" else found)
         if self.task == "regression":
             return F.mse_loss(logits[:, 0], encoded)
         weights = None if self.weights is None else torch.tensor(self.weights, device=logits.device)
+        if self.task == "multilabel":
+            return F.binary_cross_entropy_with_logits(logits, encoded, pos_weight=weights)
         return F.cross_entropy(logits, encoded, weights, ignore_index=-1)
 
     def scores(self, logits: Tensor) -> NDArray[np.float64]:
@@ -75,12 +100,16 @@ class Goal:
         if self.task == "regression":
             numbers: NDArray[np.float64] = (logits * self.spread + self.centre).numpy()
             return numbers
-        probabilities: NDArray[np.float64] = logits.softmax(-1).numpy()
+        probabilities: NDArray[np.float64] = (
+            logits.sigmoid() if self.task == "multilabel" else logits.softmax(-1)
+        ).numpy()
         return probabilities
 
     def predicted(self, scores: NDArray[np.float64]) -> NDArray[np.generic]:
-        """Return the classes or numbers that scores mean."""
-        return scores[:, 0] if self.task == "regression" else np.array(self.classes)[scores.argmax(axis=1)]
+        """Return the classes, labels (N, K) of 0 and 1, or numbers that scores mean."""
+        if self.task == "multilabel":
+            return (scores > 0.5).astype(np.int8)
+        return scores[..., 0] if self.task == "regression" else np.array(self.classes)[scores.argmax(axis=1)]
 
 
 @dataclass(frozen=True)
@@ -227,7 +256,10 @@ class Training:
 
 
 def predict(what: Trained, rows: Rows, at_once: int = 256) -> Tensor:
-    """Return logits (N, outputs) of rows, on the CPU; those of a symmetric network are means over both strands."""
+    """Return logits of rows on the CPU, (N, outputs) or per base (N, L, outputs).
+
+    Those of a symmetric network are means over both strands.
+    """
     what.module.eval()
     logits = torch.empty(0)
     with torch.inference_mode():
@@ -235,9 +267,12 @@ def predict(what: Trained, rows: Rows, at_once: int = 256) -> Tensor:
             batch = what.logits(rows[part], turned=False)
             if what.symmetric:
                 batch = (batch + what.logits(rows[part], turned=True)) / 2
-            if not len(logits):
-                logits = torch.empty(len(rows), batch.shape[1])
-            logits[torch.from_numpy(part)] = batch.float().cpu()
+            if not len(logits):  # of the longest rows
+                logits = torch.zeros(len(rows), *batch.shape[1:])
+            if batch.dim() == 3:
+                logits[torch.from_numpy(part), : batch.shape[1]] = batch.float().cpu()
+            else:
+                logits[torch.from_numpy(part)] = batch.float().cpu()
     return logits
 
 

@@ -96,7 +96,8 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
     _check_groups(labels, len(np.unique(group)), count)
     splitter = splitter_of(task, count, seed)
     fold = np.zeros(len(labels.ids), dtype=np.int64)
-    for index, (train, test) in enumerate(splitter.split(np.zeros(len(fold)), labels.target, group)):
+    alike = strata(labels.target, count)
+    for index, (train, test) in enumerate(splitter.split(np.zeros(len(fold)), alike, group)):
         if not len(test):
             raise UsageError(f"{labels.path}: groups of such sizes leave one of {count} folds empty; use fewer `folds`")
         if task == "classification" and len(left := set(labels.target[train].tolist())) < 2:
@@ -115,6 +116,11 @@ def _given(labels: Labels, task: Task) -> Folds:
     for part in ("train", "test"):
         if not (fold == _PARTS[part]).any():
             raise SequenceError(f"{labels.path}: the split has no {part} row; it needs both train and test rows")
+    if task == "multilabel":
+        shares = labels.target[fold == TRAIN].mean(axis=0)
+        for name, share in zip(labels.names, shares.tolist(), strict=True):
+            if share in (0.0, 1.0):
+                raise SequenceError(f"{labels.path}: {'all' if share else 'no'} train rows have the label {name}")
     if task == "classification":
         trained = set(labels.target[fold == TRAIN].tolist())
         if len(trained) < 2:
@@ -138,9 +144,18 @@ def _given(labels: Labels, task: Task) -> Folds:
 
 def splitter_of(task: Task, count: int, seed: int) -> StratifiedGroupKFold | GroupKFold:
     """Return a splitter of rows into folds by group, with classes balanced."""
-    if task == "classification":
+    if task != "regression":
         return StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     return GroupKFold(count)
+
+
+def strata(target: NDArray[np.generic], count: int) -> NDArray[np.generic]:
+    """Return what a splitter balances: the labels, or the sets of labels of which there are as many as folds."""
+    if target.ndim == 1:
+        return target
+    _, kind, sizes = np.unique(target, axis=0, return_inverse=True, return_counts=True)
+    kind = kind.ravel()
+    return np.where(sizes[kind] >= count, kind, -1)
 
 
 def _check_groups(labels: Labels, count: int, folds: int) -> None:

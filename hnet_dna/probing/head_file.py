@@ -16,6 +16,7 @@ from hnet_dna.probing.sequence_head import SequenceHead, load_network, save_netw
 
 HEAD_FILE, NETWORK_FILE, ABOUT_FILE = "head.skops", "head.safetensors", "head.json"
 IN_ORDER = "in order"  # the pooling of heads that read the vectors of a sequence in their order
+PER_BASE = "per base"  # the pooling of heads that say something of each base
 OWN_MODEL = "."  # the model in the head's own folder, as fine-tuning leaves it
 # Types in heads of scikit-learn that skops does not trust by default.
 _TRUSTED = ("sklearn.neural_network._stochastic_optimizers.AdamOptimizer",)
@@ -32,7 +33,8 @@ class About:
             for one that was in memory.
         model_digest: of that model.
         level, pooling, strand: how the vectors were made; pooling is None for vectors of single chunks, and `in order`
-            for heads that read all vectors of a sequence.
+            for heads that read all vectors of a sequence, `per base` for those that say something of each base.
+        window: bases of the windows that a head per base was trained on; else 0.
         longest: bases of the longest sequence that it was trained on; 0 where that is not known, as in older heads.
     """
 
@@ -44,6 +46,7 @@ class About:
     pooling: str | None
     strand: str
     longest: int = 0
+    window: int = 0
 
 
 Head: TypeAlias = Pipeline | SequenceHead

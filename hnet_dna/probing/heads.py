@@ -23,6 +23,8 @@ def check_head(name: str, task: Task) -> None:
         raise UsageError(f"`head` {name!r} does not exist. {did_you_mean(name, known)}")
     if task == "regression" and name == "logistic":
         raise UsageError("`head` logistic tells classes apart; regression takes ridge, svm, mlp, conv or attention")
+    if task == "multilabel" and name not in SEQUENCE_HEADS:
+        raise UsageError(f"`head` {name} says one class of each row; several labels per row take conv or attention")
 
 
 def make_head(name: str, task: Task, seed: int) -> tuple[Pipeline, dict[str, list[Any]]]:

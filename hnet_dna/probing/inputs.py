@@ -36,6 +36,11 @@ class Inputs(Protocol):
         ...
 
     @property
+    def letters(self) -> int:
+        """First of the four numbers that are the letters beside vectors; -1 if there are none."""
+        ...
+
+    @property
     def turns(self) -> bool:
         """Whether a row can also be read as its reverse complement."""
         ...
@@ -49,6 +54,7 @@ class Letters:
     """The letters themselves, each as four numbers of which one is 1; all are 0 where it is not A, C, G or T."""
 
     width = 4
+    letters = -1
     turns = True
 
     def __init__(self, sequences: Sequence[Codes]) -> None:
@@ -83,6 +89,7 @@ class FrozenVectors:
         reader = LevelReader(model, level)
         self.turns = strand == "both"
         self.width = sum(reader.widths) * (2 if self.turns else 1)
+        self.letters = reader.letters
         self.lengths = np.array([len(codes) for codes in sequences], dtype=np.int64)
         self._start = np.concatenate(([0], np.cumsum(self.lengths)))
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -122,16 +129,16 @@ def read_bases(reader: LevelReader, sequences: Sequence[Codes], strand: str) -> 
     if strand == "-":
         return reverse
     lengths = torch.tensor([len(codes) for codes in sequences], device=reverse.device)
-    return torch.cat([reader.over_bases(sequences), _backwards(reverse, lengths)], dim=-1)
+    return torch.cat([reader.over_bases(sequences), backwards(reverse, lengths)], dim=-1)
 
 
 def turn(x: Tensor, lengths: Tensor) -> Tensor:
     """Return what `read_bases` gives for the reverse complements, from what it gives for both strands."""
     forward, reverse = x.chunk(2, dim=-1)
-    return _backwards(torch.cat([reverse, forward], dim=-1), lengths.to(x.device))
+    return backwards(torch.cat([reverse, forward], dim=-1), lengths.to(x.device))
 
 
-def _backwards(x: Tensor, lengths: Tensor) -> Tensor:
+def backwards(x: Tensor, lengths: Tensor) -> Tensor:
     """Reverse the order of the valid positions of each row (B, L, D); padding stays where it is."""
     place = torch.arange(x.shape[1], device=x.device)
     place = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)

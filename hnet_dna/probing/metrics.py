@@ -6,7 +6,10 @@ The value itself is computed by scikit-learn, and tests compare the two.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +96,9 @@ def of_rows(
     scores: Floats | None,
     classes: list[str],
 ) -> dict[str, float]:
-    """Compute each metric over all rows, by scikit-learn."""
+    """Compute each metric over all rows, by scikit-learn; of several labels per row, the mean over the labels."""
+    if task == "multilabel":
+        return _mean_over_labels(partial(of_rows, "classification"), target, predicted, scores)
     if task == "regression":
         return {"R2": float(metrics.r2_score(target, predicted)), "Spearman": _spearman(target, predicted)}
     binary = len(classes) == 2
@@ -117,6 +122,8 @@ def of_resamples(
     weights: Floats,
 ) -> dict[str, Floats]:
     """Compute each metric (R,) for weights (R, rows); NaN for a resample without one of the classes."""
+    if task == "multilabel":
+        return _mean_over_labels(partial(of_resamples, "classification", weights=weights), target, predicted, scores)
     if task == "regression":
         truth, guess = target.astype(np.float64), predicted.astype(np.float64)
         total = weights.sum(axis=1)
@@ -140,6 +147,22 @@ def of_resamples(
     f1 = 2.0 * right / np.where(either > 0, either, 1.0)
     values["F1"] = f1[1] if len(classes) == 2 else f1.mean(axis=0)
     return {name: np.where(missing, np.nan, value) for name, value in values.items()}
+
+
+def _mean_over_labels(
+    measure_one: Callable[..., dict[str, Any]],
+    target: NDArray[np.generic],
+    predicted: NDArray[np.generic],
+    scores: Floats | None,
+) -> dict[str, Any]:
+    """Measure each of several labels as classes 0 and 1; labels that all rows have, or none, do not count."""
+    found = []
+    for place in range(target.shape[1]):
+        truth = target[:, place].astype(str)
+        if len(np.unique(truth)) == 2:
+            score = None if scores is None else np.stack([-scores[:, place], scores[:, place]], axis=1)
+            found.append(measure_one(truth, predicted[:, place].astype(str), score, ["0", "1"]))
+    return {name: np.mean([each[name] for each in found], axis=0) for name in found[0]}
 
 
 def _sides(target: NDArray[np.generic], scores: Floats, classes: list[str]) -> list[tuple[NDArray[np.bool_], Floats]]:

@@ -35,10 +35,10 @@ def draw(
     import matplotlib.pyplot as plt
 
     matplotlib.rcParams["text.parse_math"] = False  # a `$` in a name is not a formula
-    figure, axes = plt.subplots(1, 2 if task == "classification" else 1, figsize=(9, 4), constrained_layout=True)
+    figure, axes = plt.subplots(1, 1 if task == "regression" else 2, figsize=(9, 4), constrained_layout=True)
     figure.suptitle(title)
     shown = [result for result in results if result.width]
-    if task == "classification":
+    if task != "regression":
         _curves(axes, shown, target, rows)
     else:
         axes.plot(target[rows], shown[0].predicted[rows], ".", color=_COLOURS[0], markersize=3)
@@ -50,12 +50,15 @@ def draw(
 
 
 def _curves(axes: Any, results: Sequence[Result], target: NDArray[np.generic], rows: NDArray[np.int64]) -> None:
-    classes = sorted(set(map(str, target)))
-    columns = [1] if len(classes) == 2 else list(range(len(classes)))
+    """Draw each class against the rest, or each of several labels (N, K), pooled: one curve per kind of features."""
+    if target.ndim == 1:
+        classes = sorted(set(map(str, target)))
+        has, columns = target[:, None] == classes, [1] if len(classes) == 2 else list(range(len(classes)))
+    else:
+        has, columns = target == 1, list(range(target.shape[1]))
     for result, colour in zip(results, _COLOURS, strict=False):
         assert result.scores is not None
-        # Each class against the rest, pooled: one curve per kind of features.
-        truth = np.concatenate([target[rows] == classes[column] for column in columns])
+        truth = np.concatenate([has[rows, column] for column in columns])
         score = np.concatenate([result.scores[rows, column] for column in columns])
         false, true, _ = metrics.roc_curve(truth, score)
         precision, recall, _ = metrics.precision_recall_curve(truth, score)

@@ -19,7 +19,8 @@ from hnet_dna.embedding.write import first_few
 from hnet_dna.errors import UsageError
 from hnet_dna.inference.load import load_model
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.probing.head_file import OWN_MODEL, About, load_head
+from hnet_dna.probing.dataset import several_as_text
+from hnet_dna.probing.head_file import OWN_MODEL, PER_BASE, About, Head, load_head
 from hnet_dna.probing.inputs import FrozenVectors
 from hnet_dna.probing.sequence_head import SequenceHead
 from hnet_dna.progress import OnProgress, Work, ignore
@@ -38,7 +39,7 @@ class Prediction:
 
     Attributes:
         id: of the sequence.
-        predicted: the class, or the number of a regression.
+        predicted: the class, the labels joined by `;`, or the number of a regression.
         scores: probability of each class, in the order of `Predictions.classes`; empty where the head has none.
     """
 
@@ -107,12 +108,32 @@ def predict(
         ['new']
     """
     folder = Path(head)
-    fitted, about = load_head(folder)
+    fitted, about, loaded = load_fitted(folder, model, device, precision)
+    if about.pooling == PER_BASE:
+        raise UsageError(f"{folder} says something of each base; `predict_bases` applies it")
     if about.pooling is None:
         raise UsageError(
             f"{folder} takes vectors of single chunks, and predict makes one vector of each sequence; apply it to such "
             "vectors in Python (docs/embeddings.md), or fit a head on a table with a row per sequence"
         )
+    apply = _in_order(fitted, loaded, about) if isinstance(fitted, SequenceHead) else _pooled(fitted, loaded, about)
+    if isinstance(fitted, SequenceHead):
+        classes = fitted.classes
+    else:
+        classes = tuple(map(str, fitted.classes_)) if hasattr(fitted, "predict_proba") else ()
+    return Predictions(classes, _predictions(sequences, sequence, apply, about.longest, on_progress))
+
+
+def load_fitted(
+    head: str | Path, model: str | Path | HNetLM | None, device: str | None, precision: Precision | None
+) -> tuple[Head, About, HNetLM]:
+    """Return the head in a folder, what it takes, and the model that it takes vectors of, on a device.
+
+    Raises:
+        UsageError: the model is another one, or is not known.
+    """
+    folder = Path(head)
+    fitted, about = load_head(folder)
     own = folder if about.model == OWN_MODEL else about.model
     wanted = own if model is None else model
     if wanted is None:
@@ -121,12 +142,7 @@ def predict(
     if loaded.digest() != about.model_digest:
         named = "the model given" if isinstance(wanted, HNetLM) else str(wanted)
         raise UsageError(f"{named} is not the model that the head in {folder} takes (digests differ)")
-    apply = _in_order(fitted, loaded, about) if isinstance(fitted, SequenceHead) else _pooled(fitted, loaded, about)
-    if isinstance(fitted, SequenceHead):
-        classes = fitted.classes
-    else:
-        classes = tuple(map(str, fitted.classes_)) if hasattr(fitted, "predict_proba") else ()
-    return Predictions(classes, _predictions(sequences, sequence, apply, about.longest, on_progress))
+    return fitted, about, loaded
 
 
 _Apply = Callable[[list[Codes]], list[tuple[Any, tuple[float, ...]] | None]]
@@ -161,7 +177,10 @@ def _in_order(fitted: SequenceHead, model: HNetLM, about: About) -> _Apply:
         if known:
             inputs = FrozenVectors(model, about.level, about.strand, [sequences[index] for index in known])
             scores = fitted.scores(inputs)
-            for index, predicted, score in zip(known, fitted.goal.predicted(scores), scores.tolist(), strict=True):
+            predicted_all = fitted.goal.predicted(scores)
+            if fitted.goal.task == "multilabel":
+                predicted_all = np.array(several_as_text(predicted_all, fitted.classes))
+            for index, predicted, score in zip(known, predicted_all, scores.tolist(), strict=True):
                 said[index] = (predicted, tuple(score) if fitted.classes else ())
         return said
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from hnet_dna.annotation.regions import is_bed
 from hnet_dna.embedding.inputs import recognise
@@ -51,7 +51,7 @@ class ProbeResult:
 
     Attributes:
         out: the folder that holds the fitted head, the predictions and the report.
-        task: `classification` or `regression`.
+        task: `classification`, `multilabel` or `regression`.
         head: name of the head.
         labels: the labelled rows.
         folds: the fold in which each row was held out.
@@ -94,7 +94,11 @@ class ProbeResult:
         """
         rows = self.folds.held_out
         predicted = self.results[1].predicted[rows]  # the first after the majority is the model's
-        columns = {"fold": self.folds.fold[rows], "label": self.labels.target[rows], "predicted": predicted}
+        columns = {
+            "fold": self.folds.fold[rows],
+            "label": self.labels.text(self.labels.target[rows]) if self.labels.names else self.labels.target[rows],
+            "predicted": self.labels.text(predicted) if self.labels.names else predicted,
+        }
         return data_frame({"id": [self.labels.ids[row] for row in rows]} | columns)
 
 
@@ -135,9 +139,10 @@ def probe(
         model: anything that `load_model` takes; the built-in model where there are no `embeddings` either.
         genome: with `embeddings`, the genome that they were made from, as `open_genome` takes it. The baselines see its
             sequences, and a BED file of labels is checked against it.
-        task: `classification` or `regression`.
+        task: `classification`, `regression`, or `multilabel` where a row may have several labels: one cell names them
+            all, as in `promoter;coding`, or `label` names several columns of 0 and 1, separated by commas.
         head: on one vector of each sequence: `logistic` (default), `ridge` (default of regression), `svm` or `mlp`. On
-            the vectors at each base, in their order: `conv` or `attention`.
+            the vectors at each base, in their order: `conv` (default of multilabel) or `attention`.
         level, pooling, strand: how sequences are embedded; see `embed`. The default is the mean of `chunk`; `conv` and
             `attention` do not pool, and read `encoder+decoder+letters`.
         folds: outer folds, 2 or more; ignored if a split is given.
@@ -182,7 +187,7 @@ def probe(
     if folds < 2:
         raise UsageError(f"`folds`: expected 2 or more, got {folds}")
     refuse_filled(out)
-    head = head or ("ridge" if kind == "regression" else "logistic")
+    head = head or {"regression": "ridge", "multilabel": "conv"}.get(kind, "logistic")
     check_head(head, kind)  # a wrong name is refused before anything is computed
     in_order = head in SEQUENCE_HEADS
     if in_order and embeddings is not None:
@@ -226,8 +231,8 @@ def probe(
 def check_task(task: str) -> Task:
     """Return the task, or refuse a name that is none."""
     if task not in get_args(Task):
-        raise UsageError(f"`task` {task}: expected classification or regression")
-    return cast(Literal["classification", "regression"], task)
+        raise UsageError(f"`task` {task}: expected classification, multilabel or regression")
+    return cast(Task, task)
 
 
 def labelled_rows(
@@ -259,7 +264,7 @@ def labelled_rows(
     if split_bed is not None:
         assert table is not None
         labels = parts_by_place(labels, table, split_bed, opened)
-    if task == "classification":
+    if task != "regression":
         _log.info("classes: %s", _class_counts(labels))
     codes = [from_text(text) for text in labels.sequences] if labels.sequences else None
     if opened is not None and table is not None and not by_place:
@@ -316,9 +321,10 @@ def write_folder(
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
         with (folder / "predictions.tsv").open("w", encoding="utf-8") as lines:
             lines.write("id\tfold\tlabel\tpredicted\n")
-            for row in folds.held_out.tolist():
-                cells = (labels.ids[row], folds.fold[row], labels.target[row], judged.predicted[row])
-                lines.write("\t".join(map(str, cells)) + "\n")
+            rows = folds.held_out
+            texts = (labels.text(labels.target[rows]), labels.text(judged.predicted[rows]))
+            for row, own, said in zip(rows.tolist(), *texts, strict=True):
+                lines.write(f"{labels.ids[row]}\t{folds.fold[row]}\t{own}\t{said}\n")
         if plot:
             from hnet_dna.probing.plot import draw
 
@@ -332,7 +338,8 @@ def _of_model(results: tuple[Result, ...] | list[Result]) -> Result:
 
 def _class_counts(labels: Labels) -> str:
     """Return the classes with their rows, the largest first, so that a class spelt in two ways is seen."""
-    counts = Counter(map(str, labels.target)).most_common()
+    of_labels = zip(labels.names, labels.target.sum(axis=0).tolist(), strict=True) if labels.names else labels.target
+    counts = Counter(dict(of_labels) if labels.names else map(str, of_labels)).most_common()
     shown = ", ".join(f"{name} ({count:,})" for name, count in counts[:_CLASSES_SHOWN])
     return shown + (f" ... ({len(counts):,} in all)" if len(counts) > _CLASSES_SHOWN else "")
 

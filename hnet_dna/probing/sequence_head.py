@@ -15,14 +15,13 @@ from torch import Tensor, nn
 
 from hnet_dna.errors import CheckpointError, SequenceError
 from hnet_dna.files import write_beside
-from hnet_dna.probing.dataset import Task
 from hnet_dna.probing.fitting import Goal, Rows, Schedule, Training, predict
-from hnet_dna.probing.inputs import Inputs
+from hnet_dna.probing.inputs import Inputs, backwards
 from hnet_dna.probing.network import Network, Shape
 
 SEQUENCE_HEADS = ("conv", "attention")
 _ALIGNED = 1024  # bases of sequences of one length that may be aligned
-_TRIAL = 3  # epochs at least after which the better of two settings goes on
+_TRIAL = 2  # epochs at least after which the better of two settings goes on
 
 
 @dataclass
@@ -51,8 +50,9 @@ class OnInputs:
         """Return the outputs of rows."""
         x = self.inputs.batch(rows, turned=turned)
         device = self.network.mean.device
-        result: Tensor = self.network(x.to(device), torch.from_numpy(self.inputs.lengths[rows]).to(device))
-        return result
+        lengths = torch.from_numpy(self.inputs.lengths[rows]).to(device)
+        result: Tensor = self.network(x.to(device), lengths)
+        return backwards(result, lengths) if turned and result.dim() == 3 else result
 
     def groups(self) -> list[dict[str, Any]]:
         """Return all parameters as one group."""
@@ -72,7 +72,10 @@ class SequenceHead:
         return self.goal.classes
 
     def scores(self, inputs: Inputs, rows: Rows | None = None) -> NDArray[np.float64]:
-        """Return the probabilities (N, classes) of rows, or the numbers (N, 1) of a regression."""
+        """Return the probabilities (N, classes) of rows, or the numbers (N, 1) of a regression.
+
+        Those of a head per base are (N, L, classes) and (N, L, 1), and mean nothing after the end of a row.
+        """
         rows = np.arange(len(inputs.lengths)) if rows is None else rows
         positions = self.network.shape.positions
         if positions and (others := inputs.lengths[rows][inputs.lengths[rows] != positions]).size:
@@ -86,7 +89,7 @@ class SequenceHead:
 def fit_sequence_head(
     kind: str,
     inputs: Inputs,
-    task: Task,
+    goal: Goal,
     target: NDArray[np.generic],
     train: Rows,
     valid: Rows,
@@ -99,9 +102,9 @@ def fit_sequence_head(
     Two settings are tried for a few epochs, and the better one goes on: both strands alike, or as given with the
     position (where all lengths are equal). Without validation rows the first is taken, and all epochs are run.
     """
-    goal = Goal.of(task, target[np.concatenate([train, valid])])
     longest = int(inputs.lengths.max())
-    aligned = longest if longest <= _ALIGNED and len(np.unique(inputs.lengths)) == 1 else 0
+    per_base = target.ndim == 3
+    aligned = longest if not per_base and longest <= _ALIGNED and len(np.unique(inputs.lengths)) == 1 else 0
     settings = [(0, inputs.turns), (aligned, False)]
     mean, deviation = _moments(inputs, train)
     schedule = schedule or Schedule.for_rows(len(train))
@@ -109,7 +112,9 @@ def fit_sequence_head(
     for positions, symmetric in settings[: 2 if len(valid) and settings[0] != settings[1] else 1]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = Network(Shape(kind, inputs.width, goal.outputs, positions, symmetric))
+            network = Network(
+                Shape(kind, inputs.width, goal.outputs, positions, symmetric, letters=inputs.letters, per_base=per_base)
+            )
         network.scale_to(mean, deviation)
         network.to("cuda" if torch.cuda.is_available() else "cpu")
         trainings.append(Training(OnInputs(network, inputs), goal, target, train, valid, schedule, seed))

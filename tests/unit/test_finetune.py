@@ -173,7 +173,7 @@ def test_finetune_from_the_command_line(cli: Cli, table: Path, tmp_path: Path, m
         ("--lr", "0", "--lr: expected above 0, got 0"),
         ("--layer-decay", "2", "--layer-decay: expected above 0 and up to 1, got 2"),
         ("--level", "inner", "--level 'inner': this model has encoder, decoder, chunk, letters"),
-        ("--task", "ranking", "--task ranking: expected classification or regression"),
+        ("--task", "ranking", "--task ranking: expected classification, multilabel or regression"),
     ):
         assert message in one_line_error(cli(*command, "--out", tmp_path / "u", option, value))
     assert not (tmp_path / "u").exists()

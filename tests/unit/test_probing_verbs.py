@@ -198,7 +198,7 @@ def test_probe_and_predict(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": "x"}, "`task` x: expected classification or regression"),
+        ({"task": "x"}, "`task` x: expected classification, multilabel or regression"),
         ({"folds": 1}, "`folds`: expected 2 or more, got 1"),
         ({"genome": "yeast"}, "`genome` belongs to `embeddings`"),
         ({"embeddings": "v.parquet", "model": "m"}, "`model` and `embeddings` exclude each other"),
@@ -237,6 +237,7 @@ def test_examples_of_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "embedding.transformer",
         "probing.run",
         "probing.prediction",
+        "probing.base_prediction",
     ):
         tried = doctest.testmod(import_module(f"hnet_dna.{module}"))
         assert tried.attempted > 1, module

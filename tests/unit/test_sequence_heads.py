@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import labels_of, lively_model, one_line_error, random_dna, small_config
+from sklearn.metrics import roc_auc_score
 from typer.testing import Result as CliResult
 
 import hnet_dna
@@ -109,7 +110,9 @@ def test_heads_see_the_order_and_survive_their_files(kind: str, model: HNetLM, t
     codes = [from_text(text) for text in rows]
     inputs = FrozenVectors(model, "encoder+letters", "+", codes)
     train, valid, test = np.split(np.arange(60), [36, 46])
-    head, chosen = fit_sequence_head(kind, inputs, "classification", np.array(target), train, valid, 0, QUICK)
+    head, chosen = fit_sequence_head(
+        kind, inputs, Goal.of("classification", np.array(target)), np.array(target), train, valid, 0, QUICK
+    )
     assert chosen["positions"] == 24
     scores = head.scores(inputs, test)
     np.testing.assert_allclose(scores.sum(axis=1), 1.0)
@@ -139,7 +142,9 @@ def test_regression_and_both_strands() -> None:
         target.append(100.0 + 7.0 * (index % 2))
     inputs, rows = Letters(codes), np.arange(80)
     schedule = Schedule(epochs=16, patience=16, batch=8, rate=1e-2)
-    head, chosen = fit_sequence_head("conv", inputs, "regression", np.array(target), rows[:64], rows[:0], 0, schedule)
+    head, chosen = fit_sequence_head(
+        "conv", inputs, Goal.of("regression", np.array(target[:64])), np.array(target), rows[:64], rows[:0], 0, schedule
+    )
     assert (chosen["symmetric"], chosen["inner_folds"]) == (True, 0)
     scores = head.scores(inputs, rows[64:])[:, 0]
     assert np.corrcoef(scores, target[64:])[0, 1] > 0.6
@@ -270,3 +275,54 @@ def test_sequence_heads_from_the_command_line(
     assert np.mean([one == other for one, other in zip(said, target, strict=True)]) > 0.8
     with pytest.raises(UsageError, match="`head` conv reads all vectors; leave out `pooling`"):
         hnet_dna.probe(table, tmp_path / "q", head="conv", pooling="mean")
+
+
+def test_several_labels_per_row(cli: Cli, model: HNetLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two words, each with a label of its own: named in one cell, or in columns of 0 and 1; the same result."""
+    monkeypatch.setattr("hnet_dna.probing.metrics._RESAMPLES", 3)
+    monkeypatch.setattr("hnet_dna.probing.fitting._STEPS", 60)
+    words = ("GATTACAGA", "CCTGAGGTC")
+    cells, columns = [], []
+    for index in range(64):
+        has = (index % 2, index // 2 % 2)
+        rest = random_dna(8, index)
+        text = (
+            rest + "".join(w if own else random_dna(9, 100 + index) for w, own in zip(words, has, strict=True)) + "AC"
+        )
+        cells.append(f"{text},{';'.join(name for name, own in zip('ba', has, strict=True) if own)}")
+        columns.append(f"{text},{has[0]},{has[1]}")
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text("seq,label\n" + "\n".join(cells) + "\n")
+    two.write_text("seq,b,a\n" + "\n".join(columns) + "\n")
+    settings: dict[str, Any] = {"model": model, "task": "multilabel", "folds": 2, "level": "encoder+letters"}
+    result = hnet_dna.probe(one, tmp_path / "p1", **settings)
+    assert (result.head, result.labels.names) == ("conv", ("a", "b"))
+    again = hnet_dna.probe(two, tmp_path / "p2", label="b,a", **settings)
+    for row, other in zip(result.results, again.results, strict=True):
+        assert row.metrics == other.metrics
+    by_name = {row.name: row for row in result.results}
+    assert {"k-mers, linear", "k-mers, boosting", "convolutional network"} <= set(by_name)
+    own = by_name["model"]
+    scores = own.scores
+    assert scores is not None
+    truth = result.labels.target
+    expected = np.mean([roc_auc_score(truth[:, place], scores[:, place]) for place in range(2)])
+    assert own.metrics["AUROC"].value == pytest.approx(expected)
+    assert expected > 0.8
+    said = hnet_dna.predict(one, tmp_path / "p1", model=model).to_pandas()
+    assert set(said["predicted"]) <= {"", "a", "b", "a;b"}
+    assert np.mean(said["predicted"].to_numpy() == np.array(result.labels.text(truth))) > 0.7
+    assert list(said.columns) == ["id", "predicted", "p_a", "p_b"]
+    assert set(result.predictions_to_pandas()["label"]) == {"", "a", "b", "a;b"}
+
+    two.write_text("seq,b,a\nACGT,2,0\n")
+    model.save_pretrained(tmp_path / "model")
+    options = ("--model", tmp_path / "model", "--task", "multilabel", "--out", tmp_path / "q")
+    assert "line 2: expected 0 or 1 in column b, got '2'" in one_line_error(
+        cli("probe", two, "--label", "a,b", *options)
+    )
+    assert "several labels per row take conv or attention" in one_line_error(
+        cli("probe", one, "--head", "logistic", *options)
+    )
+    one.write_text("seq,label\n" + "\n".join(f"{random_dna(20, i)},{'a' * (i < 1)}" for i in range(9)) + "\n")
+    assert "1 of 9 rows have the label a" in one_line_error(cli("probe", one, *options))
