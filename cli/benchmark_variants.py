@@ -47,6 +47,10 @@ def variants(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write each row with its predictors as TSV.")
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(metavar="PARQUET", help="Write the model's scores as TraitGym takes features, a row for each."),
+    ] = None,
     jobs: options.Jobs = 1,
     as_json: options.AsJson = False,
     aliases: options.Aliases = False,
@@ -62,7 +66,11 @@ def variants(
     """
     if genome is None:
         raise UsageError("benchmark variants needs --genome")
-    check_outputs({"--out": out}, [table, genome, annotation, conservation, model])
+    check_outputs(
+        {"--out": out, "--features": features},
+        [table, genome, annotation, conservation, model],
+        {"--features": "Parquet"},
+    )
     check_pipes({"TABLE": table, "--genome": genome, "--annotation": annotation})
     from hnet_dna.probing.effect_benchmark import benchmark_variants
 
@@ -82,6 +90,8 @@ def variants(
             jobs=jobs,
             on_progress=reports,
         )
+    if features is not None:
+        benchmark.write_features(features)
     if out is not None:
         columns = benchmark.columns()
         with output(out) as stream:

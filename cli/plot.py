@@ -30,6 +30,9 @@ def plot(
     annotation: Annotated[
         Path | None, typer.Option(metavar="ANNOTATION", help="GFF3, GTF, GenBank or BED: genes and other features.")
     ] = None,
+    mutations: Annotated[
+        bool, typer.Option("--mutations", help="Draw the effect of every substitution, too (up to 2,000 bases).")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="Picture to write: .png, .svg or .pdf.")
     ] = None,
@@ -46,8 +49,8 @@ def plot(
     Example: hnet-dna plot --karyotype boundaries.1000.bw --out karyotype.png
     """
     if karyotype is not None:
-        if region is not None or genome is not None or annotation is not None:
-            raise UsageError("--karyotype draws a track; leave out REGION, --genome and --annotation")
+        if region is not None or genome is not None or annotation is not None or mutations:
+            raise UsageError("--karyotype draws a track; leave out REGION, --genome, --annotation and --mutations")
         if out is None:
             raise UsageError("plot needs --out, the picture to write")
         check_outputs({"--out": out}, [karyotype], {"--out": ""})
@@ -72,5 +75,6 @@ def plot(
         loaded,
         out,
         annotation=annotation,
+        mutations=mutations,
     )
     show.notes.print(f"wrote {out}")

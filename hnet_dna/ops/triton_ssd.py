@@ -204,9 +204,9 @@ def _sizes(x: Tensor, b: Tensor, tile: int) -> tuple[dict[str, Any], tuple[int]]
 def largest_tile(dtype: torch.dtype, capability: int) -> int:
     """Return how many positions of states of 128 x 64 a program takes on GPUs of a (major) compute capability.
 
-    Without spilling its registers, that is; operands of float32 take twice the room and more. Products of 64 rows are a
-    tenth faster on 9, which reads their operands from shared memory; on 8 and 12 they spill, and on 10 they do not
-    compile (triton 3.7.1).
+    Operands of float32 take twice the room and more. Products of 64 rows are a tenth faster on 9, which reads their
+    operands from shared memory, though the gradient then spills some registers; on 8 and 12 they spill more, and on 10
+    they do not compile (triton 3.7.1).
     """
     if dtype == torch.float32:
         return 16

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hnet_dna.annotation.reader import read_features
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.evaluation.markov import MarkovModel, count_words
+from hnet_dna.files import write_beside
 from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.effects import How
@@ -89,6 +90,18 @@ class EffectBenchmark:
             "value": np.array([one.value for one in effects]),
             **self.predictors,
         }
+
+    def write_features(self, path: str | Path) -> None:
+        """Write the model's scores as a Parquet file of features, as TraitGym takes them: a row for each effect.
+
+        The columns are `score`, and `abs_score` for tables in which changes in either direction count.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        score = self.predictors[MODEL]
+        with write_beside(Path(path)) as temporary:
+            pq.write_table(pa.table({"score": score, "abs_score": np.abs(score)}), temporary)
 
     def to_pandas(self) -> Any:
         """Return `columns` as a data frame (needs pandas)."""
@@ -174,7 +187,7 @@ def _without_model(
         if annotation is not None:
             usage = _codon_usage(genome, annotation)
             predictors["codon usage"] = np.array(
-                [usage[new] - usage[old] for old, new in (one.codons for one in effects)]
+                [usage[new] - usage[old] for old, new in (one.codons for one in effects if one.codons)]
             )
     predictors["GC"] = np.array([_gc(one.alts[0]) - _gc(one.ref) for one in effects])
     counts = count_words((genome.codes(whole(contig)) for contig in genome.contigs), _ORDERS)

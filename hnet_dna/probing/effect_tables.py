@@ -1,8 +1,9 @@
 """Reads tables of measured effects of variants, of four kinds, into rows that a model can score.
 
 * Amino acids: a deep mutational scan, one row for each residue and new amino acid (`gene`, `chrom`, `cds_start`,
-  `cds_end`, `strand`, `residue`, `ref_aa`, `alt_aa`, and a value). The CDS is one piece.
-* Bases: `chrom`, `pos` (from 1) or `start` (from 0), `ref`, `alt`, and a value.
+  `cds_end`, `strand`, `residue`, `ref_aa`, `alt_aa`, and a value). A CDS of several exons has as many starts and ends,
+  with commas between them, rising.
+* Bases: `chrom`, `pos` (from 1) or `start` (from 0), `ref`, `alt`, and a value; also as Parquet, as TraitGym has them.
 * VCF: the value is a field of INFO.
 * Sequences: `sequence` and a value. All are as long as each other; they are variants of the place of the genome where
   their consensus stands, once, on either strand.
@@ -44,7 +45,7 @@ class Effect:
             bases first.
         value: what was measured.
         amino_acids: old and new, where the row is about amino acids.
-        strand: of the gene.
+        codons: the old and the first new codon on the gene's strand, where the row is about amino acids.
     """
 
     line: int
@@ -54,7 +55,7 @@ class Effect:
     alts: tuple[str, ...]
     value: float
     amino_acids: tuple[str, str] | None = None
-    strand: str = "+"
+    codons: tuple[str, str] | None = None
 
     @property
     def substitutions(self) -> int:
@@ -62,11 +63,6 @@ class Effect:
         alt = self.alts[0]
         differing = sum(a != b for a, b in zip(self.ref, alt, strict=False))
         return differing + abs(len(self.ref) - len(alt))
-
-    @property
-    def codons(self) -> tuple[str, str]:
-        """The old and the first new codon, on the gene's strand."""
-        return (self.ref, self.alts[0]) if self.strand == "+" else (turned(self.ref), turned(self.alts[0]))
 
 
 def turned(text: str) -> str:
@@ -78,7 +74,7 @@ def read_effects(path: str | Path, genome: Genome, value: str | None = None) -> 
     """Return the measured effects of a table or a VCF, in its order; rows without a value are left out.
 
     Args:
-        path: CSV, TSV or VCF, plain or gzip.
+        path: CSV, TSV or VCF, plain or gzip; or Parquet.
         genome: what the places belong to.
         value: name of the column, or of the field of INFO; by default one with a usual name.
 
@@ -88,7 +84,7 @@ def read_effects(path: str | Path, genome: Genome, value: str | None = None) -> 
     if Path(path).name.lower().removesuffix(".gz").removesuffix(".bgz").endswith(".vcf"):
         effects = list(_of_vcf(path, genome, value))
     else:
-        rows = read_rows(path)
+        rows = _parquet_rows(Path(path)) if Path(path).suffix.lower() == ".parquet" else read_rows(path)
         values = rows.find(value, VALUES, "values", "value")
         if rows.has(("residue",)):
             effects = list(_of_residues(rows, values, genome))
@@ -104,6 +100,8 @@ def read_effects(path: str | Path, genome: Genome, value: str | None = None) -> 
 def _number(text: str, where: str) -> float | None:
     if is_missing(text):
         return None
+    if text in ("True", "False"):
+        return float(text == "True")
     if not is_number(text):
         raise SequenceError(f"{where}: the value should be a number, got {text!r}")
     return float(text)
@@ -124,25 +122,62 @@ def _of_residues(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
         if measured is None:
             continue
         cell = {name: cells[index] for name, index in place.items()}
-        start, end, residue = (_whole(cell[name], name, where) for name in ("cds_start", "cds_end", "residue"))
-        at = start + 3 * (residue - 1) if cell["strand"] == "+" else end - 3 * residue
-        if residue < 1 or not start <= at <= end - 3:
-            raise SequenceError(f"{where}: residue {residue} lies outside of the CDS, {start} to {end}")
-        interval = Interval(genome.find(cell["chrom"]), at, at + 3)
+        residue = _whole(cell["residue"], "residue", where)
+        bases = _coding_bases(cell["cds_start"], cell["cds_end"], where)
+        if not 1 <= residue <= len(bases) // 3:
+            raise SequenceError(f"{where}: residue {residue} lies outside of the CDS, {bases[0]} to {bases[-1] + 1}")
+        forward = cell["strand"] == "+"
+        first = 3 * (residue - 1) if forward else len(bases) - 3 * residue
+        interval = Interval(genome.find(cell["chrom"]), bases[first], bases[first + 2] + 1)
         ref = to_text(genome.codes(interval)).upper()
-        codon = ref if cell["strand"] == "+" else turned(ref)
+        places = [base - interval.start for base in bases[first : first + 3]]  # an intron may lie between them
+        codon = "".join(ref[place] for place in places)
+        codon = codon if forward else turned(codon)
         if TRANSLATION.get(codon) != cell["ref_aa"]:
             raise SequenceError(
                 f"{where}: residue {residue} is {codon} in {genome.source.name}, which does not stand for "
-                f"{cell['ref_aa']}; is it the same assembly, and the CDS one piece?"
+                f"{cell['ref_aa']}; is it the same assembly, and are all exons of the CDS named?"
             )
         codons = [one for one in CODONS if TRANSLATION[one] == cell["alt_aa"] and one != codon]
         if not codons:
             raise SequenceError(f"{where}: there is no other codon of {cell['alt_aa']!r}; expected a letter or *")
         codons.sort(key=lambda one: (sum(a != b for a, b in zip(one, codon, strict=True)), one))
-        alts = tuple(codons if cell["strand"] == "+" else map(turned, codons))
+        alts = tuple(_with_letters(ref, places, one if forward else turned(one)) for one in codons)
         amino_acids = cell["ref_aa"], cell["alt_aa"]
-        yield Effect(line, cell["gene"], interval, ref, alts, measured, amino_acids, cell["strand"])
+        yield Effect(line, cell["gene"], interval, ref, alts, measured, amino_acids, (codon, codons[0]))
+
+
+def _coding_bases(starts: str, ends: str, where: str) -> list[int]:
+    """Return the bases of a CDS from the starts and ends of its exons, with commas between them."""
+    exons = [
+        [_whole(one, name, where) for one in text.strip(",").split(",")]
+        for name, text in (("cds_start", starts), ("cds_end", ends))
+    ]
+    edges = [edge for exon in zip(*exons, strict=False) for edge in exon]
+    if len(exons[0]) != len(exons[1]) or edges != sorted(set(edges)):
+        raise SequenceError(f"{where}: the exons from {starts} to {ends} should have as many starts as ends, rising")
+    return [base for start, end in zip(*exons, strict=True) for base in range(start, end)]
+
+
+def _with_letters(text: str, places: Sequence[int], letters: str) -> str:
+    """Return a text that has other letters at some places."""
+    changed = list(text)
+    for place, letter in zip(places, letters, strict=True):
+        changed[place] = letter
+    return "".join(changed)
+
+
+def _parquet_rows(path: Path) -> Rows:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = pq.read_table(path).to_pydict()
+    except (pa.ArrowException, OSError) as error:
+        raise SequenceError(f"{path}: not a Parquet file that can be read ({str(error).splitlines()[0]})") from None
+    cells = zip(*columns.values(), strict=True)
+    records = (["" if cell is None else str(cell) for cell in row] for row in cells)
+    return Rows(str(path), tuple(columns), enumerate(records, start=1))
 
 
 def _of_bases(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
@@ -217,7 +252,7 @@ def _of_sequences(rows: Rows, values: int, genome: Genome) -> list[Effect]:
     interval, strand = _native_place([sequence for _, sequence, _ in read], genome, rows.source)
     ref, name = to_text(genome.codes(interval)).upper(), Path(rows.source).name
     return [
-        Effect(line, name, interval, ref, (sequence if strand == "+" else turned(sequence),), measured, None, strand)
+        Effect(line, name, interval, ref, (sequence if strand == "+" else turned(sequence),), measured)
         for line, sequence, measured in read
         if (sequence if strand == "+" else turned(sequence)) != ref
     ]

@@ -42,14 +42,14 @@ class Checkpoints(TrainingObserver):
         self._saved_at, self._rest = training.progress.seconds, training.recipe.checkpoint_every
 
     def step_over(self, training: Training, last: bool) -> None:
-        """Save if it is time, which all ranks agree on, since their clocks differ."""
-        old = training.progress.seconds - self._saved_at >= self._rest
-        if last or training.ranks.agree(old)[0]:
+        """Save if it is time, by the clock that all ranks share."""
+        if last or training.progress.seconds - self._saved_at >= self._rest:
             began = time.perf_counter()
             self._save(training)
             if last:
                 self._finish(training)
-            self._rest = rest_after(time.perf_counter() - began, training.recipe.checkpoint_every)
+            (waited,) = training.ranks.agree(time.perf_counter() - began)
+            self._rest = rest_after(waited, training.recipe.checkpoint_every)
             self._saved_at = training.progress.seconds
 
     def keep(self, training: Training) -> str:

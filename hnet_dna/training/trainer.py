@@ -130,21 +130,31 @@ class Training:
         """Take steps until the budget is used."""
         self.model.train()
         with stop_requests() as request:
-            while True:
-                share, stop = self.ranks.agree(self.share, request.exit_code)
-                if stop:
-                    kept = self._keep()
-                    where = f"; the state is in {kept}. Go on with `resume`" if kept else ""
-                    raise StoppedEarly(f"stopped at step {self.progress.step}, as asked{where}", int(stop))
-                if share >= 1.0:
-                    return
-                self._take(share)
+            stop = self._agree(request.exit_code)
+            while not stop and self.share < 1.0:
+                self._take(self.share)
                 for observer in self.observers:
                     observer.step(self)
-                # Asked after the observers, whose time may count, and of all ranks, whose clocks differ.
-                last = bool(self.ranks.agree(self.share >= 1.0)[0])
+                stop = self._agree(request.exit_code)  # after the observers, whose time may count
+                last = self.share >= 1.0
                 for observer in self.observers:
                     observer.step_over(self, last)
+                if last:  # and what came while they saved
+                    stop = self._agree(request.exit_code)
+            if stop:
+                kept = self._keep()
+                where = f"; the state is in {kept}. Go on with `resume`" if kept else ""
+                raise StoppedEarly(f"stopped at step {self.progress.step}, as asked{where}", stop)
+
+    def _agree(self, exit_code: int) -> int:
+        """Let all ranks, whose clocks differ, have the same time, and stop if one of them has been asked to.
+
+        This is what they exchange in a step beside gradients and the sums of the loss; all else that they decide
+        follows from it.
+        """
+        seconds, stop = self.ranks.agree(self.progress.seconds, exit_code)
+        self.progress = replace(self.progress, seconds=seconds)
+        return int(stop)
 
     def _take(self, share: float) -> None:
         """Take a step, or leave it out."""

@@ -1,8 +1,12 @@
-"""Our Triton kernels compile for GPUs that this machine does not have, and fit into their shared memory."""
+"""Our Triton kernels compile for GPUs that this machine does not have, and fit into their memories.
+
+`pytest -s` shows shared memory, registers and what is spilled of each kernel.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import torch
 if find_spec("triton") is None:
     pytest.skip("triton is not installed", allow_module_level=True)
 
+import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
@@ -20,6 +25,8 @@ from hnet_dna.ops import triton_conv, triton_ema, triton_layers, triton_norm, tr
 
 # What a block gets on GPUs for desktops; those for servers have more.
 SHARED = 99 * 1024
+# Bytes that a thread may put into local memory; those of the gradient of the scan are known, see docs/backends.md.
+SPILLED = 600
 WIDTHS = {"W0": 1024, "W1": 128, "W2": 128}
 LENGTHS = {
     "L": "i32",
@@ -80,6 +87,7 @@ def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any]
 )
 def test_kernels_compile(capability: int, activations: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    print(f"\n{'compute capability ' + str(capability / 10) + ', ' + activations:<32}shared  registers  spilled")
     for kernel, constants, warps in kernels(capability, activations):
         signature = {
             name: "constexpr"
@@ -90,8 +98,21 @@ def test_kernels_compile(capability: int, activations: str, tmp_path: Path, monk
         aligned = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind[0] == "*"}
         source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
         compiled = compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
+        registers, spilled = resources(compiled.asm["cubin"], tmp_path / "kernel.cubin")
+        name = kernel.fn.__name__ + (" of the gradient" if constants.get("BACK") else "")
+        print(f"{name:<32}{compiled.metadata.shared:6}{registers:11}{spilled:9}")
         assert compiled.metadata.shared <= SHARED, kernel.arg_names
+        assert spilled <= SPILLED, kernel.arg_names
         assert narrow_offsets(compiled.asm["ttir"]) <= SMALL, kernel.arg_names
+
+
+def resources(code: bytes, path: Path) -> tuple[int, int]:
+    """Return the registers of a thread, and the bytes of its local memory, where it puts what they do not hold."""
+    path.write_bytes(code)
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    told = subprocess.run([tool, "--dump-resource-usage", path], capture_output=True, text=True, check=True).stdout
+    found = {name: int(value) for name, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", told)}
+    return found["REG"], found["STACK"] + found["LOCAL"]
 
 
 def narrow_offsets(code: str) -> set[str]:

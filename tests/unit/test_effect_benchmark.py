@@ -7,8 +7,11 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyBigWig
 import pytest
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
@@ -64,6 +67,26 @@ def test_residues_become_codons_on_their_strand(genome: Genome, tmp_path: Path) 
     assert (forward.substitutions, forward.value, reverse.group) == (1, 1.0, "g-")
     table.write_text(scan([("+", 5, "R", "L", 1)]))  # CGT: CTT is one change away, CTA and TTA more
     assert read_effects(table, genome)[0].alts[0] == "CTT"
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_a_codon_with_an_intron_in_it(strand: str, tmp_path: Path) -> None:
+    cut = CDS[:11] + "GTAAGTAG" + CDS[11:] if strand == "+" else turned(CDS[:11] + "GTAAGTAG" + CDS[11:])
+    genome = Genome.open(write_fasta(tmp_path / "i.fa", {"a": "CC" + cut + "CC"}))
+    starts, ends = ("2,21", "13,31") if strand == "+" else ("2,20,", "12,31,")
+    row = f"g\ta\t{starts}\t{ends}\t{strand}\t{{}}\t{{}}\t1\n"
+    (tmp_path / "s.tsv").write_text(SCAN + row.format(4, "K\tN") + row.format(5, "R\tL"))
+    split, next_one = read_effects(tmp_path / "s.tsv", genome)
+    assert (split.codons, split.substitutions) == (("AAA", "AAC"), 1)
+    assert next_one.codons == ("CGT", "CTT")
+    # K is AA GTAAGTAG A: only its last base changes, wherever that lies.
+    ref, alt = (split.ref, split.alts[0]) if strand == "+" else (turned(split.ref), turned(split.alts[0]))
+    assert (ref, alt) == ("AAGTAAGTAGA", "AAGTAAGTAGC")
+    text = "CC" + cut
+    assert text[split.interval.start : split.interval.end] == split.ref
+    (tmp_path / "s.tsv").write_text(SCAN + row.replace(ends, "12").format(4, "K\tN"))
+    with pytest.raises(SequenceError, match=r"line 2: the exons from 2,.* should have as many starts as ends, rising"):
+        read_effects(tmp_path / "s.tsv", genome)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +184,17 @@ def test_labels_of_a_vcf(cli: Cli, genome: Genome, model: HNetLM, tmp_path: Path
     assert len(value) == 12
     assert by_predictor["model"]["auroc"]["value"] == pytest.approx(roc_auc_score(value, -score))
     assert by_predictor["model"]["rows"] == 12
+    # TraitGym's tables are Parquet with labels that are true or false, and so are its features.
+    places = {"chrom": 0, "pos": 1, "ref": 3, "alt": 4}
+    named: dict[str, list[Any]] = {name: [lines[i].split("\t")[at] for i in range(12)] for name, at in places.items()}
+    named["label"] = [i % 2 == 0 for i in range(12)]
+    pq.write_table(pa.table(named), tmp_path / "test.parquet")
+    asked = [tmp_path / "test.parquet", "--genome", genome.source, "--model", tmp_path / "m", "--window", 20]
+    result = cli("benchmark", "variants", *asked, "--features", tmp_path / "f.parquet")
+    assert result.exit_code == 0, result.output
+    features = pq.read_table(tmp_path / "f.parquet").to_pydict()
+    assert features["score"] == pytest.approx(score, rel=1e-4)
+    assert features["abs_score"] == pytest.approx(np.abs(score), rel=1e-4)
     table = cli(*common, "--value", "LABEL", "--rows", 6)
     assert "6 measured effects" in table.stdout
     assert "AUROC" in table.stdout

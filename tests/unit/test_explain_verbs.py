@@ -142,6 +142,11 @@ def test_plot_locus(model: HNetLM, annotation: Path, tmp_path: Path, capfd: pyte
     assert [gene.interval for gene in by_text.genes] == [Interval("c", 600, 900)]
     assert "chunks, stage 1" in (tmp_path / "one.svg").read_text()
     assert capfd.readouterr().out == ""
+    assert "mean loss" not in (tmp_path / "one.svg").read_text()
+    hnet_dna.plot_locus("c:601-630", {"c": text}, model, tmp_path / "three.svg", mutations=True)
+    assert all(label in (tmp_path / "three.svg").read_text() for label in ("mean loss", "ratio (bits)", "per base"))
+    with pytest.raises(UsageError, match=r"`mutations`: a picture shows those of at most 2,000 bases"):
+        hnet_dna.plot_locus("c:1-2001", {"c": text + "A"}, model, tmp_path / "a.svg", mutations=True)
     with pytest.raises(UsageError, match=r"`out` .*ends in \.png, \.svg, \.pdf"):
         hnet_dna.plot_locus(interval, {"c": text}, model, tmp_path / "a.jpg")
     with pytest.raises(HNetError, match="past"):

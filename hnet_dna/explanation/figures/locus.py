@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hnet_dna.annotation.reader import Feature, read_features
 from hnet_dna.annotation.regions import parse_region
-from hnet_dna.errors import SequenceError
+from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.explanation.figures.drawing import (
     BLUE,
     GREY,
@@ -25,9 +25,11 @@ from hnet_dna.explanation.figures.drawing import (
     save,
     style,
 )
+from hnet_dna.explanation.figures.mutation_panels import LONGEST, mutation_panels
 from hnet_dna.explanation.statistics.locus import Locus, StageTrack, name_of, read_locus
 from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.load import load_model
+from hnet_dna.inference.mutate import mutate
 from hnet_dna.inference.stream import log_windows
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import is_acgt, to_text
@@ -51,6 +53,7 @@ def plot_locus(
     out: str | Path,
     *,
     annotation: str | Path | None = None,
+    mutations: bool = False,
 ) -> Locus:
     """Draw a locus: letters, genes, chunks by stage, boundary probability and bits per base.
 
@@ -62,6 +65,7 @@ def plot_locus(
         model: anything that `load_model` takes.
         out: picture to write; the name ends in .png, .svg or .pdf.
         annotation: GFF3, GTF, GenBank or BED file with genes and other features.
+        mutations: also draw what `mutate` says of every substitution, for at most 2,000 bases.
 
     Returns:
         What was drawn.
@@ -83,21 +87,22 @@ def plot_locus(
     need_matplotlib()
     opened = open_genome(genome)
     interval = parse_region(region, opened) if isinstance(region, str) else region
+    if mutations and len(interval) > LONGEST:
+        raise UsageError(f"`mutations`: a picture shows those of at most {LONGEST:,} bases; {interval} has more")
     if not is_acgt(opened.codes(interval)).any():
         raise SequenceError(f"{opened.source}: {interval} has no A, C, G or T, so that there is nothing to draw")
     features = read_features(Path(annotation), opened) if annotation else []
     loaded = load_model(model)
     log_windows(loaded)
     locus = read_locus(loaded, opened, interval, features)
-    save(
-        draw_locus(locus, f"{interval}  ({opened.source.name}, model {Path(loaded.name_or_path).name or 'in memory'})"),
-        out,
-    )
+    title = f"{interval}  ({opened.source.name}, model {Path(loaded.name_or_path).name or 'in memory'})"
+    found = list(mutate(interval, opened, loaded)) if mutations else []
+    save(draw_locus(locus, title, [panel for piece in found for panel in mutation_panels(piece)]), out)
     return locus
 
 
-def draw_locus(locus: Locus, title: str) -> Any:
-    """Return a figure of a locus, with 1-based positions.
+def draw_locus(locus: Locus, title: str, more: Sequence[tuple[float, Any, Any]] = ()) -> Any:
+    """Return a figure of a locus, with 1-based positions; `more` are rows of it like those of `mutation_panels`.
 
     Where there are more than `_BINS` bases, lines show means over bins; where there are more than `_BOXES` chunks, a
     line shows their mean length.
@@ -111,6 +116,7 @@ def draw_locus(locus: Locus, title: str) -> Any:
         rows.append((0.2 if boxes else 0.6, _draw_chunks if boxes else _draw_lengths, (number, track, locus)))
     rows += [(0.8, _draw_prob, (number, track, locus)) for number, track in enumerate(locus.stages)]
     rows.append((0.8, _draw_bits, locus))
+    rows += more
     with style():
         figure = new_figure(0.75 + sum(height + 0.08 for height, _, _ in rows))
         axes = figure.subplots(
