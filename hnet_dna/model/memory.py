@@ -10,7 +10,8 @@ Two kinds, each for several k:
 
 A position of the training part would find itself among the counts. So in training its own occurrence is taken out, and
 words that without it are too rare to be kept are not seen: what is left is the memory that the other positions would
-have made. Nothing can be learnt by heart then, however many epochs.
+have made. Nothing can be learnt by heart then, however many epochs. Counts that are stored rounded stay as they are, as
+they mostly would without one occurrence; one less than a rounded count would give away the base that follows.
 
 The last k - 1 letters are the state. A word with a letter other than A, C, G, T, or that would reach beyond the start
 of the sequence, says nothing.
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.rows import Rows, last_positions
-from hnet_dna.model.words import WordTable
+from hnet_dna.model.words import ROUNDED, WordTable
 from hnet_dna.sequence.alphabet import alphabet
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Memory(nn.Module):
         for k, table in self.counted.items():
             counts = table(_last(number, k)) * (run >= k)[..., None]
             if after is not None:
-                own = nn.functional.one_hot(after, 5)[..., :4]
+                own = nn.functional.one_hot(after, 5)[..., :4] * (counts < ROUNDED)
                 counts = (counts - own).clamp(min=0) * (after != OTHER)[..., None]
                 counts = counts * (counts.sum(dim=-1, keepdim=True) >= LEAST)
             total = counts.sum(dim=-1)

@@ -7,7 +7,7 @@ than 40 bits (k > 20), a hash of it of 40 bits, which a million words share with
 |----------|-------------|----------------------------------------------------------------------------------------|
 | `starts` | (2^h + 1,)  | int32: where the keys of each value of their h high bits begin, h at most 16           |
 | `low`    | (W, bytes)  | uint8: the low bits of each key, keys rising                                           |
-| `counts` | (W, 2)      | uint8: the four bases' counts, 4 bits each: exact up to 8, then the power of two below |
+| `counts` | (W, 2)      | uint8: the four bases' counts, 4 bits each: exact below 8, then the power of two below |
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hnet_dna.errors import CheckpointError
 _KEY_BITS, _HIGH_BITS = 40, 16
 _ODD = 0x9E3779B97F4A7C15 - (1 << 64)  # Knuth's multiplier for 64 bits, as a signed integer
 _LEVELS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 512, 1024)
+ROUNDED = 8  # counts from here on stand for all up to the next level
 
 
 class WordTable(nn.Module):

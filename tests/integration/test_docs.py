@@ -215,6 +215,7 @@ def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 # What makes the tutorial small: everything else of its lines is run as it stands.
 SMALLER = {
     "yeast": "small.fa",
+    "mine.fa": "small.fa",
     "--minutes 10": "--steps 2",
     r"200000\t230000": r"200\t900",
     r"60000\t62000": r"300\t600",

@@ -145,6 +145,21 @@ def test_a_position_in_training_is_not_among_its_own_evidence(tmp_path: Path) ->
     assert differ > 100
 
 
+def test_a_rounded_count_does_not_give_away_the_base_that_follows() -> None:
+    """One less than a power of two could only be the count of that base: training would read the answer there."""
+    memory = HNetLM(small_config(memory_cfg={"word_orders": [8]})).double().memory
+    assert memory is not None
+    word = "ACGTTGCA"
+    memory.counted[8].fill(np.array([number(word)]), np.array([[9, 16, 40, 3]]))
+    evidence = {}
+    for base in "ACGT":
+        ids = torch.tensor([["ACGT".index(letter) for letter in word + base]])
+        evidence[base] = memory.train()(ids, Rows.full(ids), None)[0].evidence[0, 7, 0]
+    assert torch.equal(evidence["A"], evidence["C"])
+    assert torch.equal(evidence["A"], evidence["G"])
+    assert evidence["T"][3] < evidence["A"][3]  # 3 is exact, and 2 without this one
+
+
 def test_padding_and_rows_change_nothing_in_training(tmp_path: Path) -> None:
     model, genome, split = taught(tmp_path)
     (segment,) = training_segments(genome, split)
