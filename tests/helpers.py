@@ -99,6 +99,21 @@ def labels_of(target: list[Any], sequences: list[str] | None = None, groups: lis
     return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)
 
 
+# Of runs of `tiny_model` on the genome of `make_genome`.
+RECIPE = Recipe(window=64, batch=4, checkpoint_every=0.0, lr_multipliers=(1.0, 0.5, 0.25))
+
+
+def tiny_model() -> HNetLM:
+    """Return a model of two stages that trains in seconds, always with the same weights."""
+    torch.manual_seed(0)
+    return HNetLM(small_config(arch_layout=["m1", ["M1"], "m1"], d_model=[16, 24], d_intermediate=[0, 32], attn_cfg={}))
+
+
+def make_genome(tmp_path: Path) -> Genome:
+    """Write and open a genome with one longer and one short contig."""
+    return Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(4000), "b": random_dna(400, 1)}))
+
+
 def train(
     model: HNetLM,
     genome: Genome,
