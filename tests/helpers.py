@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ from hnet_dna.config.schema import ModelConfig
 from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import Split
 from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.effects import How
+from hnet_dna.inference.variants import Variant, VariantReader
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.words import WordTable
 from hnet_dna.probing.dataset import Labels
+from hnet_dna.sequence.strand import Strand
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Budget, Progress, StepReport
 from hnet_dna.training.run_folder import RunFolder
@@ -91,6 +94,14 @@ def fill_at_random(table: WordTable, k: int) -> None:
     one_letter = [letter * ((4**k - 1) // 3) for letter in range(4)]
     numbers = np.unique(np.append(random.integers(0, 4**k, 40_000), one_letter))
     table.fill(numbers, random.integers(1, 20, (len(numbers), 4)))
+
+
+def allele_scores(
+    genome: Genome, variants: Sequence[Variant], model: HNetLM, *, window: int = 512, strand: Strand = "both"
+) -> Iterator[list[float]]:
+    """Yield, for each variant in its order, the log-likelihood ratio of each alternative allele, in bits."""
+    for effects in VariantReader(genome, model, How(window, strand)).read(variants):
+        yield effects.llr.tolist()
 
 
 def labels_of(target: list[Any], sequences: list[str] | None = None, groups: list[str] | None = None) -> Labels:
