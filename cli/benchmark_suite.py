@@ -9,7 +9,7 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import options, show
+from . import options, show, tables
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,7 +62,7 @@ def suite(
             folder, out, layout=layout, model=loaded, reference=read, heads=head or ("logistic", "conv"), tune=tune,
             remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
         )  # fmt: skip
-    show.print_table(_table(benchmarks))
+    tables.print_table(_table(benchmarks))
     for dataset, said in benchmarks.conclusions.items():
         for line in said:
             show.results.print(f"{dataset}: {line}", soft_wrap=True)

@@ -14,7 +14,7 @@ from rich.table import Table
 from hnet_dna.errors import UsageError
 from hnet_dna.sequence.strand import check_strand
 
-from . import options, show
+from . import options, show, tables
 from .inputs import check_pipes
 from .outputs import check_outputs, output
 
@@ -100,7 +100,7 @@ def variants(
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in benchmark.results], indent=2).replace("NaN", "null"))
     else:
-        show.print_table(_shown(benchmark, str(model)))
+        tables.print_table(_shown(benchmark, str(model)))
 
 
 def _cell(value: object) -> str:

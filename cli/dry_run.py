@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from . import show
+from . import show, tables
 from .mixture import MOST_GENOMES, mixture_lines, open_genomes
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def print_plan(mix: GenomeMix | None, options: dict[str, Any], quiet: bool) -> N
     lines = []
     if planned.mixture is not None:
         lines = run_lines(planned.settings, planned.mixture, planned.budget)
-    show.print_table(cost_table(planned.settings))
+    tables.print_table(cost_table(planned.settings))
     show.results.print("\n".join(step_lines(planned.settings, planned.ranks) + lines), soft_wrap=True)
 
 

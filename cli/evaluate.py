@@ -10,7 +10,7 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import options, show
+from . import options, show, tables
 from .inputs import check_pipes
 
 
@@ -68,5 +68,5 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps({**comparison.to_dict(), "trained_on_bases": comparison.trained_on}, indent=2))
         return
-    show.print_table(show.comparison_table(comparison, str(model), comparison.trained_on or 0))
-    show.print_table(show.classes_table(comparison))
+    tables.print_table(tables.comparison_table(comparison, str(model), comparison.trained_on or 0))
+    tables.print_table(tables.classes_table(comparison))

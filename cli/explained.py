@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from . import show
+from . import show, tables
 
 if TYPE_CHECKING:
     from hnet_dna.explanation.report import Report
@@ -21,8 +21,8 @@ _SHOWN = ("all", "CDS", "exon", "intron", "five_prime_UTR", "three_prime_UTR", "
 def print_report(report: Report) -> None:
     """Print two tables for each stage, and how many genes and coding sequences were used."""
     for stage in report.summary["stages"]:
-        show.print_table(_rates(report, stage))
-        show.print_table(_kept(report, stage["stage"]))
+        tables.print_table(_rates(report, stage))
+        tables.print_table(_kept(report, stage["stage"]))
     if derived := report.summary["genes"]["derived"]:
         show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
     codings = report.summary["coding_sequences"]

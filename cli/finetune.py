@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import options, show
+from . import options, show, tables
 from .inputs import check_pipes
 
 
@@ -112,7 +112,7 @@ def finetune(
             regions=regions, seed=seed, resume=resume,
             on_progress=progress,
         )  # fmt: skip
-    show.print_table(show.metrics_table(result.title, result.results))
+    tables.print_table(tables.metrics_table(result.title, result.results))
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
     show.results.print(f"Tuned model, head and report: {out}", soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from . import options, show
+from . import options, show, tables
 from .groups import Commands
 from .outputs import check_outputs, output
 
@@ -55,7 +55,7 @@ def inspect(
         masked = f"{100 * one.soft_masked / one.length:.2f}"
         counts = f"{one.length:,}", gc, f"{one.n:,}", f"{one.n_runs:,}", masked, f"{one.ambiguous:,}"
         table.add_row(one.name, *counts, one.md5)
-    show.print_table(table)
+    tables.print_table(table)
     show.results.print(f"Assembly: {described.assembly or 'none of the known ones'}")
     if described.store is not None:
         show.results.print(f"Store: {described.store}")
@@ -142,4 +142,4 @@ def list_known() -> None:
     for one in known_genomes():
         place = "in the package" if one.bundled else str(one.path or "-")
         table.add_row(one.name, one.assembly, one.organism, f"{one.bases:,}", place)
-    show.print_table(table)
+    tables.print_table(table)

@@ -11,7 +11,7 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import options, show
+from . import options, show, tables
 from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal
 
@@ -114,7 +114,7 @@ def probe(
             pooling=pooling, strand=strand, folds=folds, test=test, split=split, label=label, id_column=id_column,
             sequence=sequence, group=group, seed=seed, plot=plot, on_progress=progress,
         )  # fmt: skip
-    show.print_table(show.metrics_table(result.title, result.results))
+    tables.print_table(tables.metrics_table(result.title, result.results))
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
     show.results.print(f"Head and report: {out}", soft_wrap=True)

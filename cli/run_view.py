@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hnet_dna.training.run import Beginning, Run, RunObserver
 
-from . import show
+from . import show, tables
 from .mixture import mixture_lines, open_genomes
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class RunView:
         if (place_of_process() or Place()).rank:
             return
         if run.comparison is not None:
-            show.print_table(show.comparison_table(run.comparison, f"{run.name} ({run.model.config})"))
+            tables.print_table(tables.comparison_table(run.comparison, f"{run.name} ({run.model.config})"))
             if run.comparison.genomes:
-                show.print_table(show.classes_table(run.comparison, run.comparison.genomes))
+                tables.print_table(tables.classes_table(run.comparison, run.comparison.genomes))
         show.results.print(
             f"Model: {run.path}\nNext:  hnet-dna segment FASTA --model {run.path} > boundaries.bed", soft_wrap=True
         )

@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from shutil import get_terminal_size
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
-from rich.table import Column, Table
 
 from hnet_dna.progress import SMALL
 from hnet_dna.progress import Progress as Report
@@ -25,11 +22,8 @@ from hnet_dna.progress import is_small as is_small
 from .groups import with_options
 
 if TYPE_CHECKING:
-    from hnet_dna.evaluation.breakdown import ClassBits
-    from hnet_dna.evaluation.compare import Comparison
     from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.probing.cross_validation import Result
     from hnet_dna.sequence.alphabet import Alphabet
     from hnet_dna.training.progress import Budget, StepReport
     from hnet_dna.training.progress import Progress as RunProgress
@@ -37,43 +31,8 @@ if TYPE_CHECKING:
 # What is printed holds names that users chose: `ctg1[organism=yeast]` and `chr:dna:1` mean what they say.
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 notes = Console(stderr=True, soft_wrap=True, **_PLAIN)
-# A table is never squeezed into fewer columns than it needs, which would cut its numbers; see `print_table`.
+# A table is never squeezed into fewer columns than it needs, which would cut its numbers; see `cli.tables`.
 results = Console(**_PLAIN, width=max(140, get_terminal_size().columns))
-
-
-def print_table(table: Table) -> None:
-    """Print a table, whole in a file or a pipe; a terminal that it is too wide for gets it in parts that fit."""
-    for part in _parts(table, get_terminal_size().columns) if results.is_terminal else [table]:
-        results.print(part)
-
-
-def _parts(table: Table, width: int) -> Iterator[Table]:
-    """Yield a table, or several that have its first column and some of the others, as many as `width` has room for."""
-    if _width(table) <= width:
-        yield table
-        return
-    first, *others = (replace(column, header=str(column.header).replace(" ", "\n")) for column in table.columns)
-    first.max_width, first.overflow = width // 2, "fold"
-    title = table.title
-    while others:
-        count = len(others)
-        while count > 1 and _width(_with_columns(table, [first, *others[:count]])) > width:
-            count -= 1
-        part, others = _with_columns(table, [first, *others[:count]]), others[count:]
-        part.title, part.caption = title, None if others else table.caption
-        title = None
-        yield part
-
-
-def _width(table: Table) -> int:
-    return Measurement.get(results, results.options, table).maximum
-
-
-def _with_columns(table: Table, columns: list[Column]) -> Table:
-    """Return a table with some columns of another, and all its rows."""
-    part = Table()
-    part.columns, part.rows = columns, table.rows
-    return part
 
 
 class LogNotes(logging.Handler):
@@ -409,66 +368,3 @@ def training_line(report: StepReport) -> str:
         f"{chunks} bases/chunk" if chunks else "",
     ]
     return ", ".join([*filter(None, parts), f"{report.bases_per_second:,.0f} bases/s"])
-
-
-def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:
-    """Build the closing table: the model beside uniform and Markov models; `seen` bases were trained on."""
-    from hnet_dna.evaluation.markov import MIXTURE, markov_name
-
-    whole = comparison.whole
-    bits = whole.bits_per_base
-    title = f"Bits per base ({whole.bases:,} bases, {seen:,} of them trained on)"
-    table = Table(title=title if seen else f"Held-out bits per base ({whole.bases:,} bases)")
-    table.add_column("model")
-    table.add_column("bits/base", justify="right")
-    table.add_column("note")
-    chunks = " / ".join(f"{n:.2f}" for n in comparison.model.positions_per_chunk)
-    table.add_row(model_name, f"{bits['model']:.4f}", f"{chunks} bases/chunk" if chunks else "")
-    table.add_row("uniform", f"{bits['uniform']:.4f}", "")
-    for order in comparison.orders:
-        best = "best k" if order == comparison.best_order else ""
-        table.add_row(f"Markov, k = {order}", f"{bits[markov_name(order)]:.4f}", best)
-    table.add_row("mixture of all k", f"{bits[MIXTURE]:.4f}", "")
-    if comparison.containment is not None and comparison.containment.whole is not None:
-        shared = comparison.containment
-        table.caption = (
-            f"{shared.whole:.2%} of the distinct {shared.word}-mers held out are in the training part too"
-            + (f" (one in {shared.one_in:,} looked at)" if shared.one_in > 1 else "")
-        )
-    return table
-
-
-def classes_table(comparison: Comparison, classes: list[ClassBits] | None = None) -> Table:
-    """Build the table of classes, all by default: genomes, contigs, repeats, annotation."""
-    from hnet_dna.evaluation.markov import MIXTURE, markov_name
-
-    best = comparison.best_order
-    table = Table(title="By class")
-    table.add_column("class")
-    for column in ("bases", "model", "95 %", f"Markov, k = {best}", "mixture"):
-        table.add_column(column, justify="right")
-    for row in comparison.classes if classes is None else classes:
-        bits = row.bits_per_base
-        interval = f"{row.low:.4f}-{row.high:.4f}" if row.low == row.low else "-"
-        name = row.name if row.group in ("all", "repeats", "annotation") else f"{row.group} {row.name}"
-        table.add_row(
-            name,
-            f"{row.bases:,}",
-            f"{bits['model']:.4f}",
-            interval,
-            f"{bits[markov_name(best)]:.4f}",
-            f"{bits[MIXTURE]:.4f}",
-        )
-    return table
-
-
-def metrics_table(title: str, results: Sequence[Result]) -> Table:
-    """Show the metrics of each contender of a probe, with their intervals."""
-    names = list(results[-1].metrics)
-    table = Table("features", title=title)
-    for name in names:
-        table.add_column(name, justify="right")
-    for row in results:
-        metrics = [row.metrics.get(name) for name in names]
-        table.add_row(row.name, *("-" if m is None else f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in metrics))
-    return table

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hnet_dna.finetuning.run import finetune as finetune
     from hnet_dna.genome.describe import describe_genome as describe_genome
     from hnet_dna.genome.genome import Genome as Genome
+    from hnet_dna.genome.known import annotation_path as annotation_path
     from hnet_dna.genome.known import fetch_genome as fetch_genome
     from hnet_dna.genome.known import known_genomes as known_genomes
     from hnet_dna.genome.open import open_genome as open_genome
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hnet_dna.inference.variants import score_variants as score_variants
     from hnet_dna.model.lm import HNetLM as HNetLM
     from hnet_dna.model.lm import HNetOutput as HNetOutput
+    from hnet_dna.ops.doctor import doctor as doctor
     from hnet_dna.probing.base_prediction import predict_bases as predict_bases
     from hnet_dna.probing.effect_benchmark import benchmark_variants as benchmark_variants
     from hnet_dna.probing.prediction import predict as predict
@@ -75,7 +77,9 @@ _LAZY = {
     "benchmark": "hnet_dna.finetuning.benchmark",
     "benchmark_variants": "hnet_dna.probing.effect_benchmark",
     "dependencies": "hnet_dna.inference.dependencies",
+    "annotation_path": "hnet_dna.genome.known",
     "describe_genome": "hnet_dna.genome.describe",
+    "doctor": "hnet_dna.ops.doctor",
     "embed": "hnet_dna.embedding.embedder",
     "embed_to_table": "hnet_dna.embedding.write",
     "evaluate": "hnet_dna.evaluation.run",
@@ -125,11 +129,13 @@ __all__ = [
     "Run",
     "SequenceEmbedder",
     "__version__",
+    "annotation_path",
     "as_codes",
     "benchmark",
     "benchmark_variants",
     "dependencies",
     "describe_genome",
+    "doctor",
     "embed",
     "embed_to_table",
     "evaluate",

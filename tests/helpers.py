@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ from hnet_dna.config.schema import ModelConfig
 from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import Split
 from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.effects import How
+from hnet_dna.inference.variants import Variant, VariantReader
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.words import WordTable
 from hnet_dna.probing.dataset import Labels
+from hnet_dna.sequence.strand import Strand
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Budget, Progress, StepReport
 from hnet_dna.training.run_folder import RunFolder
@@ -93,10 +96,33 @@ def fill_at_random(table: WordTable, k: int) -> None:
     table.fill(numbers, random.integers(1, 20, (len(numbers), 4)))
 
 
+def allele_scores(
+    genome: Genome, variants: Sequence[Variant], model: HNetLM, *, window: int = 512, strand: Strand = "both"
+) -> Iterator[list[float]]:
+    """Yield, for each variant in its order, the log-likelihood ratio of each alternative allele, in bits."""
+    for effects in VariantReader(genome, model, How(window, strand)).read(variants):
+        yield effects.llr.tolist()
+
+
 def labels_of(target: list[Any], sequences: list[str] | None = None, groups: list[str] | None = None) -> Labels:
     """Return labels as if read from l.csv."""
     columns = {"labels": "label"} | ({"groups": "contig"} if groups else {})
     return Labels(Path("l.csv"), [str(i) for i in range(len(target))], np.array(target), sequences, groups, columns)
+
+
+# Of runs of `tiny_model` on the genome of `make_genome`.
+RECIPE = Recipe(window=64, batch=4, checkpoint_every=0.0, lr_multipliers=(1.0, 0.5, 0.25))
+
+
+def tiny_model() -> HNetLM:
+    """Return a model of two stages that trains in seconds, always with the same weights."""
+    torch.manual_seed(0)
+    return HNetLM(small_config(arch_layout=["m1", ["M1"], "m1"], d_model=[16, 24], d_intermediate=[0, 32], attn_cfg={}))
+
+
+def make_genome(tmp_path: Path) -> Genome:
+    """Write and open a genome with one longer and one short contig."""
+    return Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(4000), "b": random_dna(400, 1)}))
 
 
 def train(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -131,14 +131,6 @@ def _checked(variant: Variant | tuple[str, int, str, str], genome: Genome) -> Va
         here = to_text(genome.codes(variant.interval)).upper()
         raise SequenceError(f"{variant.interval}: {genome.source.name} has {here} there, not {variant.ref}")
     return variant
-
-
-def allele_scores(
-    genome: Genome, variants: Sequence[Variant], model: HNetLM, *, window: int = 512, strand: Strand = "both"
-) -> Iterator[list[float]]:
-    """Yield, for each variant in its order, the score of each alternative allele in bits; see `score_variants`."""
-    for effects in VariantReader(genome, model, How(window, strand)).read(variants):
-        yield effects.llr.tolist()
 
 
 class VariantReader:

@@ -36,7 +36,7 @@ class Values:
     def __init__(self) -> None:
         self._file = scratch_file()
         self._contigs: dict[str, _Contig] = {}
-        self._written = self._known = 0
+        self._written = 0
 
     def __enter__(self) -> Values:
         return self
@@ -70,7 +70,6 @@ class Values:
         else:
             runs.append((start, end, self._written))
         self._written += len(values)
-        self._known += int(np.count_nonzero(~np.isnan(values)))
 
     def blocks(self, contig: str) -> list[tuple[int, int, int]]:
         """Return runs of values of a contig, cut into blocks, as start, end, offset."""

@@ -217,10 +217,6 @@ class RunFolder:
             write_model(self.path / BEST_FOLDER, model.config, weights)
             self._write_json(self.path / BEST_FOLDER / "best.json", reason)
 
-    def has_checkpoint(self) -> bool:
-        """Return whether there is anything to resume from."""
-        return bool(self._steps())
-
     def load(self, model: HNetLM, optimizer: torch.optim.Optimizer, ranks: Ranks | None = None) -> Progress:
         """Put the last checkpoint that is whole into a model and its optimizer, and trim the metrics to its step.
 

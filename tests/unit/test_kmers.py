@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import lively_model, random_dna, small_config, train, write_fasta
+from helpers import allele_scores, lively_model, random_dna, small_config, train, write_fasta
 from torch import Tensor
 
 import hnet_dna
@@ -21,7 +21,7 @@ from hnet_dna.genome.fasta import Piece
 from hnet_dna.genome.genome import Genome
 from hnet_dna.inference.generate import sample
 from hnet_dna.inference.stream import annotate
-from hnet_dna.inference.variants import Variant, allele_scores
+from hnet_dna.inference.variants import Variant
 from hnet_dna.model.hnet import select_rows
 from hnet_dna.model.kmers import KmerStage, KmerState
 from hnet_dna.model.likelihood import base_nats

@@ -13,7 +13,7 @@ import numpy as np
 import pysam
 import pytest
 import torch
-from helpers import lively_model, random_dna, small_config, write_fasta
+from helpers import allele_scores, lively_model, random_dna, small_config, write_fasta
 
 from hnet_dna.annotation.regions import read_regions
 from hnet_dna.errors import SequenceError
@@ -21,7 +21,7 @@ from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.inference import branches as branches_module
 from hnet_dna.inference.base_scores import base_scores, region_scores
 from hnet_dna.inference.stream import forward
-from hnet_dna.inference.variants import Variant, _leftmost, allele_scores
+from hnet_dna.inference.variants import Variant, _leftmost
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tracks.vcf import VcfScorer

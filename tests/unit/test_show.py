@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from cli import show
+from cli import show, tables
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, table: Table, *, terminal: bool) -> list[str]:
     stream = StringIO()
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(show, "results", Console(file=stream, width=140, force_terminal=terminal, color_system=None))
-    show.print_table(table)
+    tables.print_table(table)
     return stream.getvalue().splitlines()
 
 

@@ -1,0 +1,116 @@
+"""Tables at the end of a command, and how they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING
+
+from rich.measure import Measurement
+from rich.table import Column, Table
+
+from . import show
+
+if TYPE_CHECKING:
+    from hnet_dna.evaluation.breakdown import ClassBits
+    from hnet_dna.evaluation.compare import Comparison
+    from hnet_dna.probing.cross_validation import Result
+
+
+def print_table(table: Table) -> None:
+    """Print a table, whole in a file or a pipe; a terminal that it is too wide for gets it in parts that fit."""
+    for part in _parts(table, get_terminal_size().columns) if show.results.is_terminal else [table]:
+        show.results.print(part)
+
+
+def _parts(table: Table, width: int) -> Iterator[Table]:
+    """Yield a table, or several that have its first column and some of the others, as many as `width` has room for."""
+    if _width(table) <= width:
+        yield table
+        return
+    first, *others = (replace(column, header=str(column.header).replace(" ", "\n")) for column in table.columns)
+    first.max_width, first.overflow = width // 2, "fold"
+    title = table.title
+    while others:
+        count = len(others)
+        while count > 1 and _width(_with_columns(table, [first, *others[:count]])) > width:
+            count -= 1
+        part, others = _with_columns(table, [first, *others[:count]]), others[count:]
+        part.title, part.caption = title, None if others else table.caption
+        title = None
+        yield part
+
+
+def _width(table: Table) -> int:
+    return Measurement.get(show.results, show.results.options, table).maximum
+
+
+def _with_columns(table: Table, columns: list[Column]) -> Table:
+    """Return a table with some columns of another, and all its rows."""
+    part = Table()
+    part.columns, part.rows = columns, table.rows
+    return part
+
+
+def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:
+    """Build the closing table: the model beside uniform and Markov models; `seen` bases were trained on."""
+    from hnet_dna.evaluation.markov import MIXTURE, markov_name
+
+    whole = comparison.whole
+    bits = whole.bits_per_base
+    title = f"Bits per base ({whole.bases:,} bases, {seen:,} of them trained on)"
+    table = Table(title=title if seen else f"Held-out bits per base ({whole.bases:,} bases)")
+    table.add_column("model")
+    table.add_column("bits/base", justify="right")
+    table.add_column("note")
+    chunks = " / ".join(f"{n:.2f}" for n in comparison.model.positions_per_chunk)
+    table.add_row(model_name, f"{bits['model']:.4f}", f"{chunks} bases/chunk" if chunks else "")
+    table.add_row("uniform", f"{bits['uniform']:.4f}", "")
+    for order in comparison.orders:
+        best = "best k" if order == comparison.best_order else ""
+        table.add_row(f"Markov, k = {order}", f"{bits[markov_name(order)]:.4f}", best)
+    table.add_row("mixture of all k", f"{bits[MIXTURE]:.4f}", "")
+    if comparison.containment is not None and comparison.containment.whole is not None:
+        shared = comparison.containment
+        table.caption = (
+            f"{shared.whole:.2%} of the distinct {shared.word}-mers held out are in the training part too"
+            + (f" (one in {shared.one_in:,} looked at)" if shared.one_in > 1 else "")
+        )
+    return table
+
+
+def classes_table(comparison: Comparison, classes: list[ClassBits] | None = None) -> Table:
+    """Build the table of classes, all by default: genomes, contigs, repeats, annotation."""
+    from hnet_dna.evaluation.markov import MIXTURE, markov_name
+
+    best = comparison.best_order
+    table = Table(title="By class")
+    table.add_column("class")
+    for column in ("bases", "model", "95 %", f"Markov, k = {best}", "mixture"):
+        table.add_column(column, justify="right")
+    for row in comparison.classes if classes is None else classes:
+        bits = row.bits_per_base
+        interval = f"{row.low:.4f}-{row.high:.4f}" if row.low == row.low else "-"
+        name = row.name if row.group in ("all", "repeats", "annotation") else f"{row.group} {row.name}"
+        table.add_row(
+            name,
+            f"{row.bases:,}",
+            f"{bits['model']:.4f}",
+            interval,
+            f"{bits[markov_name(best)]:.4f}",
+            f"{bits[MIXTURE]:.4f}",
+        )
+    return table
+
+
+def metrics_table(title: str, results: Sequence[Result]) -> Table:
+    """Show the metrics of each contender of a probe, with their intervals."""
+    names = list(results[-1].metrics)
+    table = Table("features", title=title)
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in results:
+        metrics = [row.metrics.get(name) for name in names]
+        table.add_row(row.name, *("-" if m is None else f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in metrics))
+    return table
