@@ -114,8 +114,7 @@ def test_page_begins_with_what_the_chunks_are(made: Made) -> None:
     page = (made.folder / "index.html").read_text()
     tables = read_tables(made.folder)
     rates = {
-        (row["strand"], row["codon_position"]): f"{100 * row['rate']:.0f} %"
-        for row in tables["codons"].where(stage=0)
+        (row["strand"], row["codon_position"]): f"{100 * row['rate']:.0f} %" for row in tables["codons"].where(stage=0)
     }
     lead = re.findall(r'<p class="lead">(.*?)</p>', page)[0]
     assert re.findall(r"\d+ %", lead) == [rates[strand, position] for strand in "+-" for position in (1, 2, 3)]

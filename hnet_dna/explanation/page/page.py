@@ -51,7 +51,7 @@ def write_page(folder: Path, shown: Sequence[Shown] = ()) -> Path:
     drawn: dict[str, list[Figure]] = {}
     for figure in figures(tables):
         drawn.setdefault(figure.table, []).append(figure)
-    first = [figure for stage in summary["stages"] if (figure := overview(tables, findings, stage["stage"]))]
+    first = [one for stage in summary["stages"] if (one := overview(tables, findings, stage["stage"]))]
     links = [*([("chunks-are", "What the chunks are")] if first else []), ("summary", "Summary")]
     links += [*([("loci", "Genome browser")] if shown else [])]
     links += [(name, _title(name)) for name in tables]
