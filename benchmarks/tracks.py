@@ -11,6 +11,7 @@ that it starts, so that other programs do not count. Time per base and memory sh
 from __future__ import annotations
 
 import argparse
+import filecmp
 import os
 import resource
 import subprocess
@@ -155,7 +156,7 @@ def main() -> None:
         for name, seconds in _SPENT.items():
             print(f"  {name:<24}{seconds:8.1f} s{seconds / bases * 1e9:8.1f} ns per base")
         for name in ("c.bb", "c.bw"):
-            same = (folder / name).read_bytes() == (folder / f"merged.{name}").read_bytes()
+            same = filecmp.cmp(folder / name, folder / f"merged.{name}", shallow=False)
             print(f"  merged.{name}: {'' if same else 'not '}the bytes of {name}")
         print(f"  memory: {peak()}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -89,3 +90,5 @@ def explain(
     )
     if open_:
         browse(out, open_=True)
+    elif page:
+        show.next_step(f"hnet-dna explain --open {quote(str(out))}", quiet)

@@ -17,11 +17,21 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command of this name."""
         command = super().get_command(ctx, cmd_name)
-        for parameter in getattr(command, "params", ()):
-            if getattr(parameter, "is_flag", False):
-                parameter.metavar = ""
+        if command is not None:
+            _untyped([*command.params, command.get_help_option(ctx)])
         ctx.meta[_CHOSEN] = command  # of a group within a group the inner one, which is chosen last
         return command
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the options of the group itself."""
+        return _untyped(super().get_params(ctx))
+
+
+def _untyped(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
 
 
 def with_options(message: str, ctx: Any) -> str:

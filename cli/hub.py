@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -62,6 +63,8 @@ def hub(
         made = write_hub(given, opened, out, model=model, locus=locus, email=email or EMAIL)
         whose = "UCSC's" if made.of_ucsc else "an assembly of its own,"
         show.notes.print(f"{out}: {show.counted(len(made.tracks), 'track')} on {whose} {made.assembly}")
+        if not serve:
+            show.next_step(f"hnet-dna hub {quote(str(out))} --serve", quiet)
     elif not serve:
         raise UsageError("hub needs --genome and --tracks, or --serve and the folder of a hub")
     if serve:

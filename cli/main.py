@@ -160,26 +160,32 @@ def _main(
     pass
 
 
-for _name, _command in (
-    ("pretrain", pretrain.pretrain),
-    ("segment", segment.segment),
-    ("score", score.score),
-    ("mutate", mutate.mutate),
-    ("merge", merge.merge),
-    ("hub", hub.hub),
-    ("embed", embed.embed),
-    ("probe", probe.probe),
-    ("finetune", finetune.finetune),
-    ("predict", probe.predict),
-    ("evaluate", evaluate.evaluate),
-    ("explain", explain.explain),
-    ("plot", plot.plot),
-    ("generate", generate.generate),
-    ("export", export.export),
-    ("import", export.import_),
-    ("demo", demo.demo),
-    ("doctor", doctor.doctor),
-):
-    app.command(_name, help=paragraphs(_command.__doc__ or ""))(_command)
-app.add_typer(genome.genome, name="genome")
-app.add_typer(benchmark.benchmark, name="benchmark")
+_PANELS: dict[str, dict[str, Any]] = {
+    "Begin": {"demo": demo.demo, "genome": genome.genome, "doctor": doctor.doctor},
+    "Train a model, and judge it": {
+        "pretrain": pretrain.pretrain,
+        "evaluate": evaluate.evaluate,
+        "explain": explain.explain,
+    },
+    "Read a genome with a model": {
+        "segment": segment.segment,
+        "score": score.score,
+        "mutate": mutate.mutate,
+        "generate": generate.generate,
+    },
+    "Look at tracks": {"plot": plot.plot, "hub": hub.hub, "merge": merge.merge},
+    "Classify sequences": {
+        "embed": embed.embed,
+        "probe": probe.probe,
+        "finetune": finetune.finetune,
+        "predict": probe.predict,
+        "benchmark": benchmark.benchmark,
+    },
+    "Exchange models with the reference implementation": {"export": export.export, "import": export.import_},
+}
+for _panel, _commands in _PANELS.items():
+    for _name, _command in _commands.items():
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, name=_name, rich_help_panel=_panel)
+        else:
+            app.command(_name, help=paragraphs(_command.__doc__ or ""), rich_help_panel=_panel)(_command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import join, quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -91,6 +92,7 @@ def segment(
         {"--bigwig": "bigWig", "--bigbed": "bigBed", "--summary": "bigWig"},
     )
     check_pipes({"GENOME": fasta, "--regions": regions})
+    from hnet_dna.genome.genome import is_streamed
     from hnet_dna.genome.open import find_genome  # what a mistake needs comes before what takes seconds to import
     from hnet_dna.text import called, watched
 
@@ -135,3 +137,6 @@ def segment(
         show.notes.print(f"{written.uracils:,} U read as T")
     if written.chunks == 0:
         show.notes.print(f"{fasta}: no chunks, because it holds nothing but N")
+    files = [str(path) for path in (bigbed, *tracks["bigwig"].values()) if path is not None]
+    if files and not is_streamed(source):
+        show.next_step(f"hnet-dna hub browser --genome {quote(fasta)} --tracks {join(files)} --serve", quiet)

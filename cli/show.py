@@ -70,6 +70,12 @@ def load_model(model: Path, device: str | None, precision: str = "fp32") -> HNet
     return loaded
 
 
+def next_step(command: str, quiet: bool) -> None:
+    """Tell a person at a terminal what is usually done next."""
+    if notes.is_terminal and not quiet:
+        notes.print(f"Next:  {command}")
+
+
 def say_if_windowed(model: HNetLM) -> None:
     """Print a note if a model cannot be streamed exactly."""
     from hnet_dna.inference.stream import log_windows

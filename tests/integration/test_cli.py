@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
+import os
 import shutil
+import struct
 import subprocess
+import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -334,6 +339,21 @@ def test_genome_inspect(cli: Cli, tmp_path: Path) -> None:
     assert b["gc"] is None
     assert "soft-masked" in cli("genome", "inspect", fasta).stdout
     assert cli("genome", "inspect", tmp_path / "none.fa").exit_code == 1
+
+
+def test_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    """No line of the table is broken, and a person is told what comes next."""
+    fasta = write_fasta(tmp_path / "g.fa", {"chr1": "ACGT"})
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "hnet_dna_cli", "genome", "inspect", str(fasta)]
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "dumb"}
+    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, check=True)
+    os.close(theirs)
+    lines = os.read(ours, 1 << 16).decode().splitlines()  # it fits into the terminal's buffer
+    os.close(ours)
+    assert max(len(line.rstrip()) for line in lines if "chr1" in line) <= 80
+    assert f"Next:  hnet-dna pretrain --genome {fasta} --out run" in lines
 
 
 def test_segment_works_without_a_model_of_one_s_own(cli: Cli, tmp_path: Path) -> None:

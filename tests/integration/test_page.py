@@ -24,7 +24,10 @@ from typer.testing import CliRunner, Result
 
 from hnet_dna.annotation.reader import read_features
 from hnet_dna.annotation.regions import parse_region
+from hnet_dna.explanation.figures.overview import overview
+from hnet_dna.explanation.statistics.findings import judge
 from hnet_dna.explanation.statistics.locus import Locus, read_locus
+from hnet_dna.explanation.statistics.tables import read_tables
 from hnet_dna.genome.genome import Genome
 from hnet_dna.serve import serve
 
@@ -104,6 +107,27 @@ def test_browser_shows_what_the_model_says(page: Chromium, made: Made) -> None:
     assert [line[:3] for line in seen("genes")] == genes
     letters = page.value(f"window.browser.genome.getSequence('c', {interval.start}, {interval.end})")
     assert letters == random_dna(LENGTH)[interval.start : interval.end]
+
+
+def test_page_begins_with_what_the_chunks_are(made: Made) -> None:
+    """A sentence and a picture, both of them of what the tables hold; without codons, of what is left."""
+    page = (made.folder / "index.html").read_text()
+    tables = read_tables(made.folder)
+    rates = {
+        (row["strand"], row["codon_position"]): f"{100 * row['rate']:.0f} %" for row in tables["codons"].where(stage=0)
+    }
+    lead = re.findall(r'<p class="lead">(.*?)</p>', page)[0]
+    assert re.findall(r"\d+ %", lead) == [rates[strand, position] for strand in "+-" for position in (1, 2, 3)]
+    assert page.index("What the chunks are</h2>") < page.index("Summary</h2>")
+    findings = judge(tables)
+    drawn = overview(tables, findings, 0)
+    assert drawn is not None
+    shown = set(re.findall(r">([^<>]+)</text>", drawn.svg))
+    assert {f"2nd base {rates['+', 2]}", "genes of the - strand", "intergenic"} <= shown
+    left = overview({"classes": tables["classes"]}, findings, 0)
+    assert left is not None
+    assert "codon" not in left.caption
+    assert overview({"classes": tables["classes"]}, [], 0) is None
 
 
 def test_loci_and_tables_by_keyboard(page: Chromium) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from hnet_dna.explanation.figures.drawing import Figure
 from hnet_dna.explanation.figures.figures import figures
+from hnet_dna.explanation.figures.overview import codon_rates, overview
 from hnet_dna.explanation.page import browser
 from hnet_dna.explanation.page.browser import Shown
 from hnet_dna.explanation.statistics.columns import TABLES, VERDICT
@@ -50,11 +51,14 @@ def write_page(folder: Path, shown: Sequence[Shown] = ()) -> Path:
     drawn: dict[str, list[Figure]] = {}
     for figure in figures(tables):
         drawn.setdefault(figure.table, []).append(figure)
-    links = [("summary", "Summary"), *([("loci", "Genome browser")] if shown else [])]
+    first = [one for stage in summary["stages"] if (one := overview(tables, findings, stage["stage"]))]
+    links = [*([("chunks-are", "What the chunks are")] if first else []), ("summary", "Summary")]
+    links += [*([("loci", "Genome browser")] if shown else [])]
     links += [(name, _title(name)) for name in tables]
     body = [
         _header(summary, links),
         "<main>",
+        _first(summary, tables, findings, first),
         _summary(summary, findings),
         _browser_section(shown),
         *(_section(table, drawn.get(name, ()), findings) for name, table in tables.items()),
@@ -96,6 +100,45 @@ def _header(summary: Mapping[str, Any], links: Iterable[tuple[str, str]]) -> str
     return (
         f"<header><h1>Where chunk boundaries lie</h1>\n<dl>{listed}</dl>\n"
         f'<nav aria-label="Contents"><ul>{items}</ul></nav></header>'
+    )
+
+
+def _first(
+    summary: Mapping[str, Any], tables: Mapping[str, Table], findings: Sequence[Finding], drawn: Sequence[Figure]
+) -> str:
+    """Return what a reader should see who sees nothing else: a sentence and a picture for each stage."""
+    if not drawn:
+        return ""
+    parts = ['<section id="chunks-are"><h2>What the chunks are</h2>']
+    for stage in summary["stages"]:
+        parts.append(f'<p class="lead">{escape(_in_words(stage, tables, findings))}</p>')
+        parts += [_figure(figure) for figure in drawn if figure.title.endswith(f"stage {stage['stage']}")]
+    return "\n".join(parts) + "</section>"
+
+
+def _in_words(stage: Mapping[str, Any], tables: Mapping[str, Table], findings: Sequence[Finding]) -> str:
+    number = stage["stage"]
+    if stage["bases_per_chunk"] is None:
+        return f"Stage {number} of this model makes no boundary."
+    what = "The model cuts the sequence into chunks" if number == 0 else f"Chunks of stage {number} are"
+    said = f"{what} of {stage['bases_per_chunk']:.1f} bases on average."
+    if any(f.stage == number and f.table == "codons" and f.verdict == "stands out" for f in findings):
+        said += " They follow codons."
+    for strand, rates in sorted(codon_rates(tables, number).items()):
+        one, two, three = (f"{100 * rates[position]:.0f} %" for position in (1, 2, 3))
+        said += (
+            f" In genes of the {strand} strand, a chunk begins at {one} of the first bases of codons, at {two} of the "
+            f"second and at {three} of the third."
+        )
+    return said
+
+
+def _figure(figure: Figure, source: str = "") -> str:
+    picture = base64.b64encode(figure.svg.encode()).decode()
+    return (
+        f'<figure><img alt="{escape(figure.title)}. {escape(figure.caption)}" '
+        f'src="data:image/svg+xml;base64,{picture}">\n'
+        f"<figcaption><strong>{escape(figure.title)}.</strong> {escape(figure.caption)}{source}</figcaption></figure>"
     )
 
 
@@ -162,14 +205,7 @@ def _section(table: Table, drawn: Sequence[Figure], findings: Sequence[Finding])
     name = escape(table.name)
     link = f'<a href="{name}.tsv" download>{name}.tsv</a>'
     parts = [f'<section id="{name}"><h2>{escape(_title(table.name))}</h2>']
-    for figure in drawn:
-        picture = base64.b64encode(figure.svg.encode()).decode()
-        parts.append(
-            f'<figure><img alt="{escape(figure.title)}. {escape(figure.caption)}" '
-            f'src="data:image/svg+xml;base64,{picture}">\n'
-            f"<figcaption><strong>{escape(figure.title)}.</strong> {escape(figure.caption)} Data: {link}.</figcaption>"
-            "</figure>"
-        )
+    parts += [_figure(figure, f" Data: {link}.") for figure in drawn]
     if len(table.rows) > _MOST_ROWS:
         parts.append(f"<p>{len(table.rows):,} rows, too many to show here: {link}.</p>")
     elif table.rows:
