@@ -26,6 +26,8 @@ def mutate(
     ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     bed: Annotated[Path | None, typer.Option(metavar="BED", help="Regions as BED instead.")] = None,
     deletions: Annotated[bool, typer.Option("--deletions", help="Delete each base, too.")] = False,
     window: options.Window = 512,
@@ -52,6 +54,7 @@ def mutate(
         ),
     ] = None,
     jobs: options.Jobs = 1,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Score every single-base mutation of regions: log-likelihood ratio, and what happens to chunk boundaries.
@@ -84,18 +87,18 @@ def mutate(
     from hnet_dna.sequence.interval import union
     from hnet_dna.tracks.mutations import write_mutations
 
-    opened = show.open_genome(genome, quiet)
+    opened = show.open_genome(genome, quiet, aliases=aliases)
     named = [parse_region(one, opened) for one in region or ()]
     intervals = union(named if bed is None else (one.interval for one in read_regions(bed, opened)))
     if plot is not None:
         check_plot(plot, intervals)
     if dependencies:
         check_dependencies(dependencies, intervals, opened)
-    loaded = show.load_model(model)
+    loaded = show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as reports:
         if dependencies:
-            found = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
-            write_dependencies(found, dependencies)
+            matrix = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
+            write_dependencies(matrix, dependencies)
             show.notes.print(f"wrote {', '.join(map(str, dependencies))}")
         if out is None:
             return

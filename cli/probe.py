@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +16,9 @@ from hnet_dna.errors import UsageError
 from . import options, show
 from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal
+
+if TYPE_CHECKING:
+    from hnet_dna.probing.base_prediction import BasePredictions
 
 
 def probe(
@@ -36,6 +41,8 @@ def probe(
             show_default=f"{options.BUILT_IN}, unless --embeddings is given",
         ),
     ] = None,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     genome: Annotated[
         str | None,
         typer.Option(
@@ -87,6 +94,7 @@ def probe(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.", min=0)] = 0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw curves or a scatter (needs matplotlib).")] = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
@@ -99,13 +107,19 @@ def probe(
     from hnet_dna.probing.run import probe as run_probe
 
     check_pipes({"LABELS": labels, "--embeddings": embeddings, "--genome": genome, "--test": test})
+    if aliases and genome is None:
+        raise UsageError("--aliases belongs to --genome")
+    read = show.open_genome(genome or "", quiet, aliases=True) if aliases else genome
+    if model is None and embeddings is None:
+        model = options.BUILT_IN
+    loaded = None if model is None else show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as progress:
         result = run_probe(
-            labels, out, embeddings=embeddings, model=model, genome=genome, task=task, head=head, level=level,
+            labels, out, embeddings=embeddings, model=loaded, genome=read, task=task, head=head, level=level,
             pooling=pooling, strand=strand, folds=folds, test=test, split=split, label=label, id_column=id_column,
             sequence=sequence, group=group, seed=seed, plot=plot, on_progress=progress,
         )  # fmt: skip
-    show.results.print(show.metrics_table(result.title, result.results))
+    show.print_table(show.metrics_table(result.title, result.results))
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
     show.results.print(f"Head and report: {out}", soft_wrap=True)
@@ -124,6 +138,8 @@ def predict(
             metavar="MODEL", help="The model that the head was trained on. Default: from where probe read it."
         ),
     ] = None,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     sequence: options.SequenceColumn = None,
     bigwig: Annotated[
         Path | None,
@@ -139,17 +155,25 @@ def predict(
 
     Example: hnet-dna predict new.fa --head probe
     """
+    from hnet_dna.probing.base_prediction import predict_bases
     from hnet_dna.probing.head_file import PER_BASE, load_head
     from hnet_dna.probing.prediction import predict as run_predict
 
     if load_head(head)[1].pooling == PER_BASE:
-        _predict_bases(sequences, head, model, sequence, bigwig, out, quiet)
+        run = partial(
+            predict_bases, sequences, head, model=model, sequence=sequence, device=device, precision=precision
+        )
+        _write_bases(run, head, [sequences, head, model], bigwig, out, quiet)
         return
     if bigwig is not None:
         raise UsageError("--bigwig belongs to a head that says something of each base")
     check_outputs({"--out": out}, [sequences, head, model])
     with show.Reports(quiet=quiet, on_data=shares_terminal(out)) as progress:
-        predictions = run_predict(sequences, head, model=model, sequence=sequence, on_progress=progress)
+        predictions = run_predict(
+            sequences, head, model=model, sequence=sequence, device=device,
+            precision=precision,  # type: ignore[arg-type]
+            on_progress=progress,
+        )  # fmt: skip
         header = "".join(["id\tpredicted", *(f"\tp_{name}" for name in predictions.classes), "\n"])
         with output(out) as stream:
             for row in predictions:
@@ -159,16 +183,14 @@ def predict(
             stream.write(header)
 
 
-def _predict_bases(
-    sequences: str,
+def _write_bases(
+    run: Callable[..., Iterable[BasePredictions]],
     head: Path,
-    model: Path | None,
-    sequence: str | None,
+    read: Sequence[str | Path | None],
     bigwig: Path | None,
     out: Path | None,
     quiet: bool,
 ) -> None:
-    from hnet_dna.probing.base_prediction import predict_bases
     from hnet_dna.probing.head_file import load_head
     from hnet_dna.probing.sequence_head import SequenceHead
     from hnet_dna.tracks.values import Values
@@ -179,12 +201,12 @@ def _predict_bases(
     if not labels and bigwig is None:
         raise UsageError("this head predicts a number for each base; --bigwig writes them")
     paths = {} if bigwig is None else _bigwigs(bigwig, labels)
-    check_outputs({"--out": out, "--bigwig": list(paths.values())}, [sequences, head, model], {"--bigwig": "bigWig"})
+    check_outputs({"--out": out, "--bigwig": list(paths.values())}, read, {"--bigwig": "bigWig"})
     with ExitStack() as stack:
         progress = stack.enter_context(show.Reports(quiet=quiet, on_data=shares_terminal(out)))
         values = {name: stack.enter_context(Values()) for name in paths}
         with output(out) as stream:
-            for row in predict_bases(sequences, head, model=model, sequence=sequence, on_progress=progress):
+            for row in run(on_progress=progress):
                 for start, end, name, score in row.regions():
                     stream.write(f"{row.id}\t{start}\t{end}\t{name}\t{round(1000 * score)}\t.\n")
                 for column, own in enumerate(values.values()):

@@ -105,8 +105,8 @@ class FineTuning:
         symmetric = settings.symmetric
         if symmetric is None:  # a network on the letters tells in seconds
             plain = fold.goal(train, valid)
-            _, found = fit_sequence_head("conv", Letters(self.sequences), plain, fold.target, train, valid, fold.seed)
-            symmetric = bool(found["symmetric"])
+            _, choices = fit_sequence_head("conv", Letters(self.sequences), plain, fold.target, train, valid, fold.seed)
+            symmetric = bool(choices["symmetric"])
         per_base = fold.target.ndim == 3
         aligned = 0 if symmetric or per_base or len(np.unique(lengths)) > 1 else int(lengths[0])
         letters = LevelReader(self.model, settings.level).letters
@@ -201,8 +201,8 @@ def finetune(
             transcription; where not, both strands are treated alike. None lets a small network on the letters decide,
             inside the training part of each fold.
         lora: rank of low-rank changes to the matrices of the layers, in place of training all weights. They are merged.
-        last: train only so many of the last layers, and the head.
-        epochs, patience, batch: at most so many epochs; so many without a lower loss end training; rows of a batch.
+        last: how many of the last layers are trained, and the head.
+        epochs, patience, batch: the most epochs; epochs without a lower loss that end training; rows of a batch.
         learning_rate: of the head. The last layer has half of it, and each layer before that `layer_decay` times less.
         class_weights: whether all classes count the same in the loss, whatever their shares.
         compare: whether to train the same network from random weights, and fit the baselines, on the same folds.
@@ -301,7 +301,7 @@ def finetune(
             results, fitted = cross_validate(contenders, rows, parts, kind, seed, work.at)
             final = fitted[1] if parts.given else fit_all(own, rows, parts, kind, seed)
         assert isinstance(final, _FittedTuned)
-        about = About(task, head, OWN_MODEL, "", settings.level, IN_ORDER, strand)
+        about = About(task, head, OWN_MODEL, "", settings.level, IN_ORDER, strand, max(map(len, sequences)))
         result = ProbeResult(out, kind, head, rows, parts, tuple(results), about, final.chosen)
         return _finish(result, loaded, origin, final, settings, sequences, parts.held_out, seed)
 
@@ -323,7 +323,7 @@ def _settings(
 
 
 def _twin(model: HNetLM) -> HNetLM:
-    return untrained(model.config).to(model.embeddings.weight.device)
+    return untrained(model.config, model)
 
 
 def _finish(

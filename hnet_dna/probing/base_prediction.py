@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hnet_dna.config.recipe import Precision
 from hnet_dna.embedding.embedder import evaluating
 from hnet_dna.embedding.inputs import SequencesLike, count_sequences, read_sequences
 from hnet_dna.errors import UsageError
@@ -56,6 +57,8 @@ def predict_bases(
     *,
     model: str | Path | HNetLM | None = None,
     sequence: str | None = None,
+    device: str | None = None,
+    precision: Precision | None = None,
     on_progress: OnProgress = ignore,
 ) -> Iterator[BasePredictions]:
     r"""Apply a model that was fine-tuned on bases to each base of new sequences.
@@ -68,6 +71,7 @@ def predict_bases(
         head: folder that `finetune` made with a `genome`.
         model: the model, if it is not the one in that folder.
         sequence: column of sequences in a CSV or TSV file, if it has none of the usual names.
+        device, precision: where and how the model runs, as for `load_model`.
         on_progress: called with a `Progress` as the work goes on.
 
     Raises:
@@ -84,7 +88,7 @@ def predict_bases(
         >>> [row.values.shape for row in hnet_dna.predict_bases({"new": "ACGTTGCA"}, "by-base")]
         [(8, 1)]
     """
-    fitted, about, loaded = load_fitted(head, model)
+    fitted, about, loaded = load_fitted(head, model, device, precision)
     if about.pooling != PER_BASE or not isinstance(fitted, SequenceHead):
         raise UsageError(f"{head} says something of whole sequences; `predict` applies it")
     return _predictions(sequences, sequence, fitted, loaded, about, on_progress)
@@ -108,11 +112,11 @@ def _predictions(
 
 
 def _of_sequence(codes: Codes, fitted: SequenceHead, model: HNetLM, about: About) -> NDArray[np.float32]:
-    half, quarter = max(about.window // 2, 1), about.window // 4
+    half, quarter = max(about.longest // 2, 1), about.longest // 4
     values = np.full((len(codes), fitted.goal.outputs), np.nan, dtype=np.float32)
-    last = max(len(codes) - about.window, 0)
+    last = max(len(codes) - about.longest, 0)
     starts = sorted({*range(0, last, half), last})
-    places = [(start, min(start + about.window, len(codes))) for start in starts]
+    places = [(start, min(start + about.longest, len(codes))) for start in starts]
     places = [place for place in places if is_acgt(codes[slice(*place)]).any()]
     for first in range(0, len(places), _WINDOWS):
         some = places[first : first + _WINDOWS]

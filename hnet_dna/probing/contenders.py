@@ -73,7 +73,7 @@ class Fold:
         return Fold("classification", target, self.group, self.rows, self.valid, self.seed)
 
     def splits(self, most: int = _INNER_FOLDS) -> list[tuple[Rows, Rows]]:
-        """Return up to so many folds (train, valid) of row numbers with two different labels on each side; else none.
+        """Return up to `most` folds (train, valid) of row numbers with two different labels on each side; else none.
 
         Groups stay together here too.
         """
