@@ -161,8 +161,9 @@ def predict(
 
     if load_head(head)[1].pooling == PER_BASE:
         run = partial(
-            predict_bases, sequences, head, model=model, sequence=sequence, device=device, precision=precision
-        )
+            predict_bases, sequences, head, model=model, sequence=sequence, device=device,
+            precision=precision,  # type: ignore[arg-type]
+        )  # fmt: skip
         _write_bases(run, head, [sequences, head, model], bigwig, out, quiet)
         return
     if bigwig is not None:
