@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +16,9 @@ from hnet_dna.errors import UsageError
 from . import options, show, tables
 from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal
+
+if TYPE_CHECKING:
+    from hnet_dna.probing.base_prediction import BasePredictions
 
 
 def probe(
@@ -150,11 +155,16 @@ def predict(
 
     Example: hnet-dna predict new.fa --head probe
     """
+    from hnet_dna.probing.base_prediction import predict_bases
     from hnet_dna.probing.head_file import PER_BASE, load_head
     from hnet_dna.probing.prediction import predict as run_predict
 
     if load_head(head)[1].pooling == PER_BASE:
-        _predict_bases(sequences, head, model, device, precision, sequence, bigwig, out, quiet)
+        run = partial(
+            predict_bases, sequences, head, model=model, sequence=sequence, device=device,
+            precision=precision,  # type: ignore[arg-type]
+        )  # fmt: skip
+        _write_bases(run, head, [sequences, head, model], bigwig, out, quiet)
         return
     if bigwig is not None:
         raise UsageError("--bigwig belongs to a head that says something of each base")
@@ -174,18 +184,14 @@ def predict(
             stream.write(header)
 
 
-def _predict_bases(
-    sequences: str,
+def _write_bases(
+    run: Callable[..., Iterable[BasePredictions]],
     head: Path,
-    model: Path | None,
-    device: str | None,
-    precision: str,
-    sequence: str | None,
+    read: Sequence[str | Path | None],
     bigwig: Path | None,
     out: Path | None,
     quiet: bool,
 ) -> None:
-    from hnet_dna.probing.base_prediction import predict_bases
     from hnet_dna.probing.head_file import load_head
     from hnet_dna.probing.sequence_head import SequenceHead
     from hnet_dna.tracks.values import Values
@@ -196,17 +202,12 @@ def _predict_bases(
     if not labels and bigwig is None:
         raise UsageError("this head predicts a number for each base; --bigwig writes them")
     paths = {} if bigwig is None else _bigwigs(bigwig, labels)
-    check_outputs({"--out": out, "--bigwig": list(paths.values())}, [sequences, head, model], {"--bigwig": "bigWig"})
+    check_outputs({"--out": out, "--bigwig": list(paths.values())}, read, {"--bigwig": "bigWig"})
     with ExitStack() as stack:
         progress = stack.enter_context(show.Reports(quiet=quiet, on_data=shares_terminal(out)))
         values = {name: stack.enter_context(Values()) for name in paths}
         with output(out) as stream:
-            rows = predict_bases(
-                sequences, head, model=model, sequence=sequence, device=device,
-                precision=precision,  # type: ignore[arg-type]
-                on_progress=progress,
-            )  # fmt: skip
-            for row in rows:
+            for row in run(on_progress=progress):
                 for start, end, name, score in row.regions():
                     stream.write(f"{row.id}\t{start}\t{end}\t{name}\t{round(1000 * score)}\t.\n")
                 for column, own in enumerate(values.values()):

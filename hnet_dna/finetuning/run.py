@@ -300,15 +300,11 @@ def finetune(
             own = FineTuning(TUNED, loaded, sequences, settings, journal, work.add)
             contenders = [own]
             if compare:
-                contenders += [
-                    replace(own, name=FROM_RANDOM, model=untrained(loaded.config, loaded)),
-                    *baselines(sequences, kind),
-                ]
+                contenders += [replace(own, name=FROM_RANDOM, model=_twin(loaded)), *baselines(sequences, kind)]
             results, fitted = cross_validate(contenders, rows, parts, kind, seed, work.at)
             final = fitted[1] if parts.given else fit_all(own, rows, parts, kind, seed)
         assert isinstance(final, _FittedTuned)
-        longest = max(map(len, sequences))
-        about = About(task, head, OWN_MODEL, "", settings.level, IN_ORDER, strand, longest)
+        about = About(task, head, OWN_MODEL, "", settings.level, IN_ORDER, strand, max(map(len, sequences)))
         result = ProbeResult(out, kind, head, rows, parts, tuple(results), about, final.chosen)
         return _finish(result, loaded, origin, final, settings, sequences, parts.held_out, seed)
 
@@ -327,6 +323,10 @@ def _settings(
     LevelReader(model, own_level)  # a wrong level is refused before anything is trained
     symmetric = False if strand != "both" or aligned else None if aligned is None else True
     return Settings(head, own_level, strand, symmetric, which, schedule, balanced)
+
+
+def _twin(model: HNetLM) -> HNetLM:
+    return untrained(model.config, model)
 
 
 def _finish(

@@ -112,11 +112,11 @@ def _predictions(
 
 
 def _of_sequence(codes: Codes, fitted: SequenceHead, model: HNetLM, about: About) -> NDArray[np.float32]:
-    half, quarter = max(about.window // 2, 1), about.window // 4
+    half, quarter = max(about.longest // 2, 1), about.longest // 4
     values = np.full((len(codes), fitted.goal.outputs), np.nan, dtype=np.float32)
-    last = max(len(codes) - about.window, 0)
+    last = max(len(codes) - about.longest, 0)
     starts = sorted({*range(0, last, half), last})
-    places = [(start, min(start + about.window, len(codes))) for start in starts]
+    places = [(start, min(start + about.longest, len(codes))) for start in starts]
     places = [place for place in places if is_acgt(codes[slice(*place)]).any()]
     for first in range(0, len(places), _WINDOWS):
         some = places[first : first + _WINDOWS]

@@ -13,21 +13,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.annotation.regions import read_regions
 from hnet_dna.embedding.inputs import ID_NAMES, SEQUENCE_NAMES, region_codes, sequence_cell
 from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
-from hnet_dna.genome.store import Contig
 from hnet_dna.sequence.codes import Codes, checksum_of, from_text, reverse_complement, to_text
-from hnet_dna.sequence.interval import Interval, union
+from hnet_dna.sequence.interval import Interval
 from hnet_dna.tables import (
     Rows,
     differing_in_case,
     is_number,
     read_rows,
-    require_one_line,
     spelt_differently,
     to_name,
 )
@@ -135,7 +132,7 @@ def read_labels(
             else:
                 text = to_name(text, what.removesuffix("s"), where)
             if what == "parts":
-                text = _part(text, where)
+                text = part_of(text, where)
             cells_of[what].append(text)
         if task == "regression":
             numbers.append(_number(cells_of["labels"][-1], where))
@@ -219,44 +216,7 @@ def with_test(labels: Labels, test: Labels) -> Labels:
     )
 
 
-def parts_by_place(labels: Labels, table: Table, bed: str | Path, genome: Genome | None) -> Labels:
-    """Give each row the part of the BED region (column 4: train, valid or test) that the middle of its place lies in.
-
-    Rows outside all regions are left out.
-
-    Raises:
-        SequenceError: what `read_regions` raises, a region with another name, or nothing that is left.
-    """
-    by_contig: dict[str, list[tuple[Interval, str]]] = {}
-    for region in read_regions(bed, genome or _ContigsOf(table)):
-        part = _part(region.name, f"{bed}: line {region.line}")
-        by_contig.setdefault(region.interval.contig, []).append((region.interval, part))
-    place = {name: row for row, name in enumerate(table.id)}
-    parts: list[str | None] = []
-    for index, name in enumerate(labels.ids):
-        row = index if len(labels.ids) == len(table.id) and name not in place else place.get(name, -1)
-        if row < 0:
-            parts.append(None)
-            continue
-        middle = (int(table.start[row]) + int(table.end[row])) // 2
-        inside = [part for at, part in by_contig.get(table.contig[row], ()) if at.start <= middle < at.end]
-        parts.append(inside[0] if inside else None)
-    kept = [index for index, part in enumerate(parts) if part is not None]
-    if not kept:
-        raise SequenceError(f"{bed}: no labelled row lies in any of its regions")
-    if len(kept) < len(parts):
-        _log.info("%s: %s rows lie in none of its regions and are left out", bed, f"{len(parts) - len(kept):,}")
-    return replace(
-        labels,
-        ids=[labels.ids[index] for index in kept],
-        target=labels.target[kept],
-        sequences=None if labels.sequences is None else [labels.sequences[index] for index in kept],
-        groups=None if labels.groups is None else [labels.groups[index] for index in kept],
-        parts=[part for part in parts if part is not None],
-    )
-
-
-def _part(text: str, where: str) -> str:
+def part_of(text: str, where: str) -> str:
     """Return `train`, `valid` or `test` for the names that these have in use."""
     for part, names in _PARTS.items():
         if text.lower() in names:
@@ -329,9 +289,9 @@ def sequences_of(labels: Labels, table: Table, genome: Genome) -> list[Codes]:
 
 def check_genome(table: Table, genome: Genome) -> None:
     """Refuse a genome that the table cannot be from, since a contig has another name or length there."""
-    for name, length in _lengths(table).items():
+    for name, length in lengths_of(table).items():
         if name not in genome:
-            raise unknown_contig(name, genome.contigs, genome.source.name, asked=_lengths(table))
+            raise unknown_contig(name, genome.contigs, genome.source.name, asked=lengths_of(table))
         if length is not None and genome[name].length != length:
             raise SequenceError(
                 f"{name} has {genome[name].length:,} bases in {genome.source.name}, and {length:,} in the genome that "
@@ -339,79 +299,15 @@ def check_genome(table: Table, genome: Genome) -> None:
             )
 
 
-def labels_of_chunks(bed: Source, table: Table, genome: Genome | None = None) -> Labels:
-    """Label each row of a table by whether the middle of its place lies in a region of a BED file.
-
-    Args:
-        bed: regions, all of them inside contigs of the genome, or of the table where no genome is given.
-        table: vectors of chunks or regions.
-        genome: the genome that the table was made from. It may have contigs that the table lacks.
-
-    Raises:
-        SequenceError: what `read_regions` or `check_genome` raises, or the table lacks its contigs' lengths.
-    """
-    if genome is not None:
-        check_genome(table, genome)
-    regions = read_regions(bed, genome or _ContigsOf(table))
-    by_contig: dict[str, list[Interval]] = {}
-    for interval in union(region.interval for region in regions):
-        by_contig.setdefault(interval.contig, []).append(interval)
-    inside = np.zeros(len(table.id), dtype=bool)
-    middle = (table.start + table.end) // 2
-    contigs = np.array(table.contig)
-    bare = []
-    for contig in dict.fromkeys(table.contig):
-        rows = np.flatnonzero(contigs == contig)
-        if contig not in by_contig:
-            bare.append(contig)
-            continue
-        starts, ends = np.array([(i.start, i.end) for i in by_contig[contig]]).T
-        last = np.searchsorted(starts, middle[rows], side="right") - 1
-        inside[rows] = (last >= 0) & (middle[rows] < ends[last])
-    if len(bare) == len(set(table.contig)):
-        raise SequenceError(
-            f"{bed}: none of its contigs ({_few(list(by_contig))}) has a row in the table ({_few(bare)})"
-        )
-    if bare:
-        _log.info("%s: no region on %s; every row there is outside", bed, _few(bare))
-    if lacking := [contig for contig in by_contig if contig not in set(table.contig)]:
-        _log.info("%s: the table has no row on %s; the regions there label nothing", bed, _few(lacking))
-    ids = [require_one_line(f"{name}:{index}", "id", "the table") for index, name in enumerate(table.id)]
-    return Labels(Path(str(bed)), ids, np.where(inside, "inside", "outside"), None, list(table.contig), {})
-
-
-class _ContigsOf:
-    """The contigs that the rows of a table lie on, for `read_regions` in place of a genome."""
-
-    def __init__(self, table: Table) -> None:
-        self.source = Path("the table")  # as messages call it
-        self._by_name = {}
-        for name, length in _lengths(table).items():
-            if length is None:
-                raise SequenceError(
-                    "the table does not say how long its contigs are, since an older version made it; give the genome "
-                    "that it was made from, or embed again"
-                )
-            self._by_name[name] = Contig(name, 0, length, "", 0, 0, 0, 0, ())
-        self.contigs = tuple(self._by_name.values())
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._by_name
-
-    def __getitem__(self, name: str) -> Contig:
-        return self._by_name[name]
-
-    def find(self, name: str) -> str:
-        return name
-
-
-def _lengths(table: Table) -> dict[str, int | None]:
+def lengths_of(table: Table) -> dict[str, int | None]:
+    """Return the lengths of the contigs that the rows of a table lie on, None where it does not say them."""
     if table.contig_length is None:
         return dict.fromkeys(table.contig)
     return dict(zip(table.contig, table.contig_length.tolist(), strict=True))
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are."""
     return ", ".join(names[:5]) + (f" ... ({len(names):,})" if len(names) > 5 else "")
 
 

@@ -34,7 +34,6 @@ class About:
         model_digest: of that model.
         level, pooling, strand: how the vectors were made; pooling is None for vectors of single chunks, and `in order`
             for heads that read all vectors of a sequence, `per base` for those that say something of each base.
-        window: bases of the windows that a head per base was trained on; else 0.
         longest: bases of the longest sequence that it was trained on; 0 where that is not known, as in older heads.
     """
 
@@ -46,7 +45,6 @@ class About:
     pooling: str | None
     strand: str
     longest: int = 0
-    window: int = 0
 
 
 Head: TypeAlias = Pipeline | SequenceHead

@@ -127,7 +127,7 @@ def predict(
 def load_fitted(
     head: str | Path, model: str | Path | HNetLM | None, device: str | None, precision: Precision | None
 ) -> tuple[Head, About, HNetLM]:
-    """Return the head in a folder, what it takes, and the model that it takes vectors of, on a device.
+    """Return the head in a folder, what it takes, and the model that it takes vectors of.
 
     Raises:
         UsageError: the model is another one, or is not known.

@@ -20,13 +20,12 @@ from hnet_dna.genome.open import GenomeLike
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 from hnet_dna.probing.baselines import baselines
+from hnet_dna.probing.by_place import labels_of_chunks, parts_by_place
 from hnet_dna.probing.contenders import Contender, FittedEstimator, FittedNetwork
 from hnet_dna.probing.cross_validation import MODEL, Result, conclusions, cross_validate, fit_all
 from hnet_dna.probing.dataset import (
     Labels,
     Task,
-    labels_of_chunks,
-    parts_by_place,
     read_labels,
     sequences_of,
     with_test,
