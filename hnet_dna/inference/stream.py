@@ -249,11 +249,17 @@ def _run_group(group: list[Part], run: _Forward[_Output], piece: int) -> Iterato
         yield done[index]
 
 
-def forward(model: HNetLM, codes: Codes, state: InnerState | None, lengths: Tensor | None) -> HNetOutput:
-    """Run a model without gradients over codes (B, L), whose rows have `lengths` valid bases (all where None)."""
+def forward(
+    model: HNetLM, codes: Codes, state: InnerState | None, lengths: Tensor | None, *, last: bool = False
+) -> HNetOutput:
+    """Run a model without gradients over codes (B, L), whose rows have `lengths` valid bases (all where None).
+
+    With `last` nothing follows, and no state is built.
+    """
     ids = _ids(model, codes)
     with torch.inference_mode():
-        output: HNetOutput = model(ids, state, lengths=None if lengths is None else lengths.to(ids.device))
+        lengths = None if lengths is None else lengths.to(ids.device)
+        output: HNetOutput = model(ids, state, lengths=lengths, last=last)
     return output
 
 
