@@ -68,5 +68,5 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps({**comparison.to_dict(), "trained_on_bases": comparison.trained_on}, indent=2))
         return
-    show.results.print(show.comparison_table(comparison, str(model), comparison.trained_on or 0))
-    show.results.print(show.classes_table(comparison))
+    show.print_table(show.comparison_table(comparison, str(model), comparison.trained_on or 0))
+    show.print_table(show.classes_table(comparison))

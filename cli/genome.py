@@ -55,7 +55,7 @@ def inspect(
         masked = f"{100 * one.soft_masked / one.length:.2f}"
         counts = f"{one.length:,}", gc, f"{one.n:,}", f"{one.n_runs:,}", masked, f"{one.ambiguous:,}"
         table.add_row(one.name, *counts, one.md5)
-    show.results.print(table)
+    show.print_table(table)
     show.results.print(f"Assembly: {described.assembly or 'none of the known ones'}")
     if described.store is not None:
         show.results.print(f"Store: {described.store}")
@@ -142,4 +142,4 @@ def list_known() -> None:
     for one in known_genomes():
         place = "in the package" if one.bundled else str(one.path or "-")
         table.add_row(one.name, one.assembly, one.organism, f"{one.bases:,}", place)
-    show.results.print(table)
+    show.print_table(table)

@@ -31,8 +31,12 @@ def hub(
     ] = None,
     serve: Annotated[
         bool,
-        typer.Option("--serve", help="Then serve the folder on this machine, until Ctrl-C; OUT alone serves it again."),
+        typer.Option(
+            "--serve",
+            help="Then serve the folder on this machine, until Ctrl-C; later, OUT without tracks serves it again.",
+        ),
     ] = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write a UCSC track hub, a JBrowse 2 configuration and a page with igv.js, of the same bigBed and bigWig files.
@@ -48,7 +52,7 @@ def hub(
             raise UsageError("hub needs --genome and --tracks")
         check_pipes({"--genome": genome})
         refuse_filled(out)
-        opened = show.open_genome(genome, quiet)
+        opened = show.open_genome(genome, quiet, aliases=aliases)
         from hnet_dna.hub.write import EMAIL, write_hub
 
         made = write_hub(given, opened, out, model=model, email=email or EMAIL)

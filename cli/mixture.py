@@ -20,14 +20,15 @@ def open_genomes(mix: GenomeMix, quiet: bool, letters: Alphabet) -> list[Genome]
     from hnet_dna.genome.open import open_genome as open_one
 
     if mix.plain:
-        return [show.open_genome(str(mix.entries[0].genome), quiet, letters)]
+        entry = mix.entries[0]
+        return [show.open_genome(str(entry.genome), quiet, letters, aliases=entry.aliases)]
     made = logging.getLogger("hnet_dna.genome.store")
     level, opened = made.level, list[Any]()
     made.setLevel(logging.WARNING)  # hundreds of stores would be hundreds of lines
     try:
         with show.Progress("opening", len(mix.entries), "genomes", quiet=quiet) as progress:
             for number, entry in enumerate(mix.entries, start=1):
-                opened.append(open_one(entry.genome))
+                opened.append(open_one(entry.genome, aliases=entry.aliases))
                 progress.update(number, detail=entry.name)
     finally:
         made.setLevel(level)

@@ -54,6 +54,7 @@ def mutate(
         ),
     ] = None,
     jobs: options.Jobs = 1,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Score every single-base mutation of regions: log-likelihood ratio, and what happens to chunk boundaries.
@@ -86,7 +87,7 @@ def mutate(
     from hnet_dna.sequence.interval import union
     from hnet_dna.tracks.mutations import write_mutations
 
-    opened = show.open_genome(genome, quiet)
+    opened = show.open_genome(genome, quiet, aliases=aliases)
     named = [parse_region(one, opened) for one in region or ()]
     intervals = union(named if bed is None else (one.interval for one in read_regions(bed, opened)))
     if plot is not None:
@@ -96,8 +97,8 @@ def mutate(
     loaded = show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as reports:
         if dependencies:
-            found = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
-            write_dependencies(found, dependencies)
+            matrix = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
+            write_dependencies(matrix, dependencies)
             show.notes.print(f"wrote {', '.join(map(str, dependencies))}")
         if out is None:
             return

@@ -102,6 +102,7 @@ def pretrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps, without training or a run folder.")
     ] = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train an H-Net on one or several genomes and report held-out bits per base.
@@ -139,13 +140,13 @@ def pretrain(
     if dry_run:
         from .dry_run import print_plan
 
-        print_plan(_mix(genome, genomes), options, quiet)
+        print_plan(_mix(genome, genomes, aliases), options, quiet)
         return
     if minutes is not None and steps is not None:
         raise UsageError("give --minutes or --steps, not both")
     if out is None:
         raise UsageError("--out is missing: the folder to create for this run")
-    mix = _mix(genome, genomes)  # a mistake is reported before what takes seconds to import
+    mix = _mix(genome, genomes, aliases)  # a mistake is reported before what takes seconds to import
     from hnet_dna.training.run import pretrain as run_pretrain
 
     from .run_view import RunView
@@ -164,18 +165,21 @@ def pretrain(
     view.conclude(run)
 
 
-def _mix(genome: list[str] | None, genomes: Path | None) -> GenomeMix | None:
+def _mix(genome: list[str] | None, genomes: Path | None, aliases: bool) -> GenomeMix | None:
     """Read what --genome and --genomes name; None where neither is given."""
     from hnet_dna.data.genome_mix import GenomeMix
     from hnet_dna.genome.open import find_genome
 
     if genome and genomes:
         raise UsageError("give --genome or --genomes, not both")
-    if genomes is not None:
-        return GenomeMix.read(genomes)
+    if not (genome or genomes):
+        if aliases:
+            raise UsageError("--aliases belongs to --genome or --genomes; a run that goes on reads names as it began")
+        return None
     for path in genome or ():
         find_genome(path)
-    return GenomeMix.of(genome) if genome else None
+    mix = GenomeMix.of(genome) if genome else GenomeMix.read(genomes or "")
+    return mix.with_aliases() if aliases else mix
 
 
 def _warmup(text: str) -> tuple[tuple[float, int], ...]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hnet_dna.errors import UsageError
+
 from . import options, show
 from .inputs import check_pipes
 from .outputs import check_outputs, output, shares_terminal
@@ -80,6 +82,7 @@ def probe(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.", min=0)] = 0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw curves or a scatter (needs matplotlib).")] = False,
+    aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
@@ -92,16 +95,19 @@ def probe(
     from hnet_dna.probing.run import probe as run_probe
 
     check_pipes({"LABELS": labels, "--embeddings": embeddings, "--genome": genome, "--test": test})
+    if aliases and genome is None:
+        raise UsageError("--aliases belongs to --genome")
+    read = show.open_genome(genome or "", quiet, aliases=True) if aliases else genome
     if model is None and embeddings is None:
         model = options.BUILT_IN
     loaded = None if model is None else show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as progress:
         result = run_probe(
-            labels, out, embeddings=embeddings, model=loaded, genome=genome, task=task, head=head, level=level,
+            labels, out, embeddings=embeddings, model=loaded, genome=read, task=task, head=head, level=level,
             pooling=pooling, strand=strand, folds=folds, test=test, split=split, label=label, id_column=id_column,
             sequence=sequence, group=group, seed=seed, plot=plot, on_progress=progress,
         )  # fmt: skip
-    show.results.print(show.metrics_table(result.title, result.results))
+    show.print_table(show.metrics_table(result.title, result.results))
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
     show.results.print(f"Head and report: {out}", soft_wrap=True)

@@ -69,7 +69,7 @@ def split_genome(
     may_add_valid = True  # a BED file says all there is to say
     kept = [region.interval for region in read_regions(Path(regions), genome)] if regions else None
     if held_out:
-        chosen = _by_contig(genome, [], [genome[name].name for name in held_out], "as asked")
+        chosen = _by_contig(genome, [], [genome[genome.find(name)].name for name in held_out], "as asked")
     elif split:
         share = _share(split)
         may_add_valid = share is not None

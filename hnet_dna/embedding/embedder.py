@@ -52,7 +52,7 @@ class _Pool:
     """Running sums over the vectors of one sequence at one level on one strand, in float64."""
 
     def __init__(self, width: int, poolings: Sequence[str], length: int, *, turned: bool) -> None:
-        """Prepare for a sequence of so many bases; `turned` tells that its bins are wanted in the reverse order."""
+        """Prepare for a sequence of this many bases; `turned` tells that its bins are wanted in the reverse order."""
         self._poolings, self._length, self._turned = poolings, length, turned
         self._count = self._weight = 0.0
         self._total, self._weighted, self._last = (np.zeros(width) for _ in range(3))

@@ -1,4 +1,4 @@
-"""What a track of a hub is, told by the file itself."""
+"""What a track of a hub holds, read from the file itself."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ def _window(file: Any, contigs: Iterable[str]) -> int:
     """Return how many bases share a value, as the first of them tell."""
     for contig in contigs:
         for start in range(0, file.chroms(contig), 1 << 20):
-            found = file.intervals(contig, start, min(start + (1 << 20), file.chroms(contig)))
-            if found:
-                return int(max(end - start for start, end, _ in found[:9]))
+            entries = file.intervals(contig, start, min(start + (1 << 20), file.chroms(contig)))
+            if entries:
+                return int(max(end - start for start, end, _ in entries[:9]))
     return 1
 
 
@@ -122,10 +122,11 @@ def _name(path: Path, taken: set[str]) -> str:
 
 def _check_contigs(track: HubTrack, genome: Genome) -> None:
     for name, length in track.contigs.items():
-        if name not in genome:
+        own = genome.find(name)
+        if own not in genome:
             raise unknown_contig(name, genome.contigs, genome.source.name, asked=track.contigs)
-        if genome[name].length != length:
+        if genome[own].length != length:
             raise SequenceError(
-                f"{track.path}: {name} has {length:,} bases there, and {genome[name].length:,} in "
+                f"{track.path}: {name} has {length:,} bases there, and {genome[own].length:,} in "
                 f"{genome.source.name}; is it the same assembly?"
             )

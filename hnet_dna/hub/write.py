@@ -26,6 +26,7 @@ from hnet_dna.inference.load import load_model
 from hnet_dna.model.lm import HNetLM
 
 EMAIL = "nobody@example.org"
+_ALIASES = "chromAlias.txt"
 _VIEW = 400  # bases that are shown first
 _COLOUR: dict[Kind, str] = {
     "chunks": BLUE, "features": GREY, "probability": BLUE, "log2p": GREEN, "values": GREY, "windows": ORANGE,
@@ -77,6 +78,8 @@ def write_hub(
 
     The folder holds the tracks (as hard links where the file system allows), the genome as .2bit, and a page per track.
     A genome that UCSC has (hg38, mm39, sacCer3 and others) is known by UCSC's name; any other becomes an assembly hub.
+    Where tracks call contigs by other names than the genome, which `open_genome(..., aliases=True)` allows, a table of
+    the names lies beside the genome.
 
     Args:
         tracks: bigBed and bigWig files of this genome, in the order in which they are to be shown.
@@ -94,19 +97,20 @@ def write_hub(
         raise UsageError(f"`email` {email}: expected an address")
     refuse_filled(place)
     opened = open_genome(genome)
-    found = read_tracks([Path(track) for track in tracks], opened)
+    described = read_tracks([Path(track) for track in tracks], opened)
     made_by = "" if model is None else _model_text(model)
-    assembly, of_ucsc = _assembly(opened, found)
+    assembly, of_ucsc = _assembly(opened, described)
     with folder_beside(place) as folder:
         data = folder / assembly
         data.mkdir()
         write_twobit(opened, data / f"{assembly}.2bit")
-        for track in found:
+        for track in described:
             _place(track.path, data / _file(track))
             (data / f"{track.name}.html").write_text(_page_of(track, made_by))
         title = f"hnet-dna: {opened.source.name}"
-        locus = _locus(opened, found)
-        description = _PAGE.format(title=escape(title), body=_hub_text(found, made_by))
+        locus = _locus(opened, described)
+        description = _PAGE.format(title=escape(title), body=_hub_text(described, made_by))
+        others = _other_names(opened, described)
         texts = {
             "hub.txt": _stanza(
                 {
@@ -119,16 +123,20 @@ def write_hub(
                 }
             ),
             "hub.html": description,
-            "genomes.txt": _stanza(_genome_stanza(opened, assembly, of_ucsc, locus)),
-            f"{assembly}/trackDb.txt": "\n".join(map(_stanza, _track_stanzas(found))),
-            "config.json": json.dumps(_jbrowse(assembly, found, locus), indent=1) + "\n",
+            "genomes.txt": _stanza(_genome_stanza(opened, assembly, of_ucsc, locus, bool(others))),
+            f"{assembly}/trackDb.txt": "\n".join(map(_stanza, _track_stanzas(described))),
+            "config.json": json.dumps(_jbrowse(assembly, described, locus, bool(others)), indent=1) + "\n",
             "igv.min.js": igv()[0],
             "LICENSE.igv": igv()[1],
-            "index.html": _PAGE.format(title=escape(title), body=_browser(title, assembly, found, locus)),
+            "index.html": _PAGE.format(
+                title=escape(title), body=_browser(title, assembly, described, locus, bool(others))
+            ),
         }
+        if others:
+            texts[f"{assembly}/{_ALIASES}"] = others
         for name, text in texts.items():
             (folder / name).write_text(text)
-    return Hub(place, assembly, of_ucsc, tuple(track.name for track in found))
+    return Hub(place, assembly, of_ucsc, tuple(track.name for track in described))
 
 
 def _assembly(genome: Genome, tracks: Sequence[HubTrack]) -> tuple[str, bool]:
@@ -155,7 +163,7 @@ def _place(source: Path, target: Path) -> None:
 
 def _locus(genome: Genome, tracks: Sequence[HubTrack]) -> str:
     """Return what is shown first, from 1: the middle of the first contig that has a track."""
-    covered = {name for track in tracks for name in track.contigs}
+    covered = {genome.find(name) for track in tracks for name in track.contigs}
     contig = next(contig for contig in genome.contigs if contig.name in covered)
     middle = contig.length // 2
     for start, end in contig.n_runs:
@@ -165,11 +173,21 @@ def _locus(genome: Genome, tracks: Sequence[HubTrack]) -> str:
     return f"{contig.name}:{start + 1}-{min(start + _VIEW, contig.length)}"
 
 
+def _other_names(genome: Genome, tracks: Sequence[HubTrack]) -> str:
+    """Return the table of the names that tracks have for contigs, as browsers read it; empty if there are none."""
+    others = {name: genome.find(name) for track in tracks for name in track.contigs if name not in genome}
+    names = {contig.name: [other for other, own in others.items() if own == contig.name] for contig in genome.contigs}
+    most = max(map(len, names.values()))
+    heads = ["# genome", *(f"tracks{number or ''}" for number in range(most))]
+    rows = [heads, *([name, *other, *[""] * (most - len(other))] for name, other in names.items())]
+    return "".join("\t".join(row) + "\n" for row in rows) if others else ""
+
+
 def _stanza(settings: Mapping[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in settings.items())
 
 
-def _genome_stanza(genome: Genome, assembly: str, of_ucsc: bool, locus: str) -> dict[str, str]:
+def _genome_stanza(genome: Genome, assembly: str, of_ucsc: bool, locus: str, aliases: bool) -> dict[str, str]:
     stanza = {"genome": assembly, "trackDb": f"{assembly}/trackDb.txt"}
     if not of_ucsc:
         stanza |= {
@@ -179,6 +197,8 @@ def _genome_stanza(genome: Genome, assembly: str, of_ucsc: bool, locus: str) -> 
             "scientificName": genome.source.name,
             "orderKey": "1",
         }
+    if aliases:
+        stanza["chromAlias"] = f"{assembly}/{_ALIASES}"
     return stanza | {"defaultPos": locus}
 
 
@@ -216,7 +236,7 @@ def _range(track: HubTrack) -> tuple[float, float, bool]:
     return min(track.low, 0), track.high if track.high > min(track.low, 0) else min(track.low, 0) + 1, True
 
 
-def _jbrowse(assembly: str, tracks: Sequence[HubTrack], locus: str) -> dict[str, Any]:
+def _jbrowse(assembly: str, tracks: Sequence[HubTrack], locus: str, aliases: bool) -> dict[str, Any]:
     def place(name: str) -> dict[str, str]:
         return {"uri": f"{assembly}/{name}", "locationType": "UriLocation"}
 
@@ -242,14 +262,17 @@ def _jbrowse(assembly: str, tracks: Sequence[HubTrack], locus: str) -> dict[str,
         "type": "LinearGenomeView",
         "init": {"assembly": assembly, "loc": locus, "tracks": [track.name for track in tracks]},
     }
+    known: dict[str, Any] = {"name": assembly, "sequence": sequence}
+    if aliases:
+        known["refNameAliases"] = {"adapter": {"type": "RefNameAliasAdapter", "location": place(_ALIASES)}}
     return {
-        "assemblies": [{"name": assembly, "sequence": sequence}],
+        "assemblies": [known],
         "tracks": shown,
         "defaultSession": {"name": "hnet-dna", "views": [view]},
     }
 
 
-def _browser(title: str, assembly: str, tracks: Sequence[HubTrack], locus: str) -> str:
+def _browser(title: str, assembly: str, tracks: Sequence[HubTrack], locus: str, aliases: bool) -> str:
     shown: list[dict[str, Any]] = []
     for track in tracks:
         one: dict[str, Any] = {
@@ -264,8 +287,11 @@ def _browser(title: str, assembly: str, tracks: Sequence[HubTrack], locus: str) 
             one |= {"type": "wig", "format": "bigwig", "autoscale": auto, "min": low, "height": 100}
             one |= {} if auto else {"max": high}
         shown.append(one)
+    reference = {"id": assembly, "name": assembly, "twoBitURL": f"{assembly}/{assembly}.2bit"}
+    if aliases:
+        reference["aliasURL"] = f"{assembly}/{_ALIASES}"
     options = {
-        "reference": {"id": assembly, "name": assembly, "twoBitURL": f"{assembly}/{assembly}.2bit"},
+        "reference": reference,
         "locus": locus,
         "tracks": shown,
         "loadDefaultGenomes": False,
@@ -309,7 +335,7 @@ def _made_by(text: str) -> str:
     method = (
         "The method is from Hwang, Wang and Gu, <i>Dynamic Chunking for End-to-End Hierarchical Sequence Modeling</i>"
     )
-    model = text or "<p>Which model made the tracks was not told.</p>"
+    model = text or "<p>The model that made the tracks was not named.</p>"
     return f"{model}\n<p>{method} (arXiv 2507.07955). Written by hnet-dna {version('hnet-dna')}.</p>"
 
 

@@ -159,8 +159,8 @@ def region_scores(
     by_contig: dict[str, list[int]] = {}
     for index, region in enumerate(regions):
         by_contig.setdefault(region.interval.contig, []).append(index)
-    starts = {c: np.array([regions[i].interval.start for i in found]) for c, found in by_contig.items()}
-    ends = {c: np.array([regions[i].interval.end for i in found]) for c, found in by_contig.items()}
+    starts = {c: np.array([regions[i].interval.start for i in numbers]) for c, numbers in by_contig.items()}
+    ends = {c: np.array([regions[i].interval.end for i in numbers]) for c, numbers in by_contig.items()}
     counts, sums = np.zeros(len(regions), dtype=np.int64), np.zeros(len(regions))
     for scores in base_scores(genome, around, model, strand, piece=piece, on_bases=on_bases):
         known = ~np.isnan(scores.log2p)

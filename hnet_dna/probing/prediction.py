@@ -28,6 +28,7 @@ from hnet_dna.tables import data_frame
 from hnet_dna.text import called, watched
 
 _SEQUENCES_AT_ONCE, _BASES_AT_ONCE = 512, 2_000_000
+_MUCH_LONGER = 2  # times the longest sequence that a head was trained on
 _log = logging.getLogger(__name__)
 
 
@@ -125,7 +126,7 @@ def predict(
         classes = fitted.classes
     else:
         classes = tuple(map(str, fitted.classes_)) if hasattr(fitted, "predict_proba") else ()
-    return Predictions(classes, _predictions(sequences, sequence, apply, on_progress))
+    return Predictions(classes, _predictions(sequences, sequence, apply, about.longest, on_progress))
 
 
 _Apply = Callable[[list[Codes]], list[tuple[Any, tuple[float, ...]] | None]]
@@ -168,16 +169,17 @@ def _in_order(fitted: SequenceHead, model: HNetLM, about: About) -> _Apply:
 
 
 def _predictions(
-    sequences: str | Path | SequencesLike, column: str | None, apply: _Apply, on_progress: OnProgress
+    sequences: str | Path | SequencesLike, column: str | None, apply: _Apply, longest: int, on_progress: OnProgress
 ) -> Iterator[Prediction]:
     source = sequences if isinstance(sequences, str | Path) else ""
     total = count_sequences(sequences, column)
-    left_out = 0
+    left_out = longer = 0
     times: Counter[str] = Counter()
     about = called(source) if total is None else ""
     with Work(on_progress, "predicting", total, "sequences", about=about) as work, watched(source, work.read):
         for batch in _batches(read_sequences(sequences, column)):
             times.update(item.id for item in batch)
+            longer += sum(len(item.codes) > _MUCH_LONGER * longest for item in batch)
             for item, said in zip(batch, apply([item.codes for item in batch]), strict=True):
                 if said is None:
                     left_out += 1
@@ -186,6 +188,12 @@ def _predictions(
             work.add(len(batch))
     if left_out:
         _log.info("%s sequences have no A, C, G or T and were left out", f"{left_out:,}")
+    if longest and longer:
+        _log.info(
+            "%s of %s sequences have more than %s times the %s bases of the longest that the head was trained on; "
+            "pieces of about that length are what it knows",
+            f"{longer:,}", f"{times.total():,}", _MUCH_LONGER, f"{longest:,}",
+        )  # fmt: skip
     if repeated := [name for name, count in times.items() if count > 1]:
         _log.info("%s ids occur more than once: %s", f"{len(repeated):,}", first_few(repeated))
 

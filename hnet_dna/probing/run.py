@@ -243,6 +243,8 @@ def labelled_rows(
     """Return the labels, and the bases of their rows where those are known; `given` are a test file and a split BED."""
     test, split_bed = given
     opened = None if genome is None else open_with_progress(genome, on_progress)
+    if table is not None and opened is not None and opened.aliases:
+        table = replace(table, contig=[opened.find(name) for name in table.contig])
     if table is not None and by_place:
         if opened is None:
             _log.info("contigs and their lengths are those of the table; `genome` adds those it lacks")

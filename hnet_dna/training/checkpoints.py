@@ -16,7 +16,7 @@ _SAVING_SHARE = 0.02  # of the time, at most, where checkpoints are due by the c
 
 
 class Checkpoints(TrainingObserver):
-    """Makes a checkpoint every so many seconds, but less often where that would take over a fiftieth of the time.
+    """Makes a checkpoint every `checkpoint_every` seconds, less often where that takes over a fiftieth of the time.
 
     Training waits while its state is copied, and goes on while the files are written, by a thread. The state at the end
     is in the folder before training is said to have ended. All ranks have one, since each holds a share of the state; a
@@ -86,10 +86,10 @@ class BestModel(TrainingObserver):
     def measured(self, training: Training, measurement: Measurement) -> None:
         """Save the model if it is the best so far."""
         if measurement.best:
-            told: dict[str, Any] = {"step": measurement.step, "valid_bits_per_base": measurement.bits}
+            reason: dict[str, Any] = {"step": measurement.step, "valid_bits_per_base": measurement.bits}
             if measurement.genomes:
-                told |= {"mean": measurement.mean, "genomes": dict(measurement.genomes)}
-            self._folder.save_best(training.model, told, training.ranks)
+                reason |= {"mean": measurement.mean, "genomes": dict(measurement.genomes)}
+            self._folder.save_best(training.model, reason, training.ranks)
 
 
 def rest_after(saving: float, every: float) -> float:

@@ -45,7 +45,7 @@ class Plan:
 
 
 def _open(mix: GenomeMix, letters: Alphabet) -> list[Genome]:
-    return [open_genome(entry.genome) for entry in mix.entries]
+    return [open_genome(entry.genome, aliases=entry.aliases) for entry in mix.entries]
 
 
 def plan(

@@ -79,7 +79,7 @@ class RunObserver:
     def open_genomes(self, mix: GenomeMix, letters: Alphabet) -> list[Genome]:
         """Open the genomes; `letters` are those that the model knows."""
         del letters
-        return [open_genome(entry.genome) for entry in mix.entries]
+        return [open_genome(entry.genome, aliases=entry.aliases) for entry in mix.entries]
 
     def begun(self, beginning: Beginning) -> None:
         """Take note that the run's folder has been made."""

@@ -122,19 +122,19 @@ class RunFolder:
         Results of that step are removed, since they are not those of the model that will be in the folder.
         `changed` has the old and the new value of each setting that is not as it was.
         """
-        told = self.description()
-        lengths = {f"budget.{name}": [told["budget"][name], value] for name, value in budget.items()}
+        record = self.description()
+        lengths = {f"budget.{name}": [record["budget"][name], value] for name, value in budget.items()}
         changed = changed | {name: values for name, values in lengths.items() if values[0] != values[1]}
-        told["recipe"], told["budget"] = settings.recipe.to_dict(), budget
+        record["recipe"], record["budget"] = settings.recipe.to_dict(), budget
         resumption = {
             "step": step,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": list(command),
             "changed": changed,
         }
-        told["resumptions"] = [*told.get("resumptions", ()), resumption]  # runs of older versions have none
+        record["resumptions"] = [*record.get("resumptions", ()), resumption]  # runs of older versions have none
         (self.path / RESULTS_FILE).unlink(missing_ok=True)
-        self.describe(told, settings)
+        self.describe(record, settings)
         changes = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changed.items())
         self.log_event({"step": step, "event": "resumed" + (f": {changes}" if changes else "")})
 
@@ -210,12 +210,12 @@ class RunFolder:
             shutil.rmtree(self._checkpoint(step), ignore_errors=True)
         write_model(self.path, snapshot.config, snapshot.weights)
 
-    def save_best(self, model: HNetLM, told: dict[str, Any], ranks: Ranks) -> None:
+    def save_best(self, model: HNetLM, reason: dict[str, Any], ranks: Ranks) -> None:
         """Write the best model so far, and what makes it the best."""
         weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
         if ranks.first:
             write_model(self.path / BEST_FOLDER, model.config, weights)
-            self._write_json(self.path / BEST_FOLDER / "best.json", told)
+            self._write_json(self.path / BEST_FOLDER / "best.json", reason)
 
     def has_checkpoint(self) -> bool:
         """Return whether there is anything to resume from."""
@@ -252,8 +252,8 @@ class RunFolder:
                 raise CheckpointError(f"the checksum of {name} is wrong")
         weights, moments = load_file(folder / WEIGHTS_FILE), load_file(folder / _OPTIMIZER_FILE)
         parameters = dict(model.named_parameters())
-        told = state["progress"]
-        progress = Progress(**{**told, "position": _position(told["position"])})
+        saved = state["progress"]
+        progress = Progress(**{**saved, "position": _position(saved["position"])})
         with torch.no_grad():
             for name, tensor in model.state_dict().items():
                 if name in weights:
@@ -310,10 +310,10 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor:
     return complete if tensor.is_cuda else complete.clone()
 
 
-def _position(told: dict[str, Any]) -> MixPosition:
-    if "epoch" in told:  # of a run by version 0.1
-        return MixPosition(0, (told["epoch"],), (told["index"],))
-    return MixPosition(told["drawn"], tuple(told["epochs"]), tuple(told["indices"]))
+def _position(saved: dict[str, Any]) -> MixPosition:
+    if "epoch" in saved:  # of a run by version 0.1
+        return MixPosition(0, (saved["epoch"],), (saved["index"],))
+    return MixPosition(saved["drawn"], tuple(saved["epochs"]), tuple(saved["indices"]))
 
 
 def _sha256(path: Path) -> str:

@@ -29,7 +29,7 @@ RECORDS = {"chr2": random_dna(900), "chr1": "N" * 50 + random_dna(2_000, 1).lowe
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tracks of a small genome that nobody knows, and the hub that is made of them."""
+    """Tracks of a small genome that is not a known assembly, and the hub that is made of them."""
     folder = tmp_path_factory.mktemp("hub")
     model = lively_model(small_config()).float()
     model.save_pretrained(folder / "my-model")
@@ -94,9 +94,9 @@ def test_jbrowse_finds_what_its_configuration_names(hub: Path) -> None:
 
 def _locations(value: object) -> list[dict[str, str]]:
     if isinstance(value, list):
-        return [found for one in value for found in _locations(one)]
+        return [location for one in value for location in _locations(one)]
     if isinstance(value, dict):
-        return [value] if "uri" in value else [found for one in value.values() for found in _locations(one)]
+        return [value] if "uri" in value else [location for one in value.values() for location in _locations(one)]
     return []
 
 
@@ -140,6 +140,30 @@ def test_igv_shows_the_hub(hub: Path, folder: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(list(values.values()), first.base_probability[100:160], atol=1e-4)
 
 
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_tracks_with_other_names_than_the_genome(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    """The genome's contigs are 1 and 2, those of the tracks chr1 and chr2; browsers find them by a table of names."""
+    genome = write_fasta(tmp_path / "n.fa", {"2": RECORDS["chr2"], "1": RECORDS["chr1"]})
+    command = ["hub", tmp_path / "hub", "--genome", genome, "--tracks", folder / "chunks.bb", "--aliases"]
+    result = cli(*command)
+    assert result.exit_code == 0, result.output
+    (stanza,) = stanzas(tmp_path / "hub" / "genomes.txt")
+    assert (tmp_path / "hub" / stanza["chromAlias"]).read_text() == "# genome\ttracks\n2\tchr2\n1\tchr1\n"
+    (assembly,) = json.loads((tmp_path / "hub" / "config.json").read_text())["assemblies"]
+    assert assembly["refNameAliases"]["adapter"]["location"]["uri"] == stanza["chromAlias"]
+    script = """ready.then(async browser => {
+      const found = await browser.findTracks("name", "chunks.bb")[0].getFeatures("2", 100, 160, 0.1)
+      return found.map(f => [f.start, f.end])
+    })"""
+    with serve(tmp_path / "hub") as address, Chromium(tmp_path / "profile") as page:
+        page.open(address)
+        seen = page.value(script)
+        assert not page.errors
+    (chunks, _) = segment(folder / "g.fa", folder / "my-model")
+    inside = [[s, e] for s, e in zip(chunks.start.tolist(), chunks.end.tolist(), strict=True) if e > 100 and s < 160]
+    assert [one for one in seen if one[1] > 100 and one[0] < 160] == inside
+
+
 def test_a_genome_of_ucsc_is_named_as_there(cli: Cli, tmp_path: Path) -> None:
     from hnet_dna.sequence.interval import Interval
 
@@ -151,7 +175,7 @@ def test_a_genome_of_ucsc_is_named_as_there(cli: Cli, tmp_path: Path) -> None:
     assert genome["genome"] == "sacCer3"
     assert "twoBitPath" not in genome
     assert genome["defaultPos"].startswith("chrXV:")
-    assert "was not told" in (tmp_path / "hub" / "sacCer3" / "y.html").read_text()
+    assert "was not named" in (tmp_path / "hub" / "sacCer3" / "y.html").read_text()
 
 
 def test_what_makes_no_hub(cli: Cli, folder: Path, tmp_path: Path) -> None:
@@ -171,5 +195,5 @@ def test_what_makes_no_hub(cli: Cli, folder: Path, tmp_path: Path) -> None:
     other = write_fasta(tmp_path / "o.fa", {"chr2": RECORDS["chr2"] + "A", "chr1": RECORDS["chr1"]})
     assert "is it the same assembly?" in refused("--genome", other, "--tracks", folder / "chunks.bb")
     named = write_fasta(tmp_path / "n.fa", {"2": RECORDS["chr2"], "1": RECORDS["chr1"]})
-    assert "has no contig chr" in refused("--genome", named, "--tracks", folder / "chunks.bb")
+    assert "or give --aliases" in refused("--genome", named, "--tracks", folder / "chunks.bb")
     assert "--email me: expected an address" in refused(*genome, folder / "chunks.bb", "--email", "me", code=2)

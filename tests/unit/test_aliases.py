@@ -12,11 +12,13 @@ from typer.testing import Result
 
 from hnet_dna.annotation.reader import read_features
 from hnet_dna.annotation.regions import parse_region, read_regions
+from hnet_dna.data.genome_mix import GenomeMix
 from hnet_dna.embedding.table import read_table
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.interval import Interval
+from hnet_dna.training.plan import plan
 
 Cli = Callable[..., Result]
 RECORDS = {"chr1": random_dna(300), "chrM": random_dna(120, 1)}
@@ -68,10 +70,10 @@ def test_commands(cli: Cli, fasta: Path, tmp_path: Path) -> None:
         refused = cli(*command)
         assert refused.exit_code == 1
         assert "use that name, or give --aliases" in one_line_error(refused)
-    found = cli(*segment, "--aliases")
-    assert found.exit_code == 0, found.output
-    assert {line.split("\t")[0] for line in found.stdout.splitlines()} == {"chr1"}
-    assert "names of contigs are read by aliases: 1 is chr1 in g.fa" in found.stderr
+    result = cli(*segment, "--aliases")
+    assert result.exit_code == 0, result.output
+    assert {line.split("\t")[0] for line in result.stdout.splitlines()} == {"chr1"}
+    assert "names of contigs are read by aliases: 1 is chr1 in g.fa" in result.stderr
     scored = cli(*variants, "--aliases")
     assert scored.exit_code == 0, scored.output
     assert scored.stdout.splitlines()[-1].startswith("1\t21\t")
@@ -83,3 +85,58 @@ def test_commands(cli: Cli, fasta: Path, tmp_path: Path) -> None:
     part = cli("genome", "extract", fasta, "1:1-9", "MT:1-5", "--aliases")
     assert part.exit_code == 0, part.output
     assert [line for line in part.stdout.splitlines() if line[0] != ">"] == [RECORDS["chr1"][:9], RECORDS["chrM"][:5]]
+
+
+def test_a_split_by_other_names_and_the_run_that_goes_on(cli: Cli, tmp_path: Path) -> None:
+    """What a run read by aliases it reads so again, without being told."""
+    records = {"chr1": random_dna(3_000), "chr2": random_dna(1_000, 1)}
+    fasta = write_fasta(tmp_path / "g.fa", records)
+    (tmp_path / "s.bed").write_text("1\t0\t3000\ttrain\n2\t0\t1000\ttest\n")
+    size = ["--steps", "1", "--set", "train.window=64", "--set", "train.batch=2", "--no-evaluation"]
+    begin = ["pretrain", "--genome", fasta, "--split", tmp_path / "s.bed", "--out", tmp_path / "run", *size]
+    refused = cli(*begin)
+    assert refused.exit_code == 1
+    assert "It is called chr1 there: use that name, or give --aliases" in one_line_error(refused)
+    begun = cli(*begin, "--aliases")
+    assert begun.exit_code == 0, begun.output
+    on = cli("pretrain", "--out", tmp_path / "run", "--resume", "--steps", "2", "--no-evaluation")
+    assert on.exit_code == 0, on.output
+    assert "--aliases belongs to --genome" in one_line_error(cli("pretrain", "--dry-run", "--aliases"))
+    mix = tmp_path / "mix.toml"
+    mix.write_text('[[genome]]\ngenome = "g.fa"\nheld_out = ["2"]\naliases = true\n')
+    planned = plan(GenomeMix.read(mix))
+    assert planned.split is not None
+    assert planned.split.test == (Interval("chr2", 0, 1_000),)
+    assert plan(GenomeMix.of(str(fasta)).with_aliases(), split=str(tmp_path / "s.bed")).split is not None
+
+
+def test_vectors_labelled_by_other_names(cli: Cli, fasta: Path, tmp_path: Path) -> None:
+    """The table has the names of its genome, the BED of labels those of an annotation, and --genome a third kind."""
+    lively_model(small_config()).float().save_pretrained(tmp_path / "m")
+    table = tmp_path / "v.parquet"
+    embedded = cli("embed", fasta, "--model", tmp_path / "m", "--per-chunk", "--out", table)
+    assert embedded.exit_code == 0, embedded.output
+    named = write_fasta(tmp_path / "n.fa", {name.removeprefix("chr"): bases for name, bases in RECORDS.items()})
+    (tmp_path / "l.bed").write_text("chr1\t100\t200\n1\t20\t60\nMT\t10\t60\n")
+    command = ["probe", tmp_path / "l.bed", "--embeddings", table, "--folds", "2", "--genome", named]
+    refused = cli(*command, "--out", tmp_path / "p")
+    assert "or give --aliases" in one_line_error(refused)
+    found = cli(*command, "--out", tmp_path / "p", "--aliases")
+    assert found.exit_code == 0, found.output
+    assert "--aliases belongs to --genome" in one_line_error(cli(*command[:-2], "--out", tmp_path / "q", "--aliases"))
+
+
+def test_mutations_and_measured_effects(cli: Cli, fasta: Path, tmp_path: Path) -> None:
+    lively_model(small_config()).float().save_pretrained(tmp_path / "m")
+    options = ["--genome", fasta, "--model", tmp_path / "m", "--context", "16", "--window", "32"]
+    mutate = ["mutate", "1:21-23", *options, "--out", tmp_path / "t.tsv"]
+    assert "or give --aliases" in one_line_error(cli(*mutate))
+    assert cli(*mutate, "--aliases").exit_code == 0
+    assert (tmp_path / "t.tsv").read_text().splitlines()[1].startswith("chr1\t")
+    bases = RECORDS["chr1"]
+    rows = [f"1\t{at}\t{bases[at]}\t{'ACGT'[('ACGT'.index(bases[at]) + 1) % 4]}\t{at}\n" for at in range(40, 46)]
+    (tmp_path / "e.tsv").write_text("chrom\tstart\tref\talt\tscore\n" + "".join(rows))
+    effects = ["benchmark", "variants", tmp_path / "e.tsv", *options]
+    assert "or give --aliases" in one_line_error(cli(*effects))
+    measured = cli(*effects, "--aliases")
+    assert measured.exit_code == 0, measured.output

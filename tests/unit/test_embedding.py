@@ -82,8 +82,8 @@ def vectors_by_hand(model: HNetLM, text: str, level: str) -> tuple[np.ndarray, n
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("pooling", ["mean", "max", "last", "boundary"])
 def test_pooled_by_hand(model: HNetLM, level: str, pooling: Any) -> None:
-    found = Embedder(model, level, pooling, "+").embed([from_text(text) for text in TEXTS])
-    for text, vector in zip(TEXTS, found, strict=True):
+    vectors = Embedder(model, level, pooling, "+").embed([from_text(text) for text in TEXTS])
+    for text, vector in zip(TEXTS, vectors, strict=True):
         value, weight = vectors_by_hand(model, text, level)
         expected = {
             "mean": value.mean(axis=0),
