@@ -301,7 +301,7 @@ def measure(preset: str, settings: Sequence[str], device: str, peak: float, quic
     import torch
     from training import Training
 
-    from hnet_dna.inference.stream import PIECE
+    from hnet_dna.inference.stream import piece_of
     from hnet_dna.model.cost import cost_of
 
     quicker = ("train.window=128", "train.batch=2", "train.window_warmup=[]") if quick else ()
@@ -333,7 +333,7 @@ def measure(preset: str, settings: Sequence[str], device: str, peak: float, quic
     if device == "cuda":
         figures["GiB"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
         figures["waits"] = _waits(training)
-    ids = torch.randint(0, 4, (1, 256 if quick else PIECE), device=device)
+    ids = torch.randint(0, 4, (1, 256 if quick else piece_of(model)), device=device)
     model.eval()
     with torch.inference_mode():
         reads = []

@@ -69,6 +69,7 @@ def main() -> None:
     print(f"{'':<42}{'alleles/s':>10}{'bases/s':>10}{'limit':>8}{'share':>8}")
     for name, variants, how, bases in (
         ("scattered, a window of 512 each", scattered, How(), 1536),
+        ("  the same, at least 512 bases before, shared", scattered, How(context=512), 1536),
         ("dense, a window of 512 each", dense, How(), 512),
         ("dense, at least 4,096 bases before, shared", dense, How(context=4096), 512),
         ("  the same with 64 bases of boundaries", dense, How(context=4096, boundaries=64), 512),

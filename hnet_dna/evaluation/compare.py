@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from hnet_dna.data.split import Split
 from hnet_dna.evaluation.breakdown import GENOME, Breakdown, ClassBits
 from hnet_dna.evaluation.counts import Counts, genome_counts
-from hnet_dna.evaluation.markov import MAX_ORDER, MIXTURE, Baselines, count_words, markov_name
+from hnet_dna.evaluation.markov import MIXTURE, ORDERS, Baselines, count_words, markov_name
 from hnet_dna.evaluation.novelty import Containment, Novelty
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.genome import Genome, known_bases
@@ -87,7 +87,7 @@ def compare(
     genomes: Sequence[HeldOut],
     *,
     annotation: Mapping[str, Sequence[Interval]] | None = None,
-    orders: Sequence[int] = range(1, MAX_ORDER + 1),
+    orders: Sequence[int] = ORDERS,
     most: int | None = None,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Comparison | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
+import os
+import signal
 import zipfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,24 +37,56 @@ def genome_counts(genome: Genome, train: Iterable[Interval], orders: Iterable[in
     again, and where none can be written nothing is kept.
     """
     train, orders = list(train), list(orders)
+    return _kept(genome, train, orders) if _is_large(train) else _counted(genome, train, orders)
 
-    def counted() -> Counts:
-        return count_words((genome.codes(part) for interval in train for part in genome.segments(interval)), orders)
 
-    if sum(map(len, train)) < _KEPT_FROM:
-        return counted()
+@contextmanager
+def counting_ahead(genomes: Iterable[tuple[Genome, Sequence[Interval]]], orders: Iterable[int]) -> Iterator[None]:
+    """Count the words of large training parts in a process beside the `with` block, so that `genome_counts` finds them.
+
+    Where it asks before they are there, it waits. The process ends with the block.
+    """
+    large = [(genome, list(train)) for genome, train in genomes if _is_large(train)]
+    if not large:
+        yield
+        return
+    counter = multiprocessing.get_context("spawn").Process(target=_count_all, args=(large, list(orders)), daemon=True)
+    counter.start()
+    try:
+        yield
+    finally:
+        counter.terminate()
+        counter.join()
+
+
+def _count_all(genomes: list[tuple[Genome, list[Interval]]], orders: list[int]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one ends it
+    os.nice(10)
+    for genome, train in genomes:
+        _kept(genome, train, orders)
+
+
+def _is_large(train: Iterable[Interval]) -> bool:
+    return sum(map(len, train)) >= _KEPT_FROM
+
+
+def _counted(genome: Genome, train: list[Interval], orders: list[int]) -> Counts:
+    return count_words((genome.codes(part) for interval in train for part in genome.segments(interval)), orders)
+
+
+def _kept(genome: Genome, train: list[Interval], orders: list[int]) -> Counts:
     path = home() / _FOLDER / f"{_name(genome, train, orders)}.npz"
     with suppress(OSError):  # no room, or no right to write
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):  # others that want the same wait for it
             if (kept := _read(path, orders)) is not None:
                 return kept
-            counts = counted()
+            counts = _counted(genome, train, orders)
             tables: dict[str, Any] = {str(order): table for order, table in counts.items()}
             with suppress(OSError), write_beside(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, **tables)
             return counts
-    return counted()
+    return _counted(genome, train, orders)
 
 
 def _name(genome: Genome, train: list[Interval], orders: list[int]) -> str:

@@ -16,6 +16,7 @@ from hnet_dna.sequence.kmers import kmer_numbers
 
 _BLOCK = 1 << 22
 MAX_ORDER = 12
+ORDERS = range(1, MAX_ORDER + 1)  # of the baselines
 MIXTURE_DECAY = 0.95  # how much of an order's past success counts one base later
 _TILE = 64
 

@@ -113,7 +113,7 @@ class Branches:
 
     def advance(self, front: Front, rows: Sequence[Codes]) -> tuple[Front, list[Reading]]:
         """Read on from a front, side by side; return the new front, and what was read for each row."""
-        return self._run(front, rows, to_the_end=True)
+        return self._run(front, rows, to_the_end=True, last=False)
 
     def branch(self, front: Front, owners: Sequence[int], sequences: Sequence[Codes]) -> Iterator[tuple[int, Reading]]:
         """Read sequences, each from the row of the front that owns it; yield number and reading of each, in any order.
@@ -123,10 +123,12 @@ class Branches:
         """
         for group in _of_like_length(sequences, self.batch):
             part = front.select([owners[row] for row in group])
-            _, readings = self._run(part, [sequences[row] for row in group], to_the_end=self._boundaries_only)
+            rows = [sequences[row] for row in group]
+            _, readings = self._run(part, rows, to_the_end=self._boundaries_only, last=True)
             yield from zip(group, readings, strict=True)
 
-    def _run(self, front: Front, rows: Sequence[Codes], *, to_the_end: bool) -> tuple[Front, list[Reading]]:
+    def _run(self, front: Front, rows: Sequence[Codes], *, to_the_end: bool, last: bool) -> tuple[Front, list[Reading]]:
+        """Read rows to their ends or but for their last bases; with `last`, the front that is returned has no state."""
         lengths = torch.tensor([len(row) for row in rows])
         longest = int(lengths.max())
         codes = np.full((len(rows), longest), N_CODE, dtype=np.uint8)
@@ -134,10 +136,12 @@ class Branches:
             place[: len(row)] = row
         logits, prob, mask = [], [], []
         read = longest if to_the_end else longest - 1
-        for start in range(0, read, self.batch):
-            piece = codes[:, start : min(start + self.batch, read)]
+        most = max(1, self.batch // len(rows))
+        for start in range(0, read, most):
+            piece = codes[:, start : min(start + most, read)]
             valid = (lengths - start).clamp(0, piece.shape[1])
-            output = self._forward(piece, front.state, None if bool((valid == piece.shape[1]).all()) else valid)
+            known = None if bool((valid == piece.shape[1]).all()) else valid
+            output = self._forward(piece, front.state, known, last=last and start + most >= read)
             if isinstance(output, HNetOutput):
                 joined = torch.cat([front.ahead, output.logits], dim=1)
                 logits.append(self._log2p(joined[:, :-1]))
@@ -157,12 +161,14 @@ class Branches:
             Reading(row, log2p[i, : len(row)], probs[i, : len(row)], masks[i, : len(row)]) for i, row in enumerate(rows)
         ]
 
-    def _forward(self, codes: Codes, state: InnerState | None, lengths: Tensor | None) -> HNetOutput | BoundaryOutput:
+    def _forward(
+        self, codes: Codes, state: InnerState | None, lengths: Tensor | None, *, last: bool
+    ) -> HNetOutput | BoundaryOutput:
         if self._boundaries_only:
             return forward_boundaries(self._model, 0, codes, state, lengths)
         if self._one_base is not None and codes.shape[1] == 1 and lengths is None:
             return forward_one(self._one_base, codes, state)
-        return forward(self._model, codes, state, lengths)
+        return forward(self._model, codes, state, lengths, last=last)
 
     def _log2p(self, logits: Tensor) -> NDArray[np.float64]:
         # In float64, and divided base by base, so that a uniform model costs exactly 2 bits.

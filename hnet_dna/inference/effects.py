@@ -31,7 +31,9 @@ from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.strand import Strand
 
 _CELL = 1 << 13  # shared readings begin `context` bases before multiples of this
-_SIDE_BY_SIDE = 4  # shared readings, of either strand
+_SIDE_BY_SIDE = 16  # shared readings, of either strand; a large model has states of many megabytes for each
+
+_SCATTERED, _GRID = 32, 128  # mean distance of scattered places, and of the marks at which trunks with such stop
 
 
 @dataclass(frozen=True)
@@ -281,12 +283,20 @@ class _Trunk:
     stops: list[tuple[int, list[_Planted]]] = field(default_factory=list)
     parts: list[Reading] = field(default_factory=list)
 
-    def plan(self, stride: int) -> None:
+    def stop_at_places(self, stride: int) -> None:
         """Stop where alleles begin, but nowhere within `stride` bases of the last stop."""
         for place in self.places:
             if not self.stops or place.at - self.stops[-1][0] >= stride:
                 self.stops.append((place.at, []))
             self.stops[-1][1].append(place)
+
+    def stop_at(self, marks: Sequence[int]) -> None:
+        """Stop at rising marks; alleles go on from the last one before them."""
+        found: dict[int, list[_Planted]] = {mark: [] for mark in marks if mark <= self.places[-1].at}
+        known = list(found)
+        for place in self.places:
+            found[known[bisect_right(known, place.at) - 1]].append(place)
+        self.stops = list(found.items())
 
     def pieces(self) -> list[Codes]:
         """Return what is read up to each stop, and after the last."""
@@ -345,8 +355,7 @@ def _read_trunks(
     trunks: Sequence[_Trunk], branches: Branches, how: How, of_alleles: list[list[list[_OnStrand]]]
 ) -> None:
     """Read trunks side by side, and run alleles whenever a batch of them has come together."""
-    for planned in trunks:
-        planned.plan(branches.stride)
+    _plan(trunks, branches.stride)
     pieces = [trunk.pieces() for trunk in trunks]
     rows = list(range(len(trunks)))  # trunks that are not read to their end, in the order of the front's rows
     front = branches.start(len(trunks))
@@ -382,6 +391,21 @@ def _read_trunks(
                 own[key] = _read_allele(readings[id(one.trunk)], one.place.at, ref, how)
             compared = _compare(own[key], what, ref, alt, how, one.trunk.strand)
             of_alleles[one.place.number][one.allele - 1].append(compared)
+
+
+def _plan(trunks: Sequence[_Trunk], stride: int) -> None:
+    """Choose where reading stops.
+
+    Where places are dense, that is at each of them. Where they are scattered, trunks that stopped each at its own would
+    wait for each other: they stop together, and alleles read a few bases of the reference more.
+    """
+    if sum(len(trunk.codes) for trunk in trunks) < _SCATTERED * sum(len(trunk.places) for trunk in trunks):
+        for trunk in trunks:
+            trunk.stop_at_places(stride)
+        return
+    marks = sorted({place.at // _GRID * _GRID for trunk in trunks for place in trunk.places})
+    for trunk in trunks:
+        trunk.stop_at(marks)
 
 
 def _endings(trunk: _Trunk, stop: tuple[int, list[_Planted]], owner: int, how: How) -> Iterable[_Ending]:

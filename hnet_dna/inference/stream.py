@@ -254,11 +254,12 @@ def forward(
 ) -> HNetOutput:
     """Run a model without gradients over codes (B, L), whose rows have `lengths` valid bases (all where None).
 
-    With `last`, nothing follows these, and there is no state.
+    With `last` nothing follows, and no state is built.
     """
     ids = _ids(model, codes)
     with torch.inference_mode():
-        output: HNetOutput = model(ids, state, lengths=None if lengths is None else lengths.to(ids.device), last=last)
+        lengths = None if lengths is None else lengths.to(ids.device)
+        output: HNetOutput = model(ids, state, lengths=lengths, last=last)
     return output
 
 

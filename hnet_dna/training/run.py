@@ -16,6 +16,8 @@ from hnet_dna.data.mixture import Mixture, open_mixture
 from hnet_dna.data.run_record import mix_in, refuse_other_data
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.evaluation.compare import Comparison, HeldOut, compare, spread_over
+from hnet_dna.evaluation.counts import counting_ahead
+from hnet_dna.evaluation.markov import ORDERS
 from hnet_dna.files import sole_owner
 from hnet_dna.genome.genome import Genome, is_streamed, known_bases
 from hnet_dna.genome.open import find_genome, open_genome
@@ -341,7 +343,12 @@ class _Life:
         workers = self.workers
         if workers is None:
             workers = 2 if ranks.device.type == "cuda" else 0
-        with sole_owner(self.folder.path) if ranks.first else nullcontext():
+        on_gpu = ranks.device.type == "cuda"  # else training has the processor to itself
+        parts = mixture.parts if ranks.first and self.evaluation and on_gpu else ()
+        with (
+            sole_owner(self.folder.path) if ranks.first else nullcontext(),
+            counting_ahead([(part.genome, part.split.train) for part in parts], ORDERS),
+        ):
             train_in_folder(
                 self.folder,
                 model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,6 +47,19 @@ def genome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Genome:
     monkeypatch.setenv("HNET_DNA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(counts, "_KEPT_FROM", 1000)
     return Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(2000) + "NN" + random_dna(90), "b": "ACGT"}))
+
+
+def test_counted_ahead_by_another_process(genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = [Interval("a", 10, 2092)]
+    expected = count_words([genome.codes(part) for part in genome.segments(train[0])], [1, 3])
+    with counts.counting_ahead([(genome, train), (genome, [Interval("b", 0, 4)])], [1, 3]):
+        until = time.monotonic() + 300
+        while not list((home() / "markov").glob("*.npz")) and time.monotonic() < until:
+            time.sleep(0.02)
+        monkeypatch.setattr(counts, "count_words", None)  # it is not called here
+        found = counts.genome_counts(genome, train, [1, 3])
+    assert all(np.array_equal(found[order], expected[order]) for order in (1, 3))
+    assert len(list((home() / "markov").glob("*.npz"))) == 1
 
 
 def test_counted_once(genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:

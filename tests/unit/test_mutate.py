@@ -183,7 +183,11 @@ def test_batches_and_single_bases_change_nothing(
     monkeypatch.setattr(branches, "_BATCH_BASES", 40)
     monkeypatch.setattr(variants, "_SHARED_BASES", 300)
     monkeypatch.setattr(branches.Branches, "stride", 7)
-    for one, other in zip(plain, VariantReader(genome, model, how).read(given), strict=True):
+    in_batches = list(VariantReader(genome, model, how).read(given))
+    monkeypatch.setattr(effects, "_SCATTERED", 0)
+    monkeypatch.setattr(effects, "_GRID", 6)
+    on_a_grid = list(VariantReader(genome, model, how).read(given))
+    for one, other in zip(plain * 2, in_batches + on_a_grid, strict=True):
         np.testing.assert_allclose(one.llr, other.llr, atol=1e-4)
         np.testing.assert_allclose(one.largest_changes, other.largest_changes, atol=1e-5)
         assert len(one.shifts) == 3

@@ -153,9 +153,9 @@ def test_long_alleles_among_short_ones(model: HNetLM, tmp_path: Path, strand: st
     alone = [next(iter(allele_scores(genome, [v], model, window=40, strand=strand))) for v in variants]  # type: ignore[arg-type]
     ran: list[tuple[int, ...]] = []
 
-    def spy(model: HNetLM, codes: np.ndarray, *rest: Any) -> Any:
+    def spy(model: HNetLM, codes: np.ndarray, *rest: Any, **more: Any) -> Any:
         ran.append(codes.shape)
-        return forward(model, codes, *rest)
+        return forward(model, codes, *rest, **more)
 
     monkeypatch.setattr(branches_module, "forward", spy)
     monkeypatch.setattr(branches_module, "_BATCH_BASES", 128)
