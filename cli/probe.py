@@ -159,6 +159,7 @@ def predict(
     from hnet_dna.probing.head_file import PER_BASE, load_head
     from hnet_dna.probing.prediction import predict as run_predict
 
+    check_outputs({"--out": out}, [sequences, head, model])
     if load_head(head)[1].pooling == PER_BASE:
         run = partial(
             predict_bases, sequences, head, model=model, sequence=sequence, device=device,
@@ -168,7 +169,6 @@ def predict(
         return
     if bigwig is not None:
         raise UsageError("--bigwig belongs to a head that says something of each base")
-    check_outputs({"--out": out}, [sequences, head, model])
     with show.Reports(quiet=quiet, on_data=shares_terminal(out)) as progress:
         predictions = run_predict(
             sequences, head, model=model, sequence=sequence, device=device,

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tomli_w
 from helpers import lively_model, random_dna, small_config, write_fasta
@@ -286,6 +288,11 @@ def test_howtos_run(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     residues = "".join(f"HSP82\tchrXVI\t96495\t98625\t-\t2\tA\t{new}\t{i % 4}\n" for i, new in enumerate("CDEFG"))
     columns = "gene\tchrom\tcds_start\tcds_end\tstrand\tresidue\tref_aa\talt_aa\tscore\n"
     (tmp_path / "scan.tsv").write_text(columns + residues)
+    changes = [
+        {"chrom": "s", "pos": i, "ref": sample[i - 1], "alt": "CA"[sample[i - 1] == "C"]} for i in range(96, 106)
+    ]
+    labelled = [{**change, "label": i % 2 == 0} for i, change in enumerate(changes)]
+    pq.write_table(pa.Table.from_pylist(labelled), tmp_path / "test.parquet")
     regions = [f"g\t{30 * i}\t{30 * i + 30}\tr{i}\t0\t{'+-'[i % 2]}\n" for i in range(24)]
     (tmp_path / "regions.bed").write_text("".join(regions))
     for page in ("browsers", "classifier", "variants"):

@@ -401,6 +401,8 @@ def test_what_is_read(tmp_path: Path) -> None:
 def test_command(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, content in (("WINDOWS", 2), ("WINDOW", 300), ("SINGLES", 3), ("SINGLE_WINDOW", 100)):
         monkeypatch.setattr(robustness, name, content)
+    monkeypatch.setattr(robustness, "LEAST_WINDOWS", 1)
+    monkeypatch.setattr(robustness, "LEAST_SINGLES", 1)
     fasta = write_fasta(tmp_path / "g.fa", {"c": random_dna(9000), "d": random_dna(700, 1).lower()})
     (tmp_path / "genes.gff3").write_text(GFF)
     (tmp_path / "repeats.bed").write_text("c\t600\t700\tLINE\nc\t650\t720\tLINE\nd\t0\t50\tSINE\n")

@@ -348,7 +348,10 @@ def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path)
         (["probe", "L", "--model", "M", "--genome", "yeast", "--out", "o"], "without them, LABELS has the sequences"),
         (["probe", "b.bed", "--out", "o"], "labels from a BED need --embeddings"),
         (["probe", "L", "--model", "M", "--out", "o", "--head", "forest"], "--head 'forest' does not exist"),
-        (["probe", "L", "--model", "M", "--out", "o", "--task", "x"], "expected classification or regression"),
+        (
+            ["probe", "L", "--model", "M", "--out", "o", "--task", "x"],
+            "expected classification, multilabel or regression",
+        ),
         (
             ["probe", "L", "--model", "M", "--out", "o", "--task", "regression", "--head", "logistic"],
             "regression takes ridge",
