@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from hnet_dna.evaluation.compare import Comparison
     from hnet_dna.probing.cross_validation import Result
 
+_WIDEST = 10_000  # columns of a terminal, so that no cell is broken where a table's width is measured
+
 
 def print_table(table: Table) -> None:
     """Print a table, whole in a file or a pipe; a terminal that it is too wide for gets it in parts that fit."""
     for part in _parts(table, get_terminal_size().columns) if show.results.is_terminal else [table]:
+        show.results.width = max(_width(part), show.results.width)
         show.results.print(part)
 
 
@@ -43,7 +46,7 @@ def _parts(table: Table, width: int) -> Iterator[Table]:
 
 
 def _width(table: Table) -> int:
-    return Measurement.get(show.results, show.results.options, table).maximum
+    return Measurement.get(show.results, show.results.options.update(max_width=_WIDEST), table).maximum
 
 
 def _with_columns(table: Table, columns: list[Column]) -> Table:
