@@ -37,10 +37,10 @@ def table(name: str, call: Callable[[], object], device: str, rows: int) -> None
     waited()
     taken = time.perf_counter() - began
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
-    with profile(activities=activities) as found:
+    with profile(activities=activities) as profiler:
         waited()
     kind = DeviceType.CUDA if device == "cuda" else DeviceType.CPU
-    events = [event for event in found.key_averages() if event.device_type == kind]
+    events = [event for event in profiler.key_averages() if event.device_type == kind]
     own = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
     total = sum(getattr(event, own) for event in events)
     busy = f", the GPU busy for {total / 1e6 / taken:.0%} of it by {sum(e.count for e in events):,} kernels"

@@ -69,12 +69,12 @@ class Runner:
         if self.wanted and name not in self.wanted:
             return None
         began = time.monotonic()
-        found: dict[str, Any] | None = None
+        figures: dict[str, Any] | None = None
         try:
             if self.left() < 5:
                 raise TimeoutError("no time was left")
-            found = work(min(self.patience * seconds, self.left()))
-            result: dict[str, Any] = {"step": name, "ok": True, **found}
+            figures = work(min(self.patience * seconds, self.left()))
+            result: dict[str, Any] = {"step": name, "ok": True, **figures}
         except Exception as error:  # whatever it is, the next step may still show something
             result = {"step": name, "ok": False, "error": f"{type(error).__name__}: {error}"}
             self.failed.append(name)
@@ -83,7 +83,7 @@ class Runner:
         with (self.out / "results.jsonl").open("a") as file:
             file.write(line + "\n")
         print(line, flush=True)
-        return found
+        return figures
 
     def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command in a process group of its own; what it prints goes to NAME.out and NAME.log."""
@@ -102,8 +102,8 @@ class Runner:
         finally:
             kill(process)
         if status:
-            told = (self.out / f"{name}.log").read_text().strip().splitlines() or ["it printed nothing to stderr"]
-            raise RuntimeError(f"exit status {status}: {told[-1]}")
+            lines = (self.out / f"{name}.log").read_text().strip().splitlines() or ["it printed nothing to stderr"]
+            raise RuntimeError(f"exit status {status}: {lines[-1]}")
         return (self.out / f"{name}.out").read_text()
 
 
@@ -323,7 +323,7 @@ def measure(preset: str, settings: Sequence[str], device: str, peak: float, quic
     stages = model.n_chunking_stages
     ratios = [p / max(c, 1) for p, c in zip(sums[3 : 3 + stages], sums[3 + stages :], strict=True)]
     operations = cost_of(model.config, ratios, recipe.window).training_flops
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "bases_per_second": round(rate),
         "positions_per_chunk": [round(ratio, 2) for ratio in ratios],
         "near_target": all(NEAR[0] <= ratio <= NEAR[1] for ratio in ratios) if ratios else None,
@@ -331,8 +331,8 @@ def measure(preset: str, settings: Sequence[str], device: str, peak: float, quic
         "bits_per_base": round(sums[0] / sums[1] / 0.6931, 3),
     }
     if device == "cuda":
-        found["GiB"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
-        found["waits"] = _waits(training)
+        figures["GiB"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
+        figures["waits"] = _waits(training)
     ids = torch.randint(0, 4, (1, 256 if quick else PIECE), device=device)
     model.eval()
     with torch.inference_mode():
@@ -343,21 +343,21 @@ def measure(preset: str, settings: Sequence[str], device: str, peak: float, quic
             model.boundaries(ids, stage=0) if stages else model(ids)
             _wait(device)
             reads.append(time.perf_counter() - began)
-    return {**found, "segment_bases_per_second": round(ids.numel() / min(reads))}
+    return {**figures, "segment_bases_per_second": round(ids.numel() / min(reads))}
 
 
 def _waits(step: Callable[[], None]) -> int:
     """Count where PyTorch makes the processor wait for the GPU in a step."""
     import torch
 
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
             step()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return sum("synchroniz" in str(warning.message) for warning in told)
+    return sum("synchroniz" in str(warning.message) for warning in caught)
 
 
 def _wait(device: str) -> None:
@@ -384,12 +384,12 @@ def main() -> int:
         prepare(options.prepare)
         return 0
     if options.measure:
-        found = (
+        figures = (
             measure_peak(options.device, options.quick)
             if options.measure == "peak"
             else measure(options.measure, options.set, options.device, options.peak, options.quick)
         )
-        print(json.dumps(found))
+        print(json.dumps(figures))
         return 0
     if options.out is None:
         parser.error("name a folder for results")
@@ -416,16 +416,16 @@ def accept(options: argparse.Namespace, folder: Path) -> int:
             command = [sys.executable, str(HERE), "--measure", preset, "--device", options.device, "--peak", str(peak)]
             name = "-".join([preset, *(re.sub(r"\W+", "-", text) for text in settings)])
             printed = runner.run(name, [*command, *(["--quick"] if quick else []), *asked], seconds)
-            found: dict[str, Any] = json.loads(printed.splitlines()[-1])
-            return found
+            figures: dict[str, Any] = json.loads(printed.splitlines()[-1])
+            return figures
 
         return work
 
     mamba, attention, hnet = ("tiny-mamba2", "tiny-transformer", "tiny") if quick else ("m10", "t9", "m3t1-m15-m4")
     runner.step("doctor", 100, lambda seconds: doctor(runner, seconds))
     runner.step("tests", 100, lambda seconds: gpu_tests(runner, seconds))
-    if found := runner.step("peak", 30, timed("peak")):
-        peak = found["peak"]
+    if figures := runner.step("peak", 30, timed("peak")):
+        peak = figures["peak"]
     rates = {
         name: runner.step(name, 45, timed(preset, *settings))
         for name, preset, settings in (

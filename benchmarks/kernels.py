@@ -90,8 +90,8 @@ def measure(function: Callable[..., Any], inputs: Sequence[Tensor], rest: tuple[
     leaves = [tensor.detach().requires_grad_() for tensor in inputs]
 
     def forward() -> tuple[Tensor, ...]:
-        found = function(*leaves, *rest)
-        return (found,) if isinstance(found, Tensor) else tuple(found)
+        outputs = function(*leaves, *rest)
+        return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
     grads = [torch.randn_like(output) for output in forward()]
     with torch.no_grad():

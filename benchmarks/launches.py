@@ -153,8 +153,8 @@ def _by_decree(computed: Any) -> Any:
         begins[:, ::CHUNK] = 1.0
         begins[1:, 0:1] = 0.0  # rows have different numbers of chunks, as nearly always
         begins[1:, CHUNK : 2 * CHUNK] = 0.0
-        found: Tensor = computed(router, u, last, position)
-        return found * 0 + begins
+        learned: Tensor = computed(router, u, last, position)
+        return learned * 0 + begins
 
     return probability
 

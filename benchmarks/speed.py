@@ -119,10 +119,10 @@ def main() -> None:
     print(f"the whole model forward        {whole:10,.0f} bases/s  ({whole / train:.1f}x training)")
     if ratios:
         segment = 4 * len(piece) / seconds(lambda: list(find_boundaries(contig, model, 0)))
-        told = f"{segment / train:.1f}x training; goal {SEGMENT_GOAL}x"
-        print(f"segment, pieces of {PIECE:,}       {segment:10,.0f} bases/s  ({told})")
+        verdict = f"{segment / train:.1f}x training; goal {SEGMENT_GOAL}x"
+        print(f"segment, pieces of {PIECE:,}       {segment:10,.0f} bases/s  ({verdict})")
     print(f"base by base, generate         {sampled:10,.0f} bases/s  (goal {BASE_GOAL:,})")
-    print(f"  the model alone              {fed:10,.0f} bases/s")
+    print(f"  the model by itself          {fed:10,.0f} bases/s")
     print(f"  by PyTorch in place of numpy {plain:10,.0f} bases/s")
     for width, states, goal in MIXERS:
         ours = both_ways(our_mixer(width, states), width)

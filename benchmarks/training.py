@@ -73,4 +73,4 @@ def seconds_per_step(trainings: Mapping[str, Callable[[], None]]) -> dict[str, f
             for _ in range(STEPS):
                 step()
             spent[name].append((clock() - began) / STEPS)
-    return {name: statistics.median(found) for name, found in spent.items()}
+    return {name: statistics.median(times) for name, times in spent.items()}

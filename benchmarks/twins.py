@@ -40,7 +40,7 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "no smoothing": ("tiny", ["model.chunk_cfg.smoothing=false"]),
     "no straight-through": ("tiny", ["model.chunk_cfg.straight_through=false"]),
     "linear routing": ("tiny", ["model.chunk_cfg.routing=linear"]),
-    "AdamW alone": ("tiny", ["train.optimizer=adamw"]),
+    "AdamW only": ("tiny", ["train.optimizer=adamw"]),
     "tiny with a memory": ("tiny", [MEMORY]),
     "tiny-mamba2 with a memory": ("tiny-mamba2", [MEMORY]),
     "tiny-transformer with a memory": ("tiny-transformer", [MEMORY]),
@@ -90,9 +90,9 @@ def train(name: str, genome: str, steps: int, out: Path) -> None:
 def read(name: str, out: Path, seconds_per_step: float) -> Curve:
     """Read a finished run."""
     run = out / name.replace(" ", "_").replace(",", "")
-    told = json.loads((run / "run.json").read_text())
+    record = json.loads((run / "run.json").read_text())
     results = json.loads((run / "results.json").read_text())
-    recipe, model = Recipe.from_dict(told["recipe"]), ModelConfig.from_dict(told["model"])
+    recipe, model = Recipe.from_dict(record["recipe"]), ModelConfig.from_dict(record["model"])
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     measured = [line for line in lines if "valid_bits_per_base" in line]
     per_step = recipe.batch * recipe.window
@@ -101,7 +101,7 @@ def read(name: str, out: Path, seconds_per_step: float) -> Curve:
     bases = [line["step"] * per_step for line in measured]
     return Curve(
         name=name,
-        parameters=told["parameters"],
+        parameters=record["parameters"],
         held_out=results["bits_per_base"]["model"],
         markov=min(
             bits for key, bits in results["bits_per_base"].items() if key.startswith("markov") and key != MIXTURE

@@ -83,10 +83,10 @@ def main() -> None:
                     batch = batches[row % ranks]
                     place = row // ranks
                     length = int(batch.lengths[place]) + 1
-                    found = to_text(batch.codes[place, :length].numpy())
-                    wrong += found != spelt(judge, batch.windows[place])
+                    text = to_text(batch.codes[place, :length].numpy())
+                    wrong += text != spelt(judge, batch.windows[place])
                     read += 1
-                    digest.update(found.encode())
+                    digest.update(text.encode())
             seconds = time.perf_counter() - began
             print(f"{workers:>8}{ranks:>8}{read:>10,}{wrong:>8}  {seconds:>8.1f}  {digest.hexdigest()[:16]}")
 

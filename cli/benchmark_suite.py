@@ -24,6 +24,7 @@ def suite(
     ],
     layout: Annotated[str, typer.Option(metavar="LAYOUT", help="genomic-benchmarks, nt or gue.")],
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
     reference: Annotated[
         str | None, typer.Option(metavar="GENOME", help=f"Genome of intervals. {options.GENOME_HELP}")
     ] = None,
@@ -38,7 +39,7 @@ def suite(
         bool, typer.Option("--remove-copies", help="Leave out train rows whose sequence is in the test part.")
     ] = False,
     most: Annotated[
-        int | None, typer.Option(metavar="N", help="At most so many train rows.", min=2, show_default="all")
+        int | None, typer.Option(metavar="N", help="Use at most this many training rows.", min=2, show_default="all")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Decides what is random.", min=0)] = 0,
     aliases: options.Aliases = False,
@@ -55,19 +56,20 @@ def suite(
     if aliases and reference is None:
         raise UsageError("--aliases belongs to --reference")
     read = show.open_genome(reference or "", quiet, aliases=True) if aliases else reference
+    loaded = show.load_model(model, device)
     with show.Reports(quiet=quiet) as progress:
-        found = run_benchmark(
-            folder, out, layout=layout, model=model, reference=read, heads=head or ("logistic", "conv"), tune=tune,
+        benchmarks = run_benchmark(
+            folder, out, layout=layout, model=loaded, reference=read, heads=head or ("logistic", "conv"), tune=tune,
             remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
         )  # fmt: skip
-    show.results.print(_table(found))
-    for dataset, said in found.conclusions.items():
+    show.print_table(_table(benchmarks))
+    for dataset, said in benchmarks.conclusions.items():
         for line in said:
             show.results.print(f"{dataset}: {line}", soft_wrap=True)
     show.results.print(f"Tables: {out / 'table.tsv'}, {out / 'table.md'}", soft_wrap=True)
 
 
-def _table(found: Benchmarks) -> Table:
+def _table(benchmarks: Benchmarks) -> Table:
     from rich.table import Table
 
     from hnet_dna.finetuning.benchmark import METRICS
@@ -75,7 +77,7 @@ def _table(found: Benchmarks) -> Table:
     table = Table("dataset", "features")
     for name in METRICS:
         table.add_column(name, justify="right")
-    for row in found.rows:
+    for row in benchmarks.rows:
         cells = [f"{row[m]:.3f} [{row[f'{m}_low']:.3f}, {row[f'{m}_high']:.3f}]" for m in METRICS]
         table.add_row(row["dataset"], row["features"], *cells)
     return table

@@ -29,6 +29,8 @@ def variants(
     ],
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     value: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column, or field of INFO, with what was measured.")
     ] = None,
@@ -64,9 +66,9 @@ def variants(
     check_pipes({"TABLE": table, "--genome": genome, "--annotation": annotation})
     from hnet_dna.probing.effect_benchmark import benchmark_variants
 
-    opened, loaded = show.open_genome(genome, quiet, aliases=aliases), show.load_model(model)
+    opened, loaded = show.open_genome(genome, quiet, aliases=aliases), show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as reports:
-        found = benchmark_variants(
+        benchmark = benchmark_variants(
             table,
             opened,
             loaded,
@@ -81,28 +83,28 @@ def variants(
             on_progress=reports,
         )
     if out is not None:
-        columns = found.columns()
+        columns = benchmark.columns()
         with output(out) as stream:
             stream.write("\t".join(columns) + "\n")
             stream.writelines("\t".join(map(_cell, row)) + "\n" for row in zip(*columns.values(), strict=True))
     if as_json:
-        typer.echo(json.dumps([asdict(result) for result in found.results], indent=2).replace("NaN", "null"))
+        typer.echo(json.dumps([asdict(result) for result in benchmark.results], indent=2).replace("NaN", "null"))
     else:
-        show.results.print(_shown(found, str(model)))
+        show.print_table(_shown(benchmark, str(model)))
 
 
 def _cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _shown(found: EffectBenchmark, model: str) -> Table:
-    labelled = any(result.auroc is not None for result in found.results)
-    table = Table(title=f"{len(found.effects):,} measured effects; model: {model}")
+def _shown(benchmark: EffectBenchmark, model: str) -> Table:
+    labelled = any(result.auroc is not None for result in benchmark.results)
+    table = Table(title=f"{len(benchmark.effects):,} measured effects; model: {model}")
     table.add_column("group")
     table.add_column("predictor")
     for column in ("rows", "positions", "Spearman", "95 %", *(("AUROC", "95 %", "AUPRC", "95 %") if labelled else ())):
         table.add_column(column, justify="right")
-    for result in sorted(found.results, key=lambda one: one.group == "all"):
+    for result in sorted(benchmark.results, key=lambda one: one.group == "all"):
         metrics = [result.spearman, *((result.auroc, result.auprc) if labelled else ())]
         cells = [cell for metric in metrics for cell in _metric(metric)]
         group = "mean |rho|" if result.group == "all" else result.group

@@ -37,7 +37,7 @@ def demo(
     with RunView(quiet) as view:
         run = pretrain(bundled_genome().fasta, out / "run", minutes=minutes, command=sys.argv, observer=view.observer)
     assert run.comparison is not None
-    show.results.print(show.comparison_table(run.comparison, f"tiny ({run.model.config})"))
+    show.print_table(show.comparison_table(run.comparison, f"tiny ({run.model.config})"))
 
     genome, model = open_genome(bundled_genome().fasta), run.model
     split = split_of_run(genome, run.path)

@@ -129,11 +129,11 @@ def _finite(error: float) -> float | None:
 def _gpus() -> list[dict[str, Any]]:
     import torch
 
-    found = []
+    gpus = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        found.append({"name": properties.name, "memory_gib": round(properties.total_memory / 2**30, 1)})
-    return found
+        gpus.append({"name": properties.name, "memory_gib": round(properties.total_memory / 2**30, 1)})
+    return gpus
 
 
 def _version(package: str) -> str | None:
@@ -157,8 +157,8 @@ def _print(report: dict[str, Any]) -> None:
         line("GPU", f"{gpu['name']}, {gpu['memory_gib']} GiB")
     if not machine["gpus"]:
         line("GPU", "none that torch can use")
-    line("packages", ", ".join(f"{name} {found}" for name, found in report["packages"].items() if found))
-    line("absent", ", ".join(name for name, found in report["packages"].items() if not found) or "none")
+    line("packages", ", ".join(f"{name} {version}" for name, version in report["packages"].items() if version))
+    line("absent", ", ".join(name for name, version in report["packages"].items() if not version) or "none")
     say()
     for row in report["ops"]:
         line(_OPS[row["op"]], f"{row['backend'] or 'none'} on {row['device']}: {row['why']}")

@@ -24,7 +24,7 @@ def print_plan(mix: GenomeMix | None, options: dict[str, Any], quiet: bool) -> N
     lines = []
     if planned.mixture is not None:
         lines = run_lines(planned.settings, planned.mixture, planned.budget)
-    show.results.print(cost_table(planned.settings))
+    show.print_table(cost_table(planned.settings))
     show.results.print("\n".join(step_lines(planned.settings, planned.ranks) + lines), soft_wrap=True)
 
 

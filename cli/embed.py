@@ -24,6 +24,8 @@ def embed(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="X.parquet, X.npy or X.h5ad.")],
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     regions: Annotated[
         Path | None, typer.Option(metavar="BED", help="Embed these regions of the genome, each on its strand.")
     ] = None,
@@ -59,7 +61,7 @@ def embed(
         table = embed_to_table(
             read,
             out,
-            model=model,
+            model=show.load_model(model, device, precision),
             regions=regions,
             sequence=sequence,
             level=level,

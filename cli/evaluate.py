@@ -17,6 +17,8 @@ from .inputs import check_pipes
 def evaluate(
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     held_out: options.HeldOut = None,
     split: options.Split = None,
     regions: options.UsedRegions = None,
@@ -43,7 +45,7 @@ def evaluate(
     from hnet_dna.evaluation.run import evaluate as run
 
     opened = show.open_genome(genome, quiet, aliases=aliases)
-    loaded = show.load_model(model)
+    loaded = show.load_model(model, device, precision)
     show.say_if_windowed(loaded)
     with show.Progress("evaluating", unit="bases", quiet=quiet, late=True) as progress:
 
@@ -66,5 +68,5 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps({**comparison.to_dict(), "trained_on_bases": comparison.trained_on}, indent=2))
         return
-    show.results.print(show.comparison_table(comparison, str(model), comparison.trained_on or 0))
-    show.results.print(show.classes_table(comparison))
+    show.print_table(show.comparison_table(comparison, str(model), comparison.trained_on or 0))
+    show.print_table(show.classes_table(comparison))

@@ -23,6 +23,8 @@ def explain(
     ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     annotation: Annotated[
         Path | None,
         typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank with genes; a BED gives only classes of bases."),
@@ -68,7 +70,7 @@ def explain(
     refuse_filled(out)
     from hnet_dna.explanation.report import explain as measure
 
-    opened, loaded = show.open_genome(genome, quiet, aliases=aliases), show.load_model(model)
+    opened, loaded = show.open_genome(genome, quiet, aliases=aliases), show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as reports:
         report = measure(
             opened,

@@ -12,7 +12,7 @@ from . import show
 if TYPE_CHECKING:
     from hnet_dna.explanation.report import Report
 
-# Classes that are printed where they exist; classes.tsv has all.
+# Classes that are printed where they exist, with enough bases to say something; classes.tsv has all.
 _SHOWN = ("all", "CDS", "exon", "intron", "five_prime_UTR", "three_prime_UTR", "UTR", "five_prime_utr",
           "three_prime_utr", "intergenic", "promoter window", "soft-masked", "homopolymer",
           "microsatellite", "tandem repeat")  # fmt: skip
@@ -21,8 +21,8 @@ _SHOWN = ("all", "CDS", "exon", "intron", "five_prime_UTR", "three_prime_UTR", "
 def print_report(report: Report) -> None:
     """Print two tables for each stage, and how many genes and coding sequences were used."""
     for stage in report.summary["stages"]:
-        show.results.print(_rates(report, stage))
-        show.results.print(_kept(report, stage["stage"]))
+        show.print_table(_rates(report, stage))
+        show.print_table(_kept(report, stage["stage"]))
     if derived := report.summary["genes"]["derived"]:
         show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
     codings = report.summary["coding_sequences"]
@@ -34,6 +34,8 @@ def print_report(report: Report) -> None:
 
 
 def _rates(report: Report, stage: dict[str, Any]) -> Table:
+    from hnet_dna.explanation.statistics.findings import FEWEST
+
     number, per_chunk = stage["stage"], stage["bases_per_chunk"]
     title = f"Stage {number}: " + (f"{per_chunk:.2f} bases per chunk" if per_chunk else "no boundary")
     table = Table(title=title)
@@ -44,7 +46,7 @@ def _rates(report: Report, stage: dict[str, Any]) -> Table:
     rows = [(row["class"], row) for row in classes if row["class"] in _SHOWN and row["group"] != "repeats"]
     rows += [(f"codon position {row['codon_position']}, {row['strand']}", row) for row in codons]
     for name, row in rows:
-        if not row["bases"]:
+        if not row["bases"] or row["bases"] < FEWEST * (per_chunk or 0):
             continue
         low, high = (_number(row[f"enrichment_{end}"]) for end in ("low", "high"))
         table.add_row(

@@ -17,6 +17,7 @@ def finetune(
     ],
     out: options.NewFolder,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
     task: Annotated[str, typer.Option(metavar="TASK", help="classification or regression.")] = "classification",
     head: Annotated[str, typer.Option(metavar="HEAD", help="conv or attention.")] = "conv",
     level: Annotated[
@@ -35,7 +36,7 @@ def finetune(
         int, typer.Option(metavar="RANK", help="Train low-rank changes of matrices instead of all weights.", min=0)
     ] = 0,
     last: Annotated[int, typer.Option(metavar="N", help="Train only the last N layers and the head.", min=0)] = 0,
-    epochs: Annotated[int, typer.Option(metavar="N", help="At most so many epochs.", min=1)] = 8,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Train for at most this many epochs.", min=1)] = 8,
     patience: Annotated[int, typer.Option(metavar="N", help="Epochs without a lower loss that end it.", min=1)] = 3,
     batch: Annotated[int, typer.Option(metavar="N", help="Sequences of a batch.", min=1)] = 32,
     learning_rate: Annotated[
@@ -82,15 +83,16 @@ def finetune(
     from hnet_dna.finetuning.run import finetune as run_finetune
 
     check_pipes({"LABELS": labels, "--test": test})
+    loaded = show.load_model(model, device)
     with show.Reports(quiet=quiet) as progress:
         result = run_finetune(
-            labels, out, model=model, task=task, head=head, level=level, strand=strand, aligned=aligned, lora=lora,
+            labels, out, model=loaded, task=task, head=head, level=level, strand=strand, aligned=aligned, lora=lora,
             last=last, epochs=epochs, patience=patience, batch=batch, learning_rate=learning_rate,
             layer_decay=layer_decay, class_weights=class_weights, compare=compare, folds=folds, test=test, split=split,
             label=label, id_column=id_column, sequence=sequence, group=group, seed=seed, resume=resume,
             on_progress=progress,
         )  # fmt: skip
-    show.results.print(show.metrics_table(result.title, result.results))
+    show.print_table(show.metrics_table(result.title, result.results))
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
     show.results.print(f"Tuned model, head and report: {out}", soft_wrap=True)

@@ -24,6 +24,8 @@ _WIDTH = 60
 
 def generate(
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     length: Annotated[int, typer.Option(metavar="N", help="Bases to sample.", min=1)] = 1000,
     count: Annotated[int, typer.Option(metavar="N", help="Number of sequences, for each prompt.", min=1)] = 1,
     prompt: Annotated[
@@ -49,7 +51,7 @@ def generate(
     from hnet_dna.inference.generate import Sampling
 
     sampling = Sampling(temperature, top_p, seed)
-    loaded = show.load_model(model)
+    loaded = show.load_model(model, device, precision)
     prompts: Iterable[tuple[str, Codes | None]] = [("generated", None)] if prompt is None else read_records(prompt)
     known = 1 if prompt is None else sum(1 for _ in read_records(prompt)) if show.is_small(prompt) else None
     total = None if known is None else known * count * length

@@ -45,7 +45,7 @@ def with_options(message: str, ctx: Any) -> str:
         names[parameter.name] = long[0] if long else (parameter.metavar or parameter.name.upper()).strip(".")
         if parameter.secondary_opts:
             names[f"{parameter.name}=False"] = parameter.secondary_opts[0]
-    return re.sub(r"`(\w+(?:=False)?)`", lambda found: names.get(found[1], found[1]), message)
+    return re.sub(r"`(\w+(?:=False)?)`", lambda match: names.get(match[1], match[1]), message)
 
 
 def paragraphs(text: str) -> str:

@@ -36,7 +36,10 @@ def hub(
     ] = None,
     serve: Annotated[
         bool,
-        typer.Option("--serve", help="Then serve the folder on this machine, until Ctrl-C; OUT alone serves it again."),
+        typer.Option(
+            "--serve",
+            help="Then serve the folder on this machine, until Ctrl-C; later, OUT without tracks serves it again.",
+        ),
     ] = False,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,

@@ -114,7 +114,7 @@ def _forget_stdout() -> None:
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):
-        return  # stdout is no file, as in tests
+        return  # stdout is not a file, as in tests
 
 
 _log = logging.getLogger("hnet_dna")

@@ -26,6 +26,8 @@ def mutate(
     ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     bed: Annotated[Path | None, typer.Option(metavar="BED", help="Regions as BED instead.")] = None,
     deletions: Annotated[bool, typer.Option("--deletions", help="Delete each base, too.")] = False,
     window: options.Window = 512,
@@ -92,11 +94,11 @@ def mutate(
         check_plot(plot, intervals)
     if dependencies:
         check_dependencies(dependencies, intervals, opened)
-    loaded = show.load_model(model)
+    loaded = show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as reports:
         if dependencies:
-            found = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
-            write_dependencies(found, dependencies)
+            matrix = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
+            write_dependencies(matrix, dependencies)
             show.notes.print(f"wrote {', '.join(map(str, dependencies))}")
         if out is None:
             return

@@ -17,6 +17,16 @@ MODEL_HELP = "Run folder, model folder, a built-in model's name, or owner/name o
 
 Genome = Annotated[str | None, typer.Option(metavar="GENOME", help=GENOME_HELP)]
 Model = Annotated[Path, typer.Option(metavar="MODEL", help=MODEL_HELP)]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="DEVICE", help="Where the model runs: cpu, cuda or cuda:N. Default: a GPU if there is one."),
+]
+InPrecision = Annotated[
+    str,
+    typer.Option(
+        metavar="PRECISION", help="fp32; bf16: matrix products in bfloat16, faster on a GPU; auto: bf16 on GPUs."
+    ),
+]
 BUILT_IN = Path(DEFAULT_MODEL)
 NewFolder = Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to create.")]
 OutFile = Annotated[

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from hnet_dna.errors import UsageError
-from hnet_dna.files import is_stream, room_told
+from hnet_dna.files import is_stream, reporting_full_disk
 
 if TYPE_CHECKING:
     from hnet_dna.tracks.bgzip import Kind
@@ -54,7 +54,7 @@ def check_outputs(
     """
     read = {key for path in inputs if path is not None for place in _read_with(path) for key in _identities(place)}
     taken: dict[Path | tuple[int, int], str] = {}
-    written = {option: [told] if isinstance(told, Path) else list(told or ()) for option, told in outputs.items()}
+    written = {option: [given] if isinstance(given, Path) else list(given or ()) for option, given in outputs.items()}
     for option, paths in written.items():
         for path in paths:
             keys = _check_place(option, path)
@@ -109,7 +109,7 @@ def output(out: Path | None, kind: Kind | None = None) -> Iterator[TextIO]:
     Lines of a `kind` that has positions are indexed where they are compressed.
     """
     if out is None:
-        with room_told("stdout"):
+        with reporting_full_disk("stdout"):
             yield sys.stdout
             sys.stdout.flush()
         return

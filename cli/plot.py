@@ -25,6 +25,8 @@ def plot(
     ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     annotation: Annotated[
         Path | None, typer.Option(metavar="ANNOTATION", help="GFF3, GTF, GenBank or BED: genes and other features.")
     ] = None,
@@ -62,7 +64,13 @@ def plot(
     check_pipes({"--genome": genome, "--annotation": annotation})
     from hnet_dna.explanation.figures.locus import plot_locus
 
+    opened = show.open_genome(genome, quiet, aliases=aliases)
+    loaded = show.load_model(model, device, precision)
     plot_locus(
-        region, show.open_genome(genome, quiet, aliases=aliases), show.load_model(model), out, annotation=annotation
+        region,
+        opened,
+        loaded,
+        out,
+        annotation=annotation,
     )
     show.notes.print(f"wrote {out}")

@@ -34,6 +34,8 @@ def probe(
             show_default=f"{options.BUILT_IN}, unless --embeddings is given",
         ),
     ] = None,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     genome: Annotated[
         str | None,
         typer.Option(
@@ -96,13 +98,16 @@ def probe(
     if aliases and genome is None:
         raise UsageError("--aliases belongs to --genome")
     read = show.open_genome(genome or "", quiet, aliases=True) if aliases else genome
+    if model is None and embeddings is None:
+        model = options.BUILT_IN
+    loaded = None if model is None else show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as progress:
         result = run_probe(
-            labels, out, embeddings=embeddings, model=model, genome=read, task=task, head=head, level=level,
+            labels, out, embeddings=embeddings, model=loaded, genome=read, task=task, head=head, level=level,
             pooling=pooling, strand=strand, folds=folds, test=test, split=split, label=label, id_column=id_column,
             sequence=sequence, group=group, seed=seed, plot=plot, on_progress=progress,
         )  # fmt: skip
-    show.results.print(show.metrics_table(result.title, result.results))
+    show.print_table(show.metrics_table(result.title, result.results))
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
     show.results.print(f"Head and report: {out}", soft_wrap=True)
@@ -121,6 +126,8 @@ def predict(
             metavar="MODEL", help="The model that the head was trained on. Default: from where probe read it."
         ),
     ] = None,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     sequence: options.SequenceColumn = None,
     out: options.OutFile = None,
     quiet: options.Quiet = False,
@@ -133,7 +140,11 @@ def predict(
 
     check_outputs({"--out": out}, [sequences, head, model])
     with show.Reports(quiet=quiet, on_data=shares_terminal(out)) as progress:
-        predictions = run_predict(sequences, head, model=model, sequence=sequence, on_progress=progress)
+        predictions = run_predict(
+            sequences, head, model=model, sequence=sequence, device=device,
+            precision=precision,  # type: ignore[arg-type]
+            on_progress=progress,
+        )  # fmt: skip
         header = "".join(["id\tpredicted", *(f"\tp_{name}" for name in predictions.classes), "\n"])
         with output(out) as stream:
             for row in predictions:

@@ -42,9 +42,9 @@ class RunView:
         if (place_of_process() or Place()).rank:
             return
         if run.comparison is not None:
-            show.results.print(show.comparison_table(run.comparison, f"{run.name} ({run.model.config})"))
+            show.print_table(show.comparison_table(run.comparison, f"{run.name} ({run.model.config})"))
             if run.comparison.genomes:
-                show.results.print(show.classes_table(run.comparison, run.comparison.genomes))
+                show.print_table(show.classes_table(run.comparison, run.comparison.genomes))
         show.results.print(
             f"Model: {run.path}\nNext:  hnet-dna segment FASTA --model {run.path} > boundaries.bed", soft_wrap=True
         )

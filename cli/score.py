@@ -23,6 +23,8 @@ _WINDOW, _CONTEXT = 512, 4096
 def score(
     fasta: Annotated[str | None, typer.Argument(metavar="GENOME", help=options.GENOME_HELP)] = None,
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     vcf: Annotated[
         str | None, typer.Option(metavar="VCF", help="Score these variants instead; '-' reads stdin.")
     ] = None,
@@ -119,7 +121,7 @@ def score(
     )
     check_pipes({"GENOME": fasta, "--genome": genome, "--vcf": vcf, "--regions": regions})
     opened = show.open_genome((fasta if vcf is None else genome) or "", quiet, aliases=aliases)
-    loaded = show.load_model(model)
+    loaded = show.load_model(model, device, precision)
     if vcf is not None:
         score_vcf(
             vcf,

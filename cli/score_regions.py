@@ -30,10 +30,10 @@ def score_regions(
         show.Progress("scoring", total, "bases", about=about, quiet=quiet, on_data=shares_terminal(out)) as progress,
     ):
         stream.write("#contig\tstart\tend\tname\tbases\tlog2p_sum\tlog2p_mean\n")
-        for found in region_scores(genome, regions, model, strand, context=context, on_bases=progress.add):
-            interval = found.region.interval
-            mean = f"{found.log2p / found.bases:.6f}" if found.bases else "."
+        for scored in region_scores(genome, regions, model, strand, context=context, on_bases=progress.add):
+            interval = scored.region.interval
+            mean = f"{scored.log2p / scored.bases:.6f}" if scored.bases else "."
             stream.write(
-                f"{interval.contig}\t{interval.start}\t{interval.end}\t{found.region.name or '.'}\t{found.bases}\t"
-                f"{found.log2p:.4f}\t{mean}\n"
+                f"{interval.contig}\t{interval.start}\t{interval.end}\t{scored.region.name or '.'}\t{scored.bases}\t"
+                f"{scored.log2p:.4f}\t{mean}\n"
             )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 def segment(
     fasta: Annotated[str, typer.Argument(metavar="GENOME", help=options.GENOME_HELP)],
     model: options.Model = options.BUILT_IN,
+    device: options.Device = None,
+    precision: options.InPrecision = "fp32",
     stage: Annotated[int, typer.Option(metavar="N", help="Chunking stage, 0 outermost.", min=0)] = 0,
     strand: Annotated[str, typer.Option(metavar="STRAND", help="+, - or both.")] = "+",
     regions: Annotated[
@@ -106,7 +108,7 @@ def segment(
     read = source if once else show.open_genome(fasta, quiet, aliases=aliases)
     job = Segmentation(read, strand, regions=regions, shard=shard)
     total = show.bases_in(source) if once else job.bases
-    loaded = show.load_model(model)
+    loaded = show.load_model(model, device, precision)
     show.say_if_windowed(loaded)
     about = called(fasta) if total is None else ""
     with ExitStack() as stack:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shutil import get_terminal_size
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
+from rich.table import Column, Table
 
 from hnet_dna.progress import SMALL
 from hnet_dna.progress import Progress as Report
@@ -35,8 +37,43 @@ if TYPE_CHECKING:
 # What is printed holds names that users chose: `ctg1[organism=yeast]` and `chr:dna:1` mean what they say.
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 notes = Console(stderr=True, soft_wrap=True, **_PLAIN)
-# A table is not squeezed into fewer columns than it needs, which would cut its numbers: a narrow terminal breaks lines.
+# A table is never squeezed into fewer columns than it needs, which would cut its numbers; see `print_table`.
 results = Console(**_PLAIN, width=max(140, get_terminal_size().columns))
+
+
+def print_table(table: Table) -> None:
+    """Print a table, whole in a file or a pipe; a terminal that it is too wide for gets it in parts that fit."""
+    for part in _parts(table, get_terminal_size().columns) if results.is_terminal else [table]:
+        results.print(part)
+
+
+def _parts(table: Table, width: int) -> Iterator[Table]:
+    """Yield a table, or several that have its first column and some of the others, as many as `width` has room for."""
+    if _width(table) <= width:
+        yield table
+        return
+    first, *others = (replace(column, header=str(column.header).replace(" ", "\n")) for column in table.columns)
+    first.max_width, first.overflow = width // 2, "fold"
+    title = table.title
+    while others:
+        count = len(others)
+        while count > 1 and _width(_with_columns(table, [first, *others[:count]])) > width:
+            count -= 1
+        part, others = _with_columns(table, [first, *others[:count]]), others[count:]
+        part.title, part.caption = title, None if others else table.caption
+        title = None
+        yield part
+
+
+def _width(table: Table) -> int:
+    return Measurement.get(results, results.options, table).maximum
+
+
+def _with_columns(table: Table, columns: list[Column]) -> Table:
+    """Return a table with some columns of another, and all its rows."""
+    part = Table()
+    part.columns, part.rows = columns, table.rows
+    return part
 
 
 class LogNotes(logging.Handler):
@@ -62,12 +99,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def load_model(model: Path) -> HNetLM:
-    """Read what --model names and put it where it runs fastest; say where it comes from if it is no folder."""
+def load_model(model: Path, device: str | None, precision: str = "fp32") -> HNetLM:
+    """Read what --model names and put it where --device says; say where it comes from if it is not a folder."""
     from hnet_dna.inference.load import load_model as load
     from hnet_dna.pretrained.builtin import builtin_models
 
-    loaded = load(model)
+    loaded = load(model, device=device, precision=precision)  # type: ignore[arg-type]
     if not model.is_dir():
         known = str(model) in builtin_models()
         notes.print(f"model: {model} ({'built in; --model takes your own' if known else 'from the hub'})")
@@ -227,18 +264,18 @@ class Progress:
         began, done, share = self._from
         spent = now - began
         percent = "" if self._share is None else f"{100 * self._share:.0f} %"
-        told = [self._part] if self._part else []
+        parts = [self._part] if self._part else []
         if self._unit and not self._part:
             amount = _amount(self._done, self._unit, self._total)
-            told.append(f"{amount} ({percent})" if percent else amount)
+            parts.append(f"{amount} ({percent})" if percent else amount)
         elif percent:
-            told.append(percent)
-        told += [self._detail] if self._detail else []
-        told += self._rate(self._done - done, spent)
+            parts.append(percent)
+        parts += [self._detail] if self._detail else []
+        parts += self._rate(self._done - done, spent)
         if self._share is not None and self._share > share and spent > 0:
             left = _duration(spent * (1 - self._share) / (self._share - share))
-            told.append(f"{left} left" + (" of this part" if self._part else ""))
-        return f"{self._what}: {', '.join(told)}" if told else self._what
+            parts.append(f"{left} left" + (" of this part" if self._part else ""))
+        return f"{self._what}: {', '.join(parts)}" if parts else self._what
 
     def _closing(self) -> list[str]:
         began = self._began or 0.0
@@ -372,8 +409,12 @@ def budget_text(budget: Budget) -> str:
 def training_line(report: StepReport) -> str:
     """Describe the last steps in one line."""
     chunks = " / ".join(f"{n:.2f}" for n in report.bases_per_chunk)
-    told = [f"step {report.progress.step:,}", f"{report.bits:.3f} bits/base", f"{chunks} bases/chunk" if chunks else ""]
-    return ", ".join([*filter(None, told), f"{report.bases_per_second:,.0f} bases/s"])
+    parts = [
+        f"step {report.progress.step:,}",
+        f"{report.bits:.3f} bits/base",
+        f"{chunks} bases/chunk" if chunks else "",
+    ]
+    return ", ".join([*filter(None, parts), f"{report.bases_per_second:,.0f} bases/s"])
 
 
 def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:
@@ -382,8 +423,8 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
 
     whole = comparison.whole
     bits = whole.bits_per_base
-    told = f"Bits per base ({whole.bases:,} bases, {seen:,} of them trained on)"
-    table = Table(title=told if seen else f"Held-out bits per base ({whole.bases:,} bases)")
+    title = f"Bits per base ({whole.bases:,} bases, {seen:,} of them trained on)"
+    table = Table(title=title if seen else f"Held-out bits per base ({whole.bases:,} bases)")
     table.add_column("model")
     table.add_column("bits/base", justify="right")
     table.add_column("note")
@@ -395,9 +436,10 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
         table.add_row(f"Markov, k = {order}", f"{bits[markov_name(order)]:.4f}", best)
     table.add_row("mixture of all k", f"{bits[MIXTURE]:.4f}", "")
     if comparison.containment is not None and comparison.containment.whole is not None:
-        found = comparison.containment
-        table.caption = f"{found.whole:.2%} of the distinct {found.word}-mers held out are in the training part too" + (
-            f" (one in {found.one_in:,} looked at)" if found.one_in > 1 else ""
+        shared = comparison.containment
+        table.caption = (
+            f"{shared.whole:.2%} of the distinct {shared.word}-mers held out are in the training part too"
+            + (f" (one in {shared.one_in:,} looked at)" if shared.one_in > 1 else "")
         )
     return table
 
@@ -411,13 +453,13 @@ def classes_table(comparison: Comparison, classes: list[ClassBits] | None = None
     table.add_column("class")
     for column in ("bases", "model", "95 %", f"Markov, k = {best}", "mixture"):
         table.add_column(column, justify="right")
-    for found in comparison.classes if classes is None else classes:
-        bits = found.bits_per_base
-        interval = f"{found.low:.4f}-{found.high:.4f}" if found.low == found.low else "-"
-        name = found.name if found.group in ("all", "repeats", "annotation") else f"{found.group} {found.name}"
+    for row in comparison.classes if classes is None else classes:
+        bits = row.bits_per_base
+        interval = f"{row.low:.4f}-{row.high:.4f}" if row.low == row.low else "-"
+        name = row.name if row.group in ("all", "repeats", "annotation") else f"{row.group} {row.name}"
         table.add_row(
             name,
-            f"{found.bases:,}",
+            f"{row.bases:,}",
             f"{bits['model']:.4f}",
             interval,
             f"{bits[markov_name(best)]:.4f}",

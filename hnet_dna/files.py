@@ -45,7 +45,7 @@ def write_beside(path: Path) -> Iterator[Path]:
     if is_stream(path):
         with tempfile.TemporaryDirectory(prefix="hnet-dna-") as scratch:
             temporary = Path(scratch) / path.name
-            with _no_room_told(temporary, tempfile.gettempdir()):
+            with _reporting_full_disk(temporary, tempfile.gettempdir()):
                 yield temporary
             with temporary.open("rb") as written, open_stream(path) as stream:
                 shutil.copyfileobj(written, stream)
@@ -56,9 +56,9 @@ def write_beside(path: Path) -> Iterator[Path]:
         temporary.touch()
         mode = temporary.stat().st_mode
         temporary.unlink()
-        with _no_room_told(temporary, str(path)):
+        with _reporting_full_disk(temporary, str(path)):
             yield temporary
-            temporary.chmod(mode)  # some libraries write files that nobody else may read
+            temporary.chmod(mode)  # some libraries write files that other users may not read
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
         temporary.replace(target)
@@ -99,7 +99,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _workplace(target, alone=True) as folder:
         new = folder / target.name
-        with _no_room_told(new, str(path)):
+        with _reporting_full_disk(new, str(path)):
             new.mkdir()
             yield new
         try:
@@ -112,7 +112,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
 
 class _Scratch(io.FileIO):
     def write(self, data: Buffer) -> int:
-        with room_told(tempfile.gettempdir()):
+        with reporting_full_disk(tempfile.gettempdir()):
             return super().write(data)
 
 
@@ -134,7 +134,7 @@ def reserve(path: Path, size: int) -> None:
     Raises:
         OSError: there is no room.
     """
-    with path.open("wb") as file, room_told(path):
+    with path.open("wb") as file, reporting_full_disk(path):
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except (AttributeError, OSError) as error:  # macOS lacks the call, some file systems do not serve it
@@ -145,7 +145,7 @@ def reserve(path: Path, size: int) -> None:
 
 
 @contextmanager
-def room_told(path: Path | str) -> Iterator[None]:
+def reporting_full_disk(path: Path | str) -> Iterator[None]:
     """Let an error about a full disk name a file or folder, which an error of writing to an open file does not."""
     try:
         yield
@@ -156,7 +156,7 @@ def room_told(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def _no_room_told(temporary: Path, name: str) -> Iterator[None]:
+def _reporting_full_disk(temporary: Path, name: str) -> Iterator[None]:
     """Turn whatever a library raises for want of room into an OSError about the file `name`."""
     try:
         yield
@@ -175,8 +175,8 @@ def _no_room_told(temporary: Path, name: str) -> Iterator[None]:
 
 def _number_in(message: str) -> int | None:
     """Return the number that HDF5, Rust and others put into the text of what they raise."""
-    found = re.search(r"(?:os error|errno)\W+(\d+)", message, re.IGNORECASE)
-    number = int(found[1]) if found else 0
+    match = re.search(r"(?:os error|errno)\W+(\d+)", message, re.IGNORECASE)
+    number = int(match[1]) if match else 0
     return number if number in FULL else None
 
 

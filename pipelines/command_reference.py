@@ -25,8 +25,8 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def examples(command: Any) -> list[str]:
     """Return the example lines in a command's help."""
-    paragraphs = [" ".join(found.split()) for found in (command.help or "").split("\n\n")]
-    return [found[1] for found in map(_EXAMPLE.fullmatch, paragraphs) if found]
+    paragraphs = [" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n")]
+    return [paragraph[1] for paragraph in map(_EXAMPLE.fullmatch, paragraphs) if paragraph]
 
 
 def reference() -> str:

@@ -24,13 +24,18 @@ def main() -> None:
     options = parser.parse_args()
     lines = ["run\tclass\tbases\tmodel\tbest_markov\tmixture"]
     for path in options.evaluations:
-        told = json.loads(path.read_text())
-        whole = {"group": "all", "name": "", "bases": told["held_out_bases"], "bits_per_base": told["bits_per_base"]}
-        for found in [whole, *told["classes"]]:
-            bits = found["bits_per_base"]
-            values = (bits["model"], bits[markov_name(told["best_markov_order"])], bits[MIXTURE])
-            name = f"{found['group']} {found['name']}".strip()
-            lines.append("\t".join([path.stem, name, str(found["bases"]), *(f"{value:.4f}" for value in values)]))
+        results = json.loads(path.read_text())
+        whole = {
+            "group": "all",
+            "name": "",
+            "bases": results["held_out_bases"],
+            "bits_per_base": results["bits_per_base"],
+        }
+        for row in [whole, *results["classes"]]:
+            bits = row["bits_per_base"]
+            values = (bits["model"], bits[markov_name(results["best_markov_order"])], bits[MIXTURE])
+            name = f"{row['group']} {row['name']}".strip()
+            lines.append("\t".join([path.stem, name, str(row["bases"]), *(f"{value:.4f}" for value in values)]))
     with write_beside(options.out) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
 

@@ -33,7 +33,7 @@ def rows(bases: int, epochs: float, peak: float, share: float, keep: int) -> lis
         share: of the peak that training achieves.
         keep: checkpoints kept at once.
     """
-    found: list[tuple[str, ...]] = []
+    table: list[tuple[str, ...]] = []
     for name in PRESETS:
         if name.startswith("tiny"):
             continue  # for CPUs; no such model comes near its share of a GPU
@@ -45,7 +45,7 @@ def rows(bases: int, epochs: float, peak: float, share: float, keep: int) -> lis
         steps = bases * epochs / (recipe.batch * recipe.window)
         # One checkpoint more while a new one is written; the model itself, and the best one.
         disk = FLOAT * cost.parameters * (COPIES * (keep + 1) + 2)
-        found.append(
+        table.append(
             (
                 f"`{name}`",
                 f"{cost.parameters / 1e6:.2f} M",
@@ -56,7 +56,7 @@ def rows(bases: int, epochs: float, peak: float, share: float, keep: int) -> lis
                 f"{disk / 1e9:.2f} GB",
             )
         )
-    return found
+    return table
 
 
 def main() -> None:

@@ -21,14 +21,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     reports = [json.loads((folder / "report.json").read_text()) for folder in options.heads]
-    metrics = list(dict.fromkeys(name for told in reports for result in told["results"] for name in result["metrics"]))
+    metrics = list(
+        dict.fromkeys(name for report in reports for result in report["results"] for name in result["metrics"])
+    )
     lines = ["\t".join(["labels", "level", "head", "features", "rows", "folds", *metrics])]
-    for told in reports:
-        for result in told["results"]:
-            found = [result["metrics"].get(name) for name in metrics]
-            cells = ["NA" if m is None else f"{m['value']:.4f} [{m['low']:.4f}, {m['high']:.4f}]" for m in found]
-            about = [told["labels"], told["vectors"]["level"], told["head"], result["features"]]
-            lines.append("\t".join([*about, str(told["rows"]), str(told["folds"]), *cells]))
+    for report in reports:
+        for result in report["results"]:
+            values = [result["metrics"].get(name) for name in metrics]
+            cells = ["NA" if m is None else f"{m['value']:.4f} [{m['low']:.4f}, {m['high']:.4f}]" for m in values]
+            about = [report["labels"], report["vectors"]["level"], report["head"], result["features"]]
+            lines.append("\t".join([*about, str(report["rows"]), str(report["folds"]), *cells]))
     with write_beside(options.out) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
 

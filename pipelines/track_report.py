@@ -65,7 +65,7 @@ def main() -> None:
     counts, sums = sum_scores(options.scores)
     lines = ["contig\tbases\tchunks\tbases_per_chunk\tscored\tbits_per_base"]
     for name, which in [*((contig, [contig]) for contig in contigs), ("all", list(contigs))]:
-        bases, n, inside, scored = (sum(found[c] for c in which) for found in (contigs, chunks, tiled, counts))
+        bases, n, inside, scored = (sum(counted[c] for c in which) for counted in (contigs, chunks, tiled, counts))
         bits = -sum(sums[c] for c in which)
         lines.append(f"{name}\t{bases}\t{n}\t{ratio(inside, n)}\t{scored}\t{ratio(bits, scored)}")
     with write_beside(options.out) as temporary:

@@ -17,7 +17,7 @@ from helpers import PATIENCE
 
 
 def _pipe() -> tuple[int, int]:
-    """Return a pipe's ends as descriptors that are none of 3 and 4, which Chromium's are to be."""
+    """Return a pipe's ends as descriptors other than 3 and 4, which Chromium uses."""
     ends = os.pipe()
     high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
     for end in ends:
@@ -96,8 +96,8 @@ class Chromium:
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Write a PNG of what is in view, or of the whole page."""
-        told = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(told["data"]))
+        answer = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(answer["data"]))
 
     def _page(self) -> str:
         while True:
@@ -129,8 +129,8 @@ class Chromium:
             assert data, "Chromium has ended"
             self._buffer += data
         message, _, self._buffer = self._buffer.partition(b"\0")
-        found: dict[str, Any] = json.loads(message)
-        return found
+        answer: dict[str, Any] = json.loads(message)
+        return answer
 
     def _note(self, method: str, what: dict[str, Any]) -> None:
         if method == "Runtime.exceptionThrown":

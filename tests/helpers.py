@@ -86,7 +86,7 @@ def lively_model(config: ModelConfig, seed: int = 0) -> HNetLM:
 
 
 def fill_at_random(table: WordTable, k: int) -> None:
-    """Let a table know 40,000 words of random letters, and the four of one letter alone."""
+    """Let a table know 40,000 words of random letters, and the four that repeat one letter."""
     random = np.random.default_rng(k)
     one_letter = [letter * ((4**k - 1) // 3) for letter in range(4)]
     numbers = np.unique(np.append(random.integers(0, 4**k, 40_000), one_letter))

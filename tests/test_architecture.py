@@ -18,8 +18,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 def test_every_package_is_listed() -> None:
     """A package that is not listed is missing from the wheel, though the editable install imports it."""
-    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "hnet_dna").rglob("__init__.py")}
-    assert found <= set(PROJECT["tool"]["setuptools"]["packages"])
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "hnet_dna").rglob("__init__.py")}
+    assert packages <= set(PROJECT["tool"]["setuptools"]["packages"])
 
 
 @pytest.mark.parametrize("code", ["import hnet_dna", "import hnet_dna_cli.main"])

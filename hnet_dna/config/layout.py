@@ -67,7 +67,7 @@ def parse_stack(text: str) -> tuple[LayerSpec, ...]:
 
 
 def parse_layout(value: object, deepest: int = 32) -> Layout:
-    """Validate a nested list such as `["m4", ["T2"], "m4"]`, of so many stages at most, and return it as tuples."""
+    """Validate a nested list such as `["m4", ["T2"], "m4"]`, of a limited number of stages, and return it as tuples."""
     if not deepest:
         raise ConfigError("arch_layout: expected at most 32 stages")
     if isinstance(value, str) or not isinstance(value, Sequence):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from hnet_dna.config.layout import LayerSpec, Layout, inner_layout, layout_text, n_stages, parse_layout, parse_stack
-from hnet_dna.config.values import LARGEST, Reader, boolean, choice, integer, json_object, refuse_unknown, several, text
+from hnet_dna.config.values import LARGEST, choice, integer, json_object, readers, refuse_unknown, several, text
 from hnet_dna.errors import ConfigError, shown
 
 MODEL_TYPE = "hnet_dna"  # in `config.json` it tells Hugging Face transformers whose model this is
@@ -20,7 +20,15 @@ MAX_KMER = 8  # 65,536 k-mers
 TABLE_ORDERS = (2, 11)  # four million rows
 WORD_ORDERS = (8, 30)  # with the base after it, a word is a number of 64 bits
 
+_WIDEST = 65_536  # keeps a slip of the finger from asking for terabytes
+
 Routing = Literal["cosine", "linear", "fixed", "random"]
+# Of the kind of layer that a stage has not, anything may be said: a size of 0 too.
+_Sizes: TypeAlias = Annotated[tuple[int, ...], several(integer(0, _WIDEST), least=1)]
+
+
+def _alphabet(path: str, value: Any) -> str | None:
+    return None if value is None else text(path, value)
 
 
 @dataclass(frozen=True)
@@ -86,30 +94,30 @@ class ModelConfig:
     """
 
     layout: Layout
-    d_model: tuple[int, ...]
-    d_intermediate: tuple[int, ...]
-    vocab_size: int
-    alphabet: str | None = None
+    d_model: Annotated[tuple[int, ...], several(integer(1, _WIDEST), least=1)]
+    d_intermediate: Annotated[tuple[int, ...], several(integer(0, 16 * _WIDEST), least=1)]
+    vocab_size: Annotated[int, integer(1, 16 * _WIDEST)]
+    alphabet: Annotated[str | None, _alphabet] = None
     tie_embeddings: bool = False
-    kmer: int = 0
-    d_state: tuple[int, ...] = (128,)
-    d_conv: tuple[int, ...] = (4,)
-    expand: tuple[int, ...] = (2,)
-    head_dim: tuple[int, ...] = (64,)
-    chunk_size: int = 64
-    num_heads: tuple[int, ...] = (8,)
-    rotary_emb_dim: tuple[int, ...] = (0,)
-    rotary_period: tuple[int, ...] = (0,)
-    window_size: tuple[int, ...] = (-1,)
-    routing: tuple[Routing, ...] = ("cosine",)
-    stride: tuple[int, ...] = (3,)
-    max_chunk: tuple[int, ...] = (0,)
+    kmer: Annotated[int, integer(-LARGEST)] = 0  # `_check_kmer` says what it may be
+    d_state: _Sizes = (128,)
+    d_conv: _Sizes = (4,)
+    expand: Annotated[tuple[int, ...], several(integer(0, 64), least=1)] = (2,)
+    head_dim: _Sizes = (64,)
+    chunk_size: Annotated[int, integer(1, _WIDEST)] = 64
+    num_heads: _Sizes = (8,)
+    rotary_emb_dim: _Sizes = (0,)
+    rotary_period: Annotated[tuple[int, ...], several(integer(0), least=1)] = (0,)
+    window_size: Annotated[tuple[int, ...], several(integer(-1), least=1)] = (-1,)
+    routing: Annotated[tuple[Routing, ...], several(choice(get_args(Routing)), least=1)] = ("cosine",)
+    stride: Annotated[tuple[int, ...], several(integer(2), least=1)] = (3,)
+    max_chunk: Annotated[tuple[int, ...], several(integer(0), least=1)] = (0,)
     smoothing: bool = True
     straight_through: bool = True
-    table_orders: tuple[int, ...] = ()
-    table_width: int = 16
-    word_orders: tuple[int, ...] = ()
-    max_words: int = 1_000_000
+    table_orders: Annotated[tuple[int, ...], several(integer(*TABLE_ORDERS))] = ()
+    table_width: Annotated[int, integer(1, _WIDEST)] = 16
+    word_orders: Annotated[tuple[int, ...], several(integer(*WORD_ORDERS))] = ()
+    max_words: Annotated[int, integer(1)] = 1_000_000
     _stages: tuple[StageConfig, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
@@ -237,10 +245,11 @@ class ModelConfig:
         for name in ("arch_layout", "d_model", "d_intermediate", "vocab_size"):
             if name not in value:
                 raise ConfigError(f"{name}: is missing")
+        read = readers(cls)
         fields: dict[str, Any] = {"layout": parse_layout(value["arch_layout"])}
         for name in _TOP_FIELDS:
             if name in value:
-                fields[name] = _READERS[name](name, value[name])
+                fields[name] = read[name](name, value[name])
         for group, names in _GROUPS.items():
             section = value.get(group)
             if section is None:
@@ -250,7 +259,7 @@ class ModelConfig:
             refuse_unknown(f"{group}.", section, names)
             for name in names:
                 if name in section:
-                    fields[name] = _READERS[name](f"{group}.{name}", section[name])
+                    fields[name] = read[name](f"{group}.{name}", section[name])
         return cls(**fields)
 
     @classmethod
@@ -303,37 +312,3 @@ def setting_path(name: str) -> str:
 
 def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
-
-
-def _alphabet(path: str, value: Any) -> str | None:
-    return None if value is None else text(path, value)
-
-
-_WIDEST = 65_536  # keeps a slip of the finger from asking for terabytes
-_READERS: dict[str, Reader] = {
-    "d_model": several(integer(1, _WIDEST), least=1),
-    "d_intermediate": several(integer(0, 16 * _WIDEST), least=1),
-    "vocab_size": integer(1, 16 * _WIDEST),
-    "tie_embeddings": boolean,
-    "alphabet": _alphabet,
-    "kmer": integer(-LARGEST),  # `_check_kmer` says what it may be
-    # Of the kind of layer that a stage has not, anything may be said.
-    "chunk_size": integer(1, _WIDEST),
-    "d_conv": several(integer(0, _WIDEST), least=1),
-    "d_state": several(integer(0, _WIDEST), least=1),
-    "expand": several(integer(0, 64), least=1),
-    "head_dim": several(integer(0, _WIDEST), least=1),
-    "num_heads": several(integer(0, _WIDEST), least=1),
-    "rotary_emb_dim": several(integer(0, _WIDEST), least=1),
-    "rotary_period": several(integer(0), least=1),
-    "window_size": several(integer(-1), least=1),
-    "routing": several(choice(get_args(Routing)), least=1),
-    "stride": several(integer(2), least=1),
-    "max_chunk": several(integer(0), least=1),
-    "smoothing": boolean,
-    "straight_through": boolean,
-    "table_orders": several(integer(*TABLE_ORDERS)),
-    "table_width": integer(1, _WIDEST),
-    "word_orders": several(integer(*WORD_ORDERS)),
-    "max_words": integer(1),
-}

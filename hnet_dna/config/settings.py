@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from hnet_dna.config.presets import PRESETS, preset_tables
-from hnet_dna.config.recipe import Recipe
+from hnet_dna.config.recipe import GROUPS, Recipe
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.config.values import integer, text
+from hnet_dna.config.values import integer, readers, text
 from hnet_dna.errors import ConfigError, UsageError, did_you_mean, shown
 from hnet_dna.sequence.alphabet import alphabet
 
@@ -43,10 +43,14 @@ class Settings:
     recipe: Recipe
 
     def to_toml(self) -> str:
-        """Return the complete configuration file that asks for the same."""
+        """Return the complete configuration file that asks for the same, the recipe in its groups."""
         import tomli_w
 
-        return tomli_w.dumps(self.tables())
+        tables = self.tables()
+        lines = [tomli_w.dumps({"model": tables["model"]}), "", "[train]"]
+        for group in GROUPS:
+            lines += ["", f"# {group.TITLE}", tomli_w.dumps({name: tables["train"][name] for name in readers(group)})]
+        return "\n".join(line.removesuffix("\n") for line in lines) + "\n"
 
     def tables(self) -> dict[str, Any]:
         """Return the same as tables of such a file."""
@@ -164,9 +168,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _setting(setting: str) -> dict[str, Any]:
-    key, found, value = setting.partition("=")
+    key, equals, value = setting.partition("=")
     parts = key.strip().split(".")
-    if not found or len(parts) < 2 or parts[0] not in _TABLES or not all(parts):
+    if not equals or len(parts) < 2 or parts[0] not in _TABLES or not all(parts):
         raise UsageError(f"`settings` {setting}: expected model.FIELD=VALUE or train.FIELD=VALUE")
     try:
         table = tomllib.loads(f"value = {value}")

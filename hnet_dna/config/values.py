@@ -1,7 +1,8 @@
 """Readers of single values of a configuration, whether from JSON, TOML or Python.
 
 A reader takes the dotted path of a field and what was given for it; it returns the value as its type, or raises a
-`ConfigError` that begins with the path. NaN and infinity are no values of anything.
+`ConfigError` that begins with the path. NaN and infinity are refused everywhere. A dataclass says by its annotations
+how its fields are read: `clip: Annotated[float, number("above 0", lambda x: x > 0)] = 1.0`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from hnet_dna.errors import ConfigError, did_you_mean, shown
 
@@ -24,12 +26,12 @@ def integer(low: int, high: int = LARGEST) -> Reader:
     def read(path: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise ConfigError(f"{path}: expected an integer, got {shown(value)}")
-        found = int(value)
-        if found < low:
+        whole = int(value)
+        if whole < low:
             raise ConfigError(f"{path}: expected {low} or more, got {shown(value)}")
-        if found > high:
+        if whole > high:
             raise ConfigError(f"{path}: expected {high:,} or less, got {shown(value)}")
-        return found
+        return whole
 
     return read
 
@@ -41,14 +43,14 @@ def number(rule: str = "", fits: Callable[[float], bool] = lambda value: True) -
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ConfigError(f"{path}: expected a number, got {shown(value)}")
         try:
-            found = float(value)
+            real = float(value)
         except OverflowError:
-            found = math.inf
-        if not math.isfinite(found):
+            real = math.inf
+        if not math.isfinite(real):
             raise ConfigError(f"{path}: expected a finite number, got {shown(value)}")
-        if not fits(found):
+        if not fits(real):
             raise ConfigError(f"{path}: expected a number {rule}, got {shown(value)}")
-        return found
+        return real
 
     return read
 
@@ -67,8 +69,8 @@ def text(path: str, value: Any) -> str:
     return value
 
 
-def name(path: str, value: Any) -> str:
-    """Read a name, which may be a whole number written as such: contigs are called 1."""
+def contig_name(path: str, value: Any) -> str:
+    """Read the name of a contig, which may be a whole number written as such: 1."""
     return text(path, str(value) if type(value) is int and abs(value) <= LARGEST else value)
 
 
@@ -85,7 +87,7 @@ def choice(choices: Iterable[str]) -> Reader:
 
 
 def several(item: Reader, least: int = 0) -> Reader:
-    """Read a list of at least so many items; a single value is a list of one."""
+    """Read a list of at least `least` items; a single value is a list of one."""
 
     def read(path: str, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)):
@@ -108,6 +110,29 @@ def row(what: str, *items: Reader) -> Reader:
         )
 
     return read
+
+
+def readers(fields: Any) -> Mapping[str, Reader]:
+    """Return how each field of a dataclass is read, in their order.
+
+    A field says it by `Annotated`; of those that do not, texts, booleans and words of a `Literal` are read as such, and
+    others are left out.
+    """
+    return _readers(fields)
+
+
+@cache
+def _readers(fields: Any) -> Mapping[str, Reader]:
+    hints = get_type_hints(fields, include_extras=True)
+    read = {field: _reader_of(hints[field]) for field in fields.__dataclass_fields__}
+    return {field: reader for field, reader in read.items() if reader is not None}
+
+
+def _reader_of(hint: Any) -> Reader | None:
+    if get_origin(hint) is Annotated:
+        reader: Reader = hint.__metadata__[0]
+        return reader
+    return choice(get_args(hint)) if get_origin(hint) is Literal else {bool: boolean, str: text}.get(hint)
 
 
 def refuse_unknown(prefix: str, value: Mapping[str, Any], known: Iterable[str]) -> None:

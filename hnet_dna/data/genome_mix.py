@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias, cast
 
-from hnet_dna.config.values import Reader, boolean, name, number, refuse_unknown, several, text
+from hnet_dna.config.values import contig_name, number, readers, refuse_unknown, several, text
 from hnet_dna.errors import ConfigError, HNetError, UsageError, did_you_mean, shown
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import GenomeLike, find_genome
@@ -32,16 +32,16 @@ class MixEntry:
 
     genome: GenomeLike
     name: str = ""
-    weight: float | None = None
-    held_out: tuple[str, ...] = ()
+    weight: Annotated[float | None, number("above 0", lambda x: x > 0)] = None
+    held_out: Annotated[tuple[str, ...], several(contig_name)] = ()
     split: str = ""
     regions: str = ""
     unseen: bool = False
-    repeat_weight: float | None = None
+    repeat_weight: Annotated[float | None, number("of 0 or more", lambda x: x >= 0)] = None
     aliases: bool = False
 
     def __post_init__(self) -> None:
-        for field, read in _READERS.items():
+        for field, read in readers(MixEntry).items():
             value = getattr(self, field)
             if value is not None:
                 object.__setattr__(self, field, read(field, value))
@@ -53,7 +53,7 @@ class MixEntry:
     @property
     def asked(self) -> dict[str, Any]:
         """What is asked of the genome, as JSON, apart from the genome itself."""
-        return {field: list(v) if isinstance(v := getattr(self, field), tuple) else v for field in _READERS}
+        return {field: list(v) if isinstance(v := getattr(self, field), tuple) else v for field in readers(MixEntry)}
 
 
 GenomesLike: TypeAlias = "GenomeLike | GenomeMix | Sequence[str | Path | Genome | MixEntry]"
@@ -151,16 +151,6 @@ class GenomeMix:
 
 
 _SIZE_POWER = number("from 0 to 2", lambda x: 0 <= x <= 2)
-_READERS: dict[str, Reader] = {
-    "name": text,
-    "weight": number("above 0", lambda x: x > 0),
-    "held_out": several(name),
-    "split": text,
-    "regions": text,
-    "unseen": boolean,
-    "repeat_weight": number("of 0 or more", lambda x: x >= 0),
-    "aliases": boolean,
-}
 
 
 def _is_genome(value: object) -> bool:
@@ -181,7 +171,7 @@ def _entry(value: Any) -> MixEntry:
 def _read_entry(table: Mapping[str, Any], number: int, folder: Path) -> MixEntry:
     where = f"genome {number}"
     try:
-        refuse_unknown("", table, ("genome", *_READERS))
+        refuse_unknown("", table, ("genome", *readers(MixEntry)))
         if "genome" not in table:
             raise ConfigError("genome: is missing; expected a path or the name of a known genome")
         if isinstance(table.get("split"), float):

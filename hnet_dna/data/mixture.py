@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from hnet_dna.config.recipe import Recipe
+from hnet_dna.config.recipe import DataSettings
 from hnet_dna.data.genome_mix import GenomeMix, MixEntry
 from hnet_dna.data.mix_sampler import MixSampler
 from hnet_dna.data.split import Split, is_share, split_genome, training_segments
@@ -72,11 +72,11 @@ class Mixture:
         return len(self.parts) > 1
 
     def sampler(self, length: int, seed: int) -> MixSampler:
-        """Return the sampler of windows that predict so many bases."""
+        """Return the sampler of windows that predict `length` bases."""
         return MixSampler([part.segments for part in self.parts], [part.share for part in self.parts], length, seed)
 
 
-def open_mixture(mix: GenomeMix, genomes: Sequence[Genome], recipe: Recipe) -> Mixture:
+def open_mixture(mix: GenomeMix, genomes: Sequence[Genome], recipe: DataSettings) -> Mixture:
     """Split and weigh genomes that have been opened, as the entries of a mix and the recipe ask.
 
     Raises:
@@ -124,7 +124,7 @@ def _segments(genome: Genome, split: Split) -> tuple[Interval, ...]:
     return tuple(training_segments(genome, split))
 
 
-def _split(entry: MixEntry, genome: Genome, recipe: Recipe) -> Split:
+def _split(entry: MixEntry, genome: Genome, recipe: DataSettings) -> Split:
     if entry.unseen:
         return Split((), (), tuple(whole(contig) for contig in genome.contigs), "held out whole")
     own = entry.held_out or entry.split

@@ -73,18 +73,20 @@ def mix_in(data: Mapping[str, Any]) -> GenomeMix:
     Raises:
         UsageError: a genome came through a pipe or from memory, which leaves nothing to read again.
     """
-    if gone := [told.get("name", "the genome of this run") for told in genomes_in(data) if told.get("streamed")]:
+    if gone := [record.get("name", "the genome of this run") for record in genomes_in(data) if record.get("streamed")]:
         raise UsageError(
             f"{', '.join(gone)} came through a pipe or from memory, which leaves nothing to read again; give the same "
             "sequences as `genome`"
         )
     if "genomes" not in data:
         return GenomeMix((MixEntry(data["genome"], aliases=data.get("aliases", False)),), plain=True)
-    return GenomeMix(tuple(MixEntry(told["genome"], **told["asked"]) for told in data["genomes"]), data["size_power"])
+    return GenomeMix(
+        tuple(MixEntry(record["genome"], **record["asked"]) for record in data["genomes"]), data["size_power"]
+    )
 
 
 def split_of_run(genome: Genome, model: Path) -> Split | None:
-    """Return how the run that a model's folder belongs to split this genome; None if it is no run on this genome."""
+    """Return how the run that a model's folder belongs to split this genome; None if it is not a run on this genome."""
     run = find_run(model)
     if run is None:
         return None
@@ -92,11 +94,11 @@ def split_of_run(genome: Genome, model: Path) -> Split | None:
     try:
         described = genomes_in(json.loads(path.read_text())["data"])
         splits = [
-            Split(**{part: _intervals(told["split"][part]) for part in PARTS}, rule=told["split_rule"])
-            for told in described
-            if told["contigs"] == own
+            Split(**{part: _intervals(record["split"][part]) for part in PARTS}, rule=record["split_rule"])
+            for record in described
+            if record["contigs"] == own
         ]
-        contigs = [(name, contig) for told in described for name, contig in told["contigs"].items()]
+        contigs = [(name, contig) for record in described for name, contig in record["contigs"].items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SequenceError(f"{path} does not say what the run held out ({error!r}); is it damaged?") from None
     if splits:
@@ -108,26 +110,26 @@ def split_of_run(genome: Genome, model: Path) -> Split | None:
 def refuse_other_data(mixture: Mixture, data: Mapping[str, Any]) -> None:
     """Refuse to go on with other genomes, other parts of them or other shares than those that a run's data describe."""
     described = genomes_in(data)
-    now, then = [part.name for part in mixture.parts], [told.get("name") for told in described]
+    now, then = [part.name for part in mixture.parts], [record.get("name") for record in described]
     if mixture.plain != ("genomes" not in data) or (now != then and not mixture.plain):
         raise UsageError(
             f"`resume`: the run began with {_listed(then, data)}; got {', '.join(now)}. Leave `genome` out, or give "
             "the same ones in the same order"
         )
-    for part, told in zip(mixture.parts, described, strict=True):
-        if _contigs(part.genome) != told["contigs"]:
+    for part, record in zip(mixture.parts, described, strict=True):
+        if _contigs(part.genome) != record["contigs"]:
             raise UsageError(
-                f"`resume`: {part.genome.source} is not the genome of this run ({told['genome']}); give it again"
+                f"`resume`: {part.genome.source} is not the genome of this run ({record['genome']}); give it again"
             )
         of = "" if mixture.plain else f" of {part.name}"
-        for name, intervals in told["split"].items():
+        for name, intervals in record["split"].items():
             if list(getattr(part.split, name)) != list(_intervals(intervals)):
                 raise UsageError(
                     f"`resume`: the {name} part{of} is no longer what this run began with; are `split` and `regions` "
                     "files unchanged?"
                 )
         for field in ("share", "repeat_weight"):
-            before = told.get(field, getattr(part, field))
+            before = record.get(field, getattr(part, field))
             if not math.isclose(getattr(part, field), before, rel_tol=1e-9):
                 raise UsageError(
                     f"`resume`: {field}{of} decides what the run is and stays as it began, {before:g}; asked for "
@@ -139,8 +141,8 @@ def _listed(names: Sequence[str | None], data: Mapping[str, Any]) -> str:
     return ", ".join(name or str(data["genome"]) for name in names)
 
 
-def _intervals(told: Iterable[Mapping[str, Any]]) -> tuple[Interval, ...]:
-    return tuple(Interval(i["contig"], i["start"], i["end"]) for i in told)
+def _intervals(records: Iterable[Mapping[str, Any]]) -> tuple[Interval, ...]:
+    return tuple(Interval(i["contig"], i["start"], i["end"]) for i in records)
 
 
 def _contigs(genome: Genome) -> dict[str, dict[str, Any]]:
@@ -149,8 +151,8 @@ def _contigs(genome: Genome) -> dict[str, dict[str, Any]]:
 
 def _tell_of_shared(genome: Genome, contigs: Sequence[tuple[str, Mapping[str, Any]]], run: Path) -> None:
     """Log what a genome has in common with those that a run was trained on."""
-    checksums = {told["md5"] for _, told in contigs}
-    lengths = {(name, told["length"]) for name, told in contigs}
+    checksums = {record["md5"] for _, record in contigs}
+    lengths = {(name, record["length"]) for name, record in contigs}
     by_bases = sum(contig.md5 in checksums for contig in genome.contigs)
     by_name = sum((c.name, c.length) in lengths and c.md5 not in checksums for c in genome.contigs)
     if by_bases or by_name:

@@ -19,7 +19,7 @@ from hnet_dna.embedding.inputs import SequencesLike, named_sequences
 from hnet_dna.embedding.levels import LevelReader, Vectors
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.inference.load import load_model
-from hnet_dna.inference.stream import PIECE
+from hnet_dna.inference.stream import piece_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import N_CODE, Codes, is_acgt, reverse_complement, stretches
 from hnet_dna.sequence.coerce import as_codes
@@ -52,7 +52,7 @@ class _Pool:
     """Running sums over the vectors of one sequence at one level on one strand, in float64."""
 
     def __init__(self, width: int, poolings: Sequence[str], length: int, *, turned: bool) -> None:
-        """Prepare for a sequence of so many bases; `turned` tells that its bins are wanted in the reverse order."""
+        """Prepare for a sequence of this many bases; `turned` tells that its bins are wanted in the reverse order."""
         self._poolings, self._length, self._turned = poolings, length, turned
         self._count = self._weight = 0.0
         self._total, self._weighted, self._last = (np.zeros(width) for _ in range(3))
@@ -130,6 +130,7 @@ class Embedder:
         self.model, self.level = model, level
         self.pooling, self.strand = pooling, check_strand(strand)
         self._reader = LevelReader(model, level)
+        self._piece = piece_of(model)
         self.run = self.padded = 0
 
     @property
@@ -165,8 +166,8 @@ class Embedder:
         """Yield the vectors of one sequence, read forward, piece by piece, with positions in the sequence."""
         for start, end in stretches(codes):
             state = None
-            for first in range(start, end, PIECE):
-                ((vectors,),), state = self._reader.read(codes[None, first : min(first + PIECE, end)], state)
+            for first in range(start, end, self._piece):
+                ((vectors,),), state = self._reader.read(codes[None, first : min(first + self._piece, end)], state)
                 yield Vectors(vectors.value, vectors.weight, vectors.position + first)
 
     def chunk_ends(self, starts: NDArray[np.int64], codes: Codes) -> NDArray[np.int64]:
@@ -186,12 +187,12 @@ class Embedder:
         short: list[tuple[int, int, int, Codes]] = []
         for index, codes in enumerate(sequences):
             for order, (start, end) in enumerate(stretches(codes)):
-                if end - start <= PIECE:
+                if end - start <= self._piece:
                     short.append((index, order, start, codes[start:end]))
                     continue
                 state = None
-                for piece, first in enumerate(range(start, end, PIECE)):
-                    part = codes[None, first : min(first + PIECE, end)]
+                for piece, first in enumerate(range(start, end, self._piece)):
+                    part = codes[None, first : min(first + self._piece, end)]
                     (of_levels,), state = self._reader.read(part, state)
                     for pool, vectors in zip(pools[index], of_levels, strict=True):
                         pool.add(vectors, (order, piece), first, first + part.size)
@@ -200,7 +201,7 @@ class Embedder:
         short.sort(key=lambda item: len(item[3]), reverse=True)
         while short:
             longest = len(short[0][3])
-            rows = max(1, min(_ROWS, PIECE // longest))
+            rows = max(1, min(_ROWS, self._piece // longest))
             batch, short = short[:rows], short[rows:]
             codes = np.full((len(batch), longest), N_CODE, dtype=np.uint8)
             for row, (*_, part) in enumerate(batch):
@@ -227,7 +228,7 @@ def embed(
     """Return one vector for each sequence.
 
     Args:
-        model: a model in memory, which stays on its device and in its mode, or anything that `load_model` takes.
+        model: a model in memory, which stays in its mode, or anything that `load_model` takes.
         sequences: text, `Bio.Seq`, `SeqRecord`, records of pyfaidx or arrays of codes; also a `pyfaidx.Fasta` or a
             mapping of names to sequences. Letters are A, C, G, T, U, N and other IUPAC codes, in any case.
         level: where in the network vectors are taken: `encoder`, `decoder`, `chunk`, `chunk:1` and so on, or several

@@ -16,15 +16,15 @@ def open_model(model: str | Path | HNetLM) -> tuple[HNetLM, str | None]:
     """Return a model that is ready to predict, and the name by which `load_model` finds it again from any folder.
 
     The name is the absolute path of a folder, or the name of a built-in model or one on the hub. It is None for a model
-    in memory.
+    that was made in memory, and not by `load_model`.
     """
     loaded = load_model(model)
-    if isinstance(model, HNetLM):
-        return loaded, None
-    path = Path(model)
-    if path.is_dir():
-        return loaded, str(path.resolve())
+    path = Path(loaded.name_or_path)
+    if not loaded.name_or_path or path.is_dir():
+        return loaded, str(path.resolve()) if loaded.name_or_path else None
     name = path.as_posix()
+    if isinstance(model, HNetLM):
+        return loaded, name
     origin = "built in; `model` takes your own" if name in builtin_models() else "from the hub"
     _log.info("model: %s (%s)", name, origin)
     return loaded, name

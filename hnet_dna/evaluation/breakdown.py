@@ -50,8 +50,8 @@ class Breakdown:
             for interval in intervals:
                 by_contig.setdefault(interval.contig, []).append(interval)
             self._annotation[name] = {
-                contig: (np.array([i.start for i in found]), np.array([i.end for i in found]))
-                for contig, found in by_contig.items()
+                contig: (np.array([i.start for i in those]), np.array([i.end for i in those]))
+                for contig, those in by_contig.items()
             }
         self._sums: dict[tuple[str, str], dict[tuple[str, int], NDArray[np.float64]]] = {}
 
@@ -94,7 +94,7 @@ class Breakdown:
 
     def results(self) -> list[ClassBits]:
         """Return all classes that have bases, the whole first."""
-        found = []
+        classes = []
         for (group, name), blocks in self._sums.items():
             if not blocks:
                 continue
@@ -102,8 +102,8 @@ class Breakdown:
             bases, *bits = sums.sum(axis=0).tolist()
             low, high = _interval(sums[:, 0], sums[:, 1])
             each = {model: total / bases for model, total in zip(self._models, bits, strict=True)}
-            found.append(ClassBits(group, name, int(bases), each, low, high))
-        return found
+            classes.append(ClassBits(group, name, int(bases), each, low, high))
+        return classes
 
     def _add(self, part: Part, key: tuple[str, str], table: NDArray[np.float64], chosen: NDArray[np.bool_]) -> None:
         blocks = self._sums.setdefault(key, {})

@@ -47,7 +47,7 @@ class Comparison:
     @property
     def genomes(self) -> list[ClassBits]:
         """Each genome, where there are several."""
-        return [found for found in self.classes if found.group == GENOME]
+        return [one for one in self.classes if one.group == GENOME]
 
     @property
     def best_order(self) -> int:
@@ -62,7 +62,7 @@ class Comparison:
             "bits_per_base_95": [self.whole.low, self.whole.high],
             "best_markov_order": self.best_order,
             "positions_per_chunk": self.model.positions_per_chunk,
-            "classes": [asdict(found) for found in self.classes[1:]],
+            "classes": [asdict(one) for one in self.classes[1:]],
             "containment": self.containment.to_dict() if self.containment else None,
         }
 
@@ -102,8 +102,8 @@ def compare(
             contigs, as NAME:CONTIG.
         annotation: classes of intervals to report on, of a single genome.
         orders: of the Markov models.
-        most: bases to evaluate on, shared out evenly over the genomes; of more, so many are taken, in stretches of a
-            megabase spread evenly.
+        most: bases to evaluate on, shared out evenly over the genomes; where there are more, evenly spread stretches
+            of a megabase are taken.
         on_progress: called with what is being done and the share of it done.
     """
     taken = [each.split.held_out for each in genomes] if most is None else spread_over(genomes, most)
@@ -136,7 +136,7 @@ def compare(
 
 
 def spread_over(genomes: Sequence[HeldOut], most: int) -> list[tuple[Interval, ...]]:
-    """Return the held-out intervals of each genome, or of more bases than its even share of `most` so many."""
+    """Return the held-out intervals of each genome, cut down to its even share of `most` bases."""
     share = max(1, most // max(1, sum(bool(each.split.held_out) for each in genomes)))
     return [spread(each.split.held_out, share) for each in genomes]
 
@@ -147,7 +147,7 @@ def _counts_of_all(genomes: Sequence[HeldOut], orders: Sequence[int]) -> Counts:
 
 
 def spread(intervals: Sequence[Interval], most: int) -> tuple[Interval, ...]:
-    """Return intervals as they are, or of more bases than `most` so many or fewer, in stretches spread evenly."""
+    """Return intervals as they are, or, where they have more than `most` bases, evenly spread stretches of them."""
     total = sum(map(len, intervals))
     if total <= most:
         return tuple(intervals)

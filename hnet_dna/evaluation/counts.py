@@ -57,8 +57,8 @@ def genome_counts(genome: Genome, train: Iterable[Interval], orders: Iterable[in
 def _name(genome: Genome, train: list[Interval], orders: list[int]) -> str:
     named = {interval.contig for interval in train}
     contigs = {contig.name: contig.md5 for contig in genome.contigs if contig.name in named}
-    told = {"version": _VERSION, "contigs": contigs, "train": [asdict(part) for part in train], "orders": orders}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    counted = {"version": _VERSION, "contigs": contigs, "train": [asdict(part) for part in train], "orders": orders}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _read(path: Path, orders: list[int]) -> Counts | None:

@@ -68,7 +68,7 @@ class Baselines:
         return baselines
 
     def _start(self, counts: Mapping[int, NDArray[np.unsignedinteger]]) -> None:
-        self._models = [MarkovModel.of_counts(order, found) for order, found in counts.items()]
+        self._models = [MarkovModel.of_counts(order, counted) for order, counted in counts.items()]
         self._context = max((model.order for model in self._models), default=0)
         self._before: Codes = np.zeros(0, dtype=np.uint8)
         self._spent = np.zeros(len(self._models))
@@ -82,7 +82,7 @@ class Baselines:
         known = is_acgt(codes)
         bits = {"uniform": np.where(known, 2.0, 0.0)}
         each = [model.bits(joined)[skip:] for model in self._models]
-        bits |= {markov_name(model.order): found for model, found in zip(self._models, each, strict=True)}
+        bits |= {markov_name(model.order): of_model for model, of_model in zip(self._models, each, strict=True)}
         if each:
             bits[MIXTURE] = self._mix(np.stack(each), known)
         self._before = joined[len(joined) - min(self._context, len(joined)) :]
@@ -147,7 +147,7 @@ def count_words(train: Iterable[Codes], orders: Iterable[int]) -> dict[int, NDAr
                     # Overlapping, so that each word is in one block.
                     words = kmer_numbers(stretch[start : start + _BLOCK + longest - 1], longest)
                     np.add.at(counts, words, one)
-    found: dict[int, NDArray[np.unsignedinteger]] = {}
+    by_order: dict[int, NDArray[np.unsignedinteger]] = {}
     for length in range(longest, 0, -1):
         if length < longest:
             summed = counts.reshape(-1, 4).sum(axis=1, dtype=np.uint64)
@@ -156,8 +156,8 @@ def count_words(train: Iterable[Codes], orders: Iterable[int]) -> dict[int, NDAr
                 np.add.at(summed, kmer_numbers(np.concatenate(ends), length)[::length], np.uint64(1))
             counts = summed if length < MAX_ORDER - 3 else summed.astype(np.uint32)
         if length - 1 in orders:
-            found[length - 1] = counts.reshape(-1, 4)
-    return {order: found[order] for order in orders}
+            by_order[length - 1] = counts.reshape(-1, 4)
+    return {order: by_order[order] for order in orders}
 
 
 def _known_stretches(segment: Codes) -> Iterator[NDArray[np.uint8]]:

@@ -34,7 +34,7 @@ class Containment:
 
     Attributes:
         word: letters of a word; both strands are one.
-        one_in: one word in so many was looked at, chosen by its hash.
+        one_in: one word in this many was looked at, chosen by its hash.
         whole: share over all held-out sequence; None where it has no word.
         genomes: share of each genome, where there are several.
         contigs: share of each contig that has words.
@@ -60,8 +60,8 @@ class Novelty:
         self.one_in = 1
         while total > self.one_in * _MOST:
             self.one_in *= 2
-        found = [self._sampled(words) for genome, part in train for words in _words_of(genome, part)]
-        self._seen = _distinct(found)
+        sampled = [self._sampled(words) for genome, part in train for words in _words_of(genome, part)]
+        self._seen = _distinct(sampled)
         self._held_out: dict[tuple[str, str], list[Words]] = {}
 
     def mark(self, genome: Genome, held_out: Mapping[str, Sequence[Interval]], part: Part, name: str = "") -> Marks:
@@ -91,7 +91,7 @@ class Novelty:
 
     def containment(self) -> Containment:
         """Return shares over all parts that were marked."""
-        contigs = {key: _distinct(found) for key, found in self._held_out.items()}
+        contigs = {key: _distinct(pieces) for key, pieces in self._held_out.items()}
         names = list(dict.fromkeys(name for name, _ in contigs if name))
         return Containment(
             WORD,
@@ -121,8 +121,8 @@ class Novelty:
         if not len(self._seen):
             return np.zeros(len(words), dtype=bool)
         place = np.minimum(np.searchsorted(self._seen, words), len(self._seen) - 1)
-        found: NDArray[np.bool_] = self._seen[place] == words
-        return found
+        seen: NDArray[np.bool_] = self._seen[place] == words
+        return seen
 
     def _share(self, words: Words) -> float | None:
         return float(self._has(words).mean()) if len(words) else None
@@ -149,14 +149,14 @@ def _hashes(codes: Codes) -> tuple[Words, NDArray[np.bool_]]:
     return words ^ (words >> np.uint64(31)), forward >= 0
 
 
-def _distinct(found: Iterable[Words]) -> Words:
-    words = np.concatenate([np.zeros(0, dtype=np.uint64), *found])
+def _distinct(pieces: Iterable[Words]) -> Words:
+    words = np.concatenate([np.zeros(0, dtype=np.uint64), *pieces])
     words.sort()  # and not np.unique, which hashes and takes a hundred times as long
     return words[np.concatenate([[True], words[1:] != words[:-1]])] if len(words) else words
 
 
 def _covered(begins: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
-    """Return which of so many bases lie in a word that begins where `begins` says."""
+    """Return which of `length` bases lie in a word that begins where `begins` says."""
     change = np.zeros(length + 1, dtype=np.int64)
     places = np.flatnonzero(begins)
     change[places] += 1

@@ -130,7 +130,7 @@ def explain(
     _log.info("read: %s bases, %s", f"{sum(map(len, selection.intervals)):,}", selection.rule)
     # The folder is made before the long work, which would be lost where it cannot be made.
     with Work(on_progress, "explaining") as work, folder_beside(Path(out)) if out else nullcontext() as folder:
-        control = load_model(untrained(loaded.config))
+        control = untrained(loaded.config, loaded)
         tables, measured = analyse(
             loaded, control, opened, selection, features, regions, shifts=shifts, seed=seed, on_progress=work.at
         )

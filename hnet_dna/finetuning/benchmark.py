@@ -88,7 +88,7 @@ def benchmark(
         tune: whether to fine-tune the model too, and the same network from random weights.
         remove_copies: whether to leave out train and validation rows whose sequence is also in the test part, on either
             strand. They are counted in any case.
-        most: at most so many train rows, chosen by `seed`; None for all.
+        most: use at most this many training rows, chosen by `seed`; None for all.
         seed: decides what is random.
         on_progress: called with a `Progress` as the work goes on.
 
@@ -114,14 +114,14 @@ def benchmark(
         for dataset in read_suite(Path(suite), layout, genome):
             place = out / _RESULTS / f"{dataset.name.replace('/', '-')}.json"
             if not place.is_file():
-                found = _judge(dataset, loaded, name, heads, tune, remove_copies, most, seed, on_progress)
+                judged = _judge(dataset, loaded, name, heads, tune, remove_copies, most, seed, on_progress)
                 place.parent.mkdir(exist_ok=True)
                 with write_beside(place) as temporary:
-                    temporary.write_text(json.dumps(found, indent=2) + "\n")
+                    temporary.write_text(json.dumps(judged, indent=2) + "\n")
             results[dataset.name] = json.loads(place.read_text())
             _write_tables(out, results, layout)
-    rows = tuple(row for found in results.values() for row in found["rows"])
-    return Benchmarks(out, rows, {dataset: found["conclusions"] for dataset, found in results.items()})
+    rows = tuple(row for judged in results.values() for row in judged["rows"])
+    return Benchmarks(out, rows, {dataset: judged["conclusions"] for dataset, judged in results.items()})
 
 
 def _judge(
@@ -173,7 +173,7 @@ def _judge(
         if tune:
             how = finetuning_settings(model)
             fine = FineTuning(TUNED, model, codes, how)
-            random = untrained(model.config).to(model.embeddings.weight.device)
+            random = untrained(model.config, model)
             contenders += [fine, replace(fine, name=FROM_RANDOM, model=random)]
             twins[TUNED] = FROM_RANDOM
         contenders += baselines(codes, "classification")
@@ -187,8 +187,8 @@ def _judge(
     for result in results:
         row: dict[str, Any] = {"dataset": dataset.name, "features": result.name, **count, "copies": copies}
         for metric in METRICS:
-            found = result.metrics[metric]
-            row |= {metric: found.value, f"{metric}_low": found.low, f"{metric}_high": found.high}
+            measured = result.metrics[metric]
+            row |= {metric: measured.value, f"{metric}_low": measured.low, f"{metric}_high": measured.high}
         rows.append(row)
     said = conclusions(compared, labels, folds, "classification", (best.name, twins.get(best.name, "")))
     _log.info("%s: %s", dataset.name, "; ".join(said))
@@ -212,14 +212,14 @@ def _write_tables(out: Path, results: dict[str, dict[str, Any]], layout: str) ->
     tsv = ["\t".join([*header, *METRICS, "published"])]
     lines = ["| " + " | ".join([*header, *METRICS]) + " |", "|" + "--|" * (len(header) + len(METRICS))]
     notes = []
-    for dataset, found in results.items():
+    for dataset, judged in results.items():
         known = published(layout, dataset)
-        for row in found["rows"]:
+        for row in judged["rows"]:
             cells = [str(row[name]) for name in header]
             cells += [f"{row[m]:.3f} [{row[f'{m}_low']:.3f}, {row[f'{m}_high']:.3f}]" for m in METRICS]
             tsv.append("\t".join([*cells, known]))
             lines.append("| " + " | ".join(cells) + " |")
-        notes += [f"- {dataset}: {line}." for line in found["conclusions"]]
+        notes += [f"- {dataset}: {line}." for line in judged["conclusions"]]
         notes += [f"- {dataset}, published: {known}."] * bool(known)
     for name, text in {"table.tsv": tsv, "table.md": [*lines, "", *notes]}.items():
         with write_beside(out / name) as temporary:

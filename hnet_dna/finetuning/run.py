@@ -98,10 +98,10 @@ class FineTuning:
         lengths = np.array([len(codes) for codes in self.sequences])
         symmetric = settings.symmetric
         if symmetric is None:  # a network on the letters tells in seconds
-            _, found = fit_sequence_head(
+            _, choices = fit_sequence_head(
                 "conv", Letters(self.sequences), fold.task, fold.target, train, valid, fold.seed
             )
-            symmetric = bool(found["symmetric"])
+            symmetric = bool(choices["symmetric"])
         aligned = 0 if symmetric or len(np.unique(lengths)) > 1 else int(lengths[0])
         shape = Shape(settings.head, self.width, goal.outputs, aligned, symmetric)
         model = copy.deepcopy(self.model)
@@ -187,8 +187,8 @@ def finetune(
             transcription; where not, both strands are treated alike. None lets a small network on the letters decide,
             inside the training part of each fold.
         lora: rank of low-rank changes to the matrices of the layers, in place of training all weights. They are merged.
-        last: train only so many of the last layers, and the head.
-        epochs, patience, batch: at most so many epochs; so many without a lower loss end training; rows of a batch.
+        last: how many of the last layers are trained, and the head.
+        epochs, patience, batch: the most epochs; epochs without a lower loss that end training; rows of a batch.
         learning_rate: of the head. The last layer has half of it, and each layer before that `layer_decay` times less.
         class_weights: whether all classes count the same in the loss, whatever their shares.
         compare: whether to train the same network from random weights, and fit the baselines, on the same folds.
@@ -247,7 +247,7 @@ def finetune(
             own = FineTuning(TUNED, loaded, sequences, settings, journal, work.add)
             contenders: list[Contender] = [own]
             if compare:
-                twin = untrained(loaded.config).to(loaded.embeddings.weight.device)
+                twin = untrained(loaded.config, loaded)
                 contenders += [replace(own, name=FROM_RANDOM, model=twin), *baselines(sequences, kind)]
             results, fitted = cross_validate(contenders, rows, parts, kind, seed, work.at)
             final = fitted[1] if parts.given else fit_all(own, rows, parts, kind, seed)
@@ -255,7 +255,8 @@ def finetune(
         said = tuple(conclusions(results, rows, parts, kind, (TUNED, FROM_RANDOM)))
         boundaries = _boundaries(loaded, final.tuned.model, sequences, parts.held_out)
         final.tuned.merge()
-        about = About(task, head, OWN_MODEL, final.tuned.model.digest(), own_level, IN_ORDER, strand)
+        longest = max(map(len, sequences))
+        about = About(task, head, OWN_MODEL, final.tuned.model.digest(), own_level, IN_ORDER, strand, longest)
         result = ProbeResult(out, kind, head, rows, parts, tuple(results), about, final.chosen, said)
 
         def save(folder: Path) -> None:

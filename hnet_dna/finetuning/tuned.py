@@ -29,7 +29,7 @@ class Which:
 
     Attributes:
         lora: rank of low-rank changes to the matrices of its layers, in place of all weights; 0 for all weights.
-        last: train only so many of the last layers; 0 for all of them.
+        last: how many of the last layers are trained; 0 for all of them.
         layer_decay: factor on the learning rate for each layer further from the head, above 0 and up to 1.
         rate: learning rate of the last layer, relative to that of the head.
     """
@@ -161,12 +161,12 @@ def depths(model: HNetLM) -> tuple[dict[str, int], int]:
         stage, place = stage.main_network, f"{place}main_network."
     inner = max((depth for name, depth in layers if name.startswith(place)), default=0)
     ends.append((place, inner))
-    found = {}
+    depth_of = {}
     for name, _ in model.named_parameters():
         matching = [depth for prefix, depth in layers if name.startswith(prefix)]
         matching = matching or [depth for prefix, depth in ends if name.startswith(prefix)]
-        found[name] = matching[0] if matching else 0
-    return found, len(layers)
+        depth_of[name] = matching[0] if matching else 0
+    return depth_of, len(layers)
 
 
 def _layers_of(model: HNetLM) -> list[tuple[Layer, int]]:

@@ -88,7 +88,7 @@ class _Parser:
     line: int = 1  # line on which the bytes now looked at begin
     record: str | None = None
     length: int = 0  # bases of the record so far
-    declared: int = 0  # at least so many bases, by the record's header
+    declared: int = 0  # the fewest bases that the record has by its header
     blank: int | None = None  # a blank line was met in the record, and may turn out to lie inside it
     seen: set[str] = field(default_factory=set)
 
@@ -212,7 +212,7 @@ class _Parser:
             lines[index] = line.rstrip(b" \t")
             is_line = index > 0 or at_line_start
             if index == len(lines) - 1 and not line:
-                break  # what follows the last newline is no line
+                break  # what follows the last newline is not a line
             if lines[index]:
                 if self.blank is not None:
                     raise SequenceError(
@@ -236,11 +236,11 @@ class _Parser:
 
 def _declared(description: bytes) -> int:
     """Return the length that a header declares, 0 where it says none."""
-    if found := _LENGTH.search(description):
-        return int(found[1])
-    # Ensembl's Y has the place of a part and the sequence of the whole: more bases than declared are no fault.
-    found = _PLACE.match(description)
-    return int(found[2]) - int(found[1]) + 1 if found else 0
+    if match := _LENGTH.search(description):
+        return int(match[1])
+    # Ensembl's Y has the place of a part and the sequence of the whole: more bases than declared are not an error.
+    match = _PLACE.match(description)
+    return int(match[2]) - int(match[1]) + 1 if match else 0
 
 
 def write_fasta(records: Iterable[tuple[str, Codes]], stream: TextIO, *, line: int = 60) -> None:

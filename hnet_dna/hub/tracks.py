@@ -1,4 +1,4 @@
-"""What a track of a hub is, told by the file itself."""
+"""What a track of a hub holds, read from the file itself."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ def _window(file: Any, contigs: Iterable[str]) -> int:
     """Return how many bases share a value, as the first of them tell."""
     for contig in contigs:
         for start in range(0, file.chroms(contig), 1 << 20):
-            found = file.intervals(contig, start, min(start + (1 << 20), file.chroms(contig)))
-            if found:
-                return int(max(end - start for start, end, _ in found[:9]))
+            entries = file.intervals(contig, start, min(start + (1 << 20), file.chroms(contig)))
+            if entries:
+                return int(max(end - start for start, end, _ in entries[:9]))
     return 1
 
 

@@ -104,21 +104,21 @@ def write_hub(
     refuse_filled(place)
     opened = open_genome(genome)
     asked = parse_region(locus, opened) if locus else None
-    found = read_tracks([Path(track) for track in tracks], opened)
+    described = read_tracks([Path(track) for track in tracks], opened)
     made_by = "" if model is None else _model_text(model)
-    assembly, of_ucsc = _assembly(opened, found)
+    assembly, of_ucsc = _assembly(opened, described)
     with folder_beside(place) as folder:
         data = folder / assembly
         data.mkdir()
         write_twobit(opened, data / f"{assembly}.2bit")
-        for track in found:
+        for track in described:
             _place(track.path, data / _file(track))
             (data / f"{track.name}.html").write_text(_page_of(track, made_by))
         title = f"hnet-dna: {opened.source.name}"
-        shown = _middle(opened, found) if asked is None else asked
+        shown = _middle(opened, described) if asked is None else asked
         locus = f"{shown.contig}:{shown.start + 1}-{shown.end}"
-        description = _PAGE.format(title=escape(title), body=_hub_text(found, made_by))
-        others = _other_names(opened, found)
+        description = _PAGE.format(title=escape(title), body=_hub_text(described, made_by))
+        others = _other_names(opened, described)
         texts = {
             "hub.txt": _stanza(
                 {
@@ -132,17 +132,19 @@ def write_hub(
             ),
             "hub.html": description,
             "genomes.txt": _stanza(_genome_stanza(opened, assembly, of_ucsc, locus, bool(others))),
-            f"{assembly}/trackDb.txt": "\n".join(map(_stanza, _track_stanzas(found))),
-            "config.json": json.dumps(_jbrowse(assembly, found, locus, bool(others)), indent=1) + "\n",
+            f"{assembly}/trackDb.txt": "\n".join(map(_stanza, _track_stanzas(described))),
+            "config.json": json.dumps(_jbrowse(assembly, described, locus, bool(others)), indent=1) + "\n",
             "igv.min.js": igv()[0],
             "LICENSE.igv": igv()[1],
-            "index.html": _PAGE.format(title=escape(title), body=_browser(title, assembly, found, locus, bool(others))),
+            "index.html": _PAGE.format(
+                title=escape(title), body=_browser(title, assembly, described, locus, bool(others))
+            ),
         }
         if others:
             texts[f"{assembly}/{_ALIASES}"] = others
         for name, text in texts.items():
             (folder / name).write_text(text)
-    return Hub(place, assembly, of_ucsc, tuple(track.name for track in found))
+    return Hub(place, assembly, of_ucsc, tuple(track.name for track in described))
 
 
 def _assembly(genome: Genome, tracks: Sequence[HubTrack]) -> tuple[str, bool]:
@@ -348,7 +350,7 @@ def _made_by(text: str) -> str:
     method = (
         "The method is from Hwang, Wang and Gu, <i>Dynamic Chunking for End-to-End Hierarchical Sequence Modeling</i>"
     )
-    model = text or "<p>Which model made the tracks was not told.</p>"
+    model = text or "<p>The model that made the tracks was not named.</p>"
     return f"{model}\n<p>{method} (arXiv 2507.07955). Written by hnet-dna {version('hnet-dna')}.</p>"
 
 

@@ -16,7 +16,7 @@ from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.strands import ReverseStrand, groups
-from hnet_dna.inference.stream import PIECE, annotate, parts
+from hnet_dna.inference.stream import annotate, parts, piece_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import is_acgt
 from hnet_dna.sequence.interval import Interval, union
@@ -90,7 +90,7 @@ def base_scores(
     model: HNetLM,
     strand: Strand = "both",
     *,
-    piece: int = PIECE,
+    piece: int | None = None,
     on_bases: OnBases = lambda count: None,
 ) -> Iterator[BaseScores]:
     """Score the bases of disjoint intervals, each read on its own; runs of N have no scores.
@@ -107,7 +107,7 @@ def base_scores(
             reverse.run(group)
             pieces = forward_pieces(genome, group)
             if strand == "-":
-                for part in parts(pieces, piece):
+                for part in parts(pieces, piece or piece_of(model)):
                     bits = reverse.bits(part.contig, part.start, part.end)
                     yield _scores(part.contig, part.start, part.codes, -bits.astype(np.float64))
                 continue
@@ -148,7 +148,7 @@ def region_scores(
     strand: Strand = "both",
     *,
     context: int = 4096,
-    piece: int = PIECE,
+    piece: int | None = None,
     on_bases: OnBases = lambda count: None,
 ) -> list[RegionScore]:
     """Score regions, in their order; `read_for` says what is read for them, and `base_scores` what `on_bases` gets.
@@ -159,8 +159,8 @@ def region_scores(
     by_contig: dict[str, list[int]] = {}
     for index, region in enumerate(regions):
         by_contig.setdefault(region.interval.contig, []).append(index)
-    starts = {c: np.array([regions[i].interval.start for i in found]) for c, found in by_contig.items()}
-    ends = {c: np.array([regions[i].interval.end for i in found]) for c, found in by_contig.items()}
+    starts = {c: np.array([regions[i].interval.start for i in numbers]) for c, numbers in by_contig.items()}
+    ends = {c: np.array([regions[i].interval.end for i in numbers]) for c, numbers in by_contig.items()}
     counts, sums = np.zeros(len(regions), dtype=np.int64), np.zeros(len(regions))
     for scores in base_scores(genome, around, model, strand, piece=piece, on_bases=on_bases):
         known = ~np.isnan(scores.log2p)

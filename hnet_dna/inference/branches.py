@@ -77,7 +77,7 @@ class Front:
 
     @staticmethod
     def joined(fronts: Sequence[Front]) -> Front:
-        """Return the rows of several fronts, all or none of which are at a beginning, as those of one."""
+        """Return one front with the rows of several, which are either all at a beginning or all past one."""
         states = [front.state for front in fronts if front.state is not None]
         assert len(states) in (0, len(fronts))
         return Front(join_rows(states) if states else None, torch.cat([front.ahead for front in fronts]))
@@ -123,8 +123,8 @@ class Branches:
         """
         for group in _of_like_length(sequences, self.batch):
             part = front.select([owners[row] for row in group])
-            _, found = self._run(part, [sequences[row] for row in group], to_the_end=self._boundaries_only)
-            yield from zip(group, found, strict=True)
+            _, readings = self._run(part, [sequences[row] for row in group], to_the_end=self._boundaries_only)
+            yield from zip(group, readings, strict=True)
 
     def _run(self, front: Front, rows: Sequence[Codes], *, to_the_end: bool) -> tuple[Front, list[Reading]]:
         lengths = torch.tensor([len(row) for row in rows])
@@ -176,7 +176,7 @@ def _joined(parts: list[Any], none: Any) -> Any:
 
 
 def cost(length: int) -> int:
-    """Return what a branch of so many bases adds to a batch; its last base is not run, but its state is copied."""
+    """Return what a branch of this many bases adds to a batch; its last base is not run, but its state is copied."""
     return max(length - 1, _ROW)
 
 

@@ -135,7 +135,7 @@ def read_effects(genome: Genome, cuts: Sequence[Cut], branches: Branches, how: H
     return read(genome, cuts, branches, how)
 
 
-class _Told(NamedTuple):
+class _AlleleReading(NamedTuple):
     """What a reading says of an allele, and of what comes after it.
 
     Attributes:
@@ -159,23 +159,25 @@ class _OnStrand(NamedTuple):
     first: NDArray[np.float64]
 
 
-def _told(reading: Reading, start: int, allele: Codes, how: How) -> _Told:
+def _read_allele(reading: Reading, start: int, allele: Codes, how: How) -> _AlleleReading:
     """Pick what matters out of a reading in which an allele begins at `start`."""
     compared = slice(start, start + len(allele) + how.boundaries) if how.boundaries else slice(0, 0)
     prob, mask = reading.prob[compared].copy(), reading.mask[compared].copy()
     if how.boundaries_only:
-        return _Told(math.nan, np.zeros(0), prob, mask)
+        return _AlleleReading(math.nan, np.zeros(0), prob, mask)
     summed = reading.part(start, start + len(allele) + how.after).of_bases()
-    return _Told(float(summed.sum()), reading.log2p[start].copy(), prob, mask)
+    return _AlleleReading(float(summed.sum()), reading.log2p[start].copy(), prob, mask)
 
 
-def _compare(reference: _Told, other: _Told, ref: Codes, alt: Codes, how: How, strand: str) -> _OnStrand:
+def _compare(
+    reference: _AlleleReading, other: _AlleleReading, ref: Codes, alt: Codes, how: How, strand: str
+) -> _OnStrand:
     shift = _shift(reference, other, ref, alt, how.boundaries) if how.boundaries else None
     # A is 0 and T is 3, so that complements stand in the opposite order.
     return _OnStrand(strand, other.total - reference.total, shift, reference.first[:: 1 if strand == "+" else -1])
 
 
-def _shift(reference: _Told, other: _Told, ref: Codes, alt: Codes, after: int) -> Shift:
+def _shift(reference: _AlleleReading, other: _AlleleReading, ref: Codes, alt: Codes, after: int) -> Shift:
     shared = len(ref)  # letters at the end of both alleles that stand for each other
     if len(ref) != len(alt):
         shared = 0
@@ -222,17 +224,19 @@ def _read_windows(genome: Genome, cuts: Sequence[Cut], branches: Branches, how: 
     owners = [row for row, window in enumerate(windows) for _ in window.alleles]
     sequences = [np.concatenate([allele, window.after]) for window in windows for allele in window.alleles]
     alleles = [allele for window in windows for allele in window.alleles]
-    told_of = {row: _told(reading, 0, alleles[row], how) for row, reading in branches.branch(front, owners, sequences)}
-    in_order = (told_of[row] for row in range(len(alleles)))
+    readings_of = {
+        row: _read_allele(reading, 0, alleles[row], how) for row, reading in branches.branch(front, owners, sequences)
+    }
+    in_order = (readings_of[row] for row in range(len(alleles)))
     for row, window in enumerate(windows):
         cut = merged[row % len(merged)]
         of_place = places[cut.contig, cut.start, cut.alleles[0]]
-        told = [next(in_order) for _ in window.alleles]
+        readings = [next(in_order) for _ in window.alleles]
         for index, letters in enumerate(cut.alleles[1:], start=1):
             ref, alt = window.alleles[0], window.alleles[index]
-            of_place[letters].append(_compare(told[0], told[index], ref, alt, how, window.strand))
-    found = [places[cut.contig, cut.start, cut.alleles[0]] for cut in cuts]
-    return [_effects([one[alt] for alt in cut.alleles[1:]]) for one, cut in zip(found, cuts, strict=True)]
+            of_place[letters].append(_compare(readings[0], readings[index], ref, alt, how, window.strand))
+    compared = [places[cut.contig, cut.start, cut.alleles[0]] for cut in cuts]
+    return [_effects([one[alt] for alt in cut.alleles[1:]]) for one, cut in zip(compared, cuts, strict=True)]
 
 
 def _window(genome: Genome, cut: Cut, how: How, strand: str) -> _Window:
@@ -302,12 +306,12 @@ class _Ending(NamedTuple):
 
 def _read_shared(genome: Genome, cuts: Sequence[Cut], branches: Branches, how: How) -> list[Effects]:
     """Read the reference once for all places of a neighbourhood."""
-    found: list[list[list[_OnStrand]]] = [[[] for _ in cut.alleles[1:]] for cut in cuts]
+    of_alleles: list[list[list[_OnStrand]]] = [[[] for _ in cut.alleles[1:]] for cut in cuts]
     trunks = [trunk for strand in how.strands for trunk in _trunks(genome, cuts, how, strand)]
     trunks.sort(key=lambda trunk: len(trunk.places))  # side by side with others of about as many stops
     for first in range(0, len(trunks), _SIDE_BY_SIDE):
-        _read_trunks(trunks[first : first + _SIDE_BY_SIDE], branches, how, found)
-    return [_effects(alleles) for alleles in found]
+        _read_trunks(trunks[first : first + _SIDE_BY_SIDE], branches, how, of_alleles)
+    return [_effects(alleles) for alleles in of_alleles]
 
 
 def _trunks(genome: Genome, cuts: Sequence[Cut], how: How, strand: str) -> list[_Trunk]:
@@ -337,7 +341,9 @@ def _trunks(genome: Genome, cuts: Sequence[Cut], how: How, strand: str) -> list[
     return trunks
 
 
-def _read_trunks(trunks: Sequence[_Trunk], branches: Branches, how: How, found: list[list[list[_OnStrand]]]) -> None:
+def _read_trunks(
+    trunks: Sequence[_Trunk], branches: Branches, how: How, of_alleles: list[list[list[_OnStrand]]]
+) -> None:
     """Read trunks side by side, and run alleles whenever a batch of them has come together."""
     for planned in trunks:
         planned.plan(branches.stride)
@@ -345,7 +351,7 @@ def _read_trunks(trunks: Sequence[_Trunk], branches: Branches, how: How, found: 
     rows = list(range(len(trunks)))  # trunks that are not read to their end, in the order of the front's rows
     front = branches.start(len(trunks))
     waiting: list[tuple[Front, list[_Ending]]] = []
-    told: list[tuple[_Ending, _Told]] = []
+    endings_read: list[tuple[_Ending, _AlleleReading]] = []
     for step in range(max(map(len, pieces))):
         going = [row for row, trunk in enumerate(rows) if step < len(pieces[trunk])]
         if len(going) < len(rows):
@@ -358,24 +364,24 @@ def _read_trunks(trunks: Sequence[_Trunk], branches: Branches, how: How, found: 
         stopped = [(owner, trunks[trunk]) for owner, trunk in enumerate(rows) if step < len(trunks[trunk].stops)]
         endings = [ending for owner, trunk in stopped for ending in _endings(trunk, trunk.stops[step], owner, how)]
         if waiting and _bases(endings) + sum(_bases(those) for _, those in waiting) > branches.batch:
-            told += _run_endings(waiting, branches, how)
+            endings_read += _run_endings(waiting, branches, how)
             waiting = []
         if endings:
             waiting.append((front, endings))
         if front.state is None:  # which cannot be joined with others
-            told += _run_endings(waiting, branches, how)
+            endings_read += _run_endings(waiting, branches, how)
             waiting = []
-    told += _run_endings(waiting, branches, how)
+    endings_read += _run_endings(waiting, branches, how)
     readings = {id(one): Reading.joined(one.parts) for one in trunks}
-    own = {(id(one.trunk), one.place.number): what for one, what in told if one.allele == 0}
-    for one, what in told:
+    own = {(id(one.trunk), one.place.number): what for one, what in endings_read if one.allele == 0}
+    for one, what in endings_read:
         if one.allele:
             ref, alt = one.place.alleles[0], one.place.alleles[one.allele]
             key = id(one.trunk), one.place.number
             if key not in own:
-                own[key] = _told(readings[id(one.trunk)], one.place.at, ref, how)
+                own[key] = _read_allele(readings[id(one.trunk)], one.place.at, ref, how)
             compared = _compare(own[key], what, ref, alt, how, one.trunk.strand)
-            found[one.place.number][one.allele - 1].append(compared)
+            of_alleles[one.place.number][one.allele - 1].append(compared)
 
 
 def _endings(trunk: _Trunk, stop: tuple[int, list[_Planted]], owner: int, how: How) -> Iterable[_Ending]:
@@ -396,7 +402,7 @@ def _bases(endings: Sequence[_Ending]) -> int:
 
 def _run_endings(
     waiting: Sequence[tuple[Front, list[_Ending]]], branches: Branches, how: How
-) -> list[tuple[_Ending, _Told]]:
+) -> list[tuple[_Ending, _AlleleReading]]:
     if not waiting:
         return []
     endings = [one for _, those in waiting for one in those]
@@ -407,6 +413,6 @@ def _run_endings(
     joined = Front.joined([front for front, _ in waiting])
     readings = branches.branch(joined, owners, [one.codes for one in endings])
     return [
-        (endings[row], _told(reading, endings[row].skip, endings[row].place.alleles[endings[row].allele], how))
+        (endings[row], _read_allele(reading, endings[row].skip, endings[row].place.alleles[endings[row].allele], how))
         for row, reading in readings
     ]

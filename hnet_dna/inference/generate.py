@@ -81,7 +81,7 @@ def generate(
 
     Raises:
         UsageError: a count, temperature or probability out of range.
-        SequenceError: the prompt has a letter that is no nucleotide.
+        SequenceError: the prompt has a letter that is not a nucleotide.
 
     Example:
         >>> from hnet_dna import generate

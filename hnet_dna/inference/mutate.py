@@ -134,7 +134,7 @@ def mutate(
         genome: anything that `open_genome` takes.
         model: anything that `load_model` takes.
         deletions: whether to delete each base too.
-        window: half of so many bases after a mutation are part of the likelihoods that are compared.
+        window: the likelihoods that are compared include half this many bases after a mutation.
         context: the least number of bases read before a mutation, where the stretch between runs of N has them.
         strand: which strand's likelihood, or the mean of both.
         boundaries: bases after a mutation whose chunk boundaries are compared; 0 for none. By default 64, or as many as
@@ -184,11 +184,11 @@ def _mutate(
     lost, gained, distance = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     change = np.full(shape, np.nan)
     effects = reader.read((variant for _, _, variant in planned), on_variants=work.add)
-    for (row, mutants, _), found in zip(planned, effects, strict=True):
-        llr[row, mutants] = found.llr
+    for (row, mutants, _), effect in zip(planned, effects, strict=True):
+        llr[row, mutants] = effect.llr
         if mutants != _DELETED:
-            entropy[row] = -(np.exp2(found.log2p) * found.log2p).sum(axis=1).mean()
-        for mutant, shifts in zip(mutants, found.shifts, strict=False):
+            entropy[row] = -(np.exp2(effect.log2p) * effect.log2p).sum(axis=1).mean()
+        for mutant, shifts in zip(mutants, effect.shifts, strict=False):
             for strand, shift in enumerate(shifts):
                 place = strand, row, mutant
                 lost[place], gained[place], change[place], distance[place] = shift

@@ -304,7 +304,9 @@ class _Chunking:
 
 def _serves(model: HNetLM) -> bool:
     weight = model.embeddings.weight
-    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64) or model.config.kmer:
+    if weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.float64):
+        return False
+    if model.bf16_products or model.config.kmer:
         return False
     if len({parameter.dtype for parameter in model.parameters()}) > 1:
         return False

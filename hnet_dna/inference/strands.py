@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hnet_dna.files import reserve
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.pieces import reverse_pieces
-from hnet_dna.inference.stream import PIECE, Part, StagePositions, annotate, find_boundaries
+from hnet_dna.inference.stream import Part, StagePositions, annotate, find_boundaries
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 
@@ -38,7 +38,7 @@ class ReverseStrand:
         model: HNetLM,
         *,
         stage: int | None = None,
-        piece: int = PIECE,
+        piece: int | None = None,
         on_bases: Callable[[int], None] = lambda count: None,
     ) -> None:
         """Say what is wanted: the boundaries of stages 0 to `stage`, or bits where it is None.

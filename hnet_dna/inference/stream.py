@@ -31,8 +31,9 @@ from hnet_dna.sequence.codes import N_CODE, Codes, stretches
 
 _log = logging.getLogger(__name__)
 PIECE = 1 << 13  # bases of a stretch run at once; it changes speed and memory, not the results
-_GROUP = 8 * PIECE  # bases of short stretches gathered before they are run
-_ROWS = 64
+_TIMES_ON_GPU = 16  # so many times as many keep a GPU busy
+_ROWS = 64  # of a batch of short stretches; more on a GPU
+_GATHERED = 8  # pieces of short stretches that are gathered before they are run
 
 
 @dataclass(frozen=True)
@@ -116,16 +117,28 @@ class Stream:
         return output
 
 
-def annotate(pieces: Iterable[Piece], model: HNetLM, *, piece: int = PIECE, context: int = PIECE) -> Iterator[Bases]:
+def piece_of(model: HNetLM) -> int:
+    """Return how many bases are best run at once where a model is.
+
+    One long piece keeps a GPU as busy as many streams side by side would, and is exact as any other. Windows of a model
+    with global attention have part in its results, and are the same everywhere.
+    """
+    on_gpu = model.lm_head.weight.is_cuda and not model.config.has_global_attention
+    return PIECE * (_TIMES_ON_GPU if on_gpu else 1)
+
+
+def annotate(
+    pieces: Iterable[Piece], model: HNetLM, *, piece: int | None = None, context: int = PIECE
+) -> Iterator[Bases]:
     """Run a model over pieces of contigs and yield its results in their order.
 
     Args:
         pieces: consecutive bases, contig by contig; a gap between two pieces begins a new stretch, as N does.
         model: any with an alphabet.
-        piece: the most bases run, and yielded, at once.
+        piece: the most bases run, and yielded, at once; `piece_of` the model where None.
         context: bases that a window overlaps the one before it, where the model has global attention.
     """
-    ahead = nothing_before(model, 1)
+    ahead, piece = nothing_before(model, 1), piece or piece_of(model)
     for ran in _run(parts(pieces, piece), model, partial(forward, model), piece, context):
         part, output = ran.part, ran.output
         if part.first:
@@ -137,9 +150,10 @@ def annotate(pieces: Iterable[Piece], model: HNetLM, *, piece: int = PIECE, cont
 
 
 def find_boundaries(
-    pieces: Iterable[Piece], model: HNetLM, stage: int, *, piece: int = PIECE, context: int = PIECE
+    pieces: Iterable[Piece], model: HNetLM, stage: int, *, piece: int | None = None, context: int = PIECE
 ) -> Iterator[Chunked]:
     """Yield only the boundaries of stages 0 to `stage`: those of `annotate`, for a part of the work."""
+    piece = piece or piece_of(model)
     for ran in _run(parts(pieces, piece), model, partial(forward_boundaries, model, stage), piece, context):
         part = ran.part
         yield Chunked(part.contig, part.start, part.codes, part.first, part.last, _stages(ran))
@@ -199,7 +213,7 @@ def _run(
     for part in parts:
         if part.first and part.last:
             group.append(part)
-            if sum(len(p.codes) for p in group) >= _GROUP:
+            if sum(len(p.codes) for p in group) >= _GATHERED * piece:
                 yield from _run_group(group, run, piece)
                 group = []
             continue
@@ -223,7 +237,7 @@ def _run_group(group: list[Part], run: _Forward[_Output], piece: int) -> Iterato
     order = sorted(range(len(group)), key=lambda i: len(group[i].codes), reverse=True)
     while order:
         longest = len(group[order[0]].codes)
-        rows = max(1, min(_ROWS, piece // longest))
+        rows = max(1, min(_ROWS * max(1, piece // PIECE), piece // longest))
         batch, order = order[:rows], order[rows:]
         codes = np.full((len(batch), longest), N_CODE, dtype=np.uint8)
         for row, index in enumerate(batch):

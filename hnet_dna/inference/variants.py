@@ -74,8 +74,10 @@ def reference_differs(genome: Genome, interval: Interval, ref: str) -> bool:
     A REF agrees with an ambiguity code that stands for several bases if it repeats the code, or has the first of the
     bases in the alphabet, which is how VCF writes it.
     """
-    found, ref = to_text(genome.codes(interval) & np.uint8(LETTER_BITS)), ref.upper()
-    return found != ref and any(one not in (base, _FIRST_BASE.get(base)) for base, one in zip(found, ref, strict=True))
+    letters, ref = to_text(genome.codes(interval) & np.uint8(LETTER_BITS)), ref.upper()
+    return letters != ref and any(
+        one not in (base, _FIRST_BASE.get(base)) for base, one in zip(letters, ref, strict=True)
+    )
 
 
 def score_variants(
@@ -257,7 +259,7 @@ def _read(genome: Genome, variants: Iterable[Variant], model: HNetLM, how: How) 
 
 
 def _batches(variants: Iterable[Variant], how: How, most: int) -> Iterator[list[Variant]]:
-    """Yield variants in groups whose alleles, with what is read after them, have at most so many bases."""
+    """Yield variants in groups whose alleles, with what is read after them, have a limited number of bases."""
     batch: list[Variant] = []
     bases = 0
     for variant in variants:

@@ -18,7 +18,7 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.mixer import query_block
 from hnet_dna.model.words import WordTable
 
-# A batch with so many times the positions that the target ratio gives an inner stage is crowded: in training that
+# A batch with this many times the positions that the target ratio gives an inner stage is crowded: in training that
 # stage's layers then run again in the backward pass instead of keeping values (`Stack.keep`), which bounds memory.
 CROWDED = 2.0
 _BACKWARD = 2  # a backward pass takes twice the products of the forward pass
@@ -74,7 +74,7 @@ class Cost:
         return (1 + _BACKWARD) * self.forward_flops
 
     def training_bytes(self, bases: int) -> float:
-        """Estimate memory of a step on so many bases: weights, optimizer, and activations kept for backward."""
+        """Estimate memory of a step on this many bases: weights, optimizer, and activations kept for backward."""
         return _ADAM_BYTES * self.parameters + 4 * self.kept_values * bases
 
     def worst_training_bytes(self, bases: int) -> float:

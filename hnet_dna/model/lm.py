@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from hnet_dna.model.init import init_embeddings, init_kmer_stage, init_memory, i
 from hnet_dna.model.kmers import KmerStage
 from hnet_dna.model.memory import Memory, MemoryState, Recall
 from hnet_dna.model.rows import Rows
-from hnet_dna.ops import at_least_float32
+from hnet_dna.ops import at_least_float32, bfloat16_products
 from hnet_dna.pretrained.folder import PretrainedModel
 
 
@@ -56,6 +57,7 @@ class HNetLM(PretrainedModel):
     """
 
     name_or_path: str = ""  # what `load_model` loaded it by; empty for a model made in memory
+    bf16_products: bool = False  # whether calls run matrix products in bfloat16, as `load_model` sets it
 
     def __new__(cls, config: ModelConfig | None = None) -> HNetLM:
         """Make a `KmerLM` where the configuration asks for k-mers in place of bases."""
@@ -99,12 +101,13 @@ class HNetLM(PretrainedModel):
             Logits, stage outputs over this piece, and the state after it. Values at padding are meaningless.
         """
         rows = _rows(input_ids, lengths, last)
-        x, recall, inner, letters = self._read(input_ids, rows, state)
-        out, stages, after = self.backbone(x, rows, cast(Any, inner))
-        with torch.autocast(out.device.type, enabled=False):  # logits and loss are float32 or better
-            logits = F.linear(at_least_float32(out), at_least_float32(self.lm_head.weight))
-        if self.memory is not None and recall is not None:
-            logits = self.memory.add_to(logits, recall, out)
+        with self._products(input_ids):
+            x, recall, inner, letters = self._read(input_ids, rows, state)
+            out, stages, after = self.backbone(x, rows, cast(Any, inner))
+            with torch.autocast(out.device.type, enabled=False):  # logits and loss are float32 or better
+                logits = F.linear(at_least_float32(out), at_least_float32(self.lm_head.weight))
+            if self.memory is not None and recall is not None:
+                logits = self.memory.add_to(logits, recall, out)
         return HNetOutput(logits, stages, None if last else self._state(letters, after))
 
     def boundaries(
@@ -125,8 +128,9 @@ class HNetLM(PretrainedModel):
                 f"stage {stage}: this model has {self.n_chunking_stages} chunking stages, the first being 0"
             )
         rows = _rows(input_ids, lengths)
-        x, _, inner, letters = self._read(input_ids, rows, state)
-        outputs, after = cast(ChunkingStage, self.backbone).boundaries(x, rows, cast(Any, inner), stage)
+        with self._products(input_ids):
+            x, _, inner, letters = self._read(input_ids, rows, state)
+            outputs, after = cast(ChunkingStage, self.backbone).boundaries(x, rows, cast(Any, inner), stage)
         return BoundaryOutput(outputs, self._state(letters, after))
 
     def _read(
@@ -139,6 +143,9 @@ class HNetLM(PretrainedModel):
         before = cast("MemoryState | None", state) or MemoryState(None, None)
         recall, letters = self.memory(ids, rows, before.letters)
         return x + recall.vector, recall, before.inner, letters
+
+    def _products(self, ids: Tensor) -> AbstractContextManager[None]:
+        return bfloat16_products(ids.device.type) if self.bf16_products else nullcontext()
 
     def _state(self, letters: Tensor | None, inner: InnerState | None) -> InnerState | None:
         return inner if self.memory is None else MemoryState(letters, inner)
@@ -184,7 +191,8 @@ class KmerLM(HNetLM):
     ) -> HNetOutput:
         """Predict the next base at every position; see `HNetLM.forward`."""
         rows = _rows(input_ids, lengths)
-        logits, after = self.backbone(input_ids, rows, cast(Any, state), self.embeddings, self.lm_head)
+        with self._products(input_ids):
+            logits, after = self.backbone(input_ids, rows, cast(Any, state), self.embeddings, self.lm_head)
         return HNetOutput(logits, (), None if last else after)
 
 

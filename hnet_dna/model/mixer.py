@@ -113,9 +113,9 @@ class Mamba2(nn.Module):
                 self.dt_bias, self.A_log, self.D, self.norm.weight, self.out_proj.weight,
             )  # fmt: skip
             past = None if state is None else MambaPast(state.conv, state.ssm)
-            found = mamba_layer(residual, weights, rows.length, past, self.tile, norm.dtype)
-            if found is not None:
-                residual, xbc, ssm = found
+            outputs = mamba_layer(residual, weights, rows.length, past, self.tile, norm.dtype)
+            if outputs is not None:
+                residual, xbc, ssm = outputs
                 if rows.last:
                     return residual, None
                 old = xbc.new_zeros(xbc.shape[0], self.d_conv - 1, xbc.shape[-1]) if past is None else past.conv
@@ -387,8 +387,8 @@ class SwiGLU(nn.Module):
     def add_to(self, residual: Tensor, norm: RMSNorm) -> Tensor:
         """Add to the residual stream (B, L, D) what the MLP makes of its norm."""
         weights = MlpWeights(norm.weight, self.fc1.weight, self.fc2.weight)
-        found = mlp_layer(residual, weights, norm.dtype)
-        return residual + self(norm(residual)) if found is None else found
+        added = mlp_layer(residual, weights, norm.dtype)
+        return residual + self(norm(residual)) if added is None else added
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each position of x (B, L, D) by itself."""

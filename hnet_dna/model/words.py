@@ -63,7 +63,7 @@ class WordTable(nn.Module):
         self.unpack()
 
     def resize(self, words: int) -> None:
-        """Make room for so many words, whose weights are about to be loaded."""
+        """Make room for this many words, whose weights are about to be loaded."""
         self.low = self.low.new_zeros(words, self.low.shape[1])
         self.counts = self.counts.new_zeros(words, 2)
 

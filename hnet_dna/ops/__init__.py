@@ -9,7 +9,7 @@ from hnet_dna.ops.backend import BACKENDS, Backend
 from hnet_dna.ops.cosine import neighbour_cosine
 from hnet_dna.ops.layers import MambaPast, MambaWeights, MlpWeights
 from hnet_dna.ops.norm import swiglu
-from hnet_dna.ops.precision import at_least_float32
+from hnet_dna.ops.precision import at_least_float32, bfloat16_products
 from hnet_dna.ops.serve import (
     Choice,
     causal_conv_silu,
@@ -35,6 +35,7 @@ __all__ = [
     "MambaWeights",
     "MlpWeights",
     "at_least_float32",
+    "bfloat16_products",
     "causal_conv_silu",
     "current_backend",
     "current_choice",

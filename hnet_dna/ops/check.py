@@ -100,7 +100,7 @@ class Check:
 def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
     """Compare all ops of `backend` with the reference on `device`; whatever it raises becomes `trouble`."""
     sizes = _GPU if device == "cuda" else _SMALL
-    found = []
+    checks = []
     for op, dtype in _CASES:
         if getattr(backend, op) in (None, spread_gather):
             continue  # it has no such op, or that of PyTorch
@@ -126,8 +126,8 @@ def check_backend(backend: Backend, device: str) -> tuple[Check, ...]:
                     f"{_GRADIENTS * tolerance:.0e} and {most:.0e} are allowed"
                 )
                 break
-        found.append(Check(op, precision, worst_output, worst_gradient, worst_norm, tolerance, trouble))
-    return tuple(found)
+        checks.append(Check(op, precision, worst_output, worst_gradient, worst_norm, tolerance, trouble))
+    return tuple(checks)
 
 
 def _errors(
@@ -143,9 +143,9 @@ def _errors(
         if dtype == torch.bfloat16 and rounded:  # both get the rounded values
             inputs = [tensor.to(dtype) if index in rounded else tensor for index, tensor in enumerate(inputs)]
         inputs = [tensor.requires_grad_() for tensor in inputs]
-        found = _call(op, getattr(backend, op), inputs, rest, dtype)
+        actual = _call(op, getattr(backend, op), inputs, rest, dtype)
         expected = _call(op, plain, inputs, rest, torch.float32)
-        return _compare(found, expected, inputs)
+        return _compare(actual, expected, inputs)
 
 
 @contextmanager
@@ -177,33 +177,33 @@ def _call(
 
 
 def _compare(
-    found: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: list[Tensor]
+    actual: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: list[Tensor]
 ) -> tuple[float, float, float]:
-    outputs = [_relative(f, e) for f, e in zip(found, expected, strict=True)]
+    outputs = [_relative(f, e) for f, e in zip(actual, expected, strict=True)]
     weights = [torch.cos(torch.arange(e.numel(), device=e.device).reshape(e.shape)) for e in expected]
     both = []
-    for results in (found, expected):
+    for results in (actual, expected):
         total = torch.stack([(r.float() * w).sum() for r, w in zip(results, weights, strict=True)]).sum()
         grads = torch.autograd.grad(total, inputs, allow_unused=True)
         both.append([torch.zeros_like(i) if g is None else g for g, i in zip(grads, inputs, strict=True)])
     gradients = [_relative(f, e) for f, e in zip(*both, strict=True)]
-    norms = [_relative_norm(f, e) for f, e in [*zip(found, expected, strict=True), *zip(*both, strict=True)]]
+    norms = [_relative_norm(f, e) for f, e in [*zip(actual, expected, strict=True), *zip(*both, strict=True)]]
     return max(outputs), max(gradients), max(norms)
 
 
-def _relative_norm(found: Tensor, expected: Tensor) -> float:
-    found, expected = found.detach().double(), expected.detach().double()
-    error = (found - expected).norm() / expected.norm().clamp(min=1e-30)
+def _relative_norm(actual: Tensor, expected: Tensor) -> float:
+    actual, expected = actual.detach().double(), expected.detach().double()
+    error = (actual - expected).norm() / expected.norm().clamp(min=1e-30)
     return float(error) if torch.isfinite(error) else float("inf")
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
-    if found.shape != expected.shape:
-        raise ValueError(f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
-    if not found.numel():
+def _relative(actual: Tensor, expected: Tensor) -> float:
+    if actual.shape != expected.shape:
+        raise ValueError(f"shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
+    if not actual.numel():
         return 0.0
-    found, expected = found.detach().float(), expected.detach().float()
-    error = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
+    actual, expected = actual.detach().float(), expected.detach().float()
+    error = (actual - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
     # No comparison with NaN is ever true, so that it would pass for a small error.
     return float(error) if torch.isfinite(error) else float("inf")
 

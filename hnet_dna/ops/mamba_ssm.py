@@ -83,7 +83,7 @@ def _kernel() -> Callable[..., Any]:
     else:
         with _without_init():
             module = importlib.import_module(f"{_PACKAGE}.ops.triton.ssd_combined")
-            _fix_blocks()  # of this copy, which nobody else has
+            _fix_blocks()  # of this private copy only
     kernel: Callable[..., Any] = module.mamba_chunk_scan_combined
     return kernel
 

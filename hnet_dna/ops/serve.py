@@ -112,7 +112,9 @@ def _default(device: str) -> Choice:
         if trouble is None:
             return Choice(backend, "; ".join(passed_over) or f"the fastest on {device}")
         passed_over.append(f"{backend.name} cannot serve: {trouble}")
-        if backend.package and find_spec(backend.package):  # what is there should serve; what is not is no fault
+        if backend.package and find_spec(
+            backend.package
+        ):  # what is there should serve; an absent package is not an error
             warnings.warn(f"backend {backend.name} is skipped: {trouble}", stacklevel=2)
     raise AssertionError("torch serves every device")
 

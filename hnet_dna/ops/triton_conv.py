@@ -99,16 +99,16 @@ def _sizes(x: Tensor, past: Tensor | None, widths: list[int]) -> dict[str, Any]:
 def _inputs(past, x, sequence, position, channel, L, CHANNELS: tl.constexpr, STRIDE: tl.constexpr, PAST: tl.constexpr):
     """Load inputs at positions (T), of which the last three before 0 are in `past`, for channels (C)."""
     row = sequence * L + position
-    found = tl.load(
+    values = tl.load(
         x + row[:, None] * STRIDE + channel[None, :], mask=((position >= 0) & (position < L))[:, None], other=0.0
     ).to(tl.float32)
     if PAST:
-        found += tl.load(
+        values += tl.load(
             past + (sequence * 3 + position + 3)[:, None] * CHANNELS + channel[None, :],
             mask=((position >= -3) & (position < 0))[:, None],
             other=0.0,
         ).to(tl.float32)
-    return found
+    return values
 
 
 @triton.jit(do_not_specialize=["L"])
@@ -145,12 +145,12 @@ def _given(
     inside = ((position >= 0) & (position < L))[:, None]
     row, own = (sequence * L + position)[:, None], tl.arange(0, C)[None, :]
     if start < W0:
-        found = tl.load(first + row * W0 + start + own, mask=inside, other=0.0).to(tl.float32)
+        gradient = tl.load(first + row * W0 + start + own, mask=inside, other=0.0).to(tl.float32)
     elif start < W0 + W1:
-        found = tl.load(second + row * W1 + (start - W0) + own, mask=inside, other=0.0).to(tl.float32)
+        gradient = tl.load(second + row * W1 + (start - W0) + own, mask=inside, other=0.0).to(tl.float32)
     else:
-        found = tl.load(third + row * W2 + (start - W0 - W1) + own, mask=inside, other=0.0).to(tl.float32)
-    return found
+        gradient = tl.load(third + row * W2 + (start - W0 - W1) + own, mask=inside, other=0.0).to(tl.float32)
+    return gradient
 
 
 @triton.jit(do_not_specialize=["L"])

@@ -77,9 +77,9 @@ def _cast(weights: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Return tensors of one dtype in another, by one launch."""
     if weights[0].dtype == dtype:
         return weights
-    found = [torch.empty_like(weight, dtype=dtype) for weight in weights]
-    torch._foreach_copy_(found, weights)
-    return found
+    converted = [torch.empty_like(weight, dtype=dtype) for weight in weights]
+    torch._foreach_copy_(converted, weights)
+    return converted
 
 
 def _parts(projected: Tensor, weights: MambaWeights) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,9 +131,9 @@ class _Mamba(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        residual, *found = ctx.saved_tensors
-        weights = MambaWeights(*found[:9])
-        length, low_in, low_out, projected, dt, decay, y, inverse, gated = found[9:]
+        residual, *saved = ctx.saved_tensors
+        weights = MambaWeights(*saved[:9])
+        length, low_in, low_out, projected, dt, decay, y, inverse, gated = saved[9:]
         (gate, xbc, raw), dtype = _parts(projected, weights), projected.dtype
         grad_projected = torch.empty_like(projected)
         of_gate, of_xbc, of_raw = _parts(grad_projected, weights)

@@ -115,8 +115,8 @@ def scan_back(
 
 def tile_of(x: Tensor, b: Tensor, tile: int) -> int:
     """Return how many positions a tile of the kernels has, which may be fewer than `tile`."""
-    found: int = _sizes(x, b, tile)[0]["T"]
-    return found
+    positions: int = _sizes(x, b, tile)[0]["T"]
+    return positions
 
 
 def _states(
@@ -177,8 +177,8 @@ def _parts(x: Tensor, b: Tensor, tile: int) -> int:
     most = 4 * processors(x.device) // programs
     if length % positions or tiles < _LONG or most < 4:
         return 1
-    found: int = max(parts for parts in range(1, min(most, tiles // _FEWEST) + 1) if tiles % parts == 0)
-    return found
+    most_parts: int = max(parts for parts in range(1, min(most, tiles // _FEWEST) + 1) if tiles % parts == 0)
+    return most_parts
 
 
 def processors(device: torch.device) -> int:

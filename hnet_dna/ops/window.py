@@ -1,4 +1,4 @@
-"""Attention with a window by one kernel on a GPU: PyTorch's flash attention, told how far a query sees.
+"""Attention with a window by one kernel on a GPU: PyTorch's flash attention, with the distance that a query sees.
 
 It skips the blocks of keys that no query of a block sees, so that hardly more scores are computed than are needed;
 whoever calls has another way where it does not serve. PyTorch's public function takes no window, and the operation
@@ -55,7 +55,7 @@ def _run(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
 
 @cache
 def _trouble(device: int) -> str | None:
-    """Return what is wrong with the kernel on a GPU, told once; None where it agrees with the plain form."""
+    """Return what is wrong with the kernel on a GPU, and warn of it once; None where it agrees with the plain form."""
     try:
         error = _error(torch.device("cuda", device))
     except Exception as failure:  # whatever an operation that changes between versions may raise

@@ -145,7 +145,7 @@ class PretrainedModel(nn.Module, ModelHubMixin):
             repo_id: owner/name, made where it does not exist.
             options: of `huggingface_hub.ModelHubMixin.push_to_hub`, such as private, branch, commit_message, token.
         """
-        with hub.failures_told(f"{repo_id}: not uploaded to the hub", options.get("branch")):
+        with hub.explaining_failures(f"{repo_id}: not uploaded to the hub", options.get("branch")):
             return super().push_to_hub(repo_id, **options)
 
     @classmethod

@@ -30,12 +30,12 @@ def download(name: str, files: Sequence[str], revision: str | None = None, **opt
         revision: branch, tag or commit; None is the newest.
         options: of `huggingface_hub.snapshot_download`, such as token, cache_dir, local_files_only.
     """
-    with failures_told(f"{name}: no such model folder here, and from the hub", revision):
+    with explaining_failures(f"{name}: no such model folder here, and from the hub", revision):
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(files), **options))
 
 
 @contextmanager
-def failures_told(what: str, revision: str | None = None) -> Iterator[None]:
+def explaining_failures(what: str, revision: str | None = None) -> Iterator[None]:
     """Turn whatever the hub fails with into one line that begins with `what`."""
     try:
         yield

@@ -28,7 +28,7 @@ WEIGHTS_FILE = "model.safetensors"
 PT_FILE = "model.pt"
 
 HEAD_DIM = 64  # of the reference's Mamba-2
-_DECHUNK_HEAD_DIM = 32  # its moving average over chunks runs as heads of so many channels
+_DECHUNK_HEAD_DIM = 32  # its moving average over chunks runs in heads of this many channels
 
 _TOP = ("d_model", "d_intermediate", "vocab_size", "tie_embeddings")
 _GROUPS = {
@@ -108,12 +108,14 @@ def to_reference(config: ModelConfig) -> dict[str, Any]:
                 f"{_DECHUNK_HEAD_DIM}, so it cannot run this model"
             )
     full = config.to_dict()
-    told = {"arch_layout": full["arch_layout"], **{name: full[name] for name in _TOP if name != "tie_embeddings"}}
+    written = {"arch_layout": full["arch_layout"], **{name: full[name] for name in _TOP if name != "tie_embeddings"}}
     for group, names in _GROUPS.items():
-        told[group] = {name: full[group][name] for name in names}
+        written[group] = {name: full[group][name] for name in names}
     # The reference's own files have one number for all stages here.
-    told["ssm_cfg"] = {n: v[0] if isinstance(v, list) and len(set(v)) == 1 else v for n, v in told["ssm_cfg"].items()}
-    return {**told, "tie_embeddings": full["tie_embeddings"]}
+    written["ssm_cfg"] = {
+        n: v[0] if isinstance(v, list) and len(set(v)) == 1 else v for n, v in written["ssm_cfg"].items()
+    }
+    return {**written, "tie_embeddings": full["tie_embeddings"]}
 
 
 def write(config: ModelConfig, weights: Mapping[str, Tensor], folder: Path, *, pt: bool = False) -> None:
@@ -162,10 +164,10 @@ def _read_fields(value: Mapping[str, Any], alphabet: str | None) -> ModelConfig:
 
 def _refusal(refused: Mapping[str, tuple[Any, Any]]) -> str:
     """Name all fields at once, since each costs a training to mend."""
-    told = [f"{name} is {_short(value)} and not {_short(only)}" for name, (value, only) in refused.items()]
+    reasons = [f"{name} is {_short(value)} and not {_short(only)}" for name, (value, only) in refused.items()]
     options = [f"--set model.{setting_path(name)}={_short(only).lower()}" for name, (_, only) in refused.items()]
     return (
-        f"{', '.join(told)}: the reference supports no other value, so it cannot run this model; one trained with "
+        f"{', '.join(reasons)}: the reference supports no other value, so it cannot run this model; one trained with "
         f"{' '.join(options)} can be exported"
     )
 

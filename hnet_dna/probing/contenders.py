@@ -62,7 +62,7 @@ class Fold:
         return self.rows if self.valid is None else np.concatenate([self.rows, self.valid])
 
     def splits(self, most: int = _INNER_FOLDS) -> list[tuple[Rows, Rows]]:
-        """Return up to so many folds (train, valid) of row numbers with two different labels on each side; else none.
+        """Return up to `most` folds (train, valid) of row numbers with two different labels on each side; else none.
 
         Groups stay together here too.
         """

@@ -183,8 +183,8 @@ def parts_by_place(labels: Labels, table: Table, bed: str | Path, genome: Genome
             parts.append(None)
             continue
         middle = (int(table.start[row]) + int(table.end[row])) // 2
-        found = [part for at, part in by_contig.get(table.contig[row], ()) if at.start <= middle < at.end]
-        parts.append(found[0] if found else None)
+        inside = [part for at, part in by_contig.get(table.contig[row], ()) if at.start <= middle < at.end]
+        parts.append(inside[0] if inside else None)
     kept = [index for index, part in enumerate(parts) if part is not None]
     if not kept:
         raise SequenceError(f"{bed}: no labelled row lies in any of its regions")
@@ -363,7 +363,7 @@ def check_labels(labels: Labels, task: Task, folds: int) -> None:
     """Refuse labels that are all alike, or that cannot be split into folds with every class in each.
 
     Raises:
-        SequenceError: no number of folds would do.
+        SequenceError: no number of folds is possible.
         UsageError: fewer folds would.
     """
     counts = Counter(map(str, labels.target))

@@ -118,12 +118,12 @@ def benchmark_variants(
         genome: anything that `open_genome` takes.
         model: anything that `load_model` takes.
         value: the column, or the field of INFO, that holds what was measured; by default one with a usual name.
-        window: half of so many bases after a variant are part of its likelihood; 2 leaves the variant and one base.
+        window: its likelihood includes half this many bases after a variant; 2 leaves the variant and one base.
         context: the least number of bases read before a variant.
         strand: which strand's likelihood, or the mean of both.
         annotation: GFF3, GTF or GenBank file, whose CDS tell how often codons are used.
         conservation: a bigWig of conservation.
-        rows: so many rows, drawn at random; all where None.
+        rows: how many rows to draw at random; all where None.
         jobs: number of processes.
         on_progress: called with reports.
 
@@ -139,9 +139,9 @@ def benchmark_variants(
         chosen = np.sort(np.random.default_rng(0).choice(len(effects), rows, replace=False))
         effects = [effects[index] for index in chosen]
     scores = _scores(effects, opened, loaded, How(window, check_strand(strand), context), jobs, on_progress)
-    predictors = {MODEL: np.array([found[0] for found in scores])}
+    predictors = {MODEL: np.array([ratios[0] for ratios in scores])}
     if any(len(one.alts) > 1 for one in effects):
-        predictors[MODEL_MEAN] = np.array([np.mean(found) for found in scores])
+        predictors[MODEL_MEAN] = np.array([np.mean(ratios) for ratios in scores])
     predictors |= _without_model(effects, opened, annotation, conservation)
     return EffectBenchmark(effects, predictors, _results(effects, predictors))
 
@@ -158,8 +158,8 @@ def _scores(
         VariantReader(genome, model, how, jobs=jobs) as reader,
         Work(on_progress, "scoring", len(variants), "alleles") as work,
     ):
-        for variant, found in zip(variants, reader.read(variants, on_variants=work.add), strict=True):
-            scores[variant.interval, variant.ref, variant.alts[0]] = float(found.llr[0])
+        for variant, effect in zip(variants, reader.read(variants, on_variants=work.add), strict=True):
+            scores[variant.interval, variant.ref, variant.alts[0]] = float(effect.llr[0])
     return [np.array([scores[one.interval, one.ref, alt] for alt in one.alts]) for one in effects]
 
 
@@ -247,12 +247,12 @@ def _conservation(effects: Sequence[Effect], path: Path) -> Floats:
         raise SequenceError(f"{path}: not a bigWig") from None
     with track:
         lengths = track.chroms()
-        found = []
+        means = []
         for one in effects:
             contig, start, end = one.interval.contig, one.interval.start, one.interval.end
             mean = track.stats(contig, start, end, exact=True)[0] if end <= lengths.get(contig, 0) else None
-            found.append(math.nan if mean is None else -mean)
-    return np.array(found)
+            means.append(math.nan if mean is None else -mean)
+    return np.array(means)
 
 
 def _results(effects: Sequence[Effect], predictors: Mapping[str, Floats]) -> list[Result]:
@@ -288,5 +288,5 @@ def _result(group: str, name: str, value: Floats, predicted: Floats, position: N
     target = np.where(value == labels[1], classes[1], classes[0])
     scores = np.stack([predicted, -predicted], axis=1)
     said = np.where(predicted > np.median(predicted), classes[0], classes[1])
-    found = measure("classification", target, said, scores, classes, position)
-    return Result(group, name, len(value), positions, spearman, found["AUROC"], found["AUPRC"])
+    metrics = measure("classification", target, said, scores, classes, position)
+    return Result(group, name, len(value), positions, spearman, metrics["AUROC"], metrics["AUPRC"])

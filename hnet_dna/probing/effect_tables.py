@@ -83,7 +83,7 @@ def read_effects(path: str | Path, genome: Genome, value: str | None = None) -> 
         value: name of the column, or of the field of INFO; by default one with a usual name.
 
     Raises:
-        SequenceError: a row does not agree with the genome, or is no effect; or no row has a value.
+        SequenceError: a row does not agree with the genome, or is not an effect; or no row has a value.
     """
     if Path(path).name.lower().removesuffix(".gz").removesuffix(".bgz").endswith(".vcf"):
         effects = list(_of_vcf(path, genome, value))
@@ -120,8 +120,8 @@ def _of_residues(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
     place = {name: rows.find(None, (name,), f"{name} of a residue", name) for name in names}
     for line, cells in rows:
         where = f"{rows.source}: line {line}"
-        found = _number(cells[values], where)
-        if found is None:
+        measured = _number(cells[values], where)
+        if measured is None:
             continue
         cell = {name: cells[index] for name, index in place.items()}
         start, end, residue = (_whole(cell[name], name, where) for name in ("cds_start", "cds_end", "residue"))
@@ -142,7 +142,7 @@ def _of_residues(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
         codons.sort(key=lambda one: (sum(a != b for a, b in zip(one, codon, strict=True)), one))
         alts = tuple(codons if cell["strand"] == "+" else map(turned, codons))
         amino_acids = cell["ref_aa"], cell["alt_aa"]
-        yield Effect(line, cell["gene"], interval, ref, alts, found, amino_acids, cell["strand"])
+        yield Effect(line, cell["gene"], interval, ref, alts, measured, amino_acids, cell["strand"])
 
 
 def _of_bases(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
@@ -152,13 +152,13 @@ def _of_bases(rows: Rows, values: int, genome: Genome) -> Iterator[Effect]:
     group = rows.find(None, ("gene",), "gene", "gene") if rows.has(("gene",)) else None
     for line, cells in rows:
         where = f"{rows.source}: line {line}"
-        found = _number(cells[values], where)
-        if found is None:
+        measured = _number(cells[values], where)
+        if measured is None:
             continue
         start = _whole(cells[at], "the position", where) - (not zero_based)
         name = Path(rows.source).name if group is None else cells[group]
         place = _place(genome.find(cells[chrom]), start, cells[ref], cells[alt], where)
-        yield _checked(Effect(line, name, *place, found), genome, where)
+        yield _checked(Effect(line, name, *place, measured), genome, where)
 
 
 def _place(chrom: str, start: int, ref: str, alt: str, where: str) -> tuple[Interval, str, tuple[str, ...]]:
@@ -191,11 +191,11 @@ def _of_vcf(path: str | Path, genome: Genome, value: str | None) -> Iterator[Eff
         alts, values = cells[4].split(","), info.get(value, "").split(",")
         for index, alt in enumerate(alts):
             text = values[index if len(values) == len(alts) else 0]
-            found = _number(text, where)
-            if found is not None:
+            measured = _number(text, where)
+            if measured is not None:
                 start = _whole(cells[1], "POS", where) - 1
                 place = _place(genome.find(cells[0]), start, cells[3], alt, where)
-                yield _checked(Effect(number, name, *place, found), genome, where)
+                yield _checked(Effect(number, name, *place, measured), genome, where)
 
 
 def _of_sequences(rows: Rows, values: int, genome: Genome) -> list[Effect]:
@@ -203,22 +203,22 @@ def _of_sequences(rows: Rows, values: int, genome: Genome) -> list[Effect]:
     read: list[tuple[int, str, float]] = []
     for line, cells in rows:
         where = f"{rows.source}: line {line}"
-        found = _number(cells[values], where)
+        measured = _number(cells[values], where)
         sequence = cells[column].upper()
-        if found is None:
+        if measured is None:
             continue
         if set(sequence) - set("ACGT"):
             raise SequenceError(f"{where}: the sequence has other letters than A, C, G and T")
         if read and len(sequence) != len(read[0][1]):
             raise SequenceError(f"{where}: expected {len(read[0][1])} bases as in the first row, got {len(sequence)}")
-        read.append((line, sequence, found))
+        read.append((line, sequence, measured))
     if not read:
         return []
     interval, strand = _native_place([sequence for _, sequence, _ in read], genome, rows.source)
     ref, name = to_text(genome.codes(interval)).upper(), Path(rows.source).name
     return [
-        Effect(line, name, interval, ref, (sequence if strand == "+" else turned(sequence),), found, None, strand)
-        for line, sequence, found in read
+        Effect(line, name, interval, ref, (sequence if strand == "+" else turned(sequence),), measured, None, strand)
+        for line, sequence, measured in read
         if (sequence if strand == "+" else turned(sequence)) != ref
     ]
 

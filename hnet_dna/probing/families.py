@@ -48,18 +48,18 @@ def families(sequences: Sequence[str]) -> Integers:
     _, first, number = np.unique(family, return_index=True, return_inverse=True)
     rank = np.empty_like(first)
     rank[np.argsort(first)] = np.arange(len(first))
-    found: Integers = rank[number[row]]
-    return found
+    numbered: Integers = rank[number[row]]
+    return numbered
 
 
 def first_copies(sequences: Sequence[str]) -> Integers:
     """Return for each sequence (N,) the first one that is the same, on either strand and in any case."""
     first: dict[bytes, int] = {}
-    found = np.empty(len(sequences), dtype=np.int64)
+    originals = np.empty(len(sequences), dtype=np.int64)
     for index, text in enumerate(sequences):
         codes = _codes(text)
-        found[index] = first.setdefault(min(codes.tobytes(), reverse_complement(codes).tobytes()), index)
-    return found
+        originals[index] = first.setdefault(min(codes.tobytes(), reverse_complement(codes).tobytes()), index)
+    return originals
 
 
 def word_length(sequences: Sequence[str]) -> int:
@@ -180,9 +180,9 @@ def _candidates(
     rows: Integers, rare: csr_array, columns: csr_array, size: Integers, needed: Integers
 ) -> Iterator[tuple[Integers, Integers]]:
     """Yield pairs of rows, the shorter one first, that share enough of the rarest k-mers of the shorter one."""
-    found = coo_array(rare[rows] @ columns)
-    shorter, other = rows[found.row], found.col.astype(np.int64)
-    enough = (found.data >= (needed - _common(size))[shorter]) & (size[other] >= size[shorter]) & (shorter != other)
+    shared = coo_array(rare[rows] @ columns)
+    shorter, other = rows[shared.row], shared.col.astype(np.int64)
+    enough = (shared.data >= (needed - _common(size))[shorter]) & (size[other] >= size[shorter]) & (shorter != other)
     shorter, other = shorter[enough], other[enough]
     for start in range(0, len(shorter), _PAIRS):
         yield shorter[start : start + _PAIRS], other[start : start + _PAIRS]

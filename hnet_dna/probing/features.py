@@ -44,10 +44,10 @@ def kmer_frequencies(sequences: Sequence[Codes], k: int) -> Any:
     columns, shares, ends = [], [], [0]
     for codes in sequences:
         numbers = kmer_numbers(codes, k)
-        found, counts = np.unique(numbers[numbers >= 0], return_counts=True)
-        columns.append(found)
+        present, counts = np.unique(numbers[numbers >= 0], return_counts=True)
+        columns.append(present)
         shares.append(counts / max(int(counts.sum()), 1))
-        ends.append(ends[-1] + len(found))
+        ends.append(ends[-1] + len(present))
     data = np.concatenate(shares).astype(np.float32)
     return csr_array((data, np.concatenate(columns), np.array(ends)), shape=(len(sequences), 4**k))
 

@@ -88,7 +88,7 @@ class Schedule:
     """How long and how fast a network is trained.
 
     Attributes:
-        epochs: at most so many.
+        epochs: the most epochs.
         patience: epochs without a better validation loss, after which training ends.
         batch: rows of a batch.
         rate: highest learning rate.
@@ -103,7 +103,7 @@ class Schedule:
 
     @classmethod
     def for_rows(cls, count: int) -> Schedule:
-        """Return the usual schedule for so many rows: few rows are seen more often, in smaller batches."""
+        """Return the usual schedule for this many rows: few rows are seen more often, in smaller batches."""
         batch = 64 if count > 2_000 else 32
         epochs = min(max(_STEPS * batch // max(count, 1), 10), 50)
         return cls(epochs=epochs, patience=max(3, epochs // 4), batch=batch)
@@ -164,7 +164,7 @@ class Training:
         return self.epoch >= self.schedule.epochs or (len(self.valid) > 0 and waited >= self.schedule.patience)
 
     def run(self, epochs: int | None = None, on_rows: Callable[[int], None] = lambda count: None) -> None:
-        """Train until it is finished, or for so many epochs; the weights of the best epoch are kept in `weights`."""
+        """Train until it is finished, or for `epochs` epochs; the weights of the best epoch are kept in `weights`."""
         left = self.schedule.epochs if epochs is None else epochs
         devices = list(range(torch.cuda.device_count()))
         with torch.random.fork_rng(devices=devices):
@@ -232,12 +232,12 @@ def predict(what: Trained, rows: Rows, at_once: int = 256) -> Tensor:
     logits = torch.empty(0)
     with torch.inference_mode():
         for part in by_length(what.lengths[rows], _BASES_AT_ONCE, at_once):
-            found = what.logits(rows[part], turned=False)
+            batch = what.logits(rows[part], turned=False)
             if what.symmetric:
-                found = (found + what.logits(rows[part], turned=True)) / 2
+                batch = (batch + what.logits(rows[part], turned=True)) / 2
             if not len(logits):
-                logits = torch.empty(len(rows), found.shape[1])
-            logits[torch.from_numpy(part)] = found.float().cpu()
+                logits = torch.empty(len(rows), batch.shape[1])
+            logits[torch.from_numpy(part)] = batch.float().cpu()
     return logits
 
 

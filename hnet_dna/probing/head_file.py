@@ -33,6 +33,7 @@ class About:
         model_digest: of that model.
         level, pooling, strand: how the vectors were made; pooling is None for vectors of single chunks, and `in order`
             for heads that read all vectors of a sequence.
+        longest: bases of the longest sequence that it was trained on; 0 where that is not known, as in older heads.
     """
 
     task: str
@@ -42,6 +43,7 @@ class About:
     level: str
     pooling: str | None
     strand: str
+    longest: int = 0
 
 
 Head: TypeAlias = Pipeline | SequenceHead

@@ -90,18 +90,18 @@ class FrozenVectors:
         for rows in by_length(self.lengths, _BASES_AT_ONCE, _ROWS_AT_ONCE):
             batch = [sequences[row] for row in rows]
             with torch.inference_mode():
-                found = read_bases(reader, batch, strand).cpu().numpy().astype(np.float16)
-            for row, vectors in zip(rows, found, strict=True):
+                read = read_bases(reader, batch, strand).cpu().numpy().astype(np.float16)
+            for row, vectors in zip(rows, read, strict=True):
                 self._vectors[self._start[row] : self._start[row + 1]] = vectors[: self.lengths[row]]
             on_bases(sum(map(len, batch)) * (2 if self.turns else 1))
 
     def batch(self, rows: NDArray[np.int64], *, turned: bool = False) -> Tensor:
         """Return rows; see `Inputs`."""
         longest = int(self.lengths[rows].max())
-        found = np.zeros((len(rows), longest, self.width), dtype=np.float16)
+        padded = np.zeros((len(rows), longest, self.width), dtype=np.float16)
         for place, row in enumerate(rows.tolist()):
-            found[place, : self.lengths[row]] = self._vectors[self._start[row] : self._start[row + 1]]
-        x = torch.from_numpy(found).float()
+            padded[place, : self.lengths[row]] = self._vectors[self._start[row] : self._start[row + 1]]
+        x = torch.from_numpy(padded).float()
         return turn(x, torch.from_numpy(self.lengths[rows])) if turned else x
 
     def _room(self, shape: tuple[int, int]) -> NDArray[np.float16]:
@@ -139,7 +139,7 @@ def _backwards(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def by_length(lengths: NDArray[np.int64], bases: int, rows: int) -> list[NDArray[np.int64]]:
-    """Return the rows, the longest first, in batches of at most so many rows, and bases with padding."""
+    """Return the rows, the longest first, in batches with a limited number of rows, and of bases with padding."""
     batches, order, start = [], np.argsort(-lengths, kind="stable"), 0
     while start < len(order):
         count = max(1, min(rows, bases // max(int(lengths[order[start]]), 1)))

@@ -34,7 +34,7 @@ def draw(
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    matplotlib.rcParams["text.parse_math"] = False  # a `$` in a name is no formula
+    matplotlib.rcParams["text.parse_math"] = False  # a `$` in a name is not a formula
     figure, axes = plt.subplots(1, 2 if task == "classification" else 1, figsize=(9, 4), constrained_layout=True)
     figure.suptitle(title)
     shown = [result for result in results if result.width]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from hnet_dna.config.recipe import Precision
 from hnet_dna.embedding.embedder import Embedder
 from hnet_dna.embedding.inputs import Sequence, SequencesLike, count_sequences, read_sequences
 from hnet_dna.embedding.write import first_few
@@ -27,6 +28,7 @@ from hnet_dna.tables import data_frame
 from hnet_dna.text import called, watched
 
 _SEQUENCES_AT_ONCE, _BASES_AT_ONCE = 512, 2_000_000
+_MUCH_LONGER = 2  # times the longest sequence that a head was trained on
 _log = logging.getLogger(__name__)
 
 
@@ -76,6 +78,8 @@ def predict(
     *,
     model: str | Path | HNetLM | None = None,
     sequence: str | None = None,
+    device: str | None = None,
+    precision: Precision | None = None,
     on_progress: OnProgress = ignore,
 ) -> Predictions:
     """Apply the head of a probe, or a fine-tuned model, to new sequences.
@@ -87,6 +91,7 @@ def predict(
         head: folder that `probe` or `finetune` made.
         model: the model whose vectors the head takes, as `load_model` takes it. Default: from where it was read then.
         sequence: column of sequences in a CSV or TSV file, if it has none of the usual names.
+        device, precision: where and how the model runs, as for `load_model`.
         on_progress: called with a `Progress` as the work goes on.
 
     Returns:
@@ -112,7 +117,7 @@ def predict(
     wanted = own if model is None else model
     if wanted is None:
         raise UsageError(f"the head in {folder} takes the vectors of a model that was in memory; give it as `model`")
-    loaded = load_model(wanted)
+    loaded = load_model(wanted, device=device, precision=precision)
     if loaded.digest() != about.model_digest:
         named = "the model given" if isinstance(wanted, HNetLM) else str(wanted)
         raise UsageError(f"{named} is not the model that the head in {folder} takes (digests differ)")
@@ -121,7 +126,7 @@ def predict(
         classes = fitted.classes
     else:
         classes = tuple(map(str, fitted.classes_)) if hasattr(fitted, "predict_proba") else ()
-    return Predictions(classes, _predictions(sequences, sequence, apply, on_progress))
+    return Predictions(classes, _predictions(sequences, sequence, apply, about.longest, on_progress))
 
 
 _Apply = Callable[[list[Codes]], list[tuple[Any, tuple[float, ...]] | None]]
@@ -164,16 +169,17 @@ def _in_order(fitted: SequenceHead, model: HNetLM, about: About) -> _Apply:
 
 
 def _predictions(
-    sequences: str | Path | SequencesLike, column: str | None, apply: _Apply, on_progress: OnProgress
+    sequences: str | Path | SequencesLike, column: str | None, apply: _Apply, longest: int, on_progress: OnProgress
 ) -> Iterator[Prediction]:
     source = sequences if isinstance(sequences, str | Path) else ""
     total = count_sequences(sequences, column)
-    left_out = 0
+    left_out = longer = 0
     times: Counter[str] = Counter()
     about = called(source) if total is None else ""
     with Work(on_progress, "predicting", total, "sequences", about=about) as work, watched(source, work.read):
         for batch in _batches(read_sequences(sequences, column)):
             times.update(item.id for item in batch)
+            longer += sum(len(item.codes) > _MUCH_LONGER * longest for item in batch)
             for item, said in zip(batch, apply([item.codes for item in batch]), strict=True):
                 if said is None:
                     left_out += 1
@@ -182,6 +188,12 @@ def _predictions(
             work.add(len(batch))
     if left_out:
         _log.info("%s sequences have no A, C, G or T and were left out", f"{left_out:,}")
+    if longest and longer:
+        _log.info(
+            "%s of %s sequences have more than %s times the %s bases of the longest that the head was trained on; "
+            "pieces of about that length are what it knows",
+            f"{longer:,}", f"{times.total():,}", _MUCH_LONGER, f"{longest:,}",
+        )  # fmt: skip
     if repeated := [name for name, count in times.items() if count > 1]:
         _log.info("%s ids occur more than once: %s", f"{len(repeated):,}", first_few(repeated))
 

@@ -68,7 +68,7 @@ def _datasets(folder: Path) -> list[Path]:
     """Return the folders at or below one that have a train part beside a test part, sorted."""
     if all(any(path.name.split(".")[0] == part for path in folder.iterdir()) for part in _PARTS):
         return [folder]
-    return [found for inner in sorted(folder.iterdir()) if inner.is_dir() for found in _datasets(inner)]
+    return [dataset for inner in sorted(folder.iterdir()) if inner.is_dir() for dataset in _datasets(inner)]
 
 
 def _of_part(folder: Path, part: str, kinds: tuple[str, ...]) -> Path | None:

@@ -43,6 +43,7 @@ def of_table(labels: Labels, table: Table, about: About, *, by_place: bool) -> V
     """Take the vectors of a table: those of all its rows, or of the ids that have labels."""
     keys = ("model", "model_digest", "level", "pooling", "strand")
     made = About(about.task, about.head, *(table.metadata[key] for key in keys))
+    made = replace(made, longest=int((table.end - table.start).max(initial=0)))
     matrix = table.vector if by_place else match(labels, table)
     return Vectors(OnVectors(MODEL, matrix, about.head), made, None)
 
@@ -66,7 +67,8 @@ def of_sequences(
     loaded, name = open_model(model)
     in_order = about.head in SEQUENCE_HEADS
     level = about.level or (in_order_level(loaded) if in_order else "chunk")
-    about = replace(about, model=name, model_digest=loaded.digest(), level=level)
+    longest = max(map(len, codes))
+    about = replace(about, model=name, model_digest=loaded.digest(), level=level, longest=longest)
     with Work(on_progress, "embedding", bases_to_run(codes, about.strand), "bases") as work:
         contender = _contender(MODEL, loaded, about, labels, codes, work.add)
     return Vectors(contender, about, loaded)
@@ -84,7 +86,7 @@ def untrained_twin(
             raise CheckpointError("the model that made the table was in memory")
         else:
             config = read_config(Path(about.model))
-        twin = load.untrained(config)
+        twin = load.untrained(config, vectors.model)
         if about.pooling != IN_ORDER:
             # Only labels by id have sequences, and their vectors are pooled.
             embedder = Embedder(twin, about.level, about.pooling or "", about.strand)
@@ -97,7 +99,6 @@ def untrained_twin(
     except (CheckpointError, ConfigError) as error:
         reason = str(error)
     else:
-        load.load_model(twin)
         total = bases_to_run(codes, about.strand)
         with Work(on_progress, "embedding by an untrained model", total, "bases") as work:
             return _contender(UNTRAINED, twin, about, labels, codes, work.add)
@@ -139,13 +140,13 @@ def _contender(
             inputs = FrozenVectors(model, about.level, about.strand, codes, on_bases)
         return OnSequences(name, inputs, about.head)
     embedder = Embedder(model, about.level, about.pooling or "", about.strand)
-    found = embedder.embed(codes, on_bases)
+    vectors = embedder.embed(codes, on_bases)
     if name == UNTRAINED:  # of regions of a genome, whose own vectors are in a table
         zeros = np.zeros(embedder.width, dtype=np.float32)
-        found = [zeros if vector is None else vector for vector in found]
-    elif without := [name for name, vector in zip(labels.ids, found, strict=True) if vector is None]:
+        vectors = [zeros if vector is None else vector for vector in vectors]
+    elif without := [name for name, vector in zip(labels.ids, vectors, strict=True) if vector is None]:
         raise _without_bases(labels, without)
-    matrix: NDArray[np.float32] = np.stack([vector for vector in found if vector is not None])
+    matrix: NDArray[np.float32] = np.stack([vector for vector in vectors if vector is not None])
     return OnVectors(name, matrix, about.head)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
 from hnet_dna.errors import SequenceError, UsageError
-from hnet_dna.files import is_stream, no_room, open_stream, room_told, write_beside
+from hnet_dna.files import is_stream, no_room, open_stream, reporting_full_disk, write_beside
 
 Kind = Literal["bed", "vcf"]
 _MAX_TBI = 1 << 29  # positions that a .tbi index can hold; .csi has no such limit
@@ -35,7 +35,7 @@ def text_file(path: Path) -> Iterator[TextIO]:
     Lines for a device or a pipe go there at once, unless they are to be compressed.
     """
     if not is_compressed(path) and is_stream(path):
-        with room_told(path), _as_text(open_stream(path)) as stream:
+        with reporting_full_disk(path), _as_text(open_stream(path)) as stream:
             yield stream
         return
     with (
@@ -81,7 +81,7 @@ def _compressed(path: Path) -> Iterator[TextIO]:
 
 
 def _as_text(opened: BinaryIO) -> TextIO:
-    """Return a stream of UTF-8 over an open file, in which bytes that are none go through as they came."""
+    """Return a stream of UTF-8 over an open file, which passes bytes that are not UTF-8 through unchanged."""
     return io.TextIOWrapper(opened, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 

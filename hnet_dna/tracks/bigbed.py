@@ -212,8 +212,10 @@ def write_records(
         process.send(None)
         held, wanted = process.finish(), {"contigs": dict(lengths), "chunks": count, "bases": covered}
         if held != wanted:
-            told = ", ".join(f"{key}: {held[key]}, not {wanted[key]}" for key in wanted if held[key] != wanted[key])
-            raise RuntimeError(f"{path}: the bigBed does not hold what was written ({told[:200]})")
+            differences = ", ".join(
+                f"{key}: {held[key]}, not {wanted[key]}" for key in wanted if held[key] != wanted[key]
+            )
+            raise RuntimeError(f"{path}: the bigBed does not hold what was written ({differences[:200]})")
     return count
 
 

@@ -101,7 +101,7 @@ def merge_bigwig(paths: Sequence[Path], out: Path, on_share: OnShare = lambda sh
     `on_share` gets the share of the bases that is done.
 
     Raises:
-        SequenceError: a file that is no bigWig, or a contig in two files.
+        SequenceError: a file that is not a bigWig, or a contig in two files.
     """
     with ExitStack() as stack:
         home, lengths = _homes(paths, "bigWig", stack)
@@ -140,7 +140,7 @@ def merge_bigbed(paths: Sequence[Path], out: Path, on_share: OnShare = lambda sh
     `on_share` is told the share of the bases that is done.
 
     Raises:
-        SequenceError: a file that is no bigBed of chunks, chunks of several stages, or a contig in two files.
+        SequenceError: a file that is not a bigBed of chunks, chunks of several stages, or a contig in two files.
     """
     with ExitStack() as stack:
         home, lengths = _homes(paths, "bigBed", stack)
@@ -152,14 +152,14 @@ def merge_bigbed(paths: Sequence[Path], out: Path, on_share: OnShare = lambda sh
             on_share(done / total)
             done += length
             for start in range(0, length, _BLOCK):
-                found = file.entries(contig, start, min(start + _BLOCK, length)) or ()
-                found = [row for row in found if row[0] >= start]
-                if not found:
+                entries = file.entries(contig, start, min(start + _BLOCK, length)) or ()
+                entries = [row for row in entries if row[0] >= start]
+                if not entries:
                     continue
-                stages.add(int(found[0][2].rsplit("\t", 2)[1]))  # a file has one
+                stages.add(int(entries[0][2].rsplit("\t", 2)[1]))  # a file has one
                 if len(stages) > 1:
                     raise SequenceError(f"{contig}: chunks of stages {sorted(stages)}; merge files of one stage")
-                starts, ends, others = zip(*found, strict=True)
+                starts, ends, others = zip(*entries, strict=True)
                 yield Rows(np.array(starts, "<u4"), np.array(ends, "<u4"), "\n".join(others).encode())
 
         write_records(out, lengths, rows)

@@ -44,14 +44,14 @@ class TrackProcess:
         Raises:
             RuntimeError: the process has failed.
         """
-        told, trouble = self._process.communicate()
+        answer, trouble = self._process.communicate()
         said = trouble.decode(errors="replace").strip().rpartition("\n")[2]
         try:
             if self._process.returncode == 0:
-                held: dict[str, Any] = json.loads(told)
+                held: dict[str, Any] = json.loads(answer)
                 return held
         except ValueError:  # a library printed what it could not do, and went on
-            said = told.decode(errors="replace").strip().partition("\n")[0]
+            said = answer.decode(errors="replace").strip().partition("\n")[0]
         raise RuntimeError(f"{self.path}: the process that writes it ended with {self._process.returncode} ({said})")
 
 
@@ -65,7 +65,7 @@ def track_process(script: str, path: Path) -> Iterator[TrackProcess]:
         OSError: there is no room for the file.
     """
     with write_beside(path) as temporary:
-        # -P: the files beside the script are no modules of it. A session of its own: Ctrl-C reaches us, and we end it.
+        # -P: the files beside the script are not importable. A session of its own: Ctrl-C reaches us, and we end it.
         process = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name(script)), str(temporary)],
             stdin=subprocess.PIPE,

@@ -17,7 +17,7 @@ from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.strands import ReverseStrand, groups
-from hnet_dna.inference.stream import PIECE, Chunked, Part, StagePositions, find_boundaries, parts
+from hnet_dna.inference.stream import Chunked, Part, StagePositions, find_boundaries, parts, piece_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval, union
 from hnet_dna.sequence.strand import Strand, check_strand
@@ -53,7 +53,7 @@ class Segmenter:
     plus: Values | None = None
     minus: Values | None = None
     sinks: Mapping[str, Sequence[ChunkFile | Windows]] = field(default_factory=dict)
-    piece: int = PIECE
+    piece: int | None = None
     on_bases: OnBases = lambda count: None
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class Reading:
 
 
 def read_pieces(
-    pieces: Iterable[Piece], model: HNetLM, stage: int, piece: int = PIECE, on_bases: OnBases = lambda count: None
+    pieces: Iterable[Piece], model: HNetLM, stage: int, piece: int | None = None, on_bases: OnBases = lambda count: None
 ) -> Iterator[Reading]:
     """Read the forward strand of pieces as they come."""
     for bases in find_boundaries(pieces, model, stage, piece=piece):
@@ -125,7 +125,7 @@ def read_strands(
     model: HNetLM,
     stage: int,
     strand: Strand,
-    piece: int = PIECE,
+    piece: int | None = None,
     on_bases: OnBases = lambda count: None,
 ) -> Iterator[Reading]:
     """Read intervals of a genome on one strand or both, each on its own, in the order of their positions."""
@@ -139,7 +139,7 @@ def read_strands(
             forward: Iterable[Reading] = (
                 read_pieces(pieces, model, stage, piece, on_bases)
                 if strand == "both"
-                else (Reading(part, None) for part in parts(pieces, piece))
+                else (Reading(part, None) for part in parts(pieces, piece or piece_of(model)))
             )
             for reading in forward:
                 part = reading.part

@@ -46,7 +46,7 @@ from hnet_dna.tracks.vcf_lines import (
 )
 
 _HELD, _HELD_BYTES = 4096, 1 << 24  # records, and bytes of them, read before they are scored together, for each job
-_TOLD = 256  # records after which progress is reported
+_REPORT_EVERY = 256  # records after which progress is reported
 # Contigs that a header can name, by the specification.
 _CONTIG_ID = re.compile(r"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*")
 _log = logging.getLogger(__name__)
@@ -111,8 +111,8 @@ class VcfScorer:
         """Read a VCF (plain or gzip, a path, a pipe, or `-` for stdin) and write it with scores.
 
         Raises:
-            SequenceError: not a VCF, a line that is no record, a contig that the genome lacks, contigs of other lengths
-                than the header says; with `strict` also a REF that differs.
+            SequenceError: not a VCF, a line that is not a record, a contig that the genome lacks, contigs of other
+                lengths than the header says; with `strict` also a REF that differs.
         """
         if self.controls and not self.boundaries:
             raise UsageError("`controls` belong to `boundaries`")
@@ -183,15 +183,15 @@ class VcfScorer:
         others = [contig for contig, said in sized.items() if said.length != own[contig].length]
         if others:
             first = declared[others[0]]
-            told = (
+            message = (
                 f"{name}: line {first.number}: the header gives {others[0]} {first.length:,} bases; in "
                 f"{self.genome.source.name} it has {own[others[0]].length:,}"
             )
             if self.strict or len(others) == len(sized):
                 raise SequenceError(
-                    f"{told}. Is it the same assembly? Score against the genome that the variants were called on"
+                    f"{message}. Is it the same assembly? Score against the genome that the variants were called on"
                 )
-            _log.info("%s. Contigs of another length, of which no record is scored: %s", told, few(others))
+            _log.info("%s. Contigs of another length, of which no record is scored: %s", message, few(others))
         changed = [
             contig
             for contig, said in declared.items()
@@ -275,11 +275,11 @@ class VcfScorer:
                 places.append((number, answer, good))
         nearby = [controls(self.genome, one, alt.upper(), self.controls) for one in variants for alt in one.alts]
         changes = self._changes(nearby, reader)
-        told = zip(places, reader.read(variants), strict=True)
-        for count, ((number, answer, good), found) in enumerate(told, start=1):
+        scored = zip(places, reader.read(variants), strict=True)
+        for count, ((number, answer, good), effects) in enumerate(scored, start=1):
             for index, allele in enumerate(good):
-                answer[allele] = self._scored(found, index, next(changes))
-            if count % _TOLD == 0:
+                answer[allele] = self._scored(effects, index, next(changes))
+            if count % _REPORT_EVERY == 0:
                 self.on_records(before + number + 1)
 
     def _changes(self, nearby: list[list[Variant]], reader: VariantReader) -> Iterator[NDArray[np.float64]]:
@@ -288,15 +288,15 @@ class VcfScorer:
         for those in nearby:
             yield np.array([next(effects).largest_changes[0] for _ in those])
 
-    def _scored(self, found: Effects, index: int, controls: NDArray[np.float64]) -> _Scored:
-        llr = float(found.llr[index])
+    def _scored(self, effects: Effects, index: int, controls: NDArray[np.float64]) -> _Scored:
+        llr = float(effects.llr[index])
         if not self.boundaries:
             return _Scored(llr)
-        shifts = dict(zip(("+", "-") if self.strand == "both" else (self.strand,), found.shifts[index], strict=True))
+        shifts = dict(zip(("+", "-") if self.strand == "both" else (self.strand,), effects.shifts[index], strict=True))
         text = "|".join(_shown_shift(shifts.get(strand)) for strand in ("+", "-"))
         if not self.controls:
             return _Scored(llr, text)
-        as_large = int((controls >= found.largest_changes[index]).sum())
+        as_large = int((controls >= effects.largest_changes[index]).sum())
         return _Scored(llr, text, (1 + as_large) / (1 + len(controls)))
 
 
@@ -348,8 +348,8 @@ def score_vcf(
         model: anything that `load_model` takes.
         out: a file, compressed by bgzip and indexed if its name ends in .gz or .bgz, or an open binary stream.
         window, strand, context, jobs: see `score_variants`.
-        boundaries: also write what happens to the chunk boundaries of so many bases after a variant, as HNET_DBOUND.
-        controls: also compare the largest change of a boundary with those by so many changes of the same kind nearby,
+        boundaries: also write how the chunk boundaries within this many bases after a variant change, as HNET_DBOUND.
+        controls: also compare the largest change of a boundary with those by this many changes of the same kind nearby,
             and write the share that changes as much, as HNET_DBOUND_SHARE.
         strict: whether a REF that differs from the genome is an error; otherwise it is skipped and counted.
         command: written into the header.

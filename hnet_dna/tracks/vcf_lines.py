@@ -126,10 +126,10 @@ def _record(number: int, text: bytes, line_end: bytes, columns: int, where: str)
             f"{where}: a line of a header after it, {_shown(text)}; join VCF files by a program that knows them, such "
             "as bcftools concat"
         )
-    found = text.count(b"\t") + 1
-    if found != columns:
+    cells = text.count(b"\t") + 1
+    if cells != columns:
         raise SequenceError(
-            f"{where}: expected {columns} columns with tabs between them, as in the line #CHROM, got {found}: "
+            f"{where}: expected {columns} columns with tabs between them, as in the line #CHROM, got {cells}: "
             f"{_shown(text)}"
         )
     parts = text.split(b"\t", 8)

@@ -23,7 +23,7 @@ _RECIPE = ("window", "batch", "window_warmup", "repeat_weight", "optimizer", "le
 # Up to the last separator of an absolute path, also behind --option=.
 _FOLDERS = re.compile(r"^(--[\w-]+=)?(?:[A-Za-z]:)?[/\\].*[/\\]")
 
-# No licence: that of the weights is their owner's to choose. No text-generation either: nobody chats with a genome.
+# No licence: that of the weights is their owner's to choose. No text-generation either: this is not a chat model.
 _FRONT = """---
 library_name: hnet-dna
 pipeline_tag: feature-extraction
@@ -90,20 +90,20 @@ def _data(data: Mapping[str, Any]) -> str:
 
 def _data_of_several(data: Mapping[str, Any]) -> str:
     rows, lengths = [], []
-    for told in data["genomes"]:
-        parts = {part: sum(i["end"] - i["start"] for i in intervals) for part, intervals in told["split"].items()}
+    for genome in data["genomes"]:
+        parts = {part: sum(i["end"] - i["start"] for i in intervals) for part, intervals in genome["split"].items()}
         rows.append(
             (
-                _cell(told["name"]),
-                _code(PurePath(told["genome"]).name),
-                f"{100 * told['share']:.2f} %",
+                _cell(genome["name"]),
+                _code(PurePath(genome["genome"]).name),
+                f"{100 * genome['share']:.2f} %",
                 *(f"{parts[part]:,}" for part in ("train", "valid", "test")),
-                _cell(told["split_rule"]),
+                _cell(genome["split_rule"]),
             )
         )
         lengths += [
-            (_cell(told["name"]), _cell(name), f"{contig['length']:,}", _code(contig["md5"]))
-            for name, contig in told["contigs"].items()
+            (_cell(genome["name"]), _cell(name), f"{contig['length']:,}", _code(contig["md5"]))
+            for name, contig in genome["contigs"].items()
         ]
     head = ("genome", "file", "share of windows", "training bases", "validation bases", "test bases", "split")
     parts_of_card = [
@@ -117,24 +117,24 @@ def _data_of_several(data: Mapping[str, Any]) -> str:
 
 
 def _genomes(data: Mapping[str, Any]) -> str:
-    told = genomes_in(data)
-    if len(told) <= _NAMED:
-        return ", ".join(_code(each.get("name") or PurePath(each["genome"]).name) for each in told)
-    return f"{len(told):,} genomes"
+    genomes = genomes_in(data)
+    if len(genomes) <= _NAMED:
+        return ", ".join(_code(each.get("name") or PurePath(each["genome"]).name) for each in genomes)
+    return f"{len(genomes):,} genomes"
 
 
 def _training(description: Mapping[str, Any]) -> str:
     budget, recipe, versions = description["budget"], description["recipe"], description["versions"]
     asked = [f"{budget['steps']:,} steps"] if budget.get("steps") is not None else []
     asked += [f"{budget['seconds'] / 60:g} minutes"] if budget.get("seconds") is not None else []
-    told = [(name, _cell(recipe[name])) for name in _RECIPE if recipe.get(name) not in (None, [], ())]
+    settings = [(name, _cell(recipe[name])) for name in _RECIPE if recipe.get(name) not in (None, [], ())]
     used = ", ".join(f"{name} {version}" for name, version in versions.items())
     parent = description.get("parent")
     began = f" It began from the weights of {_parent(parent)}." if parent else ""
     parts = [
         f"## Training\n\nBudget: {' or '.join(asked) or 'none'}. Versions: {used}.{began}",
         _command(description["command"]),
-        _table(("recipe", ""), told),
+        _table(("recipe", ""), settings),
     ]
     changes = [
         (f"{resumption['step']:,}", _cell(name), _cell(old), _cell(new))
@@ -184,37 +184,37 @@ def _results(results: Mapping[str, Any] | None) -> str:
     chunks = results["positions_per_chunk"]
     if chunks:
         units = ["bases", *["chunks of the stage outside"] * (len(chunks) - 1)]
-        told = (f"stage {s}: {n:.2f} {unit}" for s, (n, unit) in enumerate(zip(chunks, units, strict=True)))
-        parts.append(f"Mean length of a chunk there: {'; '.join(told)}.")
-    if found := results.get("containment"):
-        parts.append(_containment(found))
+        lengths = (f"stage {s}: {n:.2f} {unit}" for s, (n, unit) in enumerate(zip(chunks, units, strict=True)))
+        parts.append(f"Mean length of a chunk there: {'; '.join(lengths)}.")
+    if entry := results.get("containment"):
+        parts.append(_containment(entry))
     if results["classes"]:
         classes = [
             (
-                _cell(f"{found['group']}: {found['name']}"),
-                f"{found['bases']:,}",
-                f"{found['bits_per_base']['model']:.4f}",
-                _interval(found["low"], found["high"]),
-                f"{found['bits_per_base'][markov_name(order)]:.4f}",
+                _cell(f"{entry['group']}: {entry['name']}"),
+                f"{entry['bases']:,}",
+                f"{entry['bits_per_base']['model']:.4f}",
+                _interval(entry["low"], entry["high"]),
+                f"{entry['bits_per_base'][markov_name(order)]:.4f}",
             )
-            for found in results["classes"]
+            for entry in results["classes"]
         ]
         parts.append(_table(("class", "bases", "bits/base", "95 %", f"Markov, k = {order}"), classes, "results.json"))
     return "\n\n".join(parts)
 
 
-def _containment(found: Mapping[str, Any]) -> str:
-    if found["whole"] is None:
+def _containment(shared: Mapping[str, Any]) -> str:
+    if shared["whole"] is None:
         return "How much of it the training part has too was not measured: no stretch is long enough."
-    chosen = f", looking at one in {found['one_in']:,}" if found["one_in"] > 1 else ""
-    told = [
-        f"Of the distinct words of {found['word']} bases there, on either strand, {found['whole']:.2%} are in the "
+    chosen = f", looking at one in {shared['one_in']:,}" if shared["one_in"] > 1 else ""
+    parts = [
+        f"Of the distinct words of {shared['word']} bases there, on either strand, {shared['whole']:.2%} are in the "
         f"training part too{chosen}. Figures on such copies say less of new sequence."
     ]
-    rows = [(_cell(name), f"{share:.2%}") for name, share in {**found["genomes"], **found["contigs"]}.items()]
+    rows = [(_cell(name), f"{share:.2%}") for name, share in {**shared["genomes"], **shared["contigs"]}.items()]
     if len(rows) > 1:
-        told.append(_table(("held out", "of its words in the training part"), rows, "results.json"))
-    return "\n\n".join(told)
+        parts.append(_table(("held out", "of its words in the training part"), rows, "results.json"))
+    return "\n\n".join(parts)
 
 
 def _use(config: ModelConfig) -> str:

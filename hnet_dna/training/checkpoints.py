@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
 from typing import Any
 
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Measurement
-from hnet_dna.training.run_folder import RunFolder
+from hnet_dna.training.run_folder import RunFolder, Snapshot
 from hnet_dna.training.trainer import Training
 
 _SAVING_SHARE = 0.02  # of the time, at most, where checkpoints are due by the clock
 
 
 class Checkpoints(TrainingObserver):
-    """Writes a checkpoint every so many seconds, but less often where that would take over a fiftieth of the time.
+    """Makes a checkpoint every `checkpoint_every` seconds, less often where that takes over a fiftieth of the time.
 
-    All ranks have one, since each holds a share of the state.
+    Training waits while its state is copied, and goes on while the files are written, by a thread. The state at the end
+    is in the folder before training is said to have ended. All ranks have one, since each holds a share of the state; a
+    context manager, which leaves nothing half written.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._saved_at, self._rest = 0.0, 0.0
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.shutdown()
 
     def begin(self, training: Training) -> None:
         """Take the time."""
@@ -31,21 +45,36 @@ class Checkpoints(TrainingObserver):
         """Save if it is time, which all ranks agree on, since their clocks differ."""
         old = training.progress.seconds - self._saved_at >= self._rest
         if last or training.ranks.agree(old)[0]:
-            self._rest = rest_after(self._save(training), training.recipe.checkpoint_every)
+            began = time.perf_counter()
+            self._save(training)
+            if last:
+                self._finish(training)
+            self._rest = rest_after(time.perf_counter() - began, training.recipe.checkpoint_every)
             self._saved_at = training.progress.seconds
 
     def keep(self, training: Training) -> str:
         """Save, and return the folder."""
         self._save(training)
+        self._finish(training)
         return str(self._folder.path)
 
-    def _save(self, training: Training) -> float:
-        """Write a checkpoint; return the seconds that it took."""
-        began = time.perf_counter()
-        keep, ranks = training.recipe.keep_checkpoints, training.ranks
-        self._folder.save(training.model, training.optimizer, training.state(), keep=keep, ranks=ranks)
-        ranks.wait()
-        return time.perf_counter() - began
+    def _save(self, training: Training) -> None:
+        """Copy the state, and write it once what is being written is complete."""
+        self._wait()
+        snapshot = Snapshot.of(training.model, training.optimizer, training.state())
+        if training.ranks.first:
+            self._writing = self._writer.submit(self._folder.write, snapshot, keep=training.recipe.keep_checkpoints)
+
+    def _finish(self, training: Training) -> None:
+        """Wait until all that was saved is in the folder, on all ranks."""
+        self._wait()
+        training.ranks.wait()
+
+    def _wait(self) -> None:
+        """Wait for the writer, and raise what it raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
 
 class BestModel(TrainingObserver):
@@ -57,10 +86,10 @@ class BestModel(TrainingObserver):
     def measured(self, training: Training, measurement: Measurement) -> None:
         """Save the model if it is the best so far."""
         if measurement.best:
-            told: dict[str, Any] = {"step": measurement.step, "valid_bits_per_base": measurement.bits}
+            reason: dict[str, Any] = {"step": measurement.step, "valid_bits_per_base": measurement.bits}
             if measurement.genomes:
-                told |= {"mean": measurement.mean, "genomes": dict(measurement.genomes)}
-            self._folder.save_best(training.model, told, training.ranks)
+                reason |= {"mean": measurement.mean, "genomes": dict(measurement.genomes)}
+            self._folder.save_best(training.model, reason, training.ranks)
 
 
 def rest_after(saving: float, every: float) -> float:

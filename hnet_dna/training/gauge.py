@@ -40,7 +40,7 @@ class Gauge:
         if self._ranks.device.type != "cuda":
             return {}
         each = bases_per_second / self._ranks.size
-        found = {
+        figures = {
             "bases_per_second_per_gpu": round(each),
             "gib": round(torch.cuda.max_memory_allocated(self._ranks.device) / 2**30, 1),
         }
@@ -50,5 +50,5 @@ class Gauge:
             for ratio, of_stage in zip(bases_per_chunk, self._operations[1:], strict=True):
                 positions /= max(ratio, 1.0)
                 operations += positions * of_stage
-            found["of_peak"] = round(each * operations / self._peak, 4)
-        return found
+            figures["of_peak"] = round(each * operations / self._peak, 4)
+        return figures

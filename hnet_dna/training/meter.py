@@ -46,7 +46,7 @@ class Meter:
     """Sums between two reports, in float64; `restore(state())` goes on as if nothing had happened."""
 
     def __init__(self, stages: int, genomes: Sequence[str] = ()) -> None:
-        """Count for so many chunking stages, and for several genomes of these names."""
+        """Count for this many chunking stages, and for several genomes of these names."""
         self._stages, self._genomes = stages, genomes
         self.nats, self.bases, self.seconds, self.waiting = 0.0, 0, 0.0, 0.0
         self.positions, self.chunks = [0] * stages, [0] * stages

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hnet_dna.config.recipe import Recipe
+from hnet_dna.config.recipe import OptimizerSettings
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.hnet import stage_of
 from hnet_dna.training.muon import Muon, Together, matrices
@@ -34,7 +34,7 @@ def is_decayed(name: str) -> bool:
     return not name.endswith(_EXEMPT_SUFFIXES) and not name.startswith("memory.")
 
 
-def stage_multipliers(config: ModelConfig, recipe: Recipe) -> tuple[float, ...]:
+def stage_multipliers(config: ModelConfig, recipe: OptimizerSettings) -> tuple[float, ...]:
     """Return each stage's factor on the learning rate.
 
     By default equation 11 of arXiv 2507.07955 relative to the outermost stage: sqrt((1 / N^0...N^(s-1)) (D^0 / D^s)).
@@ -50,7 +50,7 @@ def stage_multipliers(config: ModelConfig, recipe: Recipe) -> tuple[float, ...]:
     return tuple(math.sqrt(share * widths[0] / width) for share, width in zip(shares, widths, strict=True))
 
 
-def build_optimizer(model: nn.Module, config: ModelConfig, recipe: Recipe) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, config: ModelConfig, recipe: OptimizerSettings) -> torch.optim.Optimizer:
     """Group parameters that are trained by stage and decay; each group keeps its stage's factor as `lr_multiplier`."""
     rows = matrices(model) if recipe.optimizer == "muon" else {}
     groups: dict[tuple[bool, int, bool], list[nn.Parameter]] = {}
@@ -71,7 +71,7 @@ def build_optimizer(model: nn.Module, config: ModelConfig, recipe: Recipe) -> to
     return Together([adamw, Muon(served[True], rows, recipe.learning_rate)]) if served[True] else adamw
 
 
-def schedule(progress: float, recipe: Recipe) -> float:
+def schedule(progress: float, recipe: OptimizerSettings) -> float:
     """Return the learning-rate factor at a share of the run."""
     if progress < recipe.warmup:
         return max(progress, 1e-3) / recipe.warmup

@@ -43,21 +43,21 @@ def place_of_process() -> Place | None:
     if not any(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")):
         return None
     wanted = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    found = {name: os.environ.get(name, "").strip() for name in wanted}
-    if missing := [name for name in wanted if not found[name]]:
-        given = ", ".join(f"{name}={value}" for name, value in found.items() if value)
+    variables = {name: os.environ.get(name, "").strip() for name in wanted}
+    if missing := [name for name in wanted if not variables[name]]:
+        given = ", ".join(f"{name}={value}" for name, value in variables.items() if value)
         raise UsageError(
             f"the environment has {given or 'empty variables of torchrun'} but not {', '.join(missing)}: start several "
             "processes by torchrun, which sets all of them, or unset these for one process"
         )
     ranges = {"WORLD_SIZE": (1, 2**20), "RANK": (0, 2**20), "LOCAL_RANK": (0, 2**20), "MASTER_PORT": (0, 65_535)}
     for name, (low, high) in ranges.items():
-        if not re.fullmatch(r"[0-9]{1,7}", found[name]) or not low <= int(found[name]) <= high:
-            raise UsageError(f"environment variable {name}: expected an integer from {low}, got {found[name]!r}")
-    rank, size = int(found["RANK"]), int(found["WORLD_SIZE"])
+        if not re.fullmatch(r"[0-9]{1,7}", variables[name]) or not low <= int(variables[name]) <= high:
+            raise UsageError(f"environment variable {name}: expected an integer from {low}, got {variables[name]!r}")
+    rank, size = int(variables["RANK"]), int(variables["WORLD_SIZE"])
     if rank >= size:
         raise UsageError(f"environment variable RANK: expected less than WORLD_SIZE, {size}, got {rank}")
-    return Place(rank, size, int(found["LOCAL_RANK"]))
+    return Place(rank, size, int(variables["LOCAL_RANK"]))
 
 
 def best_device() -> torch.device:

@@ -17,8 +17,9 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from hnet_dna.config.schema import ModelConfig
 from hnet_dna.config.settings import Settings
 from hnet_dna.data.mix_sampler import MixPosition
 from hnet_dna.data.mixture import Mixture
@@ -48,6 +50,35 @@ EVENTS_FILE = "events.jsonl"
 RESULTS_FILE = "results.json"
 _OPTIMIZER_FILE = "optimizer.safetensors"
 _STATE_FILE = "state.json"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint is made of, copied to the CPU, so that training can go on while it is written.
+
+    Attributes:
+        config: of the model.
+        weights: the model's state dict.
+        moments: of the optimizer, named KIND.PARAMETER.
+        progress: how far training had come.
+    """
+
+    config: ModelConfig
+    weights: Mapping[str, torch.Tensor]
+    moments: Mapping[str, torch.Tensor]
+    progress: Progress
+
+    @classmethod
+    def of(cls, model: HNetLM, optimizer: torch.optim.Optimizer | None, progress: Progress) -> Snapshot:
+        """Copy the state of training; all ranks have to call this, since each holds a share."""
+        names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+        moments = {
+            f"{key}.{names[parameter]}": _copy(value)
+            for parameter, state in (optimizer.state if optimizer else {}).items()
+            for key, value in state.items()
+        }
+        weights = {name: _copy(tensor) for name, tensor in model.state_dict().items()}
+        return cls(model.config, weights, moments, deepcopy(progress))
 
 
 class RunFolder:
@@ -91,19 +122,19 @@ class RunFolder:
         Results of that step are removed, since they are not those of the model that will be in the folder.
         `changed` has the old and the new value of each setting that is not as it was.
         """
-        told = self.description()
-        lengths = {f"budget.{name}": [told["budget"][name], value] for name, value in budget.items()}
+        record = self.description()
+        lengths = {f"budget.{name}": [record["budget"][name], value] for name, value in budget.items()}
         changed = changed | {name: values for name, values in lengths.items() if values[0] != values[1]}
-        told["recipe"], told["budget"] = settings.recipe.to_dict(), budget
+        record["recipe"], record["budget"] = settings.recipe.to_dict(), budget
         resumption = {
             "step": step,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": list(command),
             "changed": changed,
         }
-        told["resumptions"] = [*told.get("resumptions", ()), resumption]  # runs of older versions have none
+        record["resumptions"] = [*record.get("resumptions", ()), resumption]  # runs of older versions have none
         (self.path / RESULTS_FILE).unlink(missing_ok=True)
-        self.describe(told, settings)
+        self.describe(record, settings)
         changes = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in changed.items())
         self.log_event({"step": step, "event": "resumed" + (f": {changes}" if changes else "")})
 
@@ -142,27 +173,25 @@ class RunFolder:
         keep: int = 2,
         ranks: Ranks | None = None,
     ) -> None:
+        """Take a snapshot and write it, on the first rank; all ranks have to call this."""
+        snapshot = Snapshot.of(model, optimizer, progress)
+        if ranks is None or ranks.first:
+            self.write(snapshot, keep=keep)
+
+    def write(self, snapshot: Snapshot, *, keep: int = 2) -> None:
         """Write a checkpoint beside the others, put it in its place, then the model itself; drop the oldest.
 
-        All ranks have to call this, since each holds a share; the first one writes. A checkpoint is found by its
-        folder's name only once it is complete, and a full disk leaves the ones before as they were.
+        A checkpoint is found by its folder's name only once it is complete, and a full disk leaves the ones before as
+        they were.
         """
-        names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-        weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
-        moments = {
-            f"{key}.{names[parameter]}": whole(value)
-            for parameter, state in (optimizer.state if optimizer else {}).items()
-            for key, value in state.items()
-        }
-        if ranks is not None and not ranks.first:
-            return
+        progress = snapshot.progress
         final = self._checkpoint(progress.step)
         new = final.with_name(f".{final.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         try:
-            write_model(new, model.config, weights)
+            write_model(new, snapshot.config, snapshot.weights)
             with write_beside(new / _OPTIMIZER_FILE) as path:
-                save_file(moments, path)
+                save_file(dict(snapshot.moments), path)
             digests = {name: _sha256(new / name) for name in (WEIGHTS_FILE, _OPTIMIZER_FILE)}
             self._write_json(new / _STATE_FILE, {"progress": asdict(progress), "sha256": digests})
             shutil.rmtree(final, ignore_errors=True)
@@ -179,14 +208,14 @@ class RunFolder:
             shutil.rmtree(new, ignore_errors=True)
         for step in self._steps()[:-keep]:
             shutil.rmtree(self._checkpoint(step), ignore_errors=True)
-        write_model(self.path, model.config, weights)
+        write_model(self.path, snapshot.config, snapshot.weights)
 
-    def save_best(self, model: HNetLM, told: dict[str, Any], ranks: Ranks) -> None:
+    def save_best(self, model: HNetLM, reason: dict[str, Any], ranks: Ranks) -> None:
         """Write the best model so far, and what makes it the best."""
         weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
         if ranks.first:
             write_model(self.path / BEST_FOLDER, model.config, weights)
-            self._write_json(self.path / BEST_FOLDER / "best.json", told)
+            self._write_json(self.path / BEST_FOLDER / "best.json", reason)
 
     def has_checkpoint(self) -> bool:
         """Return whether there is anything to resume from."""
@@ -223,8 +252,8 @@ class RunFolder:
                 raise CheckpointError(f"the checksum of {name} is wrong")
         weights, moments = load_file(folder / WEIGHTS_FILE), load_file(folder / _OPTIMIZER_FILE)
         parameters = dict(model.named_parameters())
-        told = state["progress"]
-        progress = Progress(**{**told, "position": _position(told["position"])})
+        saved = state["progress"]
+        progress = Progress(**{**saved, "position": _position(saved["position"])})
         with torch.no_grad():
             for name, tensor in model.state_dict().items():
                 if name in weights:
@@ -276,10 +305,15 @@ class RunFolder:
         return value
 
 
-def _position(told: dict[str, Any]) -> MixPosition:
-    if "epoch" in told:  # of a run by version 0.1
-        return MixPosition(0, (told["epoch"],), (told["index"],))
-    return MixPosition(told["drawn"], tuple(told["epochs"]), tuple(told["indices"]))
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    complete = whole(tensor)
+    return complete if tensor.is_cuda else complete.clone()
+
+
+def _position(saved: dict[str, Any]) -> MixPosition:
+    if "epoch" in saved:  # of a run by version 0.1
+        return MixPosition(0, (saved["epoch"],), (saved["index"],))
+    return MixPosition(saved["drawn"], tuple(saved["epochs"]), tuple(saved["indices"]))
 
 
 def _sha256(path: Path) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from hnet_dna.model.hnet import stage_of
 from hnet_dna.model.likelihood import IGNORED, targets_of
 from hnet_dna.model.lm import HNetLM, HNetOutput
 from hnet_dna.model.stack import Layer, Stack
-from hnet_dna.ops import leave_uncompiled
+from hnet_dna.ops import bfloat16_products, leave_uncompiled
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
 from hnet_dna.training.loss import language_model_loss
@@ -82,8 +82,7 @@ class Step:
             with ExitStack() as stack:
                 stack.enter_context(waiting(self._called, last=part == parts - 1))
                 if self._bf16:
-                    stack.enter_context(torch.autocast(device.type, torch.bfloat16))
-                    stack.enter_context(_tf32())
+                    stack.enter_context(bfloat16_products(device.type))
                 output = self._called(
                     self._id_of_code[batch.codes[rows, :-1].long()].long(), lengths=lengths[rows], last=True
                 )
@@ -107,18 +106,3 @@ class Step:
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         sums = self._ranks.total(torch.cat([sums, genomes.flatten()]) if several else sums)
         return torch.cat([sums[:2], norm.double()[None], sums[2:]])
-
-
-@contextmanager
-def _tf32() -> Iterator[None]:
-    """Let a GPU round the operands of float32 products to 10 bits, which bfloat16 rounds to 7.
-
-    Beside products in bfloat16 those that stay in float32 (router, what goes past the chunks, logits) would take the
-    longest. Sums, probabilities and averages are no products, and stay as they are.
-    """
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before

@@ -53,18 +53,19 @@ def train_in_folder(
         following += [Metrics(folder, Gauge(model.config, recipe, ranks)), *observers]
         if recipe.tensorboard:
             following.append(TensorBoard(folder.path / "tensorboard"))
-    return train(
-        model,
-        feed,
-        recipe,
-        budget,
-        [
-            Validation(mixture, recipe),
-            Reports(),
-            *following,
-            BestModel(folder),
-            Checkpoints(folder),  # last, so that what a checkpoint is of has been written down
-        ],
-        ranks=ranks,
-        restore=(lambda model, optimizer: folder.load(model, optimizer, ranks)) if resume else None,
-    )
+    with Checkpoints(folder) as checkpoints:
+        return train(
+            model,
+            feed,
+            recipe,
+            budget,
+            [
+                Validation(mixture, recipe),
+                Reports(),
+                *following,
+                BestModel(folder),
+                checkpoints,  # last, so that what a checkpoint is of has been written down
+            ],
+            ranks=ranks,
+            restore=(lambda model, optimizer: folder.load(model, optimizer, ranks)) if resume else None,
+        )

@@ -51,7 +51,7 @@ def train(
         restore: puts an earlier state into the model and its optimizer and returns how far that had come.
 
     Raises:
-        TrainingError: for a loss that is no number, a spike or a collapsed router, unless the recipe says `skip`;
+        TrainingError: for a loss that is NaN or infinite, a spike or a collapsed router, unless the recipe says `skip`;
             observers have kept the state before that step.
         StoppedEarly: after SIGTERM or SIGINT; observers have kept the state.
     """

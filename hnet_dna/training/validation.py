@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from hnet_dna.config.recipe import Mean, Recipe
+from hnet_dna.config.recipe import LogSettings, Mean
 from hnet_dna.data.mixture import Mixture
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.pieces import forward_pieces
@@ -19,13 +19,13 @@ from hnet_dna.training.trainer import Training
 
 
 class Validation(TrainingObserver):
-    """Measures bits per base on the validation parts, every so many steps and after the last one.
+    """Measures bits per base on the validation parts, every `validate_every` steps and after the last one.
 
     The recipe's `validate_bases` are shared out evenly over the genomes that have such a part; of each, its beginning
     is measured.
     """
 
-    def __init__(self, mixture: Mixture, recipe: Recipe) -> None:
+    def __init__(self, mixture: Mixture, recipe: LogSettings) -> None:
         """Prepare to measure; without a validation part, or with `validate_every` 0, nothing is."""
         parts = [part for part in mixture.parts if part.split.valid]
         each = -(-recipe.validate_bases // max(len(parts), 1))
@@ -54,7 +54,7 @@ class Validation(TrainingObserver):
         if best:
             training.progress = replace(progress, best=bits)
         self._measured_at = progress.step
-        found = Measurement(
+        measurement = Measurement(
             progress.step,
             progress.seconds,
             bits,
@@ -64,7 +64,7 @@ class Validation(TrainingObserver):
             {name: score.bits_per_base for name, score in scores.items()} if self._several else {},
         )
         for observer in training.observers:
-            observer.measured(training, found)
+            observer.measured(training, measurement)
 
     def _scores(self, model: HNetLM) -> dict[str, Score]:
         """Measure a model that is left in training mode, on each genome."""
@@ -94,7 +94,7 @@ def mean_of(scores: Mapping[str, Score], shares: Mapping[str, float], mean: Mean
 
 
 def beginning(intervals: Sequence[Interval], bases: int) -> list[Interval]:
-    """Return the first so many bases of some intervals."""
+    """Return the first `bases` bases of some intervals."""
     kept = []
     for interval in intervals:
         if bases <= 0:

@@ -49,13 +49,13 @@ class Watch:
         self._steps += 1
         self._bits = _MEMORY * self._bits + (1 - _MEMORY) * bits
         self._rates = [_MEMORY * mean + (1 - _MEMORY) * rate for mean, rate in zip(self._rates, rates, strict=True)]
-        found = []
+        troubles = []
         for stage, learned in enumerate(self._learned):
             rate, target = self._rates[stage] / self._weight(), 1 / self._recipe.ratio_target(stage)
             extreme = rate < _COLLAPSED * target or 1 - rate < _COLLAPSED * (1 - target)
             collapsed = learned and self._steps >= _SETTLED and extreme
             if collapsed and not self._reported[stage]:
-                found.append(
+                troubles.append(
                     Trouble(
                         "collapse",
                         f"the router of stage {stage} has collapsed: {rate:.3f} of its positions begin a chunk, "
@@ -63,7 +63,7 @@ class Watch:
                     )
                 )
             self._reported[stage] = collapsed
-        return found
+        return troubles
 
     def skipped(self) -> bool:
         """Count a step left out; return whether there were too many in a row."""

@@ -69,8 +69,8 @@ def _count_all(stretches: Stretches, k: int) -> tuple[NDArray[np.int64], NDArray
     total, passes = _words_in(stretches), 1
     while total > passes * _AT_ONCE:
         passes *= 4
-    found = [_count(_words(stretches, k, part, passes)) for part in range(passes)]
-    return np.concatenate([numbers for numbers, _ in found]), np.concatenate([counts for _, counts in found])
+    counted = [_count(_words(stretches, k, part, passes)) for part in range(passes)]
+    return np.concatenate([numbers for numbers, _ in counted]), np.concatenate([counts for _, counts in counted])
 
 
 def _count(followed: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

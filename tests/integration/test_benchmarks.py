@@ -14,12 +14,12 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 def printed_by(script: str, *options: str) -> str:
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, FOLDER / script, "--device", "cpu", *options],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    return found.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def test_the_acceptance_of_a_gpu_on_a_cpu(tmp_path: Path) -> None:
@@ -27,18 +27,18 @@ def test_the_acceptance_of_a_gpu_on_a_cpu(tmp_path: Path) -> None:
     steps = ["peak", "hnet"]
     printed_by("gpu_acceptance.py", str(tmp_path), "--quick", "--only", *steps)
     lines = (tmp_path / "results.jsonl").read_text().splitlines()
-    found = {result["step"]: result for result in map(json.loads, lines)}
-    assert list(found) == steps
-    assert found["hnet"]["bases_per_second"] > 0
-    assert 1 < found["hnet"]["positions_per_chunk"][0] < 10
+    by_step = {result["step"]: result for result in map(json.loads, lines)}
+    assert list(by_step) == steps
+    assert by_step["hnet"]["bases_per_second"] > 0
+    assert 1 < by_step["hnet"]["positions_per_chunk"][0] < 10
 
 
 def test_the_acceptance_says_what_failed(tmp_path: Path) -> None:
     script = FOLDER / "gpu_acceptance.py"
     command = [sys.executable, str(script), str(tmp_path), "--device", "cpu", "--quick", "--only", "generate"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 1
-    assert "failed: generate" in found.stdout
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert "failed: generate" in process.stdout
     assert "there is no trained model" in json.loads((tmp_path / "results.jsonl").read_text())["error"]
 
 

@@ -130,11 +130,11 @@ def test_jbrowse_reads_the_bigbed(page: Path) -> None:
     reader = NODE_MODULES.parent / "read_bigbed.mjs"
     reader.write_text(READ_BIGBED)
     command = ["node", str(reader), str(page / "chunks.bb"), "1799", "2400"]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    found = [(start, end, *rest.split("\t")[:3]) for start, end, rest in told["found"]]
-    assert found == _rows(page)
-    assert told["header"]["definedFieldCount"] == 6
-    assert "boundary probability" in told["header"]["autoSql"].lower()
+    answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    entries = [(start, end, *rest.split("\t")[:3]) for start, end, rest in answer["found"]]
+    assert entries == _rows(page)
+    assert answer["header"]["definedFieldCount"] == 6
+    assert "boundary probability" in answer["header"]["autoSql"].lower()
 
 
 @_NODE
@@ -143,11 +143,11 @@ def test_jbrowse_reads_the_bigwig(page: Path, expected: list[Bases]) -> None:
     reader = NODE_MODULES.parent / "read_bbi.mjs"
     reader.write_text(READ_BBI)
     command = ["node", str(reader), str(page / "probability.bw"), "150", "400"]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     prob = np.concatenate([bases.stages[0].prob for bases in expected])
-    found = {start: score for start, end, score in told["found"] if end - start == 1}
-    assert set(range(150, 400)) <= set(found)
-    for start, score in found.items():
+    entries = {start: score for start, end, score in answer["found"] if end - start == 1}
+    assert set(range(150, 400)) <= set(entries)
+    for start, score in entries.items():
         assert score == pytest.approx(float(prob[start]), abs=1e-6)
-    (contig,) = (ref for ref in told["sizes"] if ref)
+    (contig,) = (ref for ref in answer["sizes"] if ref)
     assert (contig["name"], contig["length"]) == ("chrI", LENGTH)

@@ -48,10 +48,10 @@ def test_pretrain_segment_and_resume(cli: Cli, tmp_path: Path, suffix: str) -> N
     assert "uniform" in result.stdout
     assert "best k" in result.stdout
     assert (run / "model.safetensors").stat().st_mode == (run / "metrics.jsonl").stat().st_mode
-    told = json.loads((run / "run.json").read_text())
-    assert told["data"]["split"]["test"] == [{"contig": "small", "start": 0, "end": 600}]
-    assert told["budget"] == {"steps": 3, "seconds": None}
-    assert told["machine"]["backend"] in ("torch", "mamba")
+    record = json.loads((run / "run.json").read_text())
+    assert record["data"]["split"]["test"] == [{"contig": "small", "start": 0, "end": 600}]
+    assert record["budget"] == {"steps": 3, "seconds": None}
+    assert record["machine"]["backend"] in ("torch", "mamba")
     results = json.loads((run / "results.json").read_text())
     assert results["held_out_bases"] == 600
     assert 1.5 < results["bits_per_base"]["model"] < 2.5
@@ -75,10 +75,10 @@ def test_pretrain_on_a_split_and_regions(cli: Cli, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "as split.bed says, inside regions.bed" in result.stderr
     assert "outside the split or the regions: 1,400 bases" in result.stderr
-    told = json.loads((run / "run.json").read_text())
-    assert told["data"]["split"]["valid"] == [{"contig": "a", "start": 2000, "end": 2200}]
-    assert told["data"]["bases"]["predicted"] == 1899
-    assert told["recipe"]["repeat_weight"] == 0.1
+    record = json.loads((run / "run.json").read_text())
+    assert record["data"]["split"]["valid"] == [{"contig": "a", "start": 2000, "end": 2200}]
+    assert record["data"]["bases"]["predicted"] == 1899
+    assert record["recipe"]["repeat_weight"] == 0.1
     assert json.loads((run / "results.json").read_text())["held_out_bases"] == 500
     assert cli("pretrain", "--out", run, "--resume", "--steps", 6).exit_code == 0
     ignored = cli("pretrain", "--out", run, "--resume", "--steps", 8, "--window", 64)
@@ -390,9 +390,9 @@ def test_parts_of_a_genome(cli: Callable[..., Result], tmp_path: Path) -> None:
     """As samtools faidx has them, soft-mask included; a contig by its name."""
     text = random_dna(150) + "nnN" + random_dna(120_000, 1).lower()
     fasta = write_fasta(tmp_path / "g.fa", {"c:1-2": "ACGT", "c": text})
-    found = cli("genome", "extract", fasta, "c:140-1,160", "c", "c:1-2", "c:1-2:1-4")
-    assert found.exit_code == 0, found.output
-    records = {r.split("\n", 1)[0]: r.split("\n", 1)[1] for r in found.stdout[1:].split("\n>")}
+    result = cli("genome", "extract", fasta, "c:140-1,160", "c", "c:1-2", "c:1-2:1-4")
+    assert result.exit_code == 0, result.output
+    records = {r.split("\n", 1)[0]: r.split("\n", 1)[1] for r in result.stdout[1:].split("\n>")}
     assert {name: lines.replace("\n", "") for name, lines in records.items()} == {
         "c:140-1160": text[139:1160],
         "c": text,

@@ -20,7 +20,9 @@ import tomli_w
 from helpers import lively_model, random_dna, small_config, write_fasta
 from typer.testing import Result
 
+from hnet_dna.config.recipe import GROUPS
 from hnet_dna.config.settings import resolve
+from hnet_dna.config.values import readers
 from hnet_dna.probing import metrics
 
 ROOT = Path(__file__).parent.parent.parent
@@ -68,7 +70,7 @@ def refusal(arguments: list[str]) -> Exception | None:
 def test_commands_parse(page: Path) -> None:
     """Lines of shell blocks, and code in the text that has arguments."""
     text = page.read_text()
-    called = [found for found in map(arguments_of, lines(text)) if found]
+    called = [command for command in map(arguments_of, lines(text)) if command]
     for span in re.findall(r"`(hnet-dna [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)):
         words = arguments_of(re.sub(r"[\[\]]", "", " ".join(span.split()))) or []
         if "..." not in words and "COMMAND" not in words and f"hnet-dna {' '.join(words)}" not in COMMANDS:
@@ -112,11 +114,11 @@ def test_options_mean_the_same_everywhere() -> None:
                 if option.startswith("--"):
                     metavars[option].add(parameter.metavar)
                     switches[option].add(frozenset(parameter.opts))
-    assert {option: found for option, found in metavars.items() if len(found) > 1} == {
+    assert {option: meanings for option, meanings in metavars.items() if len(meanings) > 1} == {
         "--head": {"HEAD", "PATH"},
         "--plot": {None, "PATH"},
     }
-    assert {option: found for option, found in switches.items() if len(found) > 1} == {}
+    assert {option: meanings for option, meanings in switches.items() if len(meanings) > 1} == {}
 
 
 def test_reference_has_what_help_has(cli: Cli) -> None:
@@ -145,24 +147,27 @@ def test_settings_are_those_of_the_code(tmp_path: Path) -> None:
         assert tomllib.loads(block)
     required = {"arch_layout": ["m1"], "d_model": [64], "d_intermediate": [0]}
     (tmp_path / "least.toml").write_text(tomli_w.dumps({"model": required}))
-    told: dict[str, dict[str, tuple[Any, Any]]] = {}
+    documented: dict[str, dict[str, tuple[Any, Any]]] = {}
     for line in text.splitlines():
-        if head := re.fullmatch(r"\| `\[(\w+)\](?: (\w+))?` \| default \| `tiny` \| \|", line):
-            table = told.setdefault(head[2] or head[1], {})
-        elif line.startswith("| `") and line.count(" | ") >= 2 and told:
+        if head := re.fullmatch(r"\| `\[(\w+)\](?: (\w+))?`(?:, ([\w ]+))? \| default \| `tiny` \| \|", line):
+            table = documented.setdefault(head[3] or head[2] or head[1], {})
+        elif line.startswith("| `") and line.count(" | ") >= 2 and documented:
             keys, default, tiny = (cell.strip() for cell in line.split("|")[1:4])
             names = re.findall(r"`(\w+)`", keys)
             defaults, of_tiny = (tomllib.loads(f"v = [{cell}]")["v"] for cell in (default, tiny or default))
             for index, name in enumerate(names):
                 table[name] = (required[name] if name in required else defaults[index], of_tiny[index])
-        elif line.startswith("#") and told:
+        elif line.startswith("#") and documented:
             break
     for place, settings in enumerate((resolve(None, tmp_path / "least.toml"), resolve("tiny"))):
         model = json.loads(json.dumps(settings.model.to_dict()))
         groups = {name: model.pop(name) for name in [name for name in model if name.endswith("_cfg")]}
-        real = {"train": json.loads(json.dumps(settings.recipe.to_dict())), "model": model, **groups}
+        recipe = json.loads(json.dumps(settings.recipe.to_dict()))
+        of_recipe = {group.TITLE: {name: recipe.pop(name) for name in readers(group)} for group in GROUPS}
+        assert not recipe, "each field of the recipe is in a group"
+        real = {**of_recipe, "model": model, **groups}
         for table_name, values in real.items():
-            shown = {name: _one(pair[place]) for name, pair in told[table_name].items()}
+            shown = {name: _one(pair[place]) for name, pair in documented[table_name].items()}
             assert shown == {name: _one(value) for name, value in values.items()}, table_name
 
 
@@ -295,7 +300,7 @@ def test_howtos_run(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     example = re.search(r"^(chr\w+)\t(\d+)\t\.\t(\w)\t", text, flags=re.MULTILINE)
     assert example is not None, "the page of variants shows a record of yeast"
     contig, position, ref = example.groups()
-    found = cli("genome", "extract", "yeast", f"{contig}:{position}-{position}")
-    assert found.stdout == f">{contig}:{position}-{position}\n{ref}\n"
+    extracted = cli("genome", "extract", "yeast", f"{contig}:{position}-{position}")
+    assert extracted.stdout == f">{contig}:{position}-{position}\n{ref}\n"
     for name in ("boundaries.bw", "chunks.bb", "regions.parquet", "scored.vcf.gz", "map.npz"):
         assert (tmp_path / name).stat().st_size, name

@@ -78,10 +78,10 @@ def test_commands(cli: Cli, folder: Path, arguments: list[str], named: str) -> N
     with no_more_than(ROOM):
         result = cli(*arguments)
     assert result.exit_code == 1, result.output
-    told = one_line_error(result)
-    assert "File too large" in told
-    assert str(folder / named if named == "tmp" else named) in told
-    assert ("TMPDIR" in told) == (named == "tmp")
+    message = one_line_error(result)
+    assert "File too large" in message
+    assert str(folder / named if named == "tmp" else named) in message
+    assert ("TMPDIR" in message) == (named == "tmp")
     assert [path.name for path in (folder / "out").iterdir()] == ["x.bed"]
     assert (folder / "out" / "x.bed").read_text() == "old\n"
     assert not list((folder / "tmp").iterdir())
@@ -96,7 +96,7 @@ def _reference_shape() -> dict[str, object]:
 @pytest.mark.parametrize("size", [0, 100, 5_000, 60_000, 100_000])
 @pytest.mark.parametrize("kind", ["bigwig", "bedgraph", "parquet"])
 def test_tracks(kind: str, size: int, tmp_path: Path) -> None:
-    """Wherever in a file the room ends; pyBigWig alone would end its process."""
+    """Wherever in a file the room ends; pyBigWig by itself would end its process."""
     with Values() as values:
         values.add("a", 0, np.random.default_rng(0).random(50_000).astype(np.float32))
         values.blocks("a")

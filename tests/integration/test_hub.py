@@ -40,7 +40,7 @@ RECORDS = {"chr2": random_dna(900), "chr1": "N" * 50 + random_dna(2_000, 1).lowe
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tracks of a small genome that nobody knows, and the hub that is made of them."""
+    """Tracks of a small genome that is not a known assembly, and the hub that is made of them."""
     folder = tmp_path_factory.mktemp("hub")
     model = lively_model(small_config()).float()
     model.save_pretrained(folder / "my-model")
@@ -120,9 +120,9 @@ def test_jbrowse_finds_what_its_configuration_names(hub: Path) -> None:
 
 def _locations(value: object) -> list[dict[str, str]]:
     if isinstance(value, list):
-        return [found for one in value for found in _locations(one)]
+        return [location for one in value for location in _locations(one)]
     if isinstance(value, dict):
-        return [value] if "uri" in value else [found for one in value.values() for found in _locations(one)]
+        return [value] if "uri" in value else [location for one in value.values() for location in _locations(one)]
     return []
 
 
@@ -203,7 +203,7 @@ def test_a_genome_of_ucsc_is_named_as_there(cli: Cli, tmp_path: Path) -> None:
     assert genome["genome"] == "sacCer3"
     assert "twoBitPath" not in genome
     assert genome["defaultPos"] == "chrXV:1101-1200"
-    assert "was not told" in (tmp_path / "hub" / "sacCer3" / "y.html").read_text()
+    assert "was not named" in (tmp_path / "hub" / "sacCer3" / "y.html").read_text()
 
 
 def test_what_makes_no_hub(cli: Cli, folder: Path, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_inspect(cli: Cli, folder: Path) -> None:
 
 
 def test_evaluate(cli: Cli, folder: Path) -> None:
-    told = ["evaluate", "--genome", "g[b].fa", "--model", "m[b]", "--held-out", NAMES[0], "--held-out", NAMES[1]]
-    result = cli(*told)
+    arguments = ["evaluate", "--genome", "g[b].fa", "--model", "m[b]", "--held-out", NAMES[0], "--held-out", NAMES[1]]
+    result = cli(*arguments)
     assert result.exit_code == 0, result.output
     assert "m[b]" in result.stdout
     assert all(name in result.stdout for name in NAMES[:2])
@@ -80,7 +80,7 @@ def test_pictures(cli: Cli, folder: Path, command: str) -> None:
 
 
 def test_every_console_and_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where stderr is no terminal nobody sees a bar: one that is drawn for a terminal."""
+    """The bar is drawn for a terminal here: without one there is no bar."""
     show = import_module("hnet_dna_cli.show")
     for console in (show.notes, show.results):
         table = Table(title="[/b]")

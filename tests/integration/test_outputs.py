@@ -103,8 +103,8 @@ def test_places_that_cannot_be_written(cli: Cli, folder: Path, out: list[str], m
 def test_a_vcf_is_not_written_as_bcf(cli: Cli, folder: Path) -> None:
     result = cli("score", "--vcf", VCF, "--genome", FASTA, "--model", "m", "-o", "x.bcf")
     assert result.exit_code == 2, result.output
-    told = "--out x.bcf: the name promises BCF, and VCF is written; write x.vcf.gz, then: bcftools view -Ob -o x.bcf"
-    assert told in one_line_error(result)
+    message = "--out x.bcf: the name promises BCF, and VCF is written; write x.vcf.gz, then: bcftools view -Ob -o x.bcf"
+    assert message in one_line_error(result)
 
 
 def test_an_option_that_writes_nothing_is_refused(cli: Cli, folder: Path) -> None:

@@ -68,7 +68,7 @@ def test_workflows() -> None:
     ci, publish = (
         yaml.safe_load((ROOT / ".github/workflows" / name).read_text()) for name in ("ci.yml", "publish.yml")
     )
-    versions = [found[1] for line in PROJECT["classifiers"] if (found := re.search(r":: (3\.\d+)$", line))]
+    versions = [match[1] for line in PROJECT["classifiers"] if (match := re.search(r":: (3\.\d+)$", line))]
     job = ci["jobs"]["check"]
     assert job["strategy"]["matrix"]["python"] == versions
     assert {"run": "bash .ci/run"} in job["steps"]
@@ -82,7 +82,7 @@ def test_conda_environment_has_all_dependencies() -> None:
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     conda = {text.split(" ")[0]: text.partition(" ")[2] for text in listed if isinstance(text, str)}
     for dependency in PROJECT["dependencies"]:
-        found = re.match(r"([\w-]+)([^;\s]+)", dependency)
-        assert found is not None
-        name = found[1].lower()
-        assert conda[{"torch": "pytorch"}.get(name, name)] == found[2], dependency
+        match = re.match(r"([\w-]+)([^;\s]+)", dependency)
+        assert match is not None
+        name = match[1].lower()
+        assert conda[{"torch": "pytorch"}.get(name, name)] == match[2], dependency

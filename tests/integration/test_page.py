@@ -86,11 +86,11 @@ def test_browser_shows_what_the_model_says(page: Chromium, made: Made) -> None:
 
     def seen(track: str) -> list[list[object]]:
         place = f"'c', {interval.start}, {interval.end}, 0.1"  # bases per pixel: no zoom level
-        found: str = page.value(
+        shown: str = page.value(
             f"window.browser.findTracks('name', {track!r})[0].getFeatures({place})"
             ".then(found => JSON.stringify(found.map(f => [f.start, f.end, f.name ?? f.value, f.color ?? null])))"
         )
-        return sorted(json.loads(found))
+        return sorted(json.loads(shown))
 
     bits = np.array([value for _, _, value, _ in seen("bits per base")], dtype=float)
     np.testing.assert_allclose(bits, made.locus.bits, atol=1e-3)
@@ -142,11 +142,11 @@ def test_loci_and_tables_by_keyboard(page: Chromium) -> None:
         head = f"[...document.querySelectorAll('#classes th')].find(th => th.textContent === {name!r})"
         page.value(f"{head}.querySelector('button').focus()")
         page.press("Enter", 13, "\r")
-        found: list[str] = page.value(
+        cells: list[str] = page.value(
             f"[...document.querySelectorAll('#classes tbody tr')].map(tr => tr.cells[{head}.cellIndex])"
             ".map(td => td.dataset.value ?? td.textContent)"
         )
-        return found
+        return cells
 
     for rises in (False, True):  # numbers fall first
         values = column("enrichment")

@@ -130,12 +130,12 @@ def test_a_pipe_gives_what_the_file_gives(
     of_file = cli(*given(str(fasta)))
     assert of_file.exit_code == 0, of_file.output
     before = sorted(path.name for path in tmp_path.iterdir())
-    for found in (
+    for result in (
         cli(*given(pipe_of(fasta))),
         from_stdin(fasta.read_bytes(), *given("-")),
     ):
-        assert found.exit_code == 0, found.output
-        assert comparable(found.stdout) == comparable(of_file.stdout)
+        assert result.exit_code == 0, result.output
+        assert comparable(result.stdout) == comparable(of_file.stdout)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert list(temporary.iterdir()) == []
     assert not list(Path("/dev").glob(f"**/*{STORE_SUFFIX}"))
@@ -144,10 +144,10 @@ def test_a_pipe_gives_what_the_file_gives(
 def test_names_of_what_comes_through_a_pipe(
     cli: Cli, tmp_path: Path, fasta: Path, pipe_of: Callable[[Path], str]
 ) -> None:
-    told = json.loads(cli("genome", "inspect", pipe_of(fasta), "--json").stdout)
-    assert (told["fasta"], told["store"]) == ("pipe", None)
-    told = json.loads(from_stdin(fasta.read_bytes(), "genome", "inspect", "-", "--json").stdout)
-    assert (told["fasta"], told["store"]) == ("stdin", None)
+    record = json.loads(cli("genome", "inspect", pipe_of(fasta), "--json").stdout)
+    assert (record["fasta"], record["store"]) == ("pipe", None)
+    record = json.loads(from_stdin(fasta.read_bytes(), "genome", "inspect", "-", "--json").stdout)
+    assert (record["fasta"], record["store"]) == ("stdin", None)
     shown = from_stdin(fasta.read_bytes(), "genome", "inspect", "-")
     assert "stdin: 2 contigs, 1,172 bases" in shown.stdout
     assert "Store" not in shown.stdout

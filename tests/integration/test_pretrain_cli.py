@@ -29,9 +29,9 @@ def test_settings_of_a_file_and_of_the_line_come_together(cli: Cli, genome: Path
     given = ["--config", tmp_path / "c.toml", "--set", "train.window=80", "--set", "model.chunk_cfg.smoothing=false"]
     result = cli("pretrain", "--genome", genome, "--out", tmp_path / "r", "--steps", 2, "--batch", 3, *given)
     assert result.exit_code == 0, result.output
-    told = json.loads((tmp_path / "r" / "run.json").read_text())
-    assert (told["model"]["d_model"], told["model"]["chunk_cfg"]["smoothing"]) == ([16, 32], False)
-    recipe = told["recipe"]
+    record = json.loads((tmp_path / "r" / "run.json").read_text())
+    assert (record["model"]["d_model"], record["model"]["chunk_cfg"]["smoothing"]) == ([16, 32], False)
+    recipe = record["recipe"]
     assert (recipe["window"], recipe["batch"], recipe["learning_rate"]) == (80, 3, 1e-3)
     # The run's own file asks for the same run.
     again = cli(
@@ -68,10 +68,10 @@ def test_a_run_that_goes_on_may_change_its_pace_alone(cli: Cli, genome: Path, tm
     assert useless.exit_code == 2
     assert "complete at step 3, where train.clip changes nothing" in one_line_error(useless)
     # All records say what was changed, once; what has changed stays so.
-    told = json.loads((out / "run.json").read_text())
-    (resumed,) = told["resumptions"]
+    record = json.loads((out / "run.json").read_text())
+    (resumed,) = record["resumptions"]
     assert (resumed["step"], resumed["changed"]) == (2, {"train.learning_rate": [5e-3, 1e-4], "budget.steps": [2, 3]})
-    assert (told["recipe"]["learning_rate"], told["budget"]["steps"]) == (1e-4, 3)
+    assert (record["recipe"]["learning_rate"], record["budget"]["steps"]) == (1e-4, 3)
     assert tomllib.loads((out / "settings.toml").read_text())["train"]["learning_rate"] == 1e-4
     assert "| 2 | train.learning\\_rate | 0.005 | 0.0001 |" in (out / "README.md").read_text()
     event = json.loads((out / "events.jsonl").read_text())
@@ -122,9 +122,9 @@ def test_dry_run_prints_nothing_before_it_refuses(cli: Cli, genome: Path, option
 
 
 def test_dry_run_tells_of_windows_that_nothing_fills(cli: Cli, genome: Path) -> None:
-    for window, told in ((100, False), (10_000_000, True)):
+    for window, warned in ((100, False), (10_000_000, True)):
         result = cli("pretrain", "--genome", genome, "--dry-run", "--window", window)
-        assert ("no training stretch is as long as a window" in result.stdout) == told, result.output
+        assert ("no training stretch is as long as a window" in result.stdout) == warned, result.output
 
 
 def test_dry_run_counts_steps_and_leaves_a_store_alone(cli: Cli, genome: Path, tmp_path: Path) -> None:

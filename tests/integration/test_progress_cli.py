@@ -1,4 +1,4 @@
-"""What long commands say on stderr where it is no terminal: where they begin and end, and nothing with --quiet."""
+"""What long commands say on stderr where it is not a terminal: where they begin and end, and nothing with --quiet."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ def test_training_tells_bits_and_chunks(cli: Cli, folder: Path, monkeypatch: pyt
     command = "pretrain --genome x.fa --out run --steps 30 --batch 2 --window 64 --held-out a"
     result = cli(*command.split())
     assert result.exit_code == 0, result.output
-    told = [line for line in result.stderr.splitlines() if line.startswith("training: ")]
-    assert len(told) == 5
+    lines = [line for line in result.stderr.splitlines() if line.startswith("training: ")]
+    assert len(lines) == 5
     assert re.fullmatch(
-        r"training: 33 %, step 10, \d\.\d{3} bits/base, [\d.]+ bases/chunk, [\d,]+ bases/s, .* left", told[1]
+        r"training: 33 %, step 10, \d\.\d{3} bits/base, [\d.]+ bases/chunk, [\d,]+ bases/s, .* left", lines[1]
     )
     assert re.fullmatch(
-        r"training: done in .*, step 30, \d\.\d{3} bits/base, [\d.]+ bases/chunk, [\d,]+ bases/s", told[-1]
+        r"training: done in .*, step 30, \d\.\d{3} bits/base, [\d.]+ bases/chunk, [\d,]+ bases/s", lines[-1]
     )
     cli("pretrain", "--out", "run", "--resume", "--steps", "40", "--quiet")
     complete = cli("pretrain", "--out", "run", "--resume", "--steps", "40")

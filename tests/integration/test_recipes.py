@@ -65,7 +65,7 @@ def test_a_module_runs(
     promised = dict(re.findall(r'path\("(.*)"\), emit: (\w+)', text))
     assert promised
     for pattern, emitted in promised.items():
-        options = re.sub(r"\{(.*)\}", lambda found: found[1].split(",")[0], pattern)
+        options = re.sub(r"\{(.*)\}", lambda match: match[1].split(",")[0], pattern)
         assert [name for name in made if fnmatch(name, options)], pattern
         assert pattern in described["output"][emitted][0][1]
     assert set(described["output"]) == {*promised.values(), "versions"}

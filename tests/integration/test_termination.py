@@ -54,9 +54,9 @@ def test_nothing_temporary_stays(folder: Path, arguments: list[str], number: sig
             time.sleep(0.01)
         process.send_signal(number)
         process.send_signal(number)  # as those do who send it to a group, and to each of it
-        _, told = process.communicate()
-    assert process.returncode == 128 + number, told
-    assert told.splitlines()[-1] == f"stopped by {number.name}"
+        _, stderr = process.communicate()
+    assert process.returncode == 128 + number, stderr
+    assert stderr.splitlines()[-1] == f"stopped by {number.name}"
     left = {path for path in folder.rglob("*") if not path.is_relative_to(folder / "cache")}
     assert left - there <= {store}
 

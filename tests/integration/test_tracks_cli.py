@@ -153,10 +153,10 @@ def test_evaluate_by_class(cli: Cli, tmp_path: Path, model: Path, fasta: Path) -
     command = ["evaluate", "--genome", fasta, "--model", model, "--held-out", "b", "--annotation", gff]
     result = cli(*command, "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["held_out_bases"] == 480
-    assert told["bits_per_base"]["uniform"] == 2.0
-    bases = {c["name"]: c["bases"] for c in told["classes"]}
+    report = json.loads(result.stdout)
+    assert report["held_out_bases"] == 480
+    assert report["bits_per_base"]["uniform"] == 2.0
+    bases = {c["name"]: c["bases"] for c in report["classes"]}
     assert bases == {"b": 480, "new": 480, "soft-masked": 80, "unique": 400, "gene": 50, "intergenic": 430}
     table = cli(*command)
     assert "mixture of all k" in table.stdout
@@ -170,8 +170,8 @@ def test_evaluate_takes_what_the_run_held_out(cli: Cli, tmp_path: Path, fasta: P
     run = ["--steps", 1, "--batch", 2, "--set", "train.window=64", "--held-out", "c"]
     assert cli("pretrain", "--genome", fasta, "--out", out, *run).exit_code == 0
     command = ["evaluate", "--genome", fasta, "--model", out]
-    told = json.loads(cli(*command, "--json").stdout)
-    assert (told["held_out_bases"], told["trained_on_bases"]) == (400, 0)
+    report = json.loads(cli(*command, "--json").stdout)
+    assert (report["held_out_bases"], report["trained_on_bases"]) == (400, 0)
     default = cli(*command)
     assert "Held-out bits per base (400 bases)" in default.stdout
     other = cli(*command, "--held-out", "b")

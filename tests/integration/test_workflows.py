@@ -116,13 +116,13 @@ class Toy:
 
     def files(self, out: str) -> dict[str, object]:
         """Return what a workflow wrote, but for logs and run folders' notes of times."""
-        found: dict[str, object] = {}
+        contents: dict[str, object] = {}
         for path in sorted((self.folder / out).rglob("*")):
             name = str(path.relative_to(self.folder / out))
             noted = re.search(r"^logs/|(metrics|events)\.jsonl|run\.json|README\.md|/checkpoints/", name)
             if path.is_file() and not noted:
-                found[name] = arrays(path) if path.suffix == ".skops" else path.read_bytes()
-        return found
+                contents[name] = arrays(path) if path.suffix == ".skops" else path.read_bytes()
+        return contents
 
 
 def arrays(path: Path) -> list[bytes]:
@@ -180,8 +180,8 @@ def check_probes(folder: Path) -> None:
     row = rows["model"]
     about = [row[name] for name in ("labels", "level", "head", "rows", "folds")]
     assert about == ["toy.csv", "encoder", "ridge", "16", "2"]
-    told = json.loads((folder / "probes/heads/toy.encoder.ridge/report.json").read_text())
-    metrics = next(result["metrics"] for result in told["results"] if result["features"] == "model")
+    report = json.loads((folder / "probes/heads/toy.encoder.ridge/report.json").read_text())
+    metrics = next(result["metrics"] for result in report["results"] if result["features"] == "model")
     for name, metric in metrics.items():
         assert row[name] == f"{metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"
 
@@ -191,8 +191,8 @@ def check_runs(folder: Path) -> None:
     assert rows.keys() == {"first", "second"}
     assert rows["first"]["model"] != rows["second"]["model"], "seeds differ"
     for name, row in rows.items():
-        told = json.loads((folder / "runs" / name / "results.json").read_text())
-        assert float(row["model"]) == pytest.approx(told["bits_per_base"]["model"], abs=1e-4)
+        results = json.loads((folder / "runs" / name / "results.json").read_text())
+        assert float(row["model"]) == pytest.approx(results["bits_per_base"]["model"], abs=1e-4)
         steps = [json.loads(line)["step"] for line in (folder / f"runs/{name}/metrics.jsonl").read_text().splitlines()]
         assert steps == sorted(set(steps))
         assert steps[-1] == 20

@@ -27,7 +27,7 @@ def test_blocks_equal_the_whole(length: int, window: int, seen: list[int]) -> No
     past = max(seen) if window < 0 else min(max(seen), window)
     query = torch.randn(2, length, 2, 3, dtype=torch.float64, requires_grad=True)
     key, value = (torch.randn(2, past + length, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    found = attention._attend(query, key, value, torch.tensor(seen))
+    actual = attention._attend(query, key, value, torch.tensor(seen))
 
     i, j = torch.arange(past, past + length)[:, None], torch.arange(past + length)
     hidden = (j > i) | (j < past - torch.tensor(seen)[:, None, None])
@@ -35,10 +35,10 @@ def test_blocks_equal_the_whole(length: int, window: int, seen: list[int]) -> No
         hidden = hidden | (j < i - window)
     scores = torch.einsum("bihp,bjhp->bhij", query, key) / 3**0.5
     expected = torch.einsum("bhij,bjhp->bihp", scores.masked_fill(hidden[:, None], -torch.inf).softmax(-1), value)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    weight = torch.randn_like(found)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+    weight = torch.randn_like(actual)
     for f, e in zip(
-        *(torch.autograd.grad((out * weight).sum(), [query, key, value]) for out in (found, expected)), strict=True
+        *(torch.autograd.grad((out * weight).sum(), [query, key, value]) for out in (actual, expected)), strict=True
     ):
         torch.testing.assert_close(f, e, rtol=0, atol=1e-11)
 
@@ -77,8 +77,8 @@ def flash(
     i, j = torch.arange(queries)[:, None], torch.arange(keys)
     seen = (j >= i - window_size_left) & (j <= i + (0 if causal else window_size_right))
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    found = torch.nn.functional.scaled_dot_product_attention(query, key, value, seen)
-    return found.transpose(1, 2), torch.empty(0)
+    attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, seen)
+    return attended.transpose(1, 2), torch.empty(0)
 
 
 @pytest.mark.parametrize(("length", "reach"), [(2, 0), (33, 9), (65, 63), (66, 64), (200, 70)])
@@ -107,8 +107,8 @@ def test_one_kernel_with_a_window_equals_blocks(length: int, reach: int, monkeyp
         grads = torch.autograd.grad((rows.zero_padding(out) * weight).sum(), [x, *attention.parameters()])
         results.append([rows.zero_padding(out), more, *state, *grads])
     assert len(used) == (1 if reach else 2)  # a window of nothing has no past
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
 def test_pytorch_has_the_operation_with_a_window_and_its_gradient() -> None:
@@ -124,17 +124,17 @@ def one_too_many(*given: Any, window_size_left: int, **named: Any) -> tuple[Tens
 
 
 @pytest.mark.parametrize(
-    ("kernel", "told"),
+    ("kernel", "warning"),
     [(flash, ""), (lambda *given, **named: 1 / 0, "raises ZeroDivisionError"), (one_too_many, "differs")],
 )
-def test_the_kernel_is_compared_before_it_serves(kernel: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_is_compared_before_it_serves(kernel: Any, warning: str, monkeypatch: pytest.MonkeyPatch) -> None:
     error = windowed._error
     monkeypatch.setattr(windowed, "_flash", kernel)
     monkeypatch.setattr(windowed, "_error", lambda device: error(torch.device("cpu")))
     windowed._trouble.cache_clear()
     try:
-        if told:
-            with pytest.warns(UserWarning, match=f"{told}.*blocks serve"):
+        if warning:
+            with pytest.warns(UserWarning, match=f"{warning}.*blocks serve"):
                 assert windowed._trouble(0)
         else:
             assert windowed._trouble(0) is None

@@ -110,9 +110,11 @@ def test_to_the_last_digits() -> None:
         "float64 or row_by_row",
         __file__,
     ]
-    found = subprocess.run(command, env={**os.environ, **EVERYWHERE_ALIKE}, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stdout
-    assert "6 passed" in found.stdout
+    process = subprocess.run(
+        command, env={**os.environ, **EVERYWHERE_ALIKE}, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stdout
+    assert "6 passed" in process.stdout
 
 
 def test_fp32_islands_decide_the_last_digits(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,8 +52,8 @@ def test_a_model_is_the_same_on_a_cpu(config: object, backend: str) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         # Copies, since a gradient goes with its parameter to the next device.
         results.append([loss.detach().cpu(), *(p.grad.cpu().clone() for p in model.parameters() if p.grad is not None)])
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_autocast_changes_products_alone(backend: str) -> None:

@@ -59,16 +59,16 @@ def compare(model: HNetLM, lengths: Tensor, bases: int, tolerance: float) -> Non
         state = twin = model(torch.randint(0, 5, (rows, int(lengths.max()))), lengths=lengths).state
         boundaries = torch.zeros(rows)
         for base in torch.randint(0, 5, (bases, rows, 1)):
-            found, expected = one_base(base, state), model(base, twin)
-            torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=tolerance)
-            for f, e in zip(found.stages, expected.stages, strict=True):
+            actual, expected = one_base(base, state), model(base, twin)
+            torch.testing.assert_close(actual.logits, expected.logits, rtol=0, atol=tolerance)
+            for f, e in zip(actual.stages, expected.stages, strict=True):
                 assert torch.equal(f.boundary_mask, e.boundary_mask)
                 assert torch.equal(f.length, e.length)
                 torch.testing.assert_close(f.boundary_prob, e.boundary_prob, rtol=0, atol=tolerance)
-            torch.testing.assert_close(leaves(found.state), leaves(expected.state), rtol=0, atol=tolerance)
-            state, twin = found.state, expected.state
-            if found.stages:
-                boundaries += found.stages[0].boundary_mask[:, 0]
+            torch.testing.assert_close(leaves(actual.state), leaves(expected.state), rtol=0, atol=tolerance)
+            state, twin = actual.state, expected.state
+            if actual.stages:
+                boundaries += actual.stages[0].boundary_mask[:, 0]
         more = torch.randint(0, 5, (rows, 9))
         torch.testing.assert_close(model(more, state).logits, model(more, twin).logits, rtol=0, atol=tolerance)
     assert model.n_chunking_stages == 0 or 0 < boundaries.sum() < rows * bases, "the test needs bases of both kinds"

@@ -17,19 +17,19 @@ from hnet_dna.ops.ssd import ssd_scan_chunked, ssd_scan_reference
 DTYPES = [pytest.param(torch.float64, 1e-10, id="float64"), pytest.param(torch.float32, 2e-5, id="float32")]
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    found, expected = found.detach(), expected.detach()
-    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)) if found.numel() else 0.0
+def relative(actual: Tensor, expected: Tensor) -> float:
+    actual, expected = actual.detach(), expected.detach()
+    return float((actual - expected).abs().max() / expected.abs().max().clamp(min=1e-30)) if actual.numel() else 0.0
 
 
-def compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: list[Tensor], tolerance: float) -> None:
+def compare(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...], inputs: list[Tensor], tolerance: float) -> None:
     weights = [torch.randn_like(e) for e in expected]
     gradients = []
-    for outputs in (found, expected):
+    for outputs in (actual, expected):
         total = sum((o * w).sum() for o, w in zip(outputs, weights, strict=True))
         assert isinstance(total, Tensor)
         gradients.append(torch.autograd.grad(total, inputs, allow_unused=True))
-    for f, e in zip(found, expected, strict=True):
+    for f, e in zip(actual, expected, strict=True):
         assert f.shape == e.shape
         assert relative(f, e) < tolerance
     for index, (f, e) in enumerate(zip(*gradients, strict=True)):
@@ -50,7 +50,7 @@ def test_ssd_scan(dtype: torch.dtype, tolerance: float, length: int, fastest: fl
     x = torch.randn(batch, length, heads, width, dtype=dtype)
     dt = F.softplus(torch.randn(batch, length, heads, dtype=dtype))
     dt = dt * (torch.rand(batch, length, 1, dtype=dtype) > 0.2)  # skipped positions
-    # One head is slow, so that the gradient of decay is no difference of sums that cancel.
+    # One head is slow, so that the gradient of decay is not a difference of sums that cancel.
     decay = -torch.linspace(0.5, fastest, heads, dtype=dtype)
     b, c = torch.randn(2, batch, length, n, dtype=dtype)
     state = torch.randn(batch, n, heads, width, dtype=dtype)
@@ -66,10 +66,10 @@ def test_a_state_passes_between_tiles_that_both_decay_fast(rate: float) -> None:
     torch.manual_seed(0)
     x, dt, b, c = torch.randn(1, 48, 1, 5), torch.ones(1, 48, 1), torch.randn(1, 48, 4), torch.randn(1, 48, 4)
     decay, state = torch.tensor([-rate]), torch.randn(1, 4, 1, 5)
-    found, expected = (scan(x, dt, decay, b, c, state, 16) for scan in (ssd_scan_chunked, ssd_scan_reference))
+    actual, expected = (scan(x, dt, decay, b, c, state, 16) for scan in (ssd_scan_chunked, ssd_scan_reference))
     for start in (16, 32):  # what is left of the tile before, one position on
-        assert relative(found[0][:, start], expected[0][:, start]) < 2e-5
-    assert relative(found[1], expected[1]) < 2e-5
+        assert relative(actual[0][:, start], expected[0][:, start]) < 2e-5
+    assert relative(actual[1], expected[1]) < 2e-5
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
@@ -101,17 +101,17 @@ def conv_inputs(length: int, taps: int, channels: int, dtype: torch.dtype) -> tu
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 9])
 def test_causal_conv_equals_conv1d(length: int) -> None:
     inputs, widths = conv_inputs(length, 4, 6, torch.float64), [3, 1, 2]
-    found, plain = (conv(*inputs, widths) for conv in (causal_conv_silu_shifted, causal_conv_silu_reference))
-    compare(found, plain, list(inputs), 1e-12)
+    actual, plain = (conv(*inputs, widths) for conv in (causal_conv_silu_shifted, causal_conv_silu_reference))
+    compare(actual, plain, list(inputs), 1e-12)
 
 
 def test_the_reference_convolution_is_the_sum_of_its_definition() -> None:
     past, x, weight, bias = conv_inputs(5, 3, 2, torch.float64)
     joined = torch.cat([past, x], dim=1)
-    (found,) = causal_conv_silu_reference(past, x, weight, bias, [2])
+    (actual,) = causal_conv_silu_reference(past, x, weight, bias, [2])
     for t in range(5):
         y = bias + sum(weight[:, k] * joined[:, t + k] for k in range(3))
-        torch.testing.assert_close(found[:, t], y * torch.sigmoid(y))
+        torch.testing.assert_close(actual[:, t], y * torch.sigmoid(y))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
@@ -134,8 +134,8 @@ def test_the_gated_norm_equals_its_definition(shape: tuple[int, ...], dtype: tor
     weight = torch.randn(gate.shape[-1], dtype=dtype)
     inputs = [part.requires_grad_() for part in (y, x, skip, gate, weight)]
     y, x, skip, gate, weight = inputs
-    found = norm.gated_rms_norm(y, x, skip, gate, weight, dtype)
-    compare((found,), (norm.gated_rms_norm_reference(y, x, skip, gate, weight, dtype),), inputs, tolerance)
+    actual = norm.gated_rms_norm(y, x, skip, gate, weight, dtype)
+    compare((actual,), (norm.gated_rms_norm_reference(y, x, skip, gate, weight, dtype),), inputs, tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
@@ -150,11 +150,11 @@ def test_neighbour_cosine(dtype: torch.dtype, tolerance: float, length: int) -> 
     first[2] = 0.0  # as before the first base of a sequence
     inputs = [x.to(dtype).requires_grad_() for x in (first, query, key)]
     # A vector of length 0 stands for one of EPS: its gradient is 1e12 times as large, and hides errors in the others.
-    found, expected = neighbour_cosine(*inputs), neighbour_cosine_reference(*inputs)
-    assert found.shape == expected.shape
-    assert relative(found, expected) < tolerance
+    actual, expected = neighbour_cosine(*inputs), neighbour_cosine_reference(*inputs)
+    assert actual.shape == expected.shape
+    assert relative(actual, expected) < tolerance
     weight = torch.randn_like(expected)
-    gradients = [torch.autograd.grad((out * weight).sum(), inputs) for out in (found, expected)]
+    gradients = [torch.autograd.grad((out * weight).sum(), inputs) for out in (actual, expected)]
     for f, e in zip(*gradients, strict=True):
         assert torch.isfinite(f).all()
         for row in (slice(0, 2), slice(2, 3)):
@@ -167,9 +167,9 @@ def test_norms_of_mixed_precision_follow_the_definition() -> None:
     x, weight = torch.randn(2, 5, 2, 4), torch.randn(8)
     inputs = (x, x.to(low), torch.randn(2), torch.randn(2, 5, 8).to(low), weight)
     for dtype in (low, full):
-        found = norm.gated_rms_norm(*inputs, dtype)
-        assert found.dtype == dtype
-        assert torch.equal(found, norm.gated_rms_norm_reference(*inputs, dtype))
+        actual = norm.gated_rms_norm(*inputs, dtype)
+        assert actual.dtype == dtype
+        assert torch.equal(actual, norm.gated_rms_norm_reference(*inputs, dtype))
     flat = x.flatten(-2)
     assert torch.equal(norm.rms_norm(flat, weight.to(low), low), norm.rms_norm_reference(flat, weight.to(low), low))
     assert norm.rms_norm(flat.to(low), weight, full).dtype == full

@@ -53,7 +53,7 @@ def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any]
     gated = {"E": 1024, "P": 64, "GATED": True, "STRIDE": STRIDE, "BLOCK": 1024}
     steps = {"H": 16, "STRIDE": STRIDE, "T": 64, "BH": 16}
     gate = {"F": 1408, "BLOCK": 2048}
-    found: list[tuple[Any, dict[str, Any], int]] = [
+    launches: list[tuple[Any, dict[str, Any], int]] = [
         (triton_ssd._carry, {**scan, "BP": 32, "BACK": False, "START": True, "KEEP": True}, 4),
         (triton_ssd._carry, {**scan, "BP": 32, "BACK": True, "START": True, "KEEP": True}, 4),
         (triton_ssd._join, {"H": 16, "P": 64, "SIZE": 131072, "BLOCK": 1024, "BACK": True, "START": True}, 4),
@@ -70,9 +70,9 @@ def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any]
     ]
     if full:
         average = {"D": 512, "T": triton_ema._TILE, "C": triton_ema._CHANNELS}
-        found += [(triton_spread._sum, {"D": 512, "BLOCK": 512}, 4)]
-        found += [(triton_ema._average, average, 4), (triton_ema._average_back, average, 4)]
-    return found
+        launches += [(triton_spread._sum, {"D": 512, "BLOCK": 512}, 4)]
+        launches += [(triton_ema._average, average, 4), (triton_ema._average_back, average, 4)]
+    return launches
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_kernels_compile(capability: int, activations: str, tmp_path: Path, monk
 
 def narrow_offsets(code: str) -> set[str]:
     """Return the arguments that any offset of 32 bits is added to, which ends at 2 G elements."""
-    base, found = {}, set()
+    base, narrow = {}, set()
     for line in code.splitlines():
         if splat := re.match(r"\s*(%\w+) = tt\.splat (%\w+) : !tt\.ptr", line):
             base[splat[1]] = splat[2]
         elif added := re.match(r"\s*%\w+ = tt\.addptr (%\w+), .*\bi32\b|\s*%\w+ = tt\.addptr (%\w+), .*xi32>", line):
             pointer = added[1] or added[2]
-            found.add(base.get(pointer, pointer).removeprefix("%"))
+            narrow.add(base.get(pointer, pointer).removeprefix("%"))
     arguments = set(re.findall(r"%(\w+): !tt\.ptr", code))
-    return found & arguments
+    return narrow & arguments
 
 
 def test_narrow_offsets_are_found() -> None:

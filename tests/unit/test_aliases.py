@@ -70,10 +70,10 @@ def test_commands(cli: Cli, fasta: Path, tmp_path: Path) -> None:
         refused = cli(*command)
         assert refused.exit_code == 1
         assert "use that name, or give --aliases" in one_line_error(refused)
-    found = cli(*segment, "--aliases")
-    assert found.exit_code == 0, found.output
-    assert {line.split("\t")[0] for line in found.stdout.splitlines()} == {"chr1"}
-    assert "names of contigs are read by aliases: 1 is chr1 in g.fa" in found.stderr
+    result = cli(*segment, "--aliases")
+    assert result.exit_code == 0, result.output
+    assert {line.split("\t")[0] for line in result.stdout.splitlines()} == {"chr1"}
+    assert "names of contigs are read by aliases: 1 is chr1 in g.fa" in result.stderr
     scored = cli(*variants, "--aliases")
     assert scored.exit_code == 0, scored.output
     assert scored.stdout.splitlines()[-1].startswith("1\t21\t")

@@ -210,9 +210,9 @@ def test_over_the_origin_of_a_circle(first: bool, genome: Genome, tmp_path: Path
     ]
     codings, left_out = coding_sequences(features)
     assert (codings, left_out) == ([], {"parts out of order": 2})
-    found = sites(features, codings)
-    assert [(site.position, site.strand) for site in found["TSS"]] == [(2, "-"), (10, "+"), (190, "+")]
-    assert found["donor"] == []
+    actual = sites(features, codings)
+    assert [(site.position, site.strand) for site in actual["TSS"]] == [(2, "-"), (10, "+"), (190, "+")]
+    assert actual["donor"] == []
     assert classes_of(features, genome)["intergenic"] == [Interval("chr2", 6, 10), Interval("chr2", 13, 190)]
 
 

@@ -43,6 +43,6 @@ def test_each_item_shows_how_it_is_written(text: str, wanted: dict[str, tuple[st
 
 
 def test_first_value_that_there_is() -> None:
-    told = attributes('transcript_id ""; gene_id "g"; gene_id "h"')
-    assert value_of(told, "transcript_id", "gene_id") == "g"
-    assert value_of(told, "Parent") == ""
+    parsed = attributes('transcript_id ""; gene_id "g"; gene_id "h"')
+    assert value_of(parsed, "transcript_id", "gene_id") == "g"
+    assert value_of(parsed, "Parent") == ""

@@ -74,15 +74,15 @@ def test_readers_find_every_chunk_of_both_strands(held: ChunkFile, tmp_path: Pat
     assert read_by_pybigtools(path) == expected
     file = pybigwig.open(str(path))
     assert file.chroms() == {name: SIZES[name] for name in ("chr1", "chr10", "chr2")}
-    found = [("chr2", *row) for row in file.entries("chr2", 0, SIZES["chr2"])]
-    assert found == [row for row in expected if row[0] == "chr2"]
+    entries = [("chr2", *row) for row in file.entries("chr2", 0, SIZES["chr2"])]
+    assert entries == [row for row in expected if row[0] == "chr2"]
     names = [line.split('"')[0].split()[1].rstrip(";") for line in file.SQL().decode().splitlines() if ";" in line]
     assert names == ["chrom", "chromStart", "chromEnd", "name", "score", "strand", "stage", "probability"]
     assert bbi.info(str(path))["zoomLevels"] >= 2
     depth = bbi.fetch(str(path), "chr2", 0, 380_000, bins=4)
     np.testing.assert_allclose(depth, 2, atol=0.01)  # by the levels of zoom too, both strands tile
     columns, of_bed = struct.unpack("<HH", path.read_bytes()[32:36])
-    assert (columns, of_bed) == (8, 6)  # stage and probability are nothing of BED's own
+    assert (columns, of_bed) == (8, 6)  # stage and probability are not BED fields
 
 
 def test_parts_merge_into_the_file_of_the_whole(held: ChunkFile, tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ OTHER = str.maketrans("ACGT", "TGCA")
 def test_words_of_all_orders(block: int, orders: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(markov, "_BLOCK", block)
     train = [random_dna(300, 1), "ACGNNACGTTGCARAC", "A", "", random_dna(40, 2).lower(), "AC", "N"]
-    found = count_words([from_text(text) for text in train], orders)
-    assert list(found) == orders
-    for order, table in found.items():
+    counted = count_words([from_text(text) for text in train], orders)
+    assert list(counted) == orders
+    for order, table in counted.items():
         expected = Counter(
             strand[start : start + order + 1]
             for text in train
@@ -60,8 +60,8 @@ def test_counted_once(genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = count_words([genome.codes(part) for part in genome.segments(train[0])], [1, 3])
 
     def check(times: int) -> None:
-        found = counts.genome_counts(genome, train, [1, 3])
-        assert all(np.array_equal(found[order], expected[order]) for order in (1, 3))
+        counts_of_genome = counts.genome_counts(genome, train, [1, 3])
+        assert all(np.array_equal(counts_of_genome[order], expected[order]) for order in (1, 3))
         assert len(calls) == times
 
     check(1)

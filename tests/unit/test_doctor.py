@@ -144,9 +144,9 @@ def test_a_package_that_does_not_import_is_an_obstacle_with_its_reason(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(mamba_ssm, "_PACKAGE", "broken_ssm")
     mamba_ssm._kernel.cache_clear()
-    found = mamba_ssm.obstacle("cuda")
-    assert found is not None
-    assert "ImportError: undefined symbol" in found
+    obstacle = mamba_ssm.obstacle("cuda")
+    assert obstacle is not None
+    assert "ImportError: undefined symbol" in obstacle
     assert not any(name.startswith("broken_ssm") for name in sys.modules)
     # One that does import serves a GPU and nothing else.
     (kernels / "ssd_combined.py").write_text("mamba_chunk_scan_combined = print\n# longer than the cached one")
@@ -228,12 +228,12 @@ def test_the_check_runs_inside_a_checkpoint() -> None:
 
 def test_a_backward_pass_is_served_as_its_forward_pass() -> None:
     """On a GPU it runs in another thread."""
-    found = []
+    gradients = []
     with use_backend("reference"):
-        thread = Thread(target=lambda: found.append(current_backend("cpu").name))
+        thread = Thread(target=lambda: gradients.append(current_backend("cpu").name))
         thread.start()
         thread.join()
-    assert found == ["reference"]
+    assert gradients == ["reference"]
 
 
 def test_doctor_says_what_serves(cli: Callable[..., Result]) -> None:

@@ -92,7 +92,7 @@ def test_sequences_are_put_where_their_consensus_stands(strand: str, genome: Gen
     changed = [native[:place] + ("A" if native[place] != "A" else "C") + native[place + 1 :] for place in (3, 4, 9)]
     with gzip.open(tmp_path / "p.tsv.gz", "wt") as file:
         file.write("sequence\tmean_bin\n" + "".join(f"{one}\t{i}\n" for i, one in enumerate([native, *changed])))
-    effects = read_effects(tmp_path / "p.tsv.gz", genome)  # the native one is no variant
+    effects = read_effects(tmp_path / "p.tsv.gz", genome)  # the native one is not a variant
     assert [one.value for one in effects] == [1, 2, 3]
     assert {(one.interval.start, one.ref) for one in effects} == {(20, TEXT[20:40])}
     assert effects[0].alts[0] == (changed[0] if strand == "+" else turned(changed[0]))
@@ -110,31 +110,31 @@ def test_predictors_against_plain_loops(genome: Genome, model: HNetLM, tmp_path:
     with pyBigWig.open(str(tmp_path / "c.bw"), "w") as track:
         track.addHeader([("a", len(TEXT))])
         track.addEntries("a", FORWARD, values=[float(i) for i in range(21)], span=1, step=1)
-    found = benchmark_variants(
+    benchmark = benchmark_variants(
         tmp_path / "s.tsv", genome, model, window=20, context=30, annotation=tmp_path / "g.gff3",
         conservation=tmp_path / "c.bw",
     )  # fmt: skip
-    for row, one in enumerate(found.effects):
+    for row, one in enumerate(benchmark.effects):
         llr = score_variants(
             [("a", one.interval.start, one.ref, alt) for alt in one.alts], genome, model, window=20, context=30
         )
-        assert found.predictors[MODEL][row] == pytest.approx(llr[0], abs=1e-4)
-        assert found.predictors[MODEL_MEAN][row] == pytest.approx(llr.mean(), abs=1e-4)
+        assert benchmark.predictors[MODEL][row] == pytest.approx(llr[0], abs=1e-4)
+        assert benchmark.predictors[MODEL_MEAN][row] == pytest.approx(llr.mean(), abs=1e-4)
         markov = MarkovModel(5, [from_text(TEXT)])
         left, right = TEXT[one.interval.start - 5 : one.interval.start], TEXT[one.interval.end : one.interval.end + 5]
         bits = [
             sum(markov.bits(from_text(t)).sum() for t in (left + allele + right, turned(left + allele + right)))
             for allele in (one.ref, one.alts[0])
         ]
-        assert found.predictors["Markov, k = 5"][row] == pytest.approx((bits[0] - bits[1]) / 2, abs=1e-9)
-    assert found.predictors["BLOSUM62"][:5].tolist() == [0, 2, -1, -2, 2]
-    assert found.predictors["codon usage"][0] == -1  # AAA is in the gene once, AAC is not
-    assert found.predictors["conservation"][0] == -10  # bases 9, 10 and 11 of the gene
-    assert math.isnan(found.predictors["conservation"][9])
-    value = np.array([one.value for one in found.effects])
-    result = {(one.group, one.predictor): one for one in found.results}
+        assert benchmark.predictors["Markov, k = 5"][row] == pytest.approx((bits[0] - bits[1]) / 2, abs=1e-9)
+    assert benchmark.predictors["BLOSUM62"][:5].tolist() == [0, 2, -1, -2, 2]
+    assert benchmark.predictors["codon usage"][0] == -1  # AAA is in the gene once, AAC is not
+    assert benchmark.predictors["conservation"][0] == -10  # bases 9, 10 and 11 of the gene
+    assert math.isnan(benchmark.predictors["conservation"][9])
+    value = np.array([one.value for one in benchmark.effects])
+    result = {(one.group, one.predictor): one for one in benchmark.results}
     for group, rows_of in (("g+", slice(0, 5)), ("g-", slice(5, 10))):
-        expected = spearmanr(value[rows_of], found.predictors[MODEL][rows_of]).statistic
+        expected = spearmanr(value[rows_of], benchmark.predictors[MODEL][rows_of]).statistic
         assert result[group, MODEL].spearman.value == pytest.approx(expected)
         assert (result[group, MODEL].rows, result[group, MODEL].positions) == (5, 2)
     mean = np.mean([abs(result[group, MODEL].spearman.value) for group in ("g+", "g-")])
@@ -154,13 +154,13 @@ def test_labels_of_a_vcf(cli: Cli, genome: Genome, model: HNetLM, tmp_path: Path
     common = ["benchmark", "variants", tmp_path / "v.vcf", "--genome", genome.source, "--model", tmp_path / "m"]
     result = cli(*common, "--value", "LABEL", "--window", 20, "--json", "--out", tmp_path / "b.tsv")
     assert result.exit_code == 0, result.output
-    found = {one["predictor"]: one for one in json.loads(result.stdout)}
+    by_predictor = {one["predictor"]: one for one in json.loads(result.stdout)}
     header_line, *rows = (tmp_path / "b.tsv").read_text().splitlines()
     columns = list(zip(*(row.split("\t") for row in rows), strict=True))
     value, score = (np.array(columns[header_line.split("\t").index(name)], dtype=float) for name in ("value", "model"))
     assert len(value) == 12
-    assert found["model"]["auroc"]["value"] == pytest.approx(roc_auc_score(value, -score))
-    assert found["model"]["rows"] == 12
+    assert by_predictor["model"]["auroc"]["value"] == pytest.approx(roc_auc_score(value, -score))
+    assert by_predictor["model"]["rows"] == 12
     table = cli(*common, "--value", "LABEL", "--rows", 6)
     assert "6 measured effects" in table.stdout
     assert "AUROC" in table.stdout

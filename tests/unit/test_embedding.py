@@ -82,8 +82,8 @@ def vectors_by_hand(model: HNetLM, text: str, level: str) -> tuple[np.ndarray, n
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("pooling", ["mean", "max", "last", "boundary"])
 def test_pooled_by_hand(model: HNetLM, level: str, pooling: Any) -> None:
-    found = Embedder(model, level, pooling, "+").embed([from_text(text) for text in TEXTS])
-    for text, vector in zip(TEXTS, found, strict=True):
+    vectors = Embedder(model, level, pooling, "+").embed([from_text(text) for text in TEXTS])
+    for text, vector in zip(TEXTS, vectors, strict=True):
         value, weight = vectors_by_hand(model, text, level)
         expected = {
             "mean": value.mean(axis=0),
@@ -106,7 +106,7 @@ def test_result_does_not_depend_on_the_batch(model: HNetLM, level: str) -> None:
 
 def test_long_sequences_are_streamed(model: HNetLM, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = hnet_dna.embed(model, TEXTS)
-    monkeypatch.setattr("hnet_dna.embedding.embedder.PIECE", 50)
+    monkeypatch.setattr("hnet_dna.inference.stream.PIECE", 50)
     poolings: list[Any] = ["mean", "max", "last", "boundary"]
     for pooling in poolings:
         streamed = hnet_dna.embed(model, TEXTS[3:4], pooling=pooling, strand="+")

@@ -79,14 +79,14 @@ def test_baselines_do_not_depend_on_pieces(cuts: list[int]) -> None:
 def test_mixture_is_what_a_loop_says() -> None:
     train = [from_text(random_dna(3000, 1))]
     codes = from_text(random_dna(300, 2))
-    found = Baselines(train, [1, 4]).feed(codes, first=True)
+    actual = Baselines(train, [1, 4]).feed(codes, first=True)
     spent, expected = np.zeros(2), []
-    each = np.stack([found["markov_1"], found["markov_4"]])
+    each = np.stack([actual["markov_1"], actual["markov_4"]])
     for t in range(300):
         weights = 2.0 ** -(spent - spent.min())
         expected.append(-np.log2((weights * 2.0 ** -each[:, t]).sum() / weights.sum()))
         spent = 0.95 * spent + each[:, t]
-    np.testing.assert_allclose(found["markov_mixture"], expected, atol=1e-9)
+    np.testing.assert_allclose(actual["markov_mixture"], expected, atol=1e-9)
 
 
 def test_breakdown_against_sets(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_breakdown_against_sets(tmp_path: Path) -> None:
         part = slice(start, min(start + 7_001, len(text)))
         codes = from_text(text[part])
         breakdown.add(Part("a", start, codes, False, False), {"model": bits[part], "other": 2 * bits[part]})
-    found = {(r.group, r.name): r for r in breakdown.results()}
-    assert set(found) == {
+    by_class = {(r.group, r.name): r for r in breakdown.results()}
+    assert set(by_class) == {
         ("all", "all"), ("contig", "a"), ("repeats", "soft-masked"), ("repeats", "unique"), ("annotation", "gene"),
     }  # fmt: skip
     inside = {
@@ -110,12 +110,12 @@ def test_breakdown_against_sets(tmp_path: Path) -> None:
         ("annotation", "gene"): [*range(100, 300), *range(9_990, 15_000)],
     }
     for key, places in inside.items():
-        assert found[key].bases == len(places)
-        assert found[key].bits_per_base["model"] == pytest.approx(bits[places].mean(), abs=1e-12)
-        assert found[key].bits_per_base["other"] == pytest.approx(2 * bits[places].mean(), abs=1e-12)
-        assert found[key].low < found[key].bits_per_base["model"] < found[key].high
-    soft, unique = found["repeats", "soft-masked"].bases, found["repeats", "unique"].bases
-    assert soft + unique == found["all", "all"].bases
+        assert by_class[key].bases == len(places)
+        assert by_class[key].bits_per_base["model"] == pytest.approx(bits[places].mean(), abs=1e-12)
+        assert by_class[key].bits_per_base["other"] == pytest.approx(2 * bits[places].mean(), abs=1e-12)
+        assert by_class[key].low < by_class[key].bits_per_base["model"] < by_class[key].high
+    soft, unique = by_class["repeats", "soft-masked"].bases, by_class["repeats", "unique"].bases
+    assert soft + unique == by_class["all", "all"].bases
 
 
 def test_generation_is_the_model_stepped_by_hand(model: HNetLM) -> None:
@@ -196,20 +196,20 @@ def whole_forward(model: HNetLM, text: str) -> tuple[list[float], list[list[int]
 @pytest.mark.parametrize("piece", [1, 7, 64, 1000])
 @pytest.mark.parametrize("read", [13, 1 << 20])
 def test_results_are_those_of_whole_forwards(model: HNetLM, piece: int, read: int) -> None:
-    """Whatever the pieces, and whether stretches are run alone or side by side."""
-    found: dict[tuple[str, int], list[Bases]] = {}
+    """Whatever the pieces, and whether stretches are run one by one or side by side."""
+    by_place: dict[tuple[str, int], list[Bases]] = {}
     order = []
     for bases in annotate(pieces(TEXTS, read), model, piece=piece):
         if bases.first:
             key = bases.contig, bases.start
             order.append(key)
-        found.setdefault(key, []).append(bases)
+        by_place.setdefault(key, []).append(bases)
         assert len(bases.codes) <= piece
     wanted = {("c0", 0): TEXTS[0], ("c1", 0): TEXTS[1][:90], ("c1", 92): TEXTS[1][92:], ("c2", 0): "A"}
     wanted |= {("c3", 0): TEXTS[3], ("c4", 0): TEXTS[4]}
     assert order == list(wanted)
     for key, text in wanted.items():
-        parts = found[key]
+        parts = by_place[key]
         bits, starts, probs = whole_forward(model, text)
         assert [p.last for p in parts] == [False] * (len(parts) - 1) + [True]
         assert np.concatenate([p.codes for p in parts]).tolist() == from_text(text).tolist()
@@ -249,11 +249,11 @@ def test_boundaries_alone_are_those_of_the_whole_model(model: HNetLM, stage: int
     texts = [text[-60:] for text in TEXTS] if piece == 1 else TEXTS  # base by base takes long
     for each in (model, lively_model(small_config(attn_cfg=attention))):
         wanted = list(annotate(pieces(texts, 13), each, piece=piece, context=20))
-        found = list(find_boundaries(pieces(texts, 13), each, stage, piece=piece, context=20))
-        assert [(f.contig, f.start, f.first, f.last) for f in found] == [
+        boundaries = list(find_boundaries(pieces(texts, 13), each, stage, piece=piece, context=20))
+        assert [(f.contig, f.start, f.first, f.last) for f in boundaries] == [
             (w.contig, w.start, w.first, w.last) for w in wanted
         ]
-        for ours, whole in zip(found, wanted, strict=True):
+        for ours, whole in zip(boundaries, wanted, strict=True):
             assert len(ours.stages) == stage + 1
             for one, other in zip(ours.stages, whole.stages, strict=False):
                 np.testing.assert_array_equal(one.position, other.position)
@@ -326,9 +326,9 @@ def test_reverse_strand_is_the_reverse_complement_mapped_back(model: HNetLM, len
     bits, starts, probs = whole_forward(model, text)
     with ReverseStrand(genome, model, piece=16) as reverse:
         reverse.run(intervals)
-        found = reverse.bits("b", 0, length)
-        np.testing.assert_allclose(found, bits[::-1], atol=1e-5)
-        np.testing.assert_array_equal(reverse.bits("b", length // 2, length), found[length // 2 :])
+        actual = reverse.bits("b", 0, length)
+        np.testing.assert_allclose(actual, bits[::-1], atol=1e-5)
+        np.testing.assert_array_equal(reverse.bits("b", length // 2, length), actual[length // 2 :])
         text = texts["a"][length + 3 :].translate(str.maketrans("ACGT", "TGCA"))[::-1]
         inner = reverse.bits("a", length + 3, length + 43)
         np.testing.assert_allclose(inner, whole_forward(model, text)[0][::-1], atol=1e-5)

@@ -100,9 +100,9 @@ def one_contig(length: int = 900) -> Axis:
 
 
 def put(axis: Axis, *positions: int) -> Positions:
-    found = axis.place("c", np.array(sorted(positions)))
-    assert (found >= 0).all()
-    return found
+    actual = axis.place("c", np.array(sorted(positions)))
+    assert (actual >= 0).all()
+    return actual
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.gff3", GFF), ("a.gtf", GTF)])
@@ -229,12 +229,12 @@ def test_profiles_follow_the_strand() -> None:
     measure = Profiles(axis, SITES)
     # 7 bases into the gene from each start codon, 3 bases before each donor.
     positions = put(axis, 107, 539 - 7, 137, 499 + 3)
-    found = dict(zip(measure.rows, measure.hits(positions).tolist(), strict=True))
+    actual = dict(zip(measure.rows, measure.hits(positions).tolist(), strict=True))
     for strand, hits in (("+", 1), ("-", 1), ("both", 2)):
-        assert found["start codon", strand, 7] == hits
-        assert found["start codon", strand, -7] == 0
-        assert found["donor", strand, -3] == hits
-    assert sum(v for row, v in found.items() if row[0] == "start codon") == 2 * 4  # 107, 137; 532, 502
+        assert actual["start codon", strand, 7] == hits
+        assert actual["start codon", strand, -7] == 0
+        assert actual["donor", strand, -3] == hits
+    assert sum(v for row, v in actual.items() if row[0] == "start codon") == 2 * 4  # 107, 137; 532, 502
     assert set(measure.trials(positions).tolist()) == {1, 2}
     edge = Profiles(axis, {"TSS": [Site("c", 10, "+")]})
     assert edge.trials(positions)[: 2 * FLANK + 1].tolist() == [0] * 41 + [1] * 60  # bases 1 to 60 of 0 to 60
@@ -268,14 +268,14 @@ def test_random_boundaries_are_what_shifts_expect() -> None:
     ]
     statistics = [partial(value, measure) for measure in measures]
     by_chance = shifted(axis, positions, statistics, 200, 0)
-    for measure, found in zip(measures, by_chance, strict=True):
+    for measure, actual in zip(measures, by_chance, strict=True):
         observed = value(measure, positions)
-        assert (found.low <= observed).all()
-        assert (observed <= found.high).all()
-        assert (found.p > 0.02).all()
-    for measure, found in zip(measures[:2], by_chance, strict=False):
+        assert (actual.low <= observed).all()
+        assert (observed <= actual.high).all()
+        assert (actual.p > 0.02).all()
+    for measure, actual in zip(measures[:2], by_chance, strict=False):
         error = np.sqrt(0.85 / (0.15 * measure.trials(positions)))  # of a rate of 0.15, relative
-        assert (np.abs(value(measure, positions) / found.mean - 1) < 4 * error).all()
+        assert (np.abs(value(measure, positions) / actual.mean - 1) < 4 * error).all()
     np.testing.assert_allclose(by_chance[2].mean, [0.15, 1 - 0.85**7], atol=0.02)
     # and planted ones are not
     planted = np.sort(np.concatenate([p[p >= 0] for p in (axis.place("c", np.arange(i.start, i.end, 3)) for i in cds)]))
@@ -295,11 +295,11 @@ def test_shifts_keep_distances_and_stretches() -> None:
 def test_shuffle_keeps_dinucleotides_exactly(text: str) -> None:
     random = np.random.default_rng(0)
     codes = from_text(text.lower())
-    found = {to_text(shuffle_dinucleotides(codes, random)) for _ in range(20)}
-    for shuffled in found:
+    actual = {to_text(shuffle_dinucleotides(codes, random)) for _ in range(20)}
+    for shuffled in actual:
         assert Counter(pairwise(shuffled)) == Counter(pairwise(text))
         assert shuffled[:1] == text[:1]
-    assert len(found) == 20 or len(text) < 1000
+    assert len(actual) == 20 or len(text) < 1000
 
 
 def test_shuffle_is_uniform() -> None:
@@ -328,16 +328,16 @@ def test_words_by_chance(tmp_path: Path) -> None:
     words = Words(axis, axis.codes(Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))))
     random = np.random.default_rng(0)
     at_random = np.flatnonzero(axis.usable & (random.random(axis.size) < 0.2))
-    (found,) = shifted(axis, at_random, [words.log_odds], 100, 0)
-    np.testing.assert_allclose(found.mean, 0.0, atol=0.5)
+    (actual,) = shifted(axis, at_random, [words.log_odds], 100, 0)
+    np.testing.assert_allclose(actual.mean, 0.0, atol=0.5)
     # Picked for its value, the first word looks far off by itself, but not among the picked ones of shifts.
     best = words.listed(at_random)[0]
-    assert found.p[best.row] < 0.05 < found.p_of_all[best.row]
+    assert actual.p[best.row] < 0.05 < actual.p_of_all[best.row]
     at_word = axis.place("c", np.array([i for i in range(3, 199_990) if text[i - 3 : i + 3] == best.text]))
     planted = np.union1d(at_random, at_word)
-    (found,) = shifted(axis, planted, [words.log_odds], 100, 0)
+    (actual,) = shifted(axis, planted, [words.log_odds], 100, 0)
     assert words.listed(planted)[0].text == best.text
-    assert found.p[best.row] == found.p_of_all[best.row] == 1 / 101
+    assert actual.p[best.row] == actual.p_of_all[best.row] == 1 / 101
 
 
 def test_chunk_lengths_stay_inside_stretches() -> None:
@@ -465,7 +465,7 @@ def test_bits_of_classes_are_exact() -> None:
     bits = np.full(axis.size, np.nan)
     bits[axis.usable] = 2.0
     bits[half[0, 0] : half[0, 1] : 2] = 1.0
-    bits[half[0, 0] + 1] = np.nan  # a base that is no letter A, C, G, T
+    bits[half[0, 0] + 1] = np.nan  # a base other than A, C, G, T
     untrained = np.where(np.isnan(bits), np.nan, 3.0)
     whole, low, empty = class_rows(axis, bits, untrained, {("x", "half"): half, ("x", "none"): half[:0]})
     bases = 20_100 - 1
@@ -493,15 +493,15 @@ def test_bits_by_codon_position_and_around_sites() -> None:
         f"{strand}{n}": pytest.approx(wanted) for strand in "+-" for n, wanted in ((1, first), (2, 2.0), (3, 3.0))
     }
     profiles = Profiles(axis, {"start codon": [*SITES["start codon"], Site("c", 3, "+")]})
-    found = {row[:3]: row[3:] for row in profile_rows(axis, bits, np.full(axis.size, 5.0), profiles)}
+    actual = {row[:3]: row[3:] for row in profile_rows(axis, bits, np.full(axis.size, 5.0), profiles)}
     for strand, offset, count, rate in (("-", 0, 1, 1.0), ("-", 2, 1, 3.0), ("+", 2, 2, 2.5), ("both", 0, 3, 4 / 3)):
-        assert found["start codon", strand, offset][:2] == (count, pytest.approx(rate))
+        assert actual["start codon", strand, offset][:2] == (count, pytest.approx(rate))
     # 1, 1, 2 have a standard error of 1 / 3
-    assert found["start codon", "both", 0][2:4] == pytest.approx((4 / 3 - 1.96 / 3, 4 / 3 + 1.96 / 3))
-    assert found["start codon", "both", 0][4] == pytest.approx(4 / 3 - overall(axis, bits))
-    assert found["start codon", "both", 0][5:] == (5.0, 0.0)
-    assert np.isnan(found["start codon", "-", 0][2:4]).all()
-    assert found["start codon", "+", -3][0] == 1  # the base before the stretch does not count
+    assert actual["start codon", "both", 0][2:4] == pytest.approx((4 / 3 - 1.96 / 3, 4 / 3 + 1.96 / 3))
+    assert actual["start codon", "both", 0][4] == pytest.approx(4 / 3 - overall(axis, bits))
+    assert actual["start codon", "both", 0][5:] == (5.0, 0.0)
+    assert np.isnan(actual["start codon", "-", 0][2:4]).all()
+    assert actual["start codon", "+", -3][0] == 1  # the base before the stretch does not count
 
 
 def test_bits_are_those_of_the_engine(tmp_path: Path) -> None:
@@ -510,12 +510,12 @@ def test_bits_are_those_of_the_engine(tmp_path: Path) -> None:
     model = lively_model(small_config())
     interval = Interval("c", 0, len(text))
     axis = Axis(genome.segments(interval))
-    found = read(model, forward_pieces(genome, [interval]), axis).bits
+    actual = read(model, forward_pieces(genome, [interval]), axis).bits
     wanted = {
         b.start + i: bit for b in annotate(forward_pieces(genome, [interval]), model) for i, bit in enumerate(b.bits)
     }
     for position in (0, 300, 303):  # first bases, and R
         del wanted[position]
     places = axis.place("c", np.array(list(wanted)))
-    assert found[places].tolist() == list(wanted.values())
-    assert np.isnan(found).sum() == axis.size - len(wanted)
+    assert actual[places].tolist() == list(wanted.values())
+    assert np.isnan(actual).sum() == axis.size - len(wanted)

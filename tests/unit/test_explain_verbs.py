@@ -169,6 +169,6 @@ def test_fasta_file_and_pyfaidx(model: HNetLM, tmp_path: Path) -> None:
 
     path = write_fasta(tmp_path / "g.fa", {"c": random_dna(500)})
     with Fasta(str(path)) as fasta:
-        found = hnet_dna.plot_locus("c:101-200", fasta, model, tmp_path / "one.svg")
+        locus = hnet_dna.plot_locus("c:101-200", fasta, model, tmp_path / "one.svg")
     same = hnet_dna.plot_locus("c:101-200", path, model, tmp_path / "two.svg")
-    np.testing.assert_array_equal(found.bits, same.bits)
+    np.testing.assert_array_equal(locus.bits, same.bits)

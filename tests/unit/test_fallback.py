@@ -31,9 +31,11 @@ print(json.dumps([str(warning.message) for warning in caught]))
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 def test_fallbacks_are_told_once() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    found = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    scan, conv, norm = json.loads(found.stdout)
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    scan, conv, norm = json.loads(process.stdout)
     assert "d_state x head_dim up to 8,192; a scan with d_state 128 and head_dim 128 runs as PyTorch" in scan
     assert "d_conv 4; a convolution with d_conv 3" in conv
     assert "up to 8,192 channels; a norm of 8,200 channels" in norm

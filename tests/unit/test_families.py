@@ -22,13 +22,13 @@ def turned(text: str) -> str:
 def variants(base: str, count: int, edits: int, seed: int = 0) -> list[str]:
     """Copies of a sequence with some substitutions each."""
     random = np.random.default_rng(seed)
-    found = []
+    copies = []
     for _ in range(count):
         letters = list(base)
         for place in random.choice(len(base), edits, replace=False):
             letters[place] = random.choice([letter for letter in "ACGT" if letter != letters[place]])
-        found.append("".join(letters))
-    return found
+        copies.append("".join(letters))
+    return copies
 
 
 def by_every_pair(texts: list[str]) -> list[int]:
@@ -142,7 +142,7 @@ def test_a_sample_of_k_mers_finds_the_same_families(monkeypatch: pytest.MonkeyPa
 
 
 def test_short_sequences_tie_no_long_ones_together() -> None:
-    """Nearly every 12-mer is somewhere in so many bases."""
+    """Nearly every 12-mer is somewhere in this many bases."""
     texts = [random_dna(5000, i) for i in range(1000)]
     short = [random_dna(12 + i % 3, 2000 + i) for i in range(200)] + ["N" * 50 + random_dna(13, 3000)]
     assert np.bincount(families([*texts, *short])).max() == 1

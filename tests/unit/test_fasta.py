@@ -150,14 +150,14 @@ def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
 
 def test_whoever_watches_learns_how_far_a_file_is_read(tmp_path: Path) -> None:
     path = write_fasta(tmp_path / "x.fa.gz", {"a": random_dna(100)})
-    told: list[tuple[int, int | None]] = []
-    with watched(path, lambda done, size: told.append((done, size))):
+    reports: list[tuple[int, int | None]] = []
+    with watched(path, lambda done, size: reports.append((done, size))):
         read(path)
         read(write_fasta(tmp_path / "other.fa", {"a": "A"}))
-    assert told[-1] == (path.stat().st_size, path.stat().st_size)
-    count = len(told)
+    assert reports[-1] == (path.stat().st_size, path.stat().st_size)
+    count = len(reports)
     read(path)
-    assert len(told) == count
+    assert len(reports) == count
 
 
 @pytest.mark.parametrize(

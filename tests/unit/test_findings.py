@@ -50,6 +50,7 @@ def folder(tmp_path: Path) -> Path:
         rates = (value / 10, value, low, high, 0.09, 0.11, p, untrained / 5, untrained, shuffled / 10, shuffled)
         rows.append((0, "annotation", name, 100, 10, *rates))
     rows.append((0, "annotation", "nowhere", 0, 0, *[math.nan] * 11))
+    rows.append((0, "annotation", "one base", 1, 1, 1.0, 10.0, 9.0, 11.0, 0.09, 0.11, 0.001, 0.2, 1.0, 0.1, 1.0))
     write_table(tmp_path, "classes", COLUMNS, rows)
     stage = {"stage": 0, "bases_per_chunk": 10.0, "bases_per_chunk_untrained": 5.0, "bases_per_chunk_shuffled": None}
     read = {"bases": 10_000, "rule": "all of it"}
@@ -59,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_verdicts(folder: Path) -> None:
     findings = judge(read_tables(folder))
-    assert {f.name: f.verdict for f in findings} == {row[0]: row[-1] for row in ROWS}
+    assert {f.name: f.verdict for f in findings} == {row[0]: row[-1] for row in ROWS} | {"one base": "too little"}
     assert [f.name for f in findings][:2] == ["sparser", "denser"]  # 0.6 is further from 1 than 1.4 is
     assert interesting(findings) == [f.name for f in findings if f.verdict != "too little"]
     assert findings[0].sentence() == (

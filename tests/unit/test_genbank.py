@@ -18,7 +18,8 @@ from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval
 
 # f: two exons, the intron inside a codon. r: the same on the other strand. p: begins before the record, /codon_start=3.
-# n: a pseudogene. o: an RNA alone. b: a gene of one CDS without mRNA, as bacteria have them. w: over the origin.
+# n: a pseudogene. o: an RNA without a gene. b: a gene of one CDS without mRNA, as bacteria have them. w: over the
+# origin.
 FEATURES = """\
      source          1..900
                      /organism="x"
@@ -100,18 +101,18 @@ def placed(features: list[Feature]) -> list[tuple[str, Interval, str, int | None
 
 @pytest.mark.parametrize("name", ["a.gb", "a.gbk", "a.v2.gbff.gz"])
 def test_same_as_gff3(name: str, genome: Genome, tmp_path: Path) -> None:
-    found = read(record(), genome, tmp_path / name)
+    actual = read(record(), genome, tmp_path / name)
     wanted = read(GFF, genome, tmp_path / "a.gff3")
-    assert placed(found) == placed(wanted)
-    assert coding_sequences(found) == coding_sequences(wanted)
-    codings, left_out = coding_sequences(found)
+    assert placed(actual) == placed(wanted)
+    assert coding_sequences(actual) == coding_sequences(wanted)
+    codings, left_out = coding_sequences(actual)
     assert [len(coding.parts) for coding in codings] == [2, 2, 1]
     assert left_out == {"marked partial": 1, "marked as a pseudogene": 1}
-    assert sites(found, codings) == sites(wanted, codings)
-    assert [site.position for site in sites(found, codings)["donor"]] == [140, 499, 610, 688]
-    classes = classes_of(found, genome)
+    assert sites(actual, codings) == sites(wanted, codings)
+    assert [site.position for site in sites(actual, codings)["donor"]] == [140, 499, 610, 688]
+    classes = classes_of(actual, genome)
     assert classes == classes_of(wanted, genome)
-    # The gene of CDS alone has no intron, although the annotation has exons.
+    # The gene that has only CDS has no intron, although the annotation has exons.
     assert classes["intron"] == [Interval("c", s, e) for s, e in ((140, 200), (470, 500), (610, 614), (688, 692))]
 
 
@@ -154,9 +155,9 @@ def test_over_the_origin_of_a_circle(genome: Genome, tmp_path: Path) -> None:
     features = read(record(features=lines), genome, tmp_path / "a.gb")
     codings, left_out = coding_sequences(features)
     assert (codings, left_out) == ([], {"parts out of order": 1})
-    found = sites(features, codings)
-    assert [site.position for site in found["TSS"]] == [888]
-    assert found["donor"] == []
+    actual = sites(features, codings)
+    assert [site.position for site in actual["TSS"]] == [888]
+    assert actual["donor"] == []
     assert classes_of(features, genome)["intergenic"][0] == Interval("c", 6, 888)
 
 
@@ -222,9 +223,9 @@ def without(kinds: set[str]) -> str:
 def test_genes_derived_from_their_lines(kinds: set[str], genome: Genome, tmp_path: Path) -> None:
     features = read(without(kinds), genome, tmp_path / "a.gff3")
     genes = derived_genes(features)
-    found = sorted((g.interval.start, g.interval.end, g.strand) for g in genes)
+    actual = sorted((g.interval.start, g.interval.end, g.strand) for g in genes)
     wanted = [(100, 250, "+"), (420, 540, "-"), (600, 629, "+"), (640, 670, "+"), (680, 700, "+"), (710, 740, "+")]
-    assert found == wanted
+    assert actual == wanted
     assert directed_genes(genes) == genes
     assert derived_genes([*features, *genes]) == []
 
@@ -235,8 +236,8 @@ def test_derived_genes_join_transcripts_that_name_the_same_gene() -> None:
 
     lines = [exon(0, 10, "a", "1"), exon(50, 60, "a", "1"), exon(20, 80, "a", "2"), exon(30, 40, "b", "3")]
     lines += [exon(500, 510, "a", "4"), Feature("exon", Interval("c", 900, 910), "+")]
-    found = sorted(gene.interval for gene in derived_genes(lines))
-    assert found == [Interval("c", 0, 80), Interval("c", 30, 40), Interval("c", 500, 510)]
+    actual = sorted(gene.interval for gene in derived_genes(lines))
+    assert actual == [Interval("c", 0, 80), Interval("c", 30, 40), Interval("c", 500, 510)]
     of_parent = [
         Feature("mRNA", Interval("c", 0, 50), "+", None, "ID=t;Parent=g"),
         Feature("mRNA", Interval("c", 40, 90), "+", None, "ID=u;Parent=g"),

@@ -47,9 +47,9 @@ def test_lines_of_a_coding_sequence_in_each_dialect(first: str, second: str) -> 
     assert left_out == {}
     wanted = [((100, 110), (150, 161)), ((300, 310), (350, 361))]
     assert [tuple((p.start, p.end) for p in coding.parts) for coding in codings] == wanted
-    found = sites(features, codings)
-    assert [site.position for site in found["donor"]] == [110, 310]
-    assert [site.position for site in found["acceptor"]] == [150, 350]
+    actual = sites(features, codings)
+    assert [site.position for site in actual["donor"]] == [110, 310]
+    assert [site.position for site in actual["acceptor"]] == [150, 350]
     assert [gene.interval for gene in derived_genes(features)] == [Interval("c", 100, 161), Interval("c", 300, 361)]
 
 

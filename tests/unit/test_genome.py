@@ -193,10 +193,10 @@ def write_2bit(path: Path, records: dict[str, str]) -> None:
         index += bytes([len(name)]) + name.encode() + struct.pack("<I", offset + len(body))
         blocks = b""
         for pattern in ("N+", "[a-z]+"):
-            found = [match.span() for match in re.finditer(pattern, sequence)]
-            blocks += struct.pack("<I", len(found))
-            blocks += b"".join(struct.pack("<I", start) for start, _ in found)
-            blocks += b"".join(struct.pack("<I", end - start) for start, end in found)
+            spans = [match.span() for match in re.finditer(pattern, sequence)]
+            blocks += struct.pack("<I", len(spans))
+            blocks += b"".join(struct.pack("<I", start) for start, _ in spans)
+            blocks += b"".join(struct.pack("<I", end - start) for start, end in spans)
         digits = ["TCAG".index(c) if c in "TCAG" else 0 for c in sequence.upper()]
         digits += [0] * (-len(digits) % 4)
         packed = bytes(sum(d << (6 - 2 * k) for k, d in enumerate(digits[i : i + 4])) for i in range(0, len(digits), 4))

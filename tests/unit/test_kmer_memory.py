@@ -45,14 +45,14 @@ def number(word: str) -> int:
 
 
 def counted_by_hand(sequences: list[str], k: int) -> dict[str, Counter[str]]:
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for sequence in sequences:
         for strand in (sequence, sequence[::-1].translate(str.maketrans("ACGTacgt", "TGCAtgca"))):
             for start in range(len(strand) - k):
                 word = strand[start : start + k + 1].upper()
                 if set(word) <= set("ACGT"):
-                    found[word[:k]][word[k]] += 1
-    return found
+                    counts[word[:k]][word[k]] += 1
+    return counts
 
 
 @pytest.mark.parametrize("k", ORDERS)
@@ -130,9 +130,9 @@ def test_a_position_in_training_is_not_among_its_own_evidence(tmp_path: Path) ->
     seen = {mode: memory.train(mode)(ids, Rows.full(ids), None)[0] for mode in (True, False)}
     differ = 0
     for index, k in enumerate(memory.counted):
-        found = counted_by_hand([sequence], k)
+        evidence = counted_by_hand([sequence], k)
         for t in range(len(text)):
-            whole = found.get(text[t - k + 1 : t + 1], Counter()) if t >= k - 1 else Counter()
+            whole = evidence.get(text[t - k + 1 : t + 1], Counter()) if t >= k - 1 else Counter()
             rest = whole - Counter(text[t + 1 : t + 2])
             kept = rest if rest.total() >= LEAST and t + 1 < len(text) else Counter[str]()
             for mode, counts in ((True, kept), (False, whole if whole.total() >= LEAST else Counter[str]())):
@@ -178,12 +178,12 @@ def test_boundaries_alone_are_those_of_the_whole_in_pieces() -> None:
     ids = torch.randint(0, 4, (2, 120))
     with torch.no_grad():
         whole = model(ids)
-        state, found = None, []
+        state, pieces = None, []
         for piece in torch.split(ids, [1, 50, 0, 69], dim=1):
             output = model.boundaries(piece, state, stage=0)
             state = output.state
-            found.append(output.stages[0].boundary_prob)
-        torch.testing.assert_close(torch.cat(found, dim=1), whole.stages[0].boundary_prob, rtol=0, atol=1e-9)
+            pieces.append(output.stages[0].boundary_prob)
+        torch.testing.assert_close(torch.cat(pieces, dim=1), whole.stages[0].boundary_prob, rtol=0, atol=1e-9)
         assert isinstance(state, MemoryState)
         with pytest.raises(ValueError, match="only boundaries"):
             model(ids, state)

@@ -43,7 +43,7 @@ def kmer_config(k: int, **changes: object) -> ModelConfig:
 
 
 def token_log_p(model: HNetLM, tokens: list[int]) -> Tensor:
-    """Log p (J+1, 4^k) of every k-mer after the first 0, 1, ... of `tokens`, by the model's parts alone."""
+    """Log p (J+1, 4^k) of every k-mer after the first 0, 1, ... of `tokens`, from the model's parts."""
     assert isinstance(model.backbone, KmerStage)
     x = torch.cat([model.backbone.begin[None], model.embeddings(torch.tensor(tokens, dtype=torch.long))])[None]
     out, _ = model.backbone.main_network(x, Rows.full(x), None)
@@ -122,10 +122,10 @@ def test_rows_at_different_phases_go_on_from_one_state() -> None:
     assert state.phase.tolist() == [1, 2, 0]
     owner = torch.tensor([1, 2, 0, 2])
     endings = torch.randint(0, 4, (4, 10))
-    found = model(endings, select_rows(state, owner)).logits
+    logits = model(endings, select_rows(state, owner)).logits
     for row, source in enumerate(owner.tolist()):
         whole = torch.cat([ids[source, : lengths[source]], endings[row]])[None]
-        torch.testing.assert_close(found[row], model(whole).logits[0, -10:], rtol=0, atol=1e-9)
+        torch.testing.assert_close(logits[row], model(whole).logits[0, -10:], rtol=0, atol=1e-9)
 
     def size(value: object) -> int:
         return value.numel() if isinstance(value, Tensor) else sum(map(size, value)) if isinstance(value, tuple) else 0
@@ -154,8 +154,8 @@ def test_evaluation_generation_and_variants_are_the_model_itself(tmp_path: Path)
     wanted = [bits(texts[0]), bits(texts[1][:31]), bits(texts[1][33:])]
     pieces = [Piece(str(i), 0, from_text(text), 0) for i, text in enumerate(texts)]
     for size in (7, 1000):
-        found = [base for bases in annotate(pieces, model, piece=size) for base in bases.bits.tolist()]
-        np.testing.assert_allclose(found, np.concatenate(wanted), atol=1e-9)
+        streamed = [base for bases in annotate(pieces, model, piece=size) for base in bases.bits.tolist()]
+        np.testing.assert_allclose(streamed, np.concatenate(wanted), atol=1e-9)
 
     prompt = texts[0][:10]
     ((codes, log2p),) = sample(model, 12, prompt=from_text(prompt))

@@ -72,9 +72,9 @@ def test_locus_is_what_the_engine_reads(genome: Genome, model: HNetLM) -> None:
     bits, probs, begins = np.full(500, np.nan), np.full((2, 500), np.nan), np.zeros((2, 500), dtype=bool)
     for bases in annotate(forward_pieces(genome, [whole(contig)]), model):
         bits[bases.start : bases.end] = bases.bits
-        for stage, found in enumerate(bases.stages):
-            probs[stage, found.position] = found.prob
-            begins[stage, found.position[found.mask]] = True
+        for stage, read in enumerate(bases.stages):
+            probs[stage, read.position] = read.prob
+            begins[stage, read.position[read.mask]] = True
     probs[:, [0, 125]] = np.nan  # chunks by definition
     locus = read_locus(model, genome, Interval("c", 50, 400))
     np.testing.assert_allclose(locus.bits, bits[50:400], rtol=1e-5)
@@ -103,9 +103,9 @@ def test_context_is_what_a_locus_begins_with(tmp_path: Path, model: HNetLM) -> N
     text = random_dna(CONTEXT + 300)
     long = Genome.open(write_fasta(tmp_path / "long.fa", {"c": text}))
     short = Genome.open(write_fasta(tmp_path / "short.fa", {"c": text[200:]}))
-    found = read_locus(model, long, Interval("c", CONTEXT + 200, CONTEXT + 300))
+    locus = read_locus(model, long, Interval("c", CONTEXT + 200, CONTEXT + 300))
     same = read_locus(model, short, Interval("c", CONTEXT, CONTEXT + 100))
-    np.testing.assert_array_equal(found.bits, same.bits)
+    np.testing.assert_array_equal(locus.bits, same.bits)
 
 
 def test_typical_loci_have_the_median_length(genome: Genome) -> None:
@@ -115,8 +115,8 @@ def test_typical_loci_have_the_median_length(genome: Genome) -> None:
     features = lines("LTR", (0, 10), (20, 50), (60, 80)) + lines("other", (200, 300))
     repeats = [Region(Interval("c", 300, 310), "Alu", 1)]
     read = [Interval("c", 0, 100), Interval("c", 290, 500)]
-    found = typical(["Alu", "LTR", "other", "none"], features, repeats, genome, read)
-    assert found == {"Alu": Interval("c", 300, 310), "LTR": Interval("c", 60, 80), "other": Interval("c", 290, 300)}
+    loci = typical(["Alu", "LTR", "other", "none"], features, repeats, genome, read)
+    assert loci == {"Alu": Interval("c", 300, 310), "LTR": Interval("c", 60, 80), "other": Interval("c", 290, 300)}
     assert list(typical(["none", "LTR", "Alu", "other"], features, repeats, genome, read, most=2)) == ["LTR", "Alu"]
     assert around(Interval("c", 60, 80), genome) == whole(genome["c"])
 
@@ -134,8 +134,8 @@ def command(tmp_path: Path, genome: Genome, model: HNetLM) -> list[object]:
     model.save_pretrained(tmp_path / "model")
     (tmp_path / "genes.gff3").write_text(GFF)
     assert len(read_features(tmp_path / "genes.gff3", genome)) == 5
-    found = ["--genome", tmp_path / "g.fa", "--model", tmp_path / "model", "--annotation", tmp_path / "genes.gff3"]
-    return ["plot", *found, "--out"]
+    arguments = ["--genome", tmp_path / "g.fa", "--model", tmp_path / "model", "--annotation", tmp_path / "genes.gff3"]
+    return ["plot", *arguments, "--out"]
 
 
 def test_picture(cli: Callable[..., Result], tmp_path: Path, command: list[object], genome: Genome) -> None:

@@ -106,8 +106,8 @@ def tensors_of(state: object) -> list[torch.Tensor]:
 def values_told(model: HNetLM, target: float, worst: bool) -> float:
     """Bytes that the estimate holds beside the step's gradients: parameters and moments were there before it."""
     cost = cost_of(model.config, [target] * model.n_chunking_stages, RECIPE.window)
-    told = cost.worst_training_bytes(BASES) if worst else cost.training_bytes(BASES)
-    return told - 12 * cost.parameters
+    estimate = cost.worst_training_bytes(BASES) if worst else cost.training_bytes(BASES)
+    return estimate - 12 * cost.parameters
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -26,14 +26,14 @@ def test_all_resamples_at_once_are_each_by_scikit_learn(classes: list[str]) -> N
         target, scores = np.round(random.normal(size=rows), 1), None
         predicted = np.round(target + random.normal(size=rows), 1)
     task: Any = "classification" if classes else "regression"
-    found = of_resamples(task, target, predicted, scores, classes, weights.astype(float))
+    actual = of_resamples(task, target, predicted, scores, classes, weights.astype(float))
     for index, counts in enumerate(weights):
         drawn = np.repeat(np.arange(rows), counts)
         if classes and index == 5:
-            assert all(np.isnan(values[index]) for values in found.values())
+            assert all(np.isnan(values[index]) for values in actual.values())
             continue
         expected = of_rows(task, target[drawn], predicted[drawn], None if scores is None else scores[drawn], classes)
-        assert {name: values[index] for name, values in found.items()} == pytest.approx(expected)
+        assert {name: values[index] for name, values in actual.items()} == pytest.approx(expected)
 
 
 def test_metrics_are_scikit_learns() -> None:
@@ -41,11 +41,11 @@ def test_metrics_are_scikit_learns() -> None:
     target = np.array(["a", "b", "c"] * 40)
     scores = random.random((120, 3))
     predicted = np.array(["a", "b", "c"])[scores.argmax(axis=1)]
-    found = measure("classification", target, predicted, scores, ["a", "b", "c"], np.arange(120))
-    assert found["MCC"].value == pytest.approx(metrics.matthews_corrcoef(target, predicted))
-    assert found["F1"].value == pytest.approx(metrics.f1_score(target, predicted, average="macro"))
+    actual = measure("classification", target, predicted, scores, ["a", "b", "c"], np.arange(120))
+    assert actual["MCC"].value == pytest.approx(metrics.matthews_corrcoef(target, predicted))
+    assert actual["F1"].value == pytest.approx(metrics.f1_score(target, predicted, average="macro"))
     each = [metrics.roc_auc_score(target == name, scores[:, i]) for i, name in enumerate("abc")]
-    assert found["AUROC"].value == pytest.approx(np.mean(each))
+    assert actual["AUROC"].value == pytest.approx(np.mean(each))
     numbers = measure("regression", np.arange(50.0), np.arange(50.0) ** 2, None, [], np.arange(50))
     assert numbers["Spearman"].value == pytest.approx(1.0)
     assert set(numbers) == {"R2", "Spearman"}

@@ -57,8 +57,8 @@ def test_windows_follow_shares_seed_and_position_only(folder: Path) -> None:
     sampler = mixture.sampler(32, 7)
     windows, end = sampler.take(MixPosition(), 1000)
     for count in (10, 100, 1000):
-        found = Counter(window.genome for window in windows[:count])
-        assert all(abs(found[g] - share * count) <= 3 for g, share in enumerate((0.5, 0.3, 0.2))), found
+        drawn = Counter(window.genome for window in windows[:count])
+        assert all(abs(drawn[g] - share * count) <= 3 for g, share in enumerate((0.5, 0.3, 0.2))), drawn
     parts: list[Window] = []
     position = MixPosition()
     for count in (1, 4, 395, 600):
@@ -187,13 +187,13 @@ def test_a_run_tells_of_each_genome_and_goes_on(cli: Cli, folder: Path) -> None:
     (valid, *_) = [record for record in metrics if "valid_mean" in record]
     assert (valid["valid_mean"], set(valid["valid_bits_per_base_of_genomes"])) == ("windows", {"why"})
     data = json.loads((folder / "run" / "run.json").read_text())["data"]
-    assert [told["contigs"]["chr1"]["length"] for told in data["genomes"]] == [6000, 3000, 1500]
-    assert len({told["contigs"]["chr1"]["md5"] for told in data["genomes"]}) == 3
-    assert [told["repeat_weight"] for told in data["genomes"]] == [1.0, 0.5, 1.0]
+    assert [genome["contigs"]["chr1"]["length"] for genome in data["genomes"]] == [6000, 3000, 1500]
+    assert len({genome["contigs"]["chr1"]["md5"] for genome in data["genomes"]}) == 3
+    assert [genome["repeat_weight"] for genome in data["genomes"]] == [1.0, 0.5, 1.0]
     results = json.loads((folder / "run" / "results.json").read_text())
-    bases = {found["name"]: found["bases"] for found in results["classes"] if found["group"] == "genome"}
+    bases = {row["name"]: row["bases"] for row in results["classes"] if row["group"] == "genome"}
     assert bases == {"x": 500, "why": 500, "z": 400}
-    assert {"x:chr2", "why:chr2", "z:chr2"} <= {found["name"] for found in results["classes"]}
+    assert {"x:chr2", "why:chr2", "z:chr2"} <= {row["name"] for row in results["classes"]}
     card = (folder / "run" / "README.md").read_text()
     assert "| why | `y.fa` | 30.00 % | 2,000 | 1,000 | 500 |" in card
     assert str(folder) not in card
@@ -201,7 +201,7 @@ def test_a_run_tells_of_each_genome_and_goes_on(cli: Cli, folder: Path) -> None:
     judged = hnet_dna.evaluate(folder / "y.fa", folder / "run")
     assert (judged.whole.bases, judged.trained_on) == (500, 0)
     assert judged.whole.bits_per_base == pytest.approx(
-        next(found["bits_per_base"] for found in results["classes"] if found["name"] == "why"), abs=1e-6
+        next(row["bits_per_base"] for row in results["classes"] if row["name"] == "why"), abs=1e-6
     )
     for given, code, message in (
         ([], 0, "continues from step 20 of 22"),
@@ -224,11 +224,11 @@ def test_markov_models_are_those_of_each_genome(folder: Path) -> None:
     both = [HeldOut(part.genome, part.split, part.name) for part in mixture.parts]
     together = compare(model, both, orders=[1, 3])
     assert together is not None
-    for each, found in zip(both, together.genomes, strict=True):
+    for each, genome in zip(both, together.genomes, strict=True):
         alone = compare(model, [HeldOut(each.genome, each.split)], orders=[1, 3])
         assert alone is not None
-        assert found.bits_per_base == pytest.approx(alone.whole.bits_per_base, abs=1e-9)
-    bases = [found.bases for found in together.genomes]
+        assert genome.bits_per_base == pytest.approx(alone.whole.bits_per_base, abs=1e-9)
+    bases = [genome.bases for genome in together.genomes]
     mean = sum(f.bits_per_base["model"] * b for f, b in zip(together.genomes, bases, strict=True)) / sum(bases)
     assert together.whole.bits_per_base["model"] == pytest.approx(mean)
 
@@ -251,8 +251,8 @@ def test_words_are_those_of_all_genomes(folder: Path) -> None:
     each = [count_words([(part.genome, part.segments)], 4, 1000) for part in parts]
     numbers, counts = count_words([(part.genome, part.segments) for part in parts], 4, 1000)
     sums = np.zeros((4**4, 4), dtype=np.int64)
-    for found, of in each:
-        sums[found] += of
+    for words, of in each:
+        sums[words] += of
     assert numbers.tolist() == np.flatnonzero(sums.sum(axis=1)).tolist()
     assert (counts == sums[numbers]).all()
 
@@ -264,7 +264,7 @@ def test_a_genome_held_out_whole_is_judged_and_never_read(cli: Cli, folder: Path
     read = [json.loads(text) for text in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {name for record in read for name in record["bits_per_base_of_genomes"]} == {"x", "z"}
     results = json.loads((folder / "run" / "results.json").read_text())
-    bases = {found["name"]: found["bases"] for found in results["classes"] if found["group"] == "genome"}
+    bases = {row["name"]: row["bases"] for row in results["classes"] if row["group"] == "genome"}
     assert bases["y"] == 3500
     assert results["containment"]["genomes"] == {"x": 0.0, "y": 0.0, "z": 0.0}
     assert hnet_dna.evaluate(folder / "y.fa", folder / "run").whole.bases == 3500

@@ -96,10 +96,10 @@ def test_run_folder_has_a_card(cli: Callable[..., Result], tmp_path: Path) -> No
     run = tmp_path / "run"
     assert cli("pretrain", "--genome", genome, "--out", run, "--steps", 2).exit_code == 0
     card = (run / "README.md").read_text()
-    told, results = (json.loads((run / name).read_text()) for name in ("run.json", "results.json"))
+    record, results = (json.loads((run / name).read_text()) for name in ("run.json", "results.json"))
     model = HNetLM.from_pretrained(run)
-    assert card == model.card == model_card(told, results, model.config)
-    assert f"{told['parameters']:,}" in card
+    assert card == model.card == model_card(record, results, model.config)
+    assert f"{record['parameters']:,}" in card
     assert f"{results['bits_per_base']['model']:.4f}" in card
     assert str(tmp_path) not in card
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)

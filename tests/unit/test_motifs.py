@@ -30,8 +30,8 @@ def test_tandem_repeats(tmp_path: Path) -> None:
     axis = Axis([Interval("c", 0, len(text))])
     codes = axis.codes(Genome.open(write_fasta(tmp_path / "g.fa", {"c": text})))
     start = int(axis.offset[0]) - 1
-    found = [text[s - start : e - start] for s, e in tandem_repeats(axis, codes).tolist()]
-    assert found == list(planted.values())[:3]
+    actual = [text[s - start : e - start] for s, e in tandem_repeats(axis, codes).tolist()]
+    assert actual == list(planted.values())[:3]
 
 
 def test_repeats_words_and_logo(tmp_path: Path) -> None:
@@ -52,10 +52,10 @@ def test_repeats_words_and_logo(tmp_path: Path) -> None:
     codes = whole.codes(Genome.open(write_fasta(tmp_path / "h.fa", {"c": text})))
     at = [i for i in range(3, 2990) if text[i - 1 : i + 1] == "GC"]
     positions = whole.place("c", np.array(at))
-    found = logo(whole, codes, positions)
-    assert dict(zip(found.offset.tolist(), found.count.tolist(), strict=True))[0] == [0, len(at), 0, 0]
-    assert found.bits[found.offset == 0][0] == pytest.approx(-np.log2(found.background[1]))
-    assert dict(zip(found.offset.tolist(), found.count.tolist(), strict=True))[-1] == [0, 0, len(at), 0]
+    actual = logo(whole, codes, positions)
+    assert dict(zip(actual.offset.tolist(), actual.count.tolist(), strict=True))[0] == [0, len(at), 0, 0]
+    assert actual.bits[actual.offset == 0][0] == pytest.approx(-np.log2(actual.background[1]))
+    assert dict(zip(actual.offset.tolist(), actual.count.tolist(), strict=True))[-1] == [0, 0, len(at), 0]
     assert Words(whole, codes).listed(positions) == []  # none of 4,096 words occurs 20 times
     repeated = "ACGTTGCATT" * 300
     codes = whole.codes(Genome.open(write_fasta(tmp_path / "i.fa", {"c": "A" + repeated})))

@@ -79,8 +79,8 @@ def test_singular_values_come_near_one() -> None:
 def test_matrices_are_those_inside_the_network() -> None:
     model = HNetLM(small_config())
     rows = matrices(model)
-    found = {".".join(name.split(".")[-2:]): rows[p] for name, p in model.named_parameters() if p in rows}
-    assert set(found) == {
+    by_name = {".".join(name.split(".")[-2:]): rows[p] for name, p in model.named_parameters() if p in rows}
+    assert set(by_name) == {
         "in_proj.weight", "out_proj.weight", "Wqkv.weight", "fc1.weight", "fc2.weight", "q_proj_layer.weight",
         "k_proj_layer.weight", "residual_proj.weight",
     }  # fmt: skip
@@ -89,7 +89,7 @@ def test_matrices_are_those_inside_the_network() -> None:
             parameter.ndim == 2 and not name.startswith(("embeddings", "lm_head"))
         ), name  # fmt: skip
         assert sum(rows.get(parameter, [len(parameter)])) == len(parameter), name
-    assert len(found["Wqkv.weight"]) == 3
+    assert len(by_name["Wqkv.weight"]) == 3
     twin = HNetLM(small_config(arch_layout=["m1T1"], d_model=[24], d_intermediate=[32], attn_cfg={}, kmer=3))
     assert {p.shape for p in matrices(twin)} & {twin.embeddings.weight.shape, twin.lm_head.weight.shape} == set()
 

@@ -83,14 +83,14 @@ def slow(
 
 
 def test_mutations_are_those_of_whole_sequences(genome: Genome, model: HNetLM) -> None:
-    (found,) = mutate("a:21-28", genome, model, deletions=True, window=24, boundaries=5, context=100)
+    (mutations,) = mutate("a:21-28", genome, model, deletions=True, window=24, boundaries=5, context=100)
     turned = TEXT.translate(COMPLEMENT)[::-1]
-    assert found.interval == Interval("a", 20, 28)
-    assert found.boundaries is not None
+    assert mutations.interval == Interval("a", 20, 28)
+    assert mutations.boundaries is not None
     for row, place in enumerate(range(20, 28)):
         mirrored = len(TEXT) - 1 - place
         own = "ACGT".index(TEXT[place])
-        assert math.isnan(found.llr[row, own])
+        assert math.isnan(mutations.llr[row, own])
         entropies = []
         for mutant, alt in enumerate("ACGT"):
             if mutant == own:
@@ -99,24 +99,24 @@ def test_mutations_are_those_of_whole_sequences(genome: Genome, model: HNetLM) -
                 slow(model, TEXT, place, place + 1, alt, 12),
                 slow(model, turned, mirrored, mirrored + 1, alt.translate(COMPLEMENT), 12),
             ]
-            assert found.llr[row, mutant] == pytest.approx(np.mean([one[0] for one in results]), abs=1e-5)
+            assert mutations.llr[row, mutant] == pytest.approx(np.mean([one[0] for one in results]), abs=1e-5)
             entropies = [-(2.0 ** one[1] * one[1]).sum() for one in results]
             for strand, (_, _, shift) in enumerate(results):
                 where = strand, row, mutant
-                b = found.boundaries
+                b = mutations.boundaries
                 assert (b.lost[where], b.gained[where], b.distance[where]) == (shift[0], shift[1], shift[3])
                 assert b.change[where] == pytest.approx(shift[2], abs=1e-6)
-        assert found.entropy[row] == pytest.approx(np.mean(entropies), abs=1e-5)
+        assert mutations.entropy[row] == pytest.approx(np.mean(entropies), abs=1e-5)
     # The deletion as VCF has it, with the base before.
     deletions = [("a", place - 1, TEXT[place - 1 : place + 1], TEXT[place - 1]) for place in (20, 27)]
     expected = score_variants(deletions, genome, model, window=24, context=100)
-    np.testing.assert_allclose(found.llr[[0, 7], 4], expected, atol=1e-6)
-    shares = found.boundaries.share
-    largest = np.abs(found.boundaries.change).max(axis=0)
+    np.testing.assert_allclose(mutations.llr[[0, 7], 4], expected, atol=1e-6)
+    shares = mutations.boundaries.share
+    largest = np.abs(mutations.boundaries.change).max(axis=0)
     best = np.unravel_index(np.nanargmax(largest[:, :4]), (8, 4))
     assert shares[best] == pytest.approx(1 / 24)
     assert np.nanmax(shares[:, :4]) == np.nanmax(shares[:, 4]) == 1
-    assert found.effect[0] == pytest.approx(np.nansum(found.llr[0, :4]) / 3)
+    assert mutations.effect[0] == pytest.approx(np.nansum(mutations.llr[0, :4]) / 3)
 
 
 @pytest.mark.parametrize("kind", ["small", "k-mers", "global attention", "memory"])
@@ -146,8 +146,8 @@ def test_what_is_read_before_a_variant_depends_on_its_place(
     places = [3, 64, 70, 101, 149, 152, 200, 241]
     given = [("b", place, GAPPED[place], "A" if GAPPED[place] != "A" else "C") for place in places]
     together = score_variants(given, genome, model, window=20, context=10)
-    for one, found in zip(given, together, strict=True):
-        assert found == pytest.approx(score_variants([one], genome, model, window=20, context=10)[0], abs=1e-6)
+    for one, actual in zip(given, together, strict=True):
+        assert actual == pytest.approx(score_variants([one], genome, model, window=20, context=10)[0], abs=1e-6)
         place, alt = one[1], one[3]
         left, right = (0, 150) if place < 150 else (152, 242)
         stretch = GAPPED[left:right]
@@ -158,7 +158,7 @@ def test_what_is_read_before_a_variant_depends_on_its_place(
         back, _, _ = slow(
             model, turned, mirrored, mirrored + 1, alt.translate(COMPLEMENT), 10, begin=max(right - end, 0)
         )
-        assert found == pytest.approx((forth + back) / 2, abs=1e-6)
+        assert actual == pytest.approx((forth + back) / 2, abs=1e-6)
 
 
 def test_ambiguity_codes_in_the_reference_count_as_their_letter(model: HNetLM, tmp_path: Path) -> None:
@@ -195,8 +195,8 @@ def test_shifts_of_indels_compare_what_both_have(genome: Genome, model: HNetLM) 
     """A deletion of two bases: what comes after it, base for base."""
     start, ref = 30, TEXT[30:33]
     variant = Variant(Interval("a", start, start + 3), ref, (ref[0],))
-    (found,) = VariantReader(genome, model, How(200, "+", None, 8)).read([variant])
-    ((shift,),) = found.shifts
+    (effects,) = VariantReader(genome, model, How(200, "+", None, 8)).read([variant])
+    ((shift,),) = effects.shifts
     place = start
     while TEXT[place] == TEXT[place + 2]:  # leftmost
         place -= 1
@@ -219,10 +219,10 @@ def test_controls_are_the_same_change_nearby(genome: Genome) -> None:
     places = [place for place, base in enumerate(GAPPED) if base == "C"]
     middle = places[len(places) // 2]
     snv = Variant(Interval("b", middle, middle + 1), "C", ("T",))
-    found = controls(genome, snv, "T", 4)
+    nearby = controls(genome, snv, "T", 4)
     index = places.index(middle)
-    assert [one.interval.start for one in found] == [places[index + step] for step in (-2, -1, 1, 2)]
-    assert {(one.ref, one.alts) for one in found} == {("C", ("T",))}
+    assert [one.interval.start for one in nearby] == [places[index + step] for step in (-2, -1, 1, 2)]
+    assert {(one.ref, one.alts) for one in nearby} == {("C", ("T",))}
     first = Variant(Interval("b", places[0], places[0] + 1), "C", ("CA",))
     assert [one.interval.start for one in controls(genome, first, "CA", 3)] == places[1:4]
     deletion = Variant(Interval("b", middle, middle + 3), GAPPED[middle : middle + 3], ("C",))
@@ -270,9 +270,9 @@ def test_mutate_writes_table_track_and_picture(cli: Cli, genome: Genome, model: 
 
 def test_models_without_chunks(genome: Genome) -> None:
     plain = lively_model(ModelConfig.from_dict({**ONE_STAGE, "arch_layout": ["m1t1"]}))
-    (found,) = mutate("a:1-3", genome, plain, window=20)
-    assert found.boundaries is None
-    assert np.isfinite(found.llr).sum() == 9
+    (mutations,) = mutate("a:1-3", genome, plain, window=20)
+    assert mutations.boundaries is None
+    assert np.isfinite(mutations.llr).sum() == 9
     with pytest.raises(UsageError, match="`boundaries`: this model has no chunks"):
         list(mutate("a:1-3", genome, plain, window=20, boundaries=4))
     with pytest.raises(SequenceError, match="ends past"):
@@ -285,7 +285,7 @@ def test_dependencies_against_whole_sequences(
     """The largest change of the log odds at each base by a change of each other, forward and backward."""
     monkeypatch.setattr(branches, "_BATCH_BASES", 50)  # several batches
     start, end = 12, 24
-    found = dependencies(Interval("a", start, end), genome, model).matrix
+    matrix = dependencies(Interval("a", start, end), genome, model).matrix
 
     def log_odds(text: str) -> np.ndarray:
         p = np.exp2(forward(model, text)[0])
@@ -302,7 +302,7 @@ def test_dependencies_against_whole_sequences(
             change = np.max([np.abs(other - before).max(axis=1) for other in others], axis=0)
             for j in range(i) if mirrored else range(i + 1, 12):
                 expected[i, j] = change[len(TEXT) - 1 - (start + j) if mirrored else start + j]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(matrix, expected, atol=1e-4)
     copy.deepcopy(model).float().save_pretrained(tmp_path / "m")
     common = ["mutate", "--genome", genome.source, "--model", tmp_path / "m"]
     result = cli(*common, "a:13-24", "--dependencies", tmp_path / "d.npz", "--dependencies", tmp_path / "d.svg")
@@ -331,11 +331,11 @@ def test_processes_give_the_same_in_order_and_one_that_dies_is_named(
     ]
     one = [effects.llr for effects in VariantReader(genome, model, How(20)).read(given)]
     monkeypatch.setattr(variants, "_TASK_BASES", 300)  # one variant for each task
-    told: list[int] = []
+    counts: list[int] = []
     with VariantReader(genome, model, How(20), jobs=2) as reader:
-        found = [effects.llr for effects in reader.read(given, on_variants=told.append)]
-        np.testing.assert_allclose(found, one, atol=1e-9)
-        assert told == [1] * 5
+        ratios = [effects.llr for effects in reader.read(given, on_variants=counts.append)]
+        np.testing.assert_allclose(ratios, one, atol=1e-9)
+        assert counts == [1] * 5
         for child in reader._children:
             child.kill()
             child.join()

@@ -21,11 +21,11 @@ COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 def words(sequence: str) -> list[str]:
     """Return the word that begins at each letter, the smaller one of both strands; empty if it has another letter."""
-    found = []
+    distinct = []
     for start in range(len(sequence) - novelty.WORD + 1):
         word = sequence[start : start + novelty.WORD]
-        found.append(min(word, word.translate(COMPLEMENT)[::-1]) if set(word) <= set("ACGT") else "")
-    return found
+        distinct.append(min(word, word.translate(COMPLEMENT)[::-1]) if set(word) <= set("ACGT") else "")
+    return distinct
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_shares_and_bits_are_those_of_sets_of_strings(genome: Genome, monkeypatc
     for start, word in enumerate(held_out):
         if word:
             covered["seen" if word in training else "new"].update(range(start, start + novelty.WORD))
-    bases = {found.name: found.bases for found in comparison.classes if found.group == "words"}
+    bases = {row.name: row.bases for row in comparison.classes if row.group == "words"}
     assert bases == {"seen in training": len(covered["seen"]), "new": len(covered["new"] - covered["seen"])}
 
 
@@ -64,12 +64,12 @@ def test_a_sample_has_the_share_of_all(tmp_path: Path, monkeypatch: pytest.Monke
     test = train[:15_000] + random_dna(15_000, 1)
     genome = hnet_dna.open_genome(write_fasta(tmp_path / "g.fa", {"a": train, "b": test}))
     monkeypatch.setattr(novelty, "_MOST", 10_000)
-    found = novelty.Novelty([(genome, Interval("a", 0, 60_000))])
-    assert found.one_in == 8
+    sampled = novelty.Novelty([(genome, Interval("a", 0, 60_000))])
+    assert sampled.one_in == 8
     whole = Interval("b", 0, 30_000)
     part = Part("b", 0, genome.codes(whole), first=True, last=True)
-    marks = found.mark(genome, {"b": [whole]}, part)
-    assert found.containment().whole == pytest.approx(0.5, abs=0.04)
+    marks = sampled.mark(genome, {"b": [whole]}, part)
+    assert sampled.containment().whole == pytest.approx(0.5, abs=0.04)
     assert not (marks["words", "seen in training"] & marks["words", "new"]).any()
     assert not marks["words", "new"][:14_900].any()
     assert not marks["words", "seen in training"][15_031:].any()

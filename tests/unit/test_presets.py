@@ -69,10 +69,10 @@ def test_operations_are_those_counted_by_torch(layout: list[object], attention: 
     length = 3 * 3 * 128
     with FlopCounterMode(display=False) as counter:
         model(torch.randint(0, 4, (1, length)))
-    told = cost_of(config, [3.0, 3.0], length).forward_flops
+    estimate = cost_of(config, [3.0, 3.0], length).forward_flops
     # What the counter cannot see or does otherwise: the convolution (3 %), and attention's masked blocks, which
     # compute positions that are then hidden.
-    assert told * length == pytest.approx(counter.get_total_flops(), rel=0.06 if not attention else 0.5)
+    assert estimate * length == pytest.approx(counter.get_total_flops(), rel=0.06 if not attention else 0.5)
 
 
 def test_training_memory_is_of_the_right_size() -> None:

@@ -182,8 +182,8 @@ def test_head_survives_its_file(tmp_path: Path, head: str, task: Any) -> None:
     pipeline.fit(matrix, target)
     about = About(task, head, "run", "digest", "chunk", "mean", "both")
     save_head(tmp_path, pipeline, about)
-    loaded, told = load_head(tmp_path)
-    assert told == about
+    loaded, description = load_head(tmp_path)
+    assert description == about
     assert isinstance(loaded, Pipeline)
     assert (loaded.predict(matrix) == pipeline.predict(matrix)).all()
 
@@ -320,13 +320,13 @@ def test_probe_of_regions_sees_their_sequences(cli: Cli, tmp_path: Path, model: 
     random = np.random.default_rng(0)
     parts = ["".join(random.choice(list("AT" if i % 2 else "GC"), size=40)) for i in range(30)]
     embed_regions(cli, tmp_path, model, parts, ["gc", "at"] * 15)
-    result, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa")
-    assert found["GC content"]["metrics"]["MCC"]["value"] == 1.0
-    assert {"k-mers, linear", "untrained model"} < set(found)
+    result, report = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa")
+    assert report["GC content"]["metrics"]["MCC"]["value"] == 1.0
+    assert {"k-mers, linear", "untrained model"} < set(report)
     assert "by similarity of sequences" in result.stderr
     shutil.rmtree(tmp_path / "p")
-    without, found = probe_regions(cli, tmp_path)
-    assert set(found) == {"majority class", "model"}
+    without, report = probe_regions(cli, tmp_path)
+    assert set(report) == {"majority class", "model"}
     assert "l.csv has no column of sequences; --genome reads those" in without.stderr
 
 
@@ -342,9 +342,9 @@ def test_untrained_model_has_the_settings_of_the_table(cli: Cli, tmp_path: Path,
     options = [word for pair in zip(("--level", "--pool", "--strand"), settings, strict=True) for word in pair]
     embed_regions(cli, tmp_path, tmp_path / "model", parts, labels, *options)
     (tmp_path / "model" / "model.safetensors").unlink()
-    _, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa", "--head", "ridge")
-    assert 0.1 < found["model"]["metrics"]["AUROC"]["value"] < 0.9  # random labels, so no two kinds agree by chance
-    assert found["untrained model"] == found["model"] | {"features": "untrained model"}
+    _, report = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa", "--head", "ridge")
+    assert 0.1 < report["model"]["metrics"]["AUROC"]["value"] < 0.9  # random labels, so no two kinds agree by chance
+    assert report["untrained model"] == report["model"] | {"features": "untrained model"}
 
 
 @pytest.mark.parametrize(
@@ -367,12 +367,12 @@ def test_missing_untrained_model_is_explained(
     for name, content in (left or {}).items():
         text = content if isinstance(content, str) else json.dumps(content.to_dict())
         (model / name).write_text(text)
-    result, found = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa", "--head", "ridge")
+    result, report = probe_regions(cli, tmp_path, "--genome", tmp_path / "g.fa", "--head", "ridge")
     (line,) = [line for line in result.stderr.splitlines() if "no baseline of an untrained model" in line]
     assert reason in line
     assert str(model) in line
-    assert "k-mers, linear" in found
-    assert "untrained model" not in found
+    assert "k-mers, linear" in report
+    assert "untrained model" not in report
 
 
 def test_labels_by_id_need_one_row_each(cli: Cli, tmp_path: Path, model: Path) -> None:
@@ -433,19 +433,19 @@ def test_beds_of_labels_are_read_as_all_beds(cli: Cli, tmp_path: Path, model: Pa
         "l.bed.gz": gzip.compress(good.encode()),
         "l.Bed.BGZ": gzip.compress(good.encode()),
     }
-    found = set()
+    labels_read = set()
     for name, data in forms.items():
         (tmp_path / name).write_bytes(data)
         result = probe(tmp_path / name)
         assert result.exit_code == 0, result.output
-        found.add((tmp_path / "p" / "predictions.tsv").read_text())
+        labels_read.add((tmp_path / "p" / "predictions.tsv").read_text())
     reading, writing = os.pipe()
     os.write(writing, forms["l.bed.gz"])
     os.close(writing)
     assert probe(f"/dev/fd/{reading}").exit_code == 0
     os.close(reading)
-    found.add((tmp_path / "p" / "predictions.tsv").read_text())
-    assert len(found) == 1
+    labels_read.add((tmp_path / "p" / "predictions.tsv").read_text())
+    assert len(labels_read) == 1
 
     bed = tmp_path / "bad.bed"
     for line, message in {
@@ -489,6 +489,12 @@ def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path)
     result = cli("predict", "-", "--head", out, "--out", tmp_path / "found.tsv", stdin=text.encode())
     assert result.exit_code == 0, result.output
     assert [cells[0] for _, cells in read_rows(tmp_path / "found.tsv")] == ids
+    assert "longest that the head was trained on" not in result.stderr
+    longer = f">a\n{random_dna(500)}\n>b\n{random_dna(30)}\n".encode()
+    assert (
+        "1 of 2 sequences have more than 2 times the 50 bases"
+        in cli("predict", "-", "--head", out, stdin=longer).stderr
+    )
     for path in ("-", tmp_path / "t.tsv"):
         (tmp_path / "t.tsv").write_text(text + f'"s0\t{random_dna(9)}\n')
         vectors = tmp_path / "v.npy"
@@ -548,7 +554,7 @@ def test_few_groups_from_the_command_line(cli: Cli, tmp_path: Path) -> None:
         assert "model: five-genomes (built in" in result.stderr
         assert "groups from contig; ids are row numbers from 0" in result.stderr
         report = json.loads((out / "report.json").read_text())
-        assert sorted(found["inner_folds"] for found in report["results"][1]["chosen"]) == inner
+        assert sorted(chosen["inner_folds"] for chosen in report["results"][1]["chosen"]) == inner
         assert report["chosen"]["inner_folds"] == 3
         note = (
             "too few rows or groups to choose the strength of the heads of 1 of 2 folds: the default, alpha = 1, stands"

@@ -179,10 +179,10 @@ def test_probe_and_predict(
 
     new = {"x": "AT" * 30, "n": "NN", "y": "GC" * 30}
     for sequences in (new, from_biopython(new, tmp_path), from_pyfaidx(new, tmp_path)):
-        found = hnet_dna.predict(sequences, tmp_path / "p").to_pandas()
-        assert list(found.columns) == ["id", "predicted", "p_at", "p_gc"]
-        assert found["id"].tolist() == ["x", "y"]
-        assert found["predicted"].tolist() == ["at", "gc"]
+        table = hnet_dna.predict(sequences, tmp_path / "p").to_pandas()
+        assert list(table.columns) == ["id", "predicted", "p_at", "p_gc"]
+        assert table["id"].tolist() == ["x", "y"]
+        assert table["predicted"].tolist() == ["at", "gc"]
     assert capfd.readouterr().out == ""
 
     held = hnet_dna.probe(labels, tmp_path / "q", model=model, folds=2, head="ridge")

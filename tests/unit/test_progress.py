@@ -1,4 +1,4 @@
-"""Lines of progress where stderr is no terminal, by a clock of the test's own, and the bar on a terminal."""
+"""Lines of progress where stderr is not a terminal, by a clock of the test's own, and the bar on a terminal."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def test_never_more_than_one_line_a_minute(capsys: pytest.CaptureFixture[str]) -
         for done in range(1000):
             clock.now += 7.3
             progress.update(done, detail=f"line {done}")
-    told = lines(capsys)
-    assert len(told) == 2 + 1000 // 9  # every ninth call is the first after a minute
-    assert told[0] == "scoring: 1,000 records"
-    assert "1,000 records (12 %), line 125" in told[14]
+    printed = lines(capsys)
+    assert len(printed) == 2 + 1000 // 9  # every ninth call is the first after a minute
+    assert printed[0] == "scoring: 1,000 records"
+    assert "1,000 records (12 %), line 125" in printed[14]
 
 
 def test_without_a_total_there_is_no_time_left(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,16 +35,16 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["one_stage", "two_stage"])
 def test_golden_model_comes_back_bit_for_bit(cli: Cli, tmp_path: Path, name: str) -> None:
     with safe_open(GOLDEN / f"{name}.safetensors", "pt") as file:
-        told = json.loads(file.metadata()["config"])
+        config = json.loads(file.metadata()["config"])
         weights = {k.removeprefix("weight."): file.get_tensor(k) for k in file.keys() if k.startswith("weight.")}  # noqa: SIM118
         ids = file.get_tensor("input_ids")[None]
-    model = HNetLM.from_reference(told, weights)
+    model = HNetLM.from_reference(config, weights)
     model.save_pretrained(tmp_path / "model")
     out, again = tmp_path / "reference", tmp_path / "again"
     exported = cli("export", tmp_path / "model", "--out", out, "--pt")
     assert exported.exit_code == 0, exported.output
     assert {path.name for path in out.iterdir()} == {"config.json", "model.safetensors", "model.pt"}
-    assert json.loads((out / "config.json").read_text()) == told  # the reference refuses surplus fields
+    assert json.loads((out / "config.json").read_text()) == config  # the reference refuses surplus fields
     written = load_file(out / "model.safetensors")
     plain = torch.load(out / "model.pt", weights_only=True)  # this test's own file
     assert set(written) == set(plain) == set(weights)
@@ -69,10 +69,10 @@ def test_tied_embeddings_are_written_under_both_names(tmp_path: Path) -> None:
 
 
 def test_config_has_the_reference_s_fields_alone() -> None:
-    told = to_reference(small_config(**REFERENCE_SHAPE))
-    assert set(told) == FIELDS
-    assert told["ssm_cfg"] == {"chunk_size": 16, "d_conv": 4, "d_state": 8, "expand": 2}
-    assert set(told["attn_cfg"]) == {"num_heads", "rotary_emb_dim", "window_size"}
+    config = to_reference(small_config(**REFERENCE_SHAPE))
+    assert set(config) == FIELDS
+    assert config["ssm_cfg"] == {"chunk_size": 16, "d_conv": 4, "d_state": 8, "expand": 2}
+    assert set(config["attn_cfg"]) == {"num_heads", "rotary_emb_dim", "window_size"}
     of_stages = small_config(**{**REFERENCE_SHAPE, "ssm_cfg": {"d_state": [8, 8, 16]}})
     assert to_reference(of_stages)["ssm_cfg"]["d_state"] == [8, 8, 16]
 
@@ -172,9 +172,9 @@ def test_bad_files_are_told(cli: Cli, tmp_path: Path, model: Path) -> None:
 
 
 def test_alphabet_of_an_import() -> None:
-    told = to_reference(small_config(**REFERENCE_SHAPE))
-    assert read_config(told).alphabet is None
-    assert read_config(told, "rna").alphabet == "rna"
-    assert read_config({**told, "vocab_size": 256}).alphabet == "bytes"
+    config = to_reference(small_config(**REFERENCE_SHAPE))
+    assert read_config(config).alphabet is None
+    assert read_config(config, "rna").alphabet == "rna"
+    assert read_config({**config, "vocab_size": 256}).alphabet == "bytes"
     with pytest.raises(CheckpointError, match=r"w\.pt: no such file"):
-        HNetLM.from_reference(told, Path("w.pt"))
+        HNetLM.from_reference(config, Path("w.pt"))

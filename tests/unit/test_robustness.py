@@ -41,8 +41,8 @@ def at(text: str, kind: Edit, *places: int) -> Edited:
 
 
 def test_edits() -> None:
-    found = at("ACGTAC", "substitution", 2, 5)
-    assert [a == b for a, b in zip(to_text(found.codes), "ACGTAC", strict=True)] == [
+    edits = at("ACGTAC", "substitution", 2, 5)
+    assert [a == b for a, b in zip(to_text(edits.codes), "ACGTAC", strict=True)] == [
         True,
         True,
         False,
@@ -50,23 +50,23 @@ def test_edits() -> None:
         True,
         False,
     ]
-    assert found.untouched.tolist() == [1, 4]  # not beside a base that was substituted
-    found = at("ACGTAC", "deletion", 2)
-    assert to_text(found.codes) == "ACTAC"
-    assert found.source.tolist() == [0, 1, 3, 4, 5]
-    assert found.untouched.tolist() == [1, 3, 4]  # not where the base was
-    found = at("ACGTAC", "insertion", 2)
-    assert to_text(found.codes)[:2] + to_text(found.codes)[3:] == "ACGTAC"
-    assert found.source.tolist() == [0, 1, -1, 2, 3, 4, 5]
-    assert found.untouched.tolist() == [1, 4, 5, 6]
+    assert edits.untouched.tolist() == [1, 4]  # not beside a base that was substituted
+    edits = at("ACGTAC", "deletion", 2)
+    assert to_text(edits.codes) == "ACTAC"
+    assert edits.source.tolist() == [0, 1, 3, 4, 5]
+    assert edits.untouched.tolist() == [1, 3, 4]  # not where the base was
+    edits = at("ACGTAC", "insertion", 2)
+    assert to_text(edits.codes)[:2] + to_text(edits.codes)[3:] == "ACGTAC"
+    assert edits.source.tolist() == [0, 1, -1, 2, 3, 4, 5]
+    assert edits.untouched.tolist() == [1, 4, 5, 6]
     assert at("ACGT", "insertion", 2, 3).untouched.tolist() == [1]
     assert at("AAAA", "substitution", 0, 1, 2, 3).untouched.tolist() == []
 
 
 def test_substitutes_are_the_three_other_letters() -> None:
     codes = from_text("C" * 3000)
-    found = edit(codes, "substitution", np.arange(3000), np.random.default_rng(1))
-    counts = np.bincount(found.codes, minlength=4)
+    edits = edit(codes, "substitution", np.arange(3000), np.random.default_rng(1))
+    counts = np.bincount(edits.codes, minlength=4)
     assert counts[1] == 0
     assert (np.abs(counts[[0, 2, 3]] - 1000) < 120).all()
 
@@ -91,8 +91,8 @@ def never(sequences: Sequence[Codes]) -> Iterator[Segmented]:
 def run(stages: int = 1, **segmentations: Segmentation) -> dict[Any, dict[str, Any]]:
     windows = [from_text(random_dna(2000, i)) for i in range(6)]
     singles = [from_text(random_dna(600, 10 + i)) for i in range(40)]
-    found = rows(segmentations, stages, windows, singles, 0)
-    named = [dict(zip(NAMES, row, strict=True)) for row in found]
+    table = rows(segmentations, stages, windows, singles, 0)
+    named = [dict(zip(NAMES, row, strict=True)) for row in table]
     return {
         (r["stage"], r["segmentation"], r["edit"], r["rate"], None if np.isnan(r["within"]) else r["within"]): r
         for r in named
@@ -100,10 +100,10 @@ def run(stages: int = 1, **segmentations: Segmentation) -> dict[Any, dict[str, A
 
 
 def test_rules_of_letters_keep_what_edits_do_not_reach() -> None:
-    found = run(2, letters=by_rule("A", "CGA"))
-    assert len(found) == 2 * 3 * (len(RATES) + len(WITHIN))
-    for (stage, _, kind, rate, within), row in found.items():
-        if stage == 0:  # a letter alone: all untouched borders have it as before
+    table = run(2, letters=by_rule("A", "CGA"))
+    assert len(table) == 2 * 3 * (len(RATES) + len(WITHIN))
+    for (stage, _, kind, rate, within), row in table.items():
+        if stage == 0:  # a rule that reads one letter: all untouched borders keep it
             assert row["kept"] == row["low"] == row["high"] == 1.0
             assert row["gained"] == 0.0
             assert row["kept_by_chance"] == pytest.approx(row["boundaries"] / row["borders"])
@@ -117,7 +117,7 @@ def test_rules_of_letters_keep_what_edits_do_not_reach() -> None:
         elif within == WITHIN[-1]:
             assert row["kept"] > 0.99
     # Bases beside an edit are unedited, and their bits change as the letter before does.
-    row = found[0, "letters", "substitution", 0.1, None]
+    row = table[0, "letters", "substitution", 0.1, None]
     assert row["bits_clean"] == pytest.approx(1.75, abs=0.02)
     assert row["bits_added"] == pytest.approx(row["bits"] - row["bits_clean"])
     assert row["bits_added_low"] <= row["bits_added"] <= row["bits_added_high"]
@@ -125,22 +125,22 @@ def test_rules_of_letters_keep_what_edits_do_not_reach() -> None:
 
 
 def test_kmers_keep_none_after_an_indel_and_all_after_a_substitution() -> None:
-    found = run(k4=kmer_segmentation([4]))
+    table = run(k4=kmer_segmentation([4]))
     for kind in EDITS:
         for within in WITHIN:
-            row = found[0, "k4", kind, "single", within]
+            row = table[0, "k4", kind, "single", within]
             assert row["edits"] == 40
             assert row["kept"] == row["low"] == row["high"] == (1.0 if kind == "substitution" else 0.0)
             assert row["gained"] == (0.0 if kind == "substitution" else pytest.approx(1.0, abs=0.3))
             assert np.isnan(row["bits_added"])
         borders = {"substitution": -1, "insertion": 0, "deletion": -1}[kind]  # of the 16 that follow, those untouched
-        assert found[0, "k4", kind, "single", 16]["borders"] == 40 * (16 + borders)
+        assert table[0, "k4", kind, "single", 16]["borders"] == 40 * (16 + borders)
     for rate in RATES:
-        assert found[0, "k4", "substitution", rate, None]["kept"] == 1.0
+        assert table[0, "k4", "substitution", rate, None]["kept"] == 1.0
     # After many indels the frame is as good as any: a quarter is kept by chance.
-    assert found[0, "k4", "deletion", 0.1, None]["kept"] == pytest.approx(0.25, abs=0.05)
-    assert found[0, "k4", "deletion", 0.1, None]["kept_by_chance"] == pytest.approx(0.25, abs=0.01)
-    assert found[0, "k4", "deletion", 0.001, None]["kept"] > 0.3
+    assert table[0, "k4", "deletion", 0.1, None]["kept"] == pytest.approx(0.25, abs=0.05)
+    assert table[0, "k4", "deletion", 0.1, None]["kept_by_chance"] == pytest.approx(0.25, abs=0.01)
+    assert table[0, "k4", "deletion", 0.001, None]["kept"] > 0.3
 
 
 def test_no_boundaries_are_no_number() -> None:
@@ -159,8 +159,8 @@ def test_seed_decides() -> None:
 def test_model_is_read_as_the_engine_reads() -> None:
     model = lively_model(small_config())
     sequences = [from_text(random_dna(n, n)) for n in (70, 31, 70)]
-    found = list(model_segmentation(model)(sequences))
-    for codes, segmented in zip(sequences, found, strict=True):
+    segmentations = list(model_segmentation(model)(sequences))
+    for codes, segmented in zip(sequences, segmentations, strict=True):
         (bases,) = annotate([Piece("c", 0, codes, uracils=0)], model)
         assert segmented.bits is not None
         np.testing.assert_allclose(segmented.bits, bases.bits)
@@ -179,8 +179,8 @@ def test_a_causal_model_keeps_what_lies_before_a_single_edit() -> None:
 def test_samples_are_evenly_spaced(tmp_path: Path) -> None:
     text = random_dna(10_000)
     genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
-    found = sample(genome, [Interval("c", 0, 10_000)], 100, 10, 0)
-    starts = [text.index(to_text(codes)) for codes in found]
+    sampled = sample(genome, [Interval("c", 0, 10_000)], 100, 10, 0)
+    starts = [text.index(to_text(codes)) for codes in sampled]
     assert np.diff(starts).tolist() == [1000] * 9
     short = sample(genome, [Interval("c", 0, 130), Interval("c", 200, 230)], 100, 10, 0)
     assert [len(codes) for codes in short] == [100]

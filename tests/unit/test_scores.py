@@ -55,16 +55,16 @@ def both_log2p(model: HNetLM, text: str) -> np.ndarray:
 @pytest.mark.parametrize("strand", ["+", "-", "both"])
 @pytest.mark.parametrize("piece", [7, 1000])
 def test_bases_by_strand(genome: Genome, model: HNetLM, strand: str, piece: int) -> None:
-    found: dict[str, np.ndarray] = {name: np.full(len(text), 9.0) for name, text in RECORDS.items()}
+    by_contig: dict[str, np.ndarray] = {name: np.full(len(text), 9.0) for name, text in RECORDS.items()}
     intervals = [whole(contig) for contig in genome.contigs]
     for scores in base_scores(genome, intervals, model, strand, piece=piece):  # type: ignore[arg-type]
-        found[scores.contig][scores.start : scores.end] = scores.log2p
+        by_contig[scores.contig][scores.start : scores.end] = scores.log2p
     for contig, start, end in [("chr1", 0, 301), ("chr1", 304, 368), ("chr2", 0, 150)]:
         text = RECORDS[contig][start:end]
         forward, reverse = forward_log2p(model, text), forward_log2p(model, text.translate(COMPLEMENT)[::-1])[::-1]
         expected = {"+": forward, "-": reverse, "both": (forward + reverse) / 2}[strand]
-        np.testing.assert_allclose(found[contig][start:end], expected, atol=1e-5)
-    assert (found["chr1"][301:304] == 9.0).all()
+        np.testing.assert_allclose(by_contig[contig][start:end], expected, atol=1e-5)
+    assert (by_contig["chr1"][301:304] == 9.0).all()
 
 
 def test_other_letters_have_no_score(model: HNetLM, tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_regions_sum_what_bases_have(genome: Genome, model: HNetLM, tmp_path: Pa
     expected = {name: np.full(len(text), np.nan) for name, text in RECORDS.items()}
     for contig, start, end in [("chr1", 0, 301), ("chr1", 304, 368), ("chr2", 0, 150)]:
         expected[contig][start:end] = both_log2p(model, RECORDS[contig][start:end])
-    found = region_scores(genome, regions, model, context=1000, piece=32)
-    assert [score.region for score in found] == regions
-    for score in found:
+    scored = region_scores(genome, regions, model, context=1000, piece=32)
+    assert [score.region for score in scored] == regions
+    for score in scored:
         interval = score.region.interval
         values = expected[interval.contig][interval.start : interval.end]
         assert score.bases == np.count_nonzero(~np.isnan(values))
@@ -120,9 +120,9 @@ def test_variants_against_whole_windows(genome: Genome, model: HNetLM, strand: s
         alts = tuple(a + "G" * (length - 2) + a if length > 1 else a for a in "ACGT" if a not in (ref[0], ref[-1]))
         variants.append(Variant(Interval(contig, start, start + length), ref, alts))
         expected.append([slow_score(model, contig, start, ref, alt, half, strand) for alt in alts])
-    found = list(allele_scores(genome, variants, model, window=2 * half, strand=strand))  # type: ignore[arg-type]
-    assert [len(scores) for scores in found] == [len(scores) for scores in expected]
-    np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=1e-6)
+    scored = list(allele_scores(genome, variants, model, window=2 * half, strand=strand))  # type: ignore[arg-type]
+    assert [len(scores) for scores in scored] == [len(scores) for scores in expected]
+    np.testing.assert_allclose(np.concatenate(scored), np.concatenate(expected), atol=1e-6)
 
 
 def test_one_indel_has_one_score_however_it_is_written(model: HNetLM, tmp_path: Path) -> None:
@@ -159,10 +159,10 @@ def test_long_alleles_among_short_ones(model: HNetLM, tmp_path: Path, strand: st
 
     monkeypatch.setattr(branches_module, "forward", spy)
     monkeypatch.setattr(branches_module, "_BATCH_BASES", 128)
-    found = list(allele_scores(genome, variants, model, window=40, strand=strand))  # type: ignore[arg-type]
-    for one, other_one in zip(found, alone, strict=True):
+    scored = list(allele_scores(genome, variants, model, window=40, strand=strand))  # type: ignore[arg-type]
+    for one, other_one in zip(scored, alone, strict=True):
         np.testing.assert_allclose(one, other_one, atol=1e-6)
-    assert found[5] == [0.0]  # REF is ALT
+    assert scored[5] == [0.0]  # REF is ALT
     assert max(rows * length for rows, length in ran) <= 128
     own = sum(20 + sum(20 + len(allele) for allele in (v.ref, *v.alts)) for v in variants)
     assert sum(rows * length for rows, length in ran) <= (2 if strand == "both" else 1) * 2 * own
@@ -231,7 +231,7 @@ def test_vcf_in_and_out(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
     assert report.scored == reasons.count("None") == 4
     assert sum(report.skipped.values()) == len(reasons) - 4
     assert report.skipped["REF_MISMATCH"] == 1
-    found: list[str] = []
+    outcomes: list[str] = []
     with pysam.VariantFile(str(tmp_path / "out.vcf")) as judge, pysam.VariantFile(str(source)) as before:
         for record, old in zip(judge, before, strict=True):
             assert (record.pos, record.ref, record.alts, record.id) == (old.pos, old.ref, old.alts, old.id)
@@ -240,8 +240,8 @@ def test_vcf_in_and_out(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
             scores = record.info.get("HNET_LLR", (None,) * count)
             assert len(skipped) == len(scores) == count
             assert [s is None for s in scores] == [reason != "PASS" for reason in skipped]
-            found += ["None" if reason == "PASS" else reason for reason in skipped]
-    assert found == reasons
+            outcomes += ["None" if reason == "PASS" else reason for reason in skipped]
+    assert outcomes == reasons
     first = ref_at("chr1", 50, 1)
     alt = {"A": "C", "C": "G", "G": "T", "T": "A"}[first]
     (score,) = next(iter(pysam.VariantFile(str(tmp_path / "out.vcf")))).info["HNET_LLR"]

@@ -50,10 +50,10 @@ def test_bins_are_means_over_the_bases_of_equal_parts(model: HNetLM) -> None:
             known = np.repeat([letter != "N" for letter in text], 3)
             parts = [each[s][known[s]] for s in (slice(i * len(text), (i + 1) * len(text)) for i in range(3))]
             expected = np.stack([part.mean(axis=0) if len(part) else np.zeros(each.shape[1]) for part in parts])
-            found = hnet_dna.embed(model, [text], level=level, pooling="bins:3", strand="+")[0]
+            bins = hnet_dna.embed(model, [text], level=level, pooling="bins:3", strand="+")[0]
             if "+" in level:
                 expected = np.concatenate([expected[:, :4].ravel(), expected[:, 4:].ravel()])
-            np.testing.assert_allclose(found, expected.ravel(), atol=1e-5)
+            np.testing.assert_allclose(bins, expected.ravel(), atol=1e-5)
 
 
 def test_bins_of_both_strands_and_of_streams(model: HNetLM, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_bins_of_both_strands_and_of_streams(model: HNetLM, monkeypatch: pytest.
     forward, reverse = (hnet_dna.embed(model, [text], pooling="bins:4", strand=s)[0].reshape(4, -1) for s in "+-")
     both = hnet_dna.embed(model, [text], pooling="mean+bins:4")[0]
     np.testing.assert_allclose(both[len(both) // 5 :], ((forward + reverse[::-1]) / 2).ravel(), atol=1e-6)
-    monkeypatch.setattr("hnet_dna.embedding.embedder.PIECE", 7)
+    monkeypatch.setattr("hnet_dna.inference.stream.PIECE", 7)
     np.testing.assert_allclose(hnet_dna.embed(model, [text], pooling="mean+bins:4")[0], both, atol=1e-5)
 
 
@@ -116,8 +116,8 @@ def test_heads_see_the_order_and_survive_their_files(kind: str, model: HNetLM, t
     assert head.goal.predicted(scores).tolist() == [target[row] for row in test]
     about = About("classification", kind, "run", "digest", "encoder+letters", IN_ORDER, "+")
     save_head(tmp_path, head, about)
-    loaded, told = load_head(tmp_path)
-    assert told == about
+    loaded, description = load_head(tmp_path)
+    assert description == about
     assert isinstance(loaded, SequenceHead)
     np.testing.assert_array_equal(loaded.scores(inputs, test), scores)
     with pytest.raises(SequenceError, match="aligned sequences of 24 bases, and one has 23"):
@@ -210,9 +210,9 @@ def test_given_splits(cli: Cli, model: HNetLM, tmp_path: Path, monkeypatch: pyte
     by_file = cli("probe", two, "--test", held, "--out", tmp_path / "p2", *options)
     assert by_file.exit_code == 0, by_file.output
     assert "split as given (30 train, 10 test)" in by_file.stderr
-    found = [(tmp_path / name / "predictions.tsv").read_text().splitlines()[1:] for name in ("p1", "p2")]
-    assert [line.split("\t")[0] for line in found[0]] == [str(row) for row in range(30, 40)]
-    assert [line.split("\t")[:3] for line in found[0]] == [line.split("\t")[:3] for line in found[1]]
+    tables = [(tmp_path / name / "predictions.tsv").read_text().splitlines()[1:] for name in ("p1", "p2")]
+    assert [line.split("\t")[0] for line in tables[0]] == [str(row) for row in range(30, 40)]
+    assert [line.split("\t")[:3] for line in tables[0]] == [line.split("\t")[:3] for line in tables[1]]
     report = json.loads((tmp_path / "p1" / "report.json").read_text())
     assert [row["features"] for row in report["results"]][:2] == ["majority class", "model"]
     assert report["results"][1]["metrics"]["MCC"]["value"] == 1.0

@@ -118,11 +118,11 @@ def test_values_that_cannot_be(path: str, tmp_path: Path) -> None:
     """In a dict, in TOML, by --set and in the JSON of a model folder; None is not in TOML."""
     for value in BAD[path]:
         tables, name = with_value(path, value), path.split(".", 1)[1]
-        told = []
+        messages = []
         if path.startswith("train"):
             with pytest.raises(ConfigError) as caught:
                 Recipe.from_dict(tables["train"])
-            told.append(str(caught.value))
+            messages.append(str(caught.value))
         else:
             # As in the folder of a model; Python's JSON has NaN and Infinity.
             (tmp_path / "config.json").write_text(written := json_of({"vocab_size": 5, **tables["model"]}))
@@ -134,18 +134,18 @@ def test_values_that_cannot_be(path: str, tmp_path: Path) -> None:
                 try:
                     read()
                 except HNetError as error:
-                    told.append(str(error))
+                    messages.append(str(error))
                 else:
                     assert name in MAY_BE_IN_A_MODEL, value
         if None not in (value if isinstance(value, list) else [value]):
             with pytest.raises(HNetError) as caught_in_file:
                 resolve_tables(tables, tmp_path)
-            told.append(str(caught_in_file.value))
+            messages.append(str(caught_in_file.value))
             with pytest.raises(UsageError) as caught_in_setting:
                 resolve(settings=[*settings_of(MODEL), f"{path}={toml_of(value)}"])
             assert path in str(caught_in_setting.value), value
-            told.append(str(caught_in_setting.value))
-        for message in told:
+            messages.append(str(caught_in_setting.value))
+        for message in messages:
             assert name in message, value
             assert "\n" not in message
             assert len(message) < 1000
@@ -248,7 +248,7 @@ def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ranks.place_of_process() == ranks.Place(1, 2, 1)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name)
-    assert ranks.place_of_process() is None, "an address alone, as sbatch scripts leave it, starts nothing"
+    assert ranks.place_of_process() is None, "only an address, as sbatch scripts leave it, starts nothing"
 
 
 def test_pretrain_on_one_line(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,9 +264,9 @@ def test_pretrain_on_one_line(cli: Callable[..., Result], tmp_path: Path, monkey
         failed = cli(*start, "--out", tmp_path / "other", "--steps", 1, *more)
         assert failed.exit_code == 2
         assert "holds no run to go on with; choose another folder" in one_line_error(failed)
-    told = json.loads((tmp_path / "none" / "run.json").read_text())
-    for damage in ({"recipe": 3}, {"model": {**told["model"], "d_model": "x"}}, {"recipe": {"learning_rate": None}}):
-        (tmp_path / "none" / "run.json").write_text(json.dumps({**told, **damage}))
+    record = json.loads((tmp_path / "none" / "run.json").read_text())
+    for damage in ({"recipe": 3}, {"model": {**record["model"], "d_model": "x"}}, {"recipe": {"learning_rate": None}}):
+        (tmp_path / "none" / "run.json").write_text(json.dumps({**record, **damage}))
         failed = cli("pretrain", "--out", tmp_path / "none", "--resume")
         assert "is it damaged?" in one_line_error(failed)
     monkeypatch.setenv("RANK", "0")

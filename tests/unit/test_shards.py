@@ -66,13 +66,13 @@ def test_merged_parts_are_the_whole(cli: Cli, tmp_path: Path) -> None:
         done = cli("score", fasta, "--model", model, "--bigwig", scores, *extra)
         assert done.exit_code == 0, done.output
     for suffix in ("bed", "bed.gz", "bw", "log2p.bw"):
-        found = tmp_path / f"merged.{suffix}"
+        merged = tmp_path / f"merged.{suffix}"
         of_parts = [tmp_path / f"{part}.{suffix.removesuffix('.gz')}" for part in parts]
-        done = cli("merge", *of_parts, "--out", found)
+        done = cli("merge", *of_parts, "--out", merged)
         assert done.exit_code == 0, done.output
         assert done.stdout == ""
         if suffix.endswith("bw"):
-            ours, theirs = values(found), values(tmp_path / f"whole.{suffix}")
+            ours, theirs = values(merged), values(tmp_path / f"whole.{suffix}")
             assert {c: len(v) for c, v in ours.items()} == {c: len(v) for c, v in records.items()}
             for name, expected in {name: v for path in of_parts for name, v in values(path).items()}.items():
                 np.testing.assert_array_equal(ours[name], expected)

@@ -35,21 +35,21 @@ def make_sampler(genome: Genome, length: int = 37, seed: int = 3) -> WindowSampl
 
 
 def rows(batches: Iterator[Batch[Position]], steps: int) -> list[tuple[Window, str]]:
-    found = []
+    taken = []
     for batch in islice(batches, steps):
         for window, codes, length in zip(batch.windows, batch.codes.numpy(), batch.lengths.tolist(), strict=True):
             assert to_text(codes[length + 1 :]).strip("N") == ""
-            found.append((window, to_text(codes[: length + 1])))
-    return found
+            taken.append((window, to_text(codes[: length + 1])))
+    return taken
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_windows_equal_a_slow_reader_for_any_number_of_workers(genome: Genome, workers: int) -> None:
     expected = rows(stream([genome], make_sampler(genome), Position(), 6), 50)  # over an epoch's end
-    found = rows(stream([genome], make_sampler(genome), Position(), 6, workers=workers), 50)
-    assert found == expected
+    actual = rows(stream([genome], make_sampler(genome), Position(), 6, workers=workers), 50)
+    assert actual == expected
     with pyfaidx.Fasta(str(genome.source)) as judge:
-        for window, text in found:
+        for window, text in actual:
             interval = window.interval
             bases = str(judge[interval.contig][interval.start : interval.end])
             assert text == (bases.translate(COMPLEMENT)[::-1] if window.reverse else bases)
@@ -89,18 +89,18 @@ def test_stop_anywhere_and_go_on_with_others(genome: Genome) -> None:
     """Random stops, over epochs' ends, each time with another number of ranks and workers."""
     expected = [set(b.windows) for b in islice(stream([genome], make_sampler(genome), Position(), 6), 120)]
     random = np.random.default_rng(0)
-    found: list[set[Window]] = []
+    windows_seen: list[set[Window]] = []
     position = Position()
-    while len(found) < 120:
+    while len(windows_seen) < 120:
         steps, ranks = int(random.integers(1, 30)), int(random.choice([1, 2, 3]))
         workers, sampler = int(random.choice([0, 0, 2])), make_sampler(genome)
         shares = [
             list(islice(stream([genome], sampler, position, 6, rank=r, ranks=ranks, workers=workers), steps))
             for r in range(ranks)
         ]
-        found += [set().union(*(share[step].windows for share in shares)) for step in range(steps)]
+        windows_seen += [set().union(*(share[step].windows for share in shares)) for step in range(steps)]
         position = shares[0][-1].after
-    assert found[:120] == expected
+    assert windows_seen[:120] == expected
     assert position.epoch > 1
 
 

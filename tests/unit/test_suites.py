@@ -121,9 +121,9 @@ def test_a_collection_is_run_on_its_own_parts_and_only_once(
         result = cli(*command, "--out", tmp_path / name, *options)
         assert result.exit_code == 0, result.output
         lines = [line.split("\t") for line in (tmp_path / name / "table.tsv").read_text().splitlines()]
-        found = {line[1]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
-        assert {"model, ridge", "untrained model, ridge", "GC content", "convolutional network"} <= found.keys()
-        row = found["GC content"]
+        by_features = {line[1]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
+        assert {"model, ridge", "untrained model, ridge", "GC content", "convolutional network"} <= by_features.keys()
+        row = by_features["GC content"]
         assert (row["dataset"], row["test"], row["MCC"][:5]) == ("prom/set1", "24", "1.000")
         if name == "a":
             assert (row["train"], row["valid"], row["copies"]) == ("40", "40", "4")

@@ -72,11 +72,11 @@ def test_valid_csv_is_read_as_pythons_own_reader_does(tmp_path: Path) -> None:
         csv.writer(text, lineterminator=chance.choice(["\n", "\r\n"])).writerows(cells)
         path.write_text(text.getvalue(), newline="")
         try:
-            found = rows_of(path)
+            actual = rows_of(path)
         except SequenceError as error:
             assert "which looks like a row" in str(error)  # noqa: PT017
             continue
-        assert found == cells[1:]
+        assert actual == cells[1:]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.CSV.GZ", "t.csv.bgz", "t.dat", "t"])

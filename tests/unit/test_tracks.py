@@ -127,8 +127,8 @@ def test_regions_are_read_on_their_own(genome: Genome, model: HNetLM, tmp_path: 
     Segmenter(model, stream).run_strands(genome, [Interval("chr2", 100, 200), Interval("chr10", 0, 9)], "+")
     alone = Genome.open(write_fasta(tmp_path / "r.fa", {"chr2": RECORDS["chr2"][100:200]}))
     expected = [(int(s) + 100, int(e) + 100) for _, s, e, *_ in rows(alone, model)]
-    found = [line.split("\t") for line in stream.getvalue().splitlines()]
-    assert [(int(s), int(e)) for c, s, e, *_ in found if c == "chr2"] == expected
+    written = [line.split("\t") for line in stream.getvalue().splitlines()]
+    assert [(int(s), int(e)) for c, s, e, *_ in written if c == "chr2"] == expected
 
 
 @pytest.mark.parametrize("stage", [0, 1])
@@ -153,9 +153,9 @@ def test_bigwig_by_two_other_readers(genome: Genome, model: HNetLM, tmp_path: Pa
     with ReverseStrand(genome, model, stage=stage) as reverse:
         reverse.run([whole(c) for c in genome.contigs])
         position = reverse.stages("chr10", 0, 150)[stage]
-        found = bbi.fetch(str(tmp_path / "m.bw"), "chr10", 0, 150, missing=np.nan)
-        np.testing.assert_allclose(found[position.position], position.prob, atol=1e-6)
-        assert np.count_nonzero(~np.isnan(found)) == len(position.position)
+        read = bbi.fetch(str(tmp_path / "m.bw"), "chr10", 0, 150, missing=np.nan)
+        np.testing.assert_allclose(read[position.position], position.prob, atol=1e-6)
+        assert np.count_nonzero(~np.isnan(read)) == len(position.position)
 
 
 def test_large_bigwig_has_exact_values_and_zoom_levels(tmp_path: Path) -> None:
@@ -176,9 +176,9 @@ def test_large_bigwig_has_exact_values_and_zoom_levels(tmp_path: Path) -> None:
     assert bbi.chromsizes(str(tmp_path / "x.bw")) == {"chr10": 5, "chr2": 700_050}
     assert info["summary"]["basesCovered"] == 699_901
     assert info["zoomLevels"] > 0
-    found = bbi.fetch(str(tmp_path / "x.bw"), "chr2", 0, 700_050, missing=np.nan)
-    np.testing.assert_array_equal(found[:700_000].astype(np.float32), values)
-    assert np.isnan(found[700_000:]).all()
+    read = bbi.fetch(str(tmp_path / "x.bw"), "chr2", 0, 700_050, missing=np.nan)
+    np.testing.assert_array_equal(read[:700_000].astype(np.float32), values)
+    assert np.isnan(read[700_000:]).all()
     lines = (tmp_path / "x.bedgraph").read_text().splitlines()
     assert lines[0].startswith("chr2\t0\t1\t")
     assert lines[-1] == "chr10\t3\t4\t0.5"

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +13,15 @@ from typing import Any
 import pytest
 import torch
 from helpers import lively_model, random_dna, small_config, train, write_fasta
+from safetensors.torch import save_file
 
 from hnet_dna.config.presets import preset
 from hnet_dna.config.recipe import Optimizer, Recipe
 from hnet_dna.data.batches import read_batch
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import split_genome
 from hnet_dna.data.windows import Position, Window
-from hnet_dna.errors import ConfigError, TrainingError
+from hnet_dna.errors import ConfigError, TrainingError, UsageError
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.pieces import forward_pieces
@@ -32,11 +36,13 @@ from hnet_dna.training import step
 from hnet_dna.training.checkpoints import rest_after
 from hnet_dna.training.gauge import Gauge
 from hnet_dna.training.loss import language_model_loss
+from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.optim import build_optimizer, is_decayed, schedule, stage_multipliers
-from hnet_dna.training.progress import Budget, Progress, StepReport
+from hnet_dna.training.progress import Budget, StepReport
 from hnet_dna.training.ranks import Ranks
-from hnet_dna.training.run_folder import RunFolder
+from hnet_dna.training.run_folder import RunFolder, Snapshot
 from hnet_dna.training.signals import stop_requests
+from hnet_dna.training.train_in_folder import train_in_folder
 from hnet_dna.training.trainer import Training
 from hnet_dna.training.validation import Validation
 from hnet_dna.training.watch import Trouble, Watch
@@ -70,10 +76,10 @@ def test_every_parameter_has_the_rate_of_its_stage() -> None:
     assert stage_of("backbone.main_network.main_network.main_network.layers.0.norm1.weight") == 2
     assert stage_of("backbone.main_network.layers.0.norm1.weight") == 0  # isotropic
     optimizer = build_optimizer(model, model.config, RECIPE)
-    found = {id(p): group["lr_multiplier"] for group in optimizer.param_groups for p in group["params"]}
-    assert len(found) == len(list(model.parameters()))
+    multipliers = {id(p): group["lr_multiplier"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(multipliers) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
-        assert found[id(parameter)] == (1.0, 0.5, 0.25)[stage_of(name)], name
+        assert multipliers[id(parameter)] == (1.0, 0.5, 0.25)[stage_of(name)], name
 
 
 def test_schedule_rises_holds_and_falls() -> None:
@@ -163,17 +169,15 @@ def test_resume_over_a_change_of_window_is_exact(tmp_path: Path, workers: int) -
         class Stop(Exception):
             pass
 
-        saved = run.save
+        write = run.write
 
-        def save_and_stop(
-            m: HNetLM, optimizer: torch.optim.Optimizer | None, progress: Progress, **options: Any
-        ) -> None:
-            saved(m, optimizer, progress, **options)
-            if progress.step == stop:
+        def write_and_stop(snapshot: Snapshot, **options: Any) -> None:
+            write(snapshot, **options)
+            if snapshot.progress.step == stop:
                 raise Stop
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run, "save", save_and_stop)
+            patch.setattr(run, "write", write_and_stop)
             with pytest.raises(Stop):
                 train(model, genome, split, recipe, Budget(steps=12), run, resume=resume, workers=workers)
 
@@ -197,6 +201,36 @@ def metrics(run: RunFolder) -> list[dict[str, object]]:
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     timings = {"seconds", "bases_per_second", "waiting_for_data"}
     return [{k: v for k, v in json.loads(line).items() if k not in timings} for line in lines]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed meanwhile goes on from the checkpoint before, to the same weights."""
+    genome = make_genome(tmp_path)
+    mixture = Mixture.of(genome, split_genome(genome), RECIPE.repeat_weight)
+    run, killed = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "killed")
+    run.create()
+    third, calls = threading.Event(), []
+
+    def write_slowly(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        calls.append(path)
+        assert len(calls) != 2 or third.wait(120), "training has waited for the file"
+        save_file(tensors, path)
+
+    class Copying(TrainingObserver):
+        def step(self, training: Training) -> None:
+            if training.progress.step == 3:  # of step 2, something is written
+                shutil.copytree(run.path, killed.path)
+                third.set()
+
+    monkeypatch.setattr("hnet_dna.training.run_folder.save_file", write_slowly)
+    straight, resumed = tiny_model(), tiny_model()
+    train_in_folder(run, straight, mixture, RECIPE, Budget(steps=6), observers=[Copying()])
+    assert RunFolder(run.path).load(tiny_model(), build_optimizer(resumed, resumed.config, RECIPE)).step == 6
+    found = [path.name for path in (killed.path / "checkpoints").iterdir() if path.name[0] != "."]
+    assert found == ["step-00000001"]
+    train_in_folder(killed, resumed, mixture, RECIPE, Budget(steps=6), resume=True)
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -335,13 +369,13 @@ def test_validation_is_logged_and_the_best_model_kept(tmp_path: Path) -> None:
     measured = [float(str(line["valid_bits_per_base"])) for line in metrics(run) if "valid_bits_per_base" in line]
     assert len(measured) == 4
     assert progress.best == min(measured) < measured[0]
-    told = json.loads((run.path / "best" / "best.json").read_text())
-    assert told["valid_bits_per_base"] == progress.best
+    record = json.loads((run.path / "best" / "best.json").read_text())
+    assert record["valid_bits_per_base"] == progress.best
     best = HNetLM.from_pretrained(run.path / "best")
     score = Score()
     for bases in annotate(forward_pieces(genome, split.valid), best):
         score += Score.of(bases)
-    assert score.bits_per_base == pytest.approx(told["valid_bits_per_base"], abs=1e-6)
+    assert score.bits_per_base == pytest.approx(record["valid_bits_per_base"], abs=1e-6)
 
 
 def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
@@ -403,15 +437,15 @@ def test_collapsed_router_is_reported_or_stops_the_run(tmp_path: Path, value: fl
         spoil(model, value)
         run = RunFolder(tmp_path / on_trouble)
         run.create()
-        told: list[str] = []
+        messages: list[str] = []
         with pytest.raises(TrainingError) if on_trouble == "stop" else nullcontext() as caught:
             train(
                 model, genome, split, replace(recipe, on_trouble=on_trouble), Budget(steps=70), run,
-                on_event=told.append,
+                on_event=messages.append,
             )  # fmt: skip
-        assert len(told) == 1, "once, not at every step"
-        assert f"step 50: the router of stage 0 has collapsed: {rate} of its positions" in told[0]
-        assert "a:" in told[0], "the windows' coordinates"
+        assert len(messages) == 1, "once, not at every step"
+        assert f"step 50: the router of stage 0 has collapsed: {rate} of its positions" in messages[0]
+        assert "a:" in messages[0], "the windows' coordinates"
         if on_trouble == "stop":
             assert caught is not None
             assert "max_chunk" in str(caught.value)
@@ -436,10 +470,10 @@ def test_spike_is_left_out_and_twenty_in_a_row_end_the_run(tmp_path: Path, monke
         return loss(self, bits + 5.0 if step in spikes else bits, norm)
 
     monkeypatch.setattr(Watch, "loss", spiking)
-    told: list[str] = []
+    messages: list[str] = []
     with pytest.raises(TrainingError, match=r"step 90: the loss jumped to .* 20 steps in a row"):
-        train(model, genome, split, recipe, Budget(steps=200), run, on_event=told.append)
-    assert [message.split(":")[0] for message in told[:3]] == ["step 53", "step 60", "step 70"]
+        train(model, genome, split, recipe, Budget(steps=200), run, on_event=messages.append)
+    assert [message.split(":")[0] for message in messages[:3]] == ["step 53", "step 60", "step 70"]
     assert torch.equal(before[54], before[53]), "a step left out moves nothing"
     assert not torch.equal(before[55], before[54])
     assert len((run.path / "events.jsonl").read_text().splitlines()) == 2 + 20
@@ -494,10 +528,10 @@ def test_the_log_says_what_each_gpu_does(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 << 30)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     gauge = Gauge(config, recipe, Ranks(0, 2, torch.device("cuda", 0)))
-    found = gauge.read(2e6, [3.0])
+    figures = gauge.read(2e6, [3.0])
     expected = 1e6 * cost_of(config, [3.0], 8192).training_flops / 9.89e14
-    assert found == {"bases_per_second_per_gpu": 1_000_000, "gib": 3.0, "of_peak": pytest.approx(expected, abs=1e-4)}
-    assert gauge.read(2e6, [6.0])["of_peak"] < found["of_peak"]
+    assert figures == {"bases_per_second_per_gpu": 1_000_000, "gib": 3.0, "of_peak": pytest.approx(expected, abs=1e-4)}
+    assert gauge.read(2e6, [6.0])["of_peak"] < figures["of_peak"]
     assert Gauge(config, recipe, Ranks()).read(2e6, [3.0]) == {}
 
 
@@ -516,3 +550,10 @@ def test_products_of_float32_are_fast_only_inside_a_step(tmp_path: Path, monkeyp
         train(tiny_model(), genome, split_genome(genome), replace(RECIPE, precision=precision), Budget(steps=1), run)
     assert seen == [True, False]
     assert not matmul.allow_tf32
+
+
+def test_batch_that_ranks_cannot_share_is_refused(tmp_path: Path) -> None:
+    genome = make_genome(tmp_path)
+    model, recipe, run = tiny_model(), replace(RECIPE, batch=3), RunFolder(tmp_path / "run")
+    with pytest.raises(UsageError, match="3 windows cannot be shared by 2 ranks"):
+        train(model, genome, split_genome(genome), recipe, Budget(steps=5), run, ranks=Ranks(size=2))

@@ -104,9 +104,9 @@ def test_bcftools_reads_what_it_read_before(genome: Genome, model: HNetLM, tmp_p
     text = FAITHFUL.replace("##strange\n", "").replace("S 2", "S2").replace("\t\t0/1", "\t.\t0/1")
     (tmp_path / "out.vcf").write_bytes(scored(text, genome, model, tmp_path)[0])
     query = ["bcftools", "query", "-f", "%POS %INFO/HNET_LLR %INFO/HNET_SKIPPED\n", str(tmp_path / "out.vcf")]
-    found = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [line.split()[0] for line in found] == ["10", "11", "12", "13"]
-    assert found[3] == "13 . SYMBOLIC,SYMBOLIC"
+    lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["10", "11", "12", "13"]
+    assert lines[3] == "13 . SYMBOLIC,SYMBOLIC"
 
 
 def test_scores_are_replaced_when_a_file_is_scored_again(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_pipes(cli: Cli, compressed: bool, genome: Genome, model: HNetLM, tmp_pa
 
 @pytest.mark.parametrize("source", ["-", "/dev/stdin"])
 def test_stdin_and_stdout_of_a_process(source: str, genome: Genome, model: HNetLM, tmp_path: Path) -> None:
-    """Bytes that are no UTF-8 pass, whatever encoding Python would choose for text."""
+    """Bytes that are not UTF-8 pass, whatever encoding Python would choose for text."""
     model.save_pretrained(tmp_path / "m")
     given = FAITHFUL.encode("latin-1")
     command = [sys.executable, "-c", "from hnet_dna_cli.main import app; app()", "score", "--vcf", source]
@@ -318,9 +318,9 @@ def test_boundaries_and_controls_in_info(cli: Cli, genome: Genome, model: HNetLM
     assert second.info["HNET_LLR"] == pytest.approx([effects.llr[0], None, effects.llr[1]], abs=1e-4)
     for text, strands in zip(second.info["HNET_DBOUND"][::2], effects.shifts, strict=True):
         fields = text.split("|")
-        for told, shift in zip((fields[:4], fields[4:]), strands, strict=True):
-            assert [int(told[0]), int(told[1]), int(told[3])] == [shift.lost, shift.gained, shift.distance]
-            assert float(told[2]) == pytest.approx(shift.change, rel=1e-2)
+        for written, shift in zip((fields[:4], fields[4:]), strands, strict=True):
+            assert [int(written[0]), int(written[1]), int(written[3])] == [shift.lost, shift.gained, shift.distance]
+            assert float(written[2]) == pytest.approx(shift.change, rel=1e-2)
     assert second.info["HNET_DBOUND"][1] in (".", None)
     nearby = controls(genome, Variant(interval, ref, (alts[0],)), alts[0], 4)
     others = [one.largest_changes[0] for one in VariantReader(genome, model, how).read(nearby)]

@@ -126,11 +126,11 @@ def test_a_run_from_another_run(cli: Cli, tmp_path: Path) -> None:
         if steps == 0:
             begun, parent = (hnet_dna.load_model(tmp_path / run) for run in ("two", "one"))
             torch.testing.assert_close(likelihoods(begun), likelihoods(parent))
-    told = json.loads((tmp_path / "two" / "run.json").read_text())
-    assert told["parent"]["digest"] == parent.digest()
-    assert told["parent"]["changed"]["model.alphabet"] == ["dna", "iupac"]
-    assert told["model"]["d_model"] == [16, 32]
-    recipe = told["recipe"]
+    record = json.loads((tmp_path / "two" / "run.json").read_text())
+    assert record["parent"]["digest"] == parent.digest()
+    assert record["parent"]["changed"]["model.alphabet"] == ["dna", "iupac"]
+    assert record["model"]["d_model"] == [16, 32]
+    recipe = record["recipe"]
     assert (recipe["window"], recipe["ratio_targets"], recipe["split"], recipe["optimizer"]) == (80, [4.0], "", "muon")
     card = (tmp_path / "two" / "README.md").read_text()
     assert f"It began from the weights of `one` (digest `{parent.digest()}`)" in card

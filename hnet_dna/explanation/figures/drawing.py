@@ -31,7 +31,7 @@ _RC: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    "text.parse_math": False,  # a `$` in a name is no formula
+    "text.parse_math": False,  # a `$` in a name is not a formula
     "savefig.dpi": 300,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",

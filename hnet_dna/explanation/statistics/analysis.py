@@ -130,7 +130,8 @@ def analyse(
     bits, untrained_bits = readings.model.bits, readings.untrained.bits
     rows["bits"] = class_rows(axis, bits, untrained_bits, {**intervals, **codon_intervals(axis, codings)})
     rows["bits_profiles"] = profile_rows(axis, bits, untrained_bits, profiles)
-    rows["robustness"], edited = _robustness(model, untrained, genome, axis, readings.model, seed, on_progress)
+    count = robustness.counts(selection.bases)
+    rows["robustness"], edited = _robustness(model, untrained, genome, axis, readings.model, count, seed, on_progress)
     summary = {
         "read": {
             "rule": selection.rule,
@@ -282,13 +283,14 @@ def _robustness(
     genome: Genome,
     axis: Axis,
     reading: Reading,
+    count: tuple[int, int],
     seed: int,
     on_progress: OnPart,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Read samples with edits; return the rows, and how much was sampled."""
     kmers = [round(axis.bases / len(positions)) if len(positions) else axis.bases for positions in reading.boundaries]
-    windows = robustness.sample(genome, axis.stretches, robustness.WINDOW, robustness.WINDOWS, seed)
-    singles = robustness.sample(genome, axis.stretches, robustness.SINGLE_WINDOW, robustness.SINGLES, seed)
+    windows = robustness.sample(genome, axis.stretches, robustness.WINDOW, count[0], seed)
+    singles = robustness.sample(genome, axis.stretches, robustness.SINGLE_WINDOW, count[1], seed)
     rows = robustness.rows(
         {
             "model": robustness.model_segmentation(model),

@@ -7,7 +7,8 @@ The boundaries of a class are denser, or sparser, than those of all controls if
 - the untrained model: its enrichment lies below that interval, or above it, respectively;
 - shuffled sequence: so does the enrichment on it.
 
-Rows in fewer than two blocks, and rows for which a control has no boundary, cannot be judged.
+Rows in fewer than two blocks, rows for which a control has no boundary, and rows with so few bases that fewer than five
+boundaries are expected in them at the rate of all bases, cannot be judged.
 
 A small p against shifts does not show by itself that anything was learned: a network that was never trained also cuts
 some sequence more often than other sequence. The untrained model is a single one, and its enrichment has no interval.
@@ -23,6 +24,7 @@ from typing import Any, Literal
 from hnet_dna.explanation.statistics.tables import Table
 
 RATE = 0.05  # false discovery rate
+FEWEST = 5  # boundaries that are expected in a class at the rate of all bases, for it to be judged
 Verdict = Literal["stands out", "as untrained", "as shuffled", "as chance", "too little"]
 WORDS: dict[Verdict, str] = {
     "stands out": "stands out",
@@ -80,8 +82,12 @@ class Finding:
 def judge(tables: Mapping[str, Table]) -> list[Finding]:
     """Judge each row of `classes` and `codons` that has bases; those that stand out most come first."""
     rows = [(name, number, row) for name in ("classes", "codons") for number, row in _judged(tables.get(name))]
-    passed = discoveries([row["p"] for _, _, row in rows], RATE)
-    findings = [_finding(name, number, row, ok) for (name, number, row), ok in zip(rows, passed, strict=True)]
+    rates = {row["stage"]: row["rate"] for row in _rows(tables.get("classes")) if row["group"] == "all"}
+    enough = [not row["bases"] * rates.get(row["stage"], math.inf) < FEWEST for _, _, row in rows]
+    passed = discoveries(
+        [row["p"] if known else math.nan for (_, _, row), known in zip(rows, enough, strict=True)], RATE
+    )
+    findings = [_finding(*row, known, ok) for row, known, ok in zip(rows, enough, passed, strict=True)]
     order = list(WORDS)
     return sorted(findings, key=lambda f: (f.stage, order.index(f.verdict), -f.strength))
 
@@ -94,15 +100,18 @@ def discoveries(p: Sequence[float], rate: float) -> list[bool]:
 
 
 def _judged(table: Table | None) -> list[tuple[int, dict[str, Any]]]:
-    rows = enumerate(table.rows if table else ())
-    return [(number, row) for number, row in rows if row["bases"] and row.get("group") != "all"]
+    return [(number, row) for number, row in enumerate(_rows(table)) if row["bases"] and row.get("group") != "all"]
 
 
-def _finding(table: str, number: int, row: dict[str, Any], passed: bool) -> Finding:
+def _rows(table: Table | None) -> Sequence[dict[str, Any]]:
+    return table.rows if table else ()
+
+
+def _finding(table: str, number: int, row: dict[str, Any], enough: bool, passed: bool) -> Finding:
     value, low, high = row["enrichment"], row["enrichment_low"], row["enrichment_high"]
     untrained, shuffled = row["untrained_enrichment"], row["shuffled_enrichment"]
     verdict: Verdict
-    if any(map(math.isnan, (value, low, high, row["p"], untrained, shuffled))):
+    if not enough or any(map(math.isnan, (value, low, high, row["p"], untrained, shuffled))):
         verdict = "too little"
     elif not passed or low <= 1 <= high:
         verdict = "as chance"

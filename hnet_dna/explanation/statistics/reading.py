@@ -31,10 +31,12 @@ class Selection:
     Attributes:
         intervals: disjoint, in the genome's order.
         rule: how they were chosen, in words.
+        bases: about how many were to be read; there may be fewer.
     """
 
     intervals: tuple[Interval, ...]
     rule: str
+    bases: int
 
     def stretches(self, genome: Genome) -> list[Interval]:
         """Return the sequences that the model reads separately: what lies between runs of N."""
@@ -61,7 +63,7 @@ def select(genome: Genome, model: str | Path, bases: int, seed: int) -> Selectio
     if total < 2:
         raise SequenceError(f"{genome.source}: nothing to read: no two letters A, C, G, T in a row")
     if total <= bases:
-        return Selection(tuple(candidates), f"all of {rule}")
+        return Selection(tuple(candidates), f"all of {rule}", bases)
     size = min(TILE, bases)
     tiles = list(tiled(segments, size))
     share, start = bases / total, float(np.random.default_rng(seed).random())
@@ -71,7 +73,7 @@ def select(genome: Genome, model: str | Path, bases: int, seed: int) -> Selectio
     order = {contig.name: index for index, contig in enumerate(genome.contigs)}
     joined.sort(key=lambda interval: (order[interval.contig], interval.start))
     rule = f"{len(taken):,} of the {len(tiles):,} tiles of {size:,} bases in {rule}, evenly spaced, seed {seed}"
-    return Selection(tuple(joined), rule)
+    return Selection(tuple(joined), rule, bases)
 
 
 def tiled(stretches: Iterable[Interval], size: int) -> Iterator[Interval]:

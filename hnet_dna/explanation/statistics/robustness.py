@@ -28,6 +28,10 @@ RATES = (0.001, 0.01, 0.1)
 WITHIN = (16, 64, 256)  # bases after a single edit in which borders are compared
 WINDOWS, WINDOW = 32, 4096  # sequences that get random edits, and their bases
 SINGLES, SINGLE_WINDOW = 256, 768  # sequences that get one edit, in the middle
+LEAST_WINDOWS, LEAST_SINGLES = 4, 32
+FULL = (
+    1_000_000  # bases to read, of fewer of which fewer sequences get edits, so that these take no longer than the rest
+)
 SHORTEST = 64
 Edit = Literal["substitution", "insertion", "deletion"]
 EDITS: tuple[Edit, ...] = get_args(Edit)
@@ -172,6 +176,12 @@ def kmer_segmentation(lengths: Sequence[int]) -> Segmentation:
             yield Segmented(np.stack([np.arange(len(codes)) % k == 0 for k in lengths]), None)
 
     return segment
+
+
+def counts(bases: int) -> tuple[int, int]:
+    """Return how many sequences get random edits, and how many get one, where about this many bases are to be read."""
+    share = min(1.0, bases / FULL)
+    return max(LEAST_WINDOWS, round(share * WINDOWS)), max(LEAST_SINGLES, round(share * SINGLES))
 
 
 def sample(genome: Genome, stretches: Iterable[Interval], size: int, count: int, seed: int) -> list[Codes]:

@@ -55,9 +55,9 @@ def read_tables(folder: Path) -> dict[str, Table]:
     Raises:
         SequenceError: a table is damaged, or a cell of a declared column has another type.
     """
-    found = {path.stem: path for path in sorted(folder.glob("*.tsv"))}
-    names = [name for name in TABLES if name in found] + [name for name in found if name not in TABLES]
-    return {name: _read(found[name]) for name in names}
+    paths = {path.stem: path for path in sorted(folder.glob("*.tsv"))}
+    names = [name for name in TABLES if name in paths] + [name for name in paths if name not in TABLES]
+    return {name: _read(paths[name]) for name in names}
 
 
 def _read(path: Path) -> Table:

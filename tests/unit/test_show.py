@@ -1,0 +1,43 @@
+"""Tables as a terminal shows them, and as a file keeps them."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from cli import show
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, table: Table, *, terminal: bool) -> list[str]:
+    stream = StringIO()
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(show, "results", Console(file=stream, width=140, force_terminal=terminal, color_system=None))
+    show.print_table(table)
+    return stream.getvalue().splitlines()
+
+
+def test_a_wide_table_fits_a_terminal_and_loses_no_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("features", *(f"long name {i}" for i in range(7)), title="A title", caption="A caption")
+    rows = [[f"row{row}", *(f"{row}.{i} [{row}, {i}]" for i in range(7))] for row in range(3)]
+    for row in rows:
+        table.add_row(*row)
+    whole = printed(monkeypatch, table, terminal=False)
+    assert max(map(len, whole)) > 80
+    assert sum("row1" in line for line in whole) == 1
+    lines = printed(monkeypatch, table, terminal=True)
+    assert max(map(len, lines)) <= 80
+    parts = sum("row1" in line for line in lines)
+    assert parts > 1
+    assert sum("row2" in line for line in lines) == parts
+    text = "\n".join(lines)
+    assert all(text.count(f" {cell} ") == 1 for row in rows for cell in row[1:])
+    assert (text.count("A title"), text.count("A caption")) == (1, 1)
+
+
+def test_a_narrow_table_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("a b", "c d")
+    table.add_row("1", "2")
+    assert printed(monkeypatch, table, terminal=True) == printed(monkeypatch, table, terminal=False)
