@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
-from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
@@ -17,8 +15,6 @@ from rich.table import Table
 from . import options, show, tables
 from .groups import Commands
 from .outputs import check_outputs, output
-
-_WIDE = 120  # columns of a terminal that has room for checksums
 
 genome = typer.Typer(
     cls=Commands,
@@ -54,19 +50,14 @@ def inspect(
     table.add_column("contig")
     for name in ("bases", "GC %", "N", "N runs", "soft-masked %", "IUPAC"):
         table.add_column(name, justify="right")
-    # Of all columns it is the widest, and the one that people read least.
-    with_m5 = not sys.stdout.isatty() or get_terminal_size().columns >= _WIDE
-    if with_m5:
-        table.add_column("M5", overflow="fold")
+    table.add_column("M5", overflow="fold")
     for one in described.contigs:
         gc = "-" if one.gc is None else f"{100 * one.gc:.2f}"
         masked = f"{100 * one.soft_masked / one.length:.2f}"
         counts = f"{one.length:,}", gc, f"{one.n:,}", f"{one.n_runs:,}", masked, f"{one.ambiguous:,}"
-        table.add_row(one.name, *counts, *([one.md5] if with_m5 else []))
+        table.add_row(one.name, *counts, one.md5)
     tables.print_table(table)
     show.results.print(f"Assembly: {described.assembly or 'none of the known ones'}")
-    if not with_m5:
-        show.notes.print("M5 checksums: --json, or a wider terminal")
     if described.store is not None:
         show.results.print(f"Store: {described.store}")
         show.next_step(f"hnet-dna pretrain --genome {quote(fasta)} --out run", quiet)
