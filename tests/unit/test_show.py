@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from io import StringIO
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from cli import show, tables
+show, tables = import_module("hnet_dna_cli.show"), import_module("hnet_dna_cli.tables")
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, table: Table, *, terminal: bool) -> list[str]:
