@@ -34,15 +34,7 @@ def mamba_layer_triton(
 
     With gradients it takes no past, and what it returns for a next piece has none.
     """
-    inner, state, _ = weights.widths
-    if (
-        residual.dtype != torch.float32
-        or dtype == torch.float64
-        or not residual.numel()
-        or weights.conv.shape[1] != TAPS
-        or not holds_state(state, inner // weights.heads)
-        or max(inner, residual.shape[-1]) > WIDEST
-    ):
+    if not takes_mamba(residual, weights, dtype):
         return None
     residual, length = residual.contiguous(), length.contiguous()
     if torch.is_grad_enabled():
@@ -51,16 +43,33 @@ def mamba_layer_triton(
         out, projected, last = _Mamba.apply(residual, *weights, length, tile, dtype)  # type: ignore[no-untyped-call]
     else:
         out, last, projected, *_ = mamba_forward(residual, _cast_products(weights, dtype), length, past, tile)
-    return out, _parts(projected, weights)[1], last
+    return out, parts_of(projected, weights)[1], last
 
 
 def mlp_layer_triton(residual: Tensor, weights: MlpWeights, dtype: torch.dtype) -> Tensor | None:
     """Run the kernels, or return None where they do not take this."""
-    width = max(residual.shape[-1], weights.fc2.shape[1])
-    if residual.dtype != torch.float32 or dtype == torch.float64 or not residual.numel() or width > WIDEST:
+    if not takes_mlp(residual, weights, dtype):
         return None
     out: Tensor = _Mlp.apply(residual.contiguous(), *weights, dtype)  # type: ignore[no-untyped-call]
     return out
+
+
+def takes_mamba(residual: Tensor, weights: MambaWeights, dtype: torch.dtype) -> bool:
+    """Tell whether the kernels take a layer with such weights and products."""
+    inner, state, _ = weights.widths
+    return (
+        _takes(residual, dtype, inner) and weights.conv.shape[1] == TAPS and holds_state(state, inner // weights.heads)
+    )
+
+
+def takes_mlp(residual: Tensor, weights: MlpWeights, dtype: torch.dtype) -> bool:
+    """Tell whether the kernels take an MLP with such weights and products."""
+    return _takes(residual, dtype, weights.fc2.shape[1])
+
+
+def _takes(residual: Tensor, dtype: torch.dtype, inner: int) -> bool:
+    small = max(inner, residual.shape[-1]) <= WIDEST
+    return residual.dtype == torch.float32 and dtype != torch.float64 and small and residual.numel() > 0
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
@@ -82,7 +91,7 @@ def _cast(weights: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     return converted
 
 
-def _parts(projected: Tensor, weights: MambaWeights) -> tuple[Tensor, Tensor, Tensor]:
+def parts_of(projected: Tensor, weights: MambaWeights) -> tuple[Tensor, Tensor, Tensor]:
     """Return views of gate, what the convolution reads, and steps before softplus."""
     gate, xbc, raw = torch.split(projected, [weights.widths[0], len(weights.conv), weights.heads], dim=-1)
     return gate, xbc, raw
@@ -100,7 +109,7 @@ def mamba_forward(
     dtype = weights.in_proj.dtype
     u, inverse = normalise(residual, None, None, None, weights.norm, dtype)
     projected = _product(u, weights.in_proj)
-    gate, xbc, raw = _parts(projected, weights)
+    gate, xbc, raw = parts_of(projected, weights)
     conv, ssm = (None, None) if past is None else (past.conv.to(dtype).contiguous(), past.ssm.float().contiguous())
     x, b, c = convolve(conv, xbc, weights.conv.contiguous(), weights.conv_bias, weights.widths)
     dt, decay = _steps_of(raw, weights, length)
@@ -115,7 +124,7 @@ def mamba_backward(
     decay: Tensor, y: Tensor, inverse: Tensor, gated: Tensor,
 ) -> tuple[Tensor, MambaWeights]:  # fmt: skip
     """Return the gradients of the residual stream and of the weights, from that of the new residual stream."""
-    gate, xbc, raw = _parts(projected, weights)
+    gate, xbc, raw = parts_of(projected, weights)
     inner, channels, _ = gate.shape[-1], xbc.shape[-1], raw.shape[-1]
     grad_projected = torch.empty_like(projected)
     with torch.autocast(residual.device.type, enabled=False):

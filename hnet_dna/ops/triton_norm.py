@@ -26,7 +26,7 @@ _PROGRAMS = 2048  # of a backward pass, each with its own sum of the weights' gr
 
 def rms_norm_triton(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     """Run the kernels; float64 and what is too wide for them takes the plain form."""
-    if not _takes(x):
+    if not _taken(x):
         return rms_norm(x, weight, dtype)
     y: Tensor = _Norm.apply(x.contiguous(), None, None, None, weight, dtype)  # type: ignore[no-untyped-call]
     return y
@@ -36,16 +36,21 @@ def gated_rms_norm_triton(
     y: Tensor, x: Tensor, skip: Tensor, gate: Tensor, weight: Tensor, dtype: torch.dtype
 ) -> Tensor:
     """Run the kernels; float64 and what is too wide for them takes the plain form."""
-    if not _takes(gate) or y.dtype == torch.float64:
+    if not _taken(gate) or y.dtype == torch.float64:
         return gated_rms_norm(y, x, skip, gate, weight, dtype)
     parts = (part.contiguous() for part in (y, x, skip, gate, weight))
     out: Tensor = _Norm.apply(*parts, dtype)  # type: ignore[no-untyped-call]
     return out
 
 
-def _takes(x: Tensor) -> bool:
+def _taken(x: Tensor) -> bool:
     if x.shape[-1] > WIDEST:
         tell_fallback(f"a norm of {x.shape[-1]:,} channels", f"up to {WIDEST:,} channels")
+    return takes(x)
+
+
+def takes(x: Tensor) -> bool:
+    """Tell whether the kernels take rows of x."""
     return x.dtype != torch.float64 and x.shape[-1] <= WIDEST and x.numel() > 0
 
 
