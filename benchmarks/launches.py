@@ -6,7 +6,8 @@ The step runs on the CPU with the `triton` backend, whose kernels are replaced b
 GPU. A launch is a kernel of ours or an operation of PyTorch that computes; views and allocations are none. What PyTorch
 does by several kernels (a sort, a sum over a large tensor) counts once; the optimizer is not counted. Waits are where
 the processor reads what a GPU would have computed, or copies a list there. Bytes are those of the tensors that autograd
-keeps, for each further base; values are zeros, and a third of the positions begin chunks, by decree.
+keeps, for each further base; values are zeros, and a third of the positions begin chunks, by decree. Scores are those
+that attention computes over those that it needs.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hnet_dna.config.layout import parse_stack
 from hnet_dna.config.settings import resolve
 from hnet_dna.data.batches import Batch
 from hnet_dna.data.windows import Position
@@ -34,6 +36,7 @@ from hnet_dna.training.ranks import Ranks
 from hnet_dna.training.step import Step
 
 PRESETS = ("m10", "t9", "m3t1-m15-m4")
+TILE = 128  # queries, and keys, that PyTorch's flash attention takes at once with heads of 64
 ROWS, WINDOW, CHUNK = 2, 96, 3
 _aten = torch.ops.aten
 _ROOM = (_aten.empty, _aten.empty_like, _aten.new_empty, _aten.empty_strided, _aten.new_empty_strided)
@@ -193,16 +196,34 @@ class Counted:
         return counts, sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
+def scores(preset: str) -> float | None:
+    """Return how many scores attention computes at base resolution, over those that it needs; None without attention.
+
+    The kernel skips tiles of keys that none of its queries sees.
+    """
+    settings = resolve(preset)
+    length, computed, needed = settings.recipe.window, 0, 0
+    for layer in parse_stack(settings.model.layout[0]):
+        if layer.mixer != "mamba":
+            window = settings.model.stage(0).window_size
+            window = length if window < 0 else window
+            needed += sum(min(i, window) + 1 for i in range(length))
+            for start in range(0, length, TILE):
+                tiles = -(-min(start + TILE, length) // TILE) - max(0, start - window) // TILE
+                computed += tiles * TILE * TILE
+    return computed / needed if needed else None
+
+
 def main() -> None:
     """Print the counts of each preset."""
     parser = argparse.ArgumentParser(description="Launches, waits and bytes kept of a training step.")
     parser.add_argument("presets", nargs="*", default=PRESETS)
     parser.add_argument("--names", action="store_true", help="print how often each kernel is launched")
     options = parser.parse_args()
-    print(f"{'preset':<16}{'launches':>10}{'waits':>8}{'bytes a base':>15}")
+    print(f"{'preset':<16}{'launches':>10}{'waits':>8}{'bytes a base':>15}{'scores':>9}")
     for preset in options.presets:
-        counts, kept = Counted(preset).measure()
-        print(f"{preset:<16}{counts.launches:>10,}{counts.waits:>8}{kept:>15,.0f}")
+        (counts, kept), ratio = Counted(preset).measure(), scores(preset)
+        print(f"{preset:<16}{counts.launches:>10,}{counts.waits:>8}{kept:>15,.0f}{f'{ratio:.3f}' if ratio else '-':>9}")
         if options.names:
             for name, number in sorted(counts.names.items(), key=lambda item: -item[1]):
                 print(f"    {number:>6} {name}")

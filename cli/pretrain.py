@@ -115,7 +115,7 @@ def pretrain(
 
     Example: hnet-dna pretrain --preset m3t1-m15-m4 --genome hg38 --dry-run
 
-    On several GPUs: torchrun --nproc-per-node 8 $(which hnet-dna) pretrain ...
+    On several GPUs: torchrun --standalone --nproc-per-node 8 $(which hnet-dna) pretrain ...
     """
     options: dict[str, Any] = {
         "preset": preset,

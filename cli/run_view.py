@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from hnet_dna.training.run import Beginning, Run, RunObserver
+from hnet_dna.training.run import Beginning, Evaluation, Run, RunObserver
 
 from . import show, tables
 from .mixture import mixture_lines, open_genomes
@@ -95,11 +95,18 @@ class _Shown(RunObserver):
     def trained(self) -> None:
         self._show(None)
 
-    def evaluating(self, held_out: int, taken: int, known: int) -> None:
-        rest = f" of {held_out:,} held-out bases, evenly spread; `hnet-dna evaluate` takes all of them"
-        show.notes.print(f"evaluating {taken:,}{' held-out bases' if taken == held_out else rest}")
+    def evaluating(self, evaluation: Evaluation) -> None:
+        taken, of = evaluation.taken, evaluation.held_out
+        show.notes.print(f"evaluating {taken:,}{'' if taken == of else f' of {of:,}'} held-out bases")
+        if evaluation.counted < evaluation.train:
+            show.notes.print(f"Markov models count {evaluation.counted:,} of {evaluation.train:,} training bases")
+        if taken < of or evaluation.counted < evaluation.train:
+            show.notes.print(
+                "Both are evenly spread samples, so that this takes at most a tenth of the time of training, or a "
+                "minute; `hnet-dna evaluate` takes all"
+            )
         about = "the model, and Markov models beside it"
-        self._show(show.Progress("evaluating", known, "bases", about=about, quiet=self._quiet))
+        self._show(show.Progress("evaluating", evaluation.known, "bases", about=about, quiet=self._quiet))
 
     def evaluated(self, what: str, share: float) -> None:
         if self._progress is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeAlias
 
 from hnet_dna.data.split import Split
 from hnet_dna.evaluation.breakdown import GENOME, Breakdown, ClassBits
@@ -17,8 +18,41 @@ from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 
+Parts: TypeAlias = "list[tuple[Interval, ...]]"  # intervals of each of several genomes
 MODEL = "model"
 _STRETCH = 1_000_000
+# What a base that is trained on pays for, so that both together take a tenth of training: bases predicted, and bases
+# whose words are counted and looked up (`benchmarks/closing.py`). On a CPU predicting costs 0.4 of training, words
+# 0.004 of it. A GPU that trains on a million bases a second waits for one core, which needs 4 us and 0.4 us.
+_AFFORDED = {"cpu": (1 / 10, 10.0), "cuda": (1 / 80, 1 / 8)}
+_LEAST, _MOST = (1_100_000, 50_000_000), 20_000_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How much of large genomes an evaluation takes, at most.
+
+    Attributes:
+        held_out: bases that are predicted.
+        train: bases in which words are counted for the Markov models.
+    """
+
+    held_out: int
+    train: int
+
+    @classmethod
+    def after(cls, trained: int, device: str, ranks: int) -> Sample:
+        """Return what takes at most about a tenth of the time of training, or, if that is more, about a minute.
+
+        It follows from what was trained, and not from a clock: a run that is repeated is evaluated on the same bases.
+
+        Args:
+            trained: bases trained on.
+            device: kind of device that they were trained on, "cpu" or "cuda".
+            ranks: processes that trained; one of them evaluates.
+        """
+        predicted, counted = (int(trained * afforded / ranks) for afforded in _AFFORDED[device])
+        return cls(min(max(predicted, _LEAST[0]), _MOST), max(counted, _LEAST[1]))
 
 
 @dataclass(frozen=True)
@@ -31,6 +65,7 @@ class Comparison:
         orders: of the Markov models.
         trained_on: how many of the bases the model was trained on; None where that is not known.
         containment: how much of the held-out sequence's words the training part has; None where that was not looked up.
+        counted: bases of the training part whose words the Markov models know.
     """
 
     model: Score
@@ -38,6 +73,7 @@ class Comparison:
     orders: tuple[int, ...]
     trained_on: int | None = None
     containment: Containment | None = None
+    counted: int = 0
 
     @property
     def whole(self) -> ClassBits:
@@ -58,6 +94,7 @@ class Comparison:
         """Return the JSON form."""
         return {
             "held_out_bases": self.whole.bases,
+            "counted_bases": self.counted,
             "bits_per_base": self.whole.bits_per_base,
             "bits_per_base_95": [self.whole.low, self.whole.high],
             "best_markov_order": self.best_order,
@@ -88,7 +125,7 @@ def compare(
     *,
     annotation: Mapping[str, Sequence[Interval]] | None = None,
     orders: Sequence[int] = ORDERS,
-    most: int | None = None,
+    sample: Sample | None = None,
     on_progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> Comparison | None:
     """Evaluate on the held-out parts; None where they have no base at all.
@@ -102,48 +139,67 @@ def compare(
             contigs, as NAME:CONTIG.
         annotation: classes of intervals to report on, of a single genome.
         orders: of the Markov models.
-        most: bases to evaluate on, shared out evenly over the genomes; where there are more, evenly spread stretches
-            of a megabase are taken.
+        sample: what to take at most, shared out evenly over the genomes: where there is more, evenly spread stretches
+            of a megabase. Only a training part that is taken whole is searched for words of the held-out bases.
         on_progress: called with what is being done and the share of it done.
     """
-    taken = [each.split.held_out for each in genomes] if most is None else spread_over(genomes, most)
+    taken, train = sampled(genomes, sample)
     total = sum(known_bases(each.genome, intervals) for each, intervals in zip(genomes, taken, strict=True))
     if not total:
         return None
     breakdown = Breakdown([MODEL, "uniform", *map(markov_name, orders), MIXTURE], annotation)
     score = Score()
-    on_progress("looking up words of the training part", 0.0)
-    novelty = Novelty(
-        [(each.genome, s) for each in genomes for interval in each.split.train for s in each.genome.segments(interval)]
-    )
+    counted = [
+        (each.genome, s)
+        for each, part in zip(genomes, train, strict=True)
+        for i in part
+        for s in each.genome.segments(i)
+    ]
+    novelty = None
+    if bases_of(train) == bases_of(each.split.train for each in genomes):
+        on_progress("looking up words of the training part", 0.0)
+        novelty = Novelty(counted)
     others: Counts | None = None
-    for each, held_out in zip(genomes, taken, strict=True):
+    for each, held_out, part in zip(genomes, taken, train, strict=True):
         if not held_out:
             continue
         on_progress("counting words for the Markov models", score.read / total)
-        if each.split.train:
-            counts = genome_counts(each.genome, each.split.train, orders)
+        if part:
+            counts = genome_counts(each.genome, part, orders)
         else:
-            counts = others = others or _counts_of_all(genomes, orders)
+            counts = others = others or count_words((genome.codes(segment) for genome, segment in counted), orders)
         baselines = Baselines.of_counts(counts)
         by_contig = {name: sorted(i for i in held_out if i.contig == name) for name in {i.contig for i in held_out}}
         for bases in annotate(forward_pieces(each.genome, held_out), model):
             score += Score.of(bases)
             bits = {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)}
-            breakdown.add(bases, bits, each.name, novelty.mark(each.genome, by_contig, bases, each.name))
+            marked = novelty.mark(each.genome, by_contig, bases, each.name) if novelty else None
+            breakdown.add(bases, bits, each.name, marked)
             on_progress("evaluating", score.read / total)
-    return Comparison(score, breakdown.results(), tuple(orders), containment=novelty.containment())
+    containment = novelty.containment() if novelty else None
+    return Comparison(
+        score, breakdown.results(), tuple(orders), containment=containment, counted=sum(len(s) for _, s in counted)
+    )
 
 
-def spread_over(genomes: Sequence[HeldOut], most: int) -> list[tuple[Interval, ...]]:
-    """Return the held-out intervals of each genome, cut down to its even share of `most` bases."""
-    share = max(1, most // max(1, sum(bool(each.split.held_out) for each in genomes)))
-    return [spread(each.split.held_out, share) for each in genomes]
+def sampled(genomes: Sequence[HeldOut], sample: Sample | None) -> tuple[Parts, Parts]:
+    """Return the held-out intervals of each genome, and those to count words in, cut down to what a sample takes."""
+    held_out: Parts = [each.split.held_out for each in genomes]
+    train: Parts = [each.split.train for each in genomes]
+    if sample is None:
+        return held_out, train
+    return _spread_over(held_out, sample.held_out), _spread_over(train, sample.train)
 
 
-def _counts_of_all(genomes: Sequence[HeldOut], orders: Sequence[int]) -> Counts:
-    parts = ((each.genome, part) for each in genomes for i in each.split.train for part in each.genome.segments(i))
-    return count_words((genome.codes(part) for genome, part in parts), orders)
+def bases_of(parts: Iterable[Iterable[Interval]]) -> int:
+    """Return the bases of the intervals of several genomes."""
+    return sum(len(interval) for intervals in parts for interval in intervals)
+
+
+def _spread_over(parts: Parts, most: int) -> Parts:
+    """Cut the intervals of each genome down to its even share of `most` bases."""
+    share = max(1, most // max(1, sum(map(bool, parts))))
+    return [spread(intervals, share) for intervals in parts]
 
 
 def spread(intervals: Sequence[Interval], most: int) -> tuple[Interval, ...]:

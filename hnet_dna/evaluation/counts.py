@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,32 +35,6 @@ def genome_counts(genome: Genome, train: Iterable[Interval], orders: Iterable[in
     """
     train, orders = list(train), list(orders)
     return _kept(genome, train, orders) if _is_large(train) else _counted(genome, train, orders)
-
-
-@contextmanager
-def counting_ahead(genomes: Iterable[tuple[Genome, Sequence[Interval]]], orders: Iterable[int]) -> Iterator[None]:
-    """Count the words of large training parts in a process beside the `with` block, so that `genome_counts` finds them.
-
-    Where it asks before they are there, it waits. The process ends with the block.
-    """
-    large = [(genome, list(train)) for genome, train in genomes if _is_large(train)]
-    if not large:
-        yield
-        return
-    counter = multiprocessing.get_context("spawn").Process(target=_count_all, args=(large, list(orders)), daemon=True)
-    counter.start()
-    try:
-        yield
-    finally:
-        counter.terminate()
-        counter.join()
-
-
-def _count_all(genomes: list[tuple[Genome, list[Interval]]], orders: list[int]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one ends it
-    os.nice(10)
-    for genome, train in genomes:
-        _kept(genome, train, orders)
 
 
 def _is_large(train: Iterable[Interval]) -> bool:

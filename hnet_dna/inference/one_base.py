@@ -176,7 +176,8 @@ class _Attention:
         self.heads, self.window = mixer.num_heads, mixer.window
         self.qkv, self.out_proj = _array(mixer.Wqkv.weight).T, _array(mixer.out_proj.weight).T
         self.half, self.period = mixer.rotary_dim // 2, mixer.period
-        self.frequencies = _array(rotary_frequencies(mixer.rotary_dim, mixer.period)) if self.half else None
+        frequencies = rotary_frequencies(mixer.rotary_dim, mixer.period, torch.device("cpu"))
+        self.frequencies = _array(frequencies) if self.half else None
 
     def __call__(self, x: Array, state: Any) -> tuple[Array, Any]:
         parts = (x @ self.qkv).reshape(len(x), 3, self.heads, -1)

@@ -8,7 +8,6 @@ Parameter names are the reference's, so that its checkpoints load as they are.
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -346,16 +345,21 @@ def rotary_angles(position: Tensor, dim: int, period: int) -> Tensor:
     return torch.where(as_reference, angle, angle.remainder(2 * math.pi)).float()
 
 
-@cache
-def rotary_frequencies(dim: int, period: int, device: torch.device | None = None) -> Tensor:
+_frequencies: dict[tuple[int, int, torch.device], Tensor] = {}  # a compiler sees into functools.cache, and computes
+
+
+def rotary_frequencies(dim: int, period: int, device: torch.device) -> Tensor:
     """Return radians per position of each of dim / 2 rotations, in float64; the reference's are float32 values.
 
     They are powers taken on the CPU: those of a GPU differ in the last digits, and far from the start so would angles.
     """
-    with torch.inference_mode(False):  # kept for calls that want gradients
-        exponent = torch.arange(0, dim, 2, dtype=torch.float32, device="cpu") / dim
-        frequency = (1.0 / 10000.0**exponent).double()
-        return (frequency * (2 * math.pi / period) if period else frequency).to(device)
+    key = (dim, period, device)
+    if key not in _frequencies:
+        with torch.inference_mode(False):  # kept for calls that want gradients
+            exponent = torch.arange(0, dim, 2, dtype=torch.float32, device="cpu") / dim
+            frequency = (1.0 / 10000.0**exponent).double()
+            _frequencies[key] = (frequency * (2 * math.pi / period) if period else frequency).to(device)
+    return _frequencies[key]
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hnet_dna.config.layout import LayerSpec
 from hnet_dna.config.schema import StageConfig
-from hnet_dna.model.mixer import Attention, AttentionState, Mamba2, MambaState, RMSNorm, SwiGLU
+from hnet_dna.model.mixer import Attention, AttentionState, Mamba2, MambaState, RMSNorm, SwiGLU, rotary_frequencies
 from hnet_dna.model.rows import Rows
 from hnet_dna.ops import at_least_float32
 
@@ -29,16 +29,44 @@ class Layer(nn.Module):
             self.norm2 = RMSNorm(config.d_model, for_products=True)
             self.mlp = SwiGLU(config)
         self.has_mlp = spec.has_mlp
+        self.compiled: Callable[[Layer, Tensor, Rows], Tensor] | None = None  # in training, set by `compile_layers`
 
     def forward(
         self, residual: Tensor, rows: Rows, state: MambaState | AttentionState | None
     ) -> tuple[Tensor, MambaState | AttentionState | None]:
         """Add to the residual stream (B, L, D); return it and the mixer's state."""
+        if self.compiled is not None and rows.last and state is None and torch.is_grad_enabled():
+            return self.compiled(self, residual, rows), None
+        return self.add_to(residual, rows, state)
+
+    def add_to(
+        self, residual: Tensor, rows: Rows, state: MambaState | AttentionState | None
+    ) -> tuple[Tensor, MambaState | AttentionState | None]:
+        """Do what `forward` does, uncompiled."""
         add: Callable[..., tuple[Tensor, MambaState | AttentionState | None]] = self.mixer.add_to
         residual, state = add(residual, self.norm1, rows, state)
         if self.has_mlp:
             residual = self.mlp.add_to(residual, self.norm2)
         return residual, state
+
+
+def compile_layers(model: nn.Module) -> None:
+    """Compile the layers of a model for training, each by itself: what lies between them depends on the data.
+
+    One function serves all layers, so that those of a kind share a graph.
+    """
+    from hnet_dna.ops.compiled import region  # imports the compiler
+
+    compiled = region(_add_in_training)
+    for module in model.modules():
+        if isinstance(module, Layer):
+            module.compiled = compiled
+        if isinstance(module, Attention):  # computed here, the compiler takes them as they are
+            rotary_frequencies(module.rotary_dim, module.period, module.out_proj.weight.device)
+
+
+def _add_in_training(layer: Layer, residual: Tensor, rows: Rows) -> Tensor:
+    return layer.add_to(residual, rows, None)[0]
 
 
 class Stack(nn.Module):

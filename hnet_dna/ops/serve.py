@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -138,7 +138,8 @@ def checks_of(backend: Backend, device: str) -> tuple[Check, ...]:
     return _checks[key]
 
 
-def _serve(name: str, device: str, first: Tensor, *rest: Any) -> Any:
+def serve_now(name: str, device: str, first: Tensor, *rest: Any) -> Any:
+    """Run an op of the backend that serves a kind of device, outside autocast; None where the backend has none."""
     function = getattr(current_backend(device), name)
     if function is None:
         return None
@@ -148,16 +149,17 @@ def _serve(name: str, device: str, first: Tensor, *rest: Any) -> Any:
         return function(first, *rest)
 
 
-_run = _serve
+def _run(name: str, device: str, first: Tensor, *rest: Any) -> Any:
+    return (_traced if torch.compiler.is_compiling() else serve_now)(name, device, first, *rest)
 
 
-def leave_uncompiled() -> None:
-    """Keep torch.compile out of the ops: scans branch on data, and their loops, unrolled, take minutes to compile.
+_traced: Callable[..., Any] = serve_now
 
-    Called by whoever compiles, since it imports the compiler, which takes as long as the rest of PyTorch.
-    """
-    global _run
-    _run = torch.compiler.disable(_serve)  # type: ignore[no-untyped-call]
+
+def trace_by(run: Callable[..., Any]) -> None:
+    """Let a function with the arguments of `serve_now` serve where torch.compile is looking."""
+    global _traced
+    _traced = run
 
 
 def ssd_scan(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hnet_dna.ops.conv import causal_conv_silu_shifted
 from hnet_dna.ops.fallback import row_stride, tell_fallback
+from hnet_dna.ops.triton_launch import ceil_div, launcher
 
 TAPS = 4  # that the kernels are written out for
 _GROUPS = 3
@@ -43,24 +44,27 @@ def convolve(past: Tensor | None, x: Tensor, weight: Tensor, bias: Tensor, width
     batch, length, channels = x.shape
     groups = tuple(x.new_empty(batch, length, width) for width in widths)
     sizes = _sizes(x, past, widths)
-    grid = (batch * triton.cdiv(length, _T), channels // sizes["C"])
-    _conv[grid](past, x, weight, bias, *groups, length, **sizes, num_warps=4)
+    grid = (batch * ceil_div(length, _T), channels // sizes["C"])
+    launcher(_conv)[grid](past, x, weight, bias, *groups, length, **sizes, num_warps=4)
     return groups
 
 
 def convolve_back(
     past: Tensor | None, x: Tensor, weight: Tensor, bias: Tensor, widths: list[int], given: Sequence[Tensor],
-    grad_x: Tensor,
+    grad_x: Tensor, at: int = 0,
 ) -> tuple[Tensor | None, Tensor, Tensor]:  # fmt: skip
-    """Write the gradient of x to `grad_x`, which lies in memory as x does; return those of past, weight and bias."""
+    """Write the gradient of x to `grad_x`; return those of past, weight and bias.
+
+    Rows of `grad_x` lie as far apart as those of x; `at` is where in a row its columns begin.
+    """
     batch, length, channels = x.shape
     grad_past = None if past is None else torch.empty_like(past)
     sizes = _sizes(x, past, widths)
     # Positions of the past have gradients, too: they come first among those that programs share.
-    blocks = triton.cdiv(length + TAPS - 1, _T)
+    blocks = ceil_div(length + TAPS - 1, _T)
     sums = torch.empty(batch * blocks, (TAPS + 1) * channels, dtype=torch.float32, device=x.device)
-    _conv_back[batch * blocks, channels // sizes["C"]](
-        past, x, weight, bias, *given, grad_past, grad_x, sums, length, **sizes, num_warps=8
+    launcher(_conv_back)[batch * blocks, channels // sizes["C"]](
+        past, x, weight, bias, *given, grad_past, grad_x, sums, length, **sizes, AT=at, num_warps=8
     )
     of_weight, of_bias = torch.split(sums.sum(dim=0), [TAPS * channels, channels])
     return grad_past, of_weight.view(channels, TAPS).to(weight.dtype), of_bias.to(bias.dtype)
@@ -157,7 +161,7 @@ def _given(
 def _conv_back(
     past, x, weight, bias, first, second, third, grad_past, grad_x, sums, L, CHANNELS: tl.constexpr,
     STRIDE: tl.constexpr, PAST: tl.constexpr, W0: tl.constexpr, W1: tl.constexpr, W2: tl.constexpr,
-    T: tl.constexpr, C: tl.constexpr,
+    T: tl.constexpr, C: tl.constexpr, AT: tl.constexpr,
 ):  # fmt: skip
     """Give inputs at T positions, of which the first may be the past's, the gradients of the four that read them.
 
@@ -189,7 +193,9 @@ def _conv_back(
             tl.store(sums + at + 4 * CHANNELS + channel, tl.sum(given, axis=0))
     low = total.to(x.dtype.element_ty)
     row = sequence * L + position
-    tl.store(grad_x + row[:, None] * STRIDE + channel[None, :], low, mask=((position >= 0) & (position < L))[:, None])
+    tl.store(
+        grad_x + row[:, None] * STRIDE + (AT + channel[None, :]), low, mask=((position >= 0) & (position < L))[:, None]
+    )
     if PAST:
         tl.store(
             grad_past + (sequence * 3 + position + 3)[:, None] * CHANNELS + channel[None, :],

@@ -20,6 +20,7 @@ from torch import Tensor
 from hnet_dna.ops.fallback import row_stride
 from hnet_dna.ops.layers import MambaPast, MambaWeights, MlpWeights
 from hnet_dna.ops.triton_conv import TAPS, convolve, convolve_back
+from hnet_dna.ops.triton_launch import ceil_div, launcher
 from hnet_dna.ops.triton_norm import WIDEST, normalise, normalise_back
 from hnet_dna.ops.triton_ssd import holds_state, scan, scan_back, tile_of
 
@@ -33,15 +34,7 @@ def mamba_layer_triton(
 
     With gradients it takes no past, and what it returns for a next piece has none.
     """
-    inner, state, _ = weights.widths
-    if (
-        residual.dtype != torch.float32
-        or dtype == torch.float64
-        or not residual.numel()
-        or weights.conv.shape[1] != TAPS
-        or not holds_state(state, inner // weights.heads)
-        or max(inner, residual.shape[-1]) > WIDEST
-    ):
+    if not takes_mamba(residual, weights, dtype):
         return None
     residual, length = residual.contiguous(), length.contiguous()
     if torch.is_grad_enabled():
@@ -49,18 +42,34 @@ def mamba_layer_triton(
             return None
         out, projected, last = _Mamba.apply(residual, *weights, length, tile, dtype)  # type: ignore[no-untyped-call]
     else:
-        low_in, low_out = _cast([weights.in_proj, weights.out_proj], dtype)
-        out, projected, _, _, last, *_ = _mamba(residual, weights, low_in, low_out, length, past, tile, dtype)
-    return out, _parts(projected, weights)[1], last
+        out, last, projected, *_ = mamba_forward(residual, _cast_products(weights, dtype), length, past, tile)
+    return out, parts_of(projected, weights)[1], last
 
 
 def mlp_layer_triton(residual: Tensor, weights: MlpWeights, dtype: torch.dtype) -> Tensor | None:
     """Run the kernels, or return None where they do not take this."""
-    width = max(residual.shape[-1], weights.fc2.shape[1])
-    if residual.dtype != torch.float32 or dtype == torch.float64 or not residual.numel() or width > WIDEST:
+    if not takes_mlp(residual, weights, dtype):
         return None
     out: Tensor = _Mlp.apply(residual.contiguous(), *weights, dtype)  # type: ignore[no-untyped-call]
     return out
+
+
+def takes_mamba(residual: Tensor, weights: MambaWeights, dtype: torch.dtype) -> bool:
+    """Tell whether the kernels take a layer with such weights and products."""
+    inner, state, _ = weights.widths
+    return (
+        _takes(residual, dtype, inner) and weights.conv.shape[1] == TAPS and holds_state(state, inner // weights.heads)
+    )
+
+
+def takes_mlp(residual: Tensor, weights: MlpWeights, dtype: torch.dtype) -> bool:
+    """Tell whether the kernels take an MLP with such weights and products."""
+    return _takes(residual, dtype, weights.fc2.shape[1])
+
+
+def _takes(residual: Tensor, dtype: torch.dtype, inner: int) -> bool:
+    small = max(inner, residual.shape[-1]) <= WIDEST
+    return residual.dtype == torch.float32 and dtype != torch.float64 and small and residual.numel() > 0
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
@@ -82,27 +91,73 @@ def _cast(weights: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     return converted
 
 
-def _parts(projected: Tensor, weights: MambaWeights) -> tuple[Tensor, Tensor, Tensor]:
+def parts_of(projected: Tensor, weights: MambaWeights) -> tuple[Tensor, Tensor, Tensor]:
     """Return views of gate, what the convolution reads, and steps before softplus."""
     gate, xbc, raw = torch.split(projected, [weights.widths[0], len(weights.conv), weights.heads], dim=-1)
     return gate, xbc, raw
 
 
-def _mamba(
-    residual: Tensor, weights: MambaWeights, low_in: Tensor, low_out: Tensor, length: Tensor,
-    past: MambaPast | None, tile: int, dtype: torch.dtype,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    """Return the residual stream, projections, steps, rates, last state, output of the scan, and both 1 / rms."""
+def mamba_forward(
+    residual: Tensor, weights: MambaWeights, length: Tensor, past: MambaPast | None, tile: int
+) -> tuple[Tensor, ...]:
+    """Run a layer whose products are of the dtype of `weights.in_proj` and `weights.out_proj`.
+
+    Returns:
+        The residual stream, the last state, and what `mamba_backward` needs: projections, steps, rates, what the scan
+        gave, and both 1 / rms.
+    """
+    dtype = weights.in_proj.dtype
     u, inverse = normalise(residual, None, None, None, weights.norm, dtype)
-    projected = _product(u, low_in)
-    gate, xbc, raw = _parts(projected, weights)
+    projected = _product(u, weights.in_proj)
+    gate, xbc, raw = parts_of(projected, weights)
     conv, ssm = (None, None) if past is None else (past.conv.to(dtype).contiguous(), past.ssm.float().contiguous())
     x, b, c = convolve(conv, xbc, weights.conv.contiguous(), weights.conv_bias, weights.widths)
     dt, decay = _steps_of(raw, weights, length)
     x = x.view(*x.shape[:2], weights.heads, -1)
     y, last = scan(x, dt, decay, b, c, ssm, tile)
     out, gated = normalise(y, x, weights.skip, gate, weights.gated_norm, dtype)
-    return residual + _product(out, low_out), projected, dt, decay, last, y, inverse, gated
+    return residual + _product(out, weights.out_proj), last, projected, dt, decay, y, inverse, gated
+
+
+def mamba_backward(
+    grad: Tensor, residual: Tensor, weights: MambaWeights, length: Tensor, tile: int, projected: Tensor, dt: Tensor,
+    decay: Tensor, y: Tensor, inverse: Tensor, gated: Tensor,
+) -> tuple[Tensor, MambaWeights]:  # fmt: skip
+    """Return the gradients of the residual stream and of the weights, from that of the new residual stream."""
+    gate, xbc, raw = parts_of(projected, weights)
+    inner, channels, _ = gate.shape[-1], xbc.shape[-1], raw.shape[-1]
+    grad_projected = torch.empty_like(projected)
+    with torch.autocast(residual.device.type, enabled=False):
+        grad = grad.contiguous()
+        low = grad.to(projected.dtype)
+        conv = weights.conv.contiguous()
+        x, b, c = convolve(None, xbc, conv, weights.conv_bias, weights.widths)
+        x = x.view(*x.shape[:2], weights.heads, -1)
+        out = y.new_empty(*y.shape[:2], inner)
+        of_y, of_x, of_skip, of_gated_norm = normalise_back(
+            _product(low, weights.out_proj.t()), y, x, weights.skip, gate, weights.gated_norm, gated, grad_projected,
+            again=out,
+        )  # fmt: skip
+        of_out = _product_back(low, out)
+        assert of_x is not None
+        assert of_skip is not None
+        of_dt, of_decay, of_b, of_c, _ = scan_back(x, dt, decay, b, c, None, tile, of_y, None, of_x, add=True)
+        given = (of_x.flatten(-2), of_b, of_c)
+        _, of_conv, of_conv_bias = convolve_back(
+            None, xbc, conv, weights.conv_bias, weights.widths, given, grad_projected, at=inner
+        )
+        of_dt_bias, of_a_log = _steps_back_of(
+            raw, weights, length, decay, of_dt, of_decay, grad_projected, inner + channels, tile_of(x, b, tile)
+        )
+        u = torch.empty_like(residual, dtype=projected.dtype)
+        of_residual, _, _, of_norm = normalise_back(
+            _product(grad_projected, weights.in_proj.t()), residual, None, None, None, weights.norm, inverse, None,
+            also=grad, again=u,
+        )  # fmt: skip
+        of_in = _product_back(grad_projected, u)
+    return of_residual, MambaWeights(
+        of_norm, of_in, of_conv, of_conv_bias, of_dt_bias, of_a_log, of_skip, of_gated_norm, of_out
+    )
 
 
 def _steps_of(raw: Tensor, weights: MambaWeights, length: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,7 +165,7 @@ def _steps_of(raw: Tensor, weights: MambaWeights, length: Tensor) -> tuple[Tenso
     batch, positions, heads = raw.shape
     dt = torch.empty(batch, positions, heads, dtype=torch.float32, device=raw.device)
     decay = torch.empty(heads, dtype=torch.float32, device=raw.device)
-    _steps[(batch * triton.cdiv(positions, _T),)](
+    launcher(_steps)[(batch * ceil_div(positions, _T),)](
         raw, weights.dt_bias, weights.a_log, length, dt, decay, positions,
         H=heads, STRIDE=row_stride(raw), T=_T, BH=triton.next_power_of_2(heads), num_warps=4,
     )  # fmt: skip
@@ -121,10 +176,10 @@ class _Mamba(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, residual: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
         weights, (length, tile, dtype) = MambaWeights(*rest[:-3]), rest[-3:]
-        low_in, low_out = _cast([weights.in_proj, weights.out_proj], dtype)
-        out, projected, dt, decay, last, *kept = _mamba(residual, weights, low_in, low_out, length, None, tile, dtype)
-        ctx.save_for_backward(residual, *weights, length, low_in, low_out, projected, dt, decay, *kept)
-        ctx.tile = tile
+        low = _cast_products(weights, dtype)
+        out, last, projected, *kept = mamba_forward(residual, low, length, None, tile)
+        ctx.save_for_backward(residual, *low, length, projected, *kept)
+        ctx.tile, ctx.dtype = tile, weights.in_proj.dtype
         ctx.mark_non_differentiable(projected, last)
         ctx.set_materialize_grads(False)  # of these two they would be zeros
         return out, projected, last
@@ -132,81 +187,84 @@ class _Mamba(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         residual, *saved = ctx.saved_tensors
-        weights = MambaWeights(*saved[:9])
-        length, low_in, low_out, projected, dt, decay, y, inverse, gated = saved[9:]
-        (gate, xbc, raw), dtype = _parts(projected, weights), projected.dtype
-        grad_projected = torch.empty_like(projected)
-        of_gate, of_xbc, of_raw = _parts(grad_projected, weights)
-        with torch.autocast(residual.device.type, enabled=False):
-            grad = grads[0].contiguous()
-            low = grad.to(dtype)
-            conv = weights.conv.contiguous()
-            x, b, c = convolve(None, xbc, conv, weights.conv_bias, weights.widths)
-            x = x.view(*x.shape[:2], weights.heads, -1)
-            out = torch.empty_like(y).flatten(-2)
-            of_y, of_x, of_skip, of_gated_norm = normalise_back(
-                _product(low, low_out.t()), y, x, weights.skip, gate, weights.gated_norm, gated, of_gate, again=out
-            )
-            of_out = _product_back(low, out)
-            assert of_x is not None
-            of_dt, of_decay, of_b, of_c, _ = scan_back(x, dt, decay, b, c, None, ctx.tile, of_y, None, of_x, add=True)
-            given = (of_x.flatten(-2), of_b, of_c)
-            _, of_conv, of_conv_bias = convolve_back(None, xbc, conv, weights.conv_bias, weights.widths, given, of_xbc)
-            of_dt_bias, of_a_log = _steps_back_of(raw, weights, length, decay, of_dt, of_decay, of_raw, x, b, ctx.tile)
-            u = torch.empty_like(residual, dtype=dtype)
-            of_residual, _, _, of_norm = normalise_back(
-                _product(grad_projected, low_in.t()), residual, None, None, None, weights.norm, inverse, None,
-                also=grad, again=u,
-            )  # fmt: skip
-            of_in, of_out = _cast([_product_back(grad_projected, u), of_out], weights.in_proj.dtype)
-        return (
-            of_residual, of_norm, of_in, of_conv, of_conv_bias, of_dt_bias, of_a_log, of_skip, of_gated_norm, of_out,
-            None, None, None,
-        )  # fmt: skip
+        weights, (length, *kept) = MambaWeights(*saved[:9]), saved[9:]
+        of_residual, of_weights = mamba_backward(grads[0], residual, weights, length, ctx.tile, *kept)
+        return (of_residual, *_cast_products(of_weights, ctx.dtype), None, None, None)
+
+
+def _cast_products(weights: MambaWeights, dtype: torch.dtype) -> MambaWeights:
+    """Return weights, or their gradients, with the two large ones in another dtype."""
+    in_proj, out_proj = _cast([weights.in_proj, weights.out_proj], dtype)
+    return weights._replace(in_proj=in_proj, out_proj=out_proj)
 
 
 def _steps_back_of(
-    raw: Tensor, weights: MambaWeights, length: Tensor, decay: Tensor, of_dt: Tensor, of_decay: Tensor, of_raw: Tensor,
-    x: Tensor, b: Tensor, tile: int,
+    raw: Tensor, weights: MambaWeights, length: Tensor, decay: Tensor, of_dt: Tensor, of_decay: Tensor,
+    grad_projected: Tensor, at: int, tile: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Write the gradient of the steps before softplus to `of_raw`; return those of their bias and of a_log."""
+    """Write the gradient of the steps before softplus to columns of `grad_projected`, which begin at `at`.
+
+    Returns:
+        Gradients of the bias of the steps, and of a_log.
+    """
     batch, positions, heads = raw.shape
-    size = tile_of(x, b, tile)
-    sums = torch.empty(batch * triton.cdiv(positions, size), 2, heads, dtype=torch.float32, device=raw.device)
-    _steps_back[(len(sums),)](
-        raw, weights.dt_bias, length, decay, of_dt, of_decay, of_raw, sums, positions,
-        H=heads, STRIDE=row_stride(raw), T=size, BH=triton.next_power_of_2(heads), num_warps=4,
+    tiles = batch * ceil_div(positions, tile)
+    sums = torch.empty(tiles, 2, heads, dtype=torch.float32, device=raw.device)
+    launcher(_steps_back)[(tiles,)](
+        raw, weights.dt_bias, length, decay, of_dt, of_decay, grad_projected, sums, positions,
+        H=heads, STRIDE=row_stride(raw), T=tile, BH=triton.next_power_of_2(heads), AT=at, num_warps=4,
     )  # fmt: skip
     of_bias, of_a_log = sums.sum(dim=0).unbind(0)
     return of_bias.to(weights.dt_bias.dtype), of_a_log.to(weights.a_log.dtype)
 
 
+def mlp_forward(residual: Tensor, weights: MlpWeights) -> tuple[Tensor, Tensor, Tensor]:
+    """Run an MLP whose products are of the dtype of `weights.fc1` and `weights.fc2`.
+
+    Returns:
+        The residual stream, and what `mlp_backward` needs: 1 / rms, and the first product.
+    """
+    u, inverse = normalise(residual, None, None, None, weights.norm, weights.fc1.dtype)
+    both = _product(u, weights.fc1)
+    hidden = both.new_empty(*both.shape[:2], both.shape[2] // 2)
+    launcher(_swiglu)[(both.shape[0] * both.shape[1],)](both, hidden, **_swiglu_sizes(hidden))
+    return residual + _product(hidden, weights.fc2), inverse, both
+
+
+def mlp_backward(
+    grad: Tensor, residual: Tensor, weights: MlpWeights, inverse: Tensor, both: Tensor
+) -> tuple[Tensor, MlpWeights]:
+    """Return the gradients of the residual stream and of the weights, from that of the new residual stream."""
+    with torch.autocast(residual.device.type, enabled=False):
+        grad = grad.contiguous()
+        low = grad.to(both.dtype)
+        of_hidden, of_both = _product(low, weights.fc2.t()), torch.empty_like(both)
+        hidden = torch.empty_like(of_hidden)
+        launcher(_swiglu_back)[(both.shape[0] * both.shape[1],)](
+            both, of_hidden, of_both, hidden, **_swiglu_sizes(hidden)
+        )
+        u = torch.empty_like(residual, dtype=both.dtype)
+        of_residual, _, _, of_norm = normalise_back(
+            _product(of_both, weights.fc1.t()), residual, None, None, None, weights.norm, inverse, None,
+            also=grad, again=u,
+        )  # fmt: skip
+        return of_residual, MlpWeights(of_norm, _product_back(of_both, u), _product_back(low, hidden))
+
+
 class _Mlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, residual: Tensor, norm: Tensor, fc1: Tensor, fc2: Tensor, dtype: torch.dtype) -> Tensor:
-        low1, low2 = _cast([fc1, fc2], dtype)
-        u, inverse = normalise(residual, None, None, None, norm, dtype)
-        both = _product(u, low1)
-        hidden = both.new_empty(*both.shape[:2], both.shape[2] // 2)
-        _swiglu[(both.shape[0] * both.shape[1],)](both, hidden, **_swiglu_sizes(hidden))
-        ctx.save_for_backward(residual, norm, fc1, fc2, low1, low2, inverse, both)
-        return residual + _product(hidden, low2)
+        low = MlpWeights(norm, *_cast([fc1, fc2], dtype))
+        out, inverse, both = mlp_forward(residual, low)
+        ctx.save_for_backward(residual, *low, inverse, both)
+        ctx.dtype = fc1.dtype
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        residual, norm, fc1, _, low1, low2, inverse, both = ctx.saved_tensors
-        with torch.autocast(residual.device.type, enabled=False):
-            grad = grads[0].contiguous()
-            low = grad.to(both.dtype)
-            of_hidden, of_both = _product(low, low2.t()), torch.empty_like(both)
-            hidden = torch.empty_like(of_hidden)
-            _swiglu_back[(both.shape[0] * both.shape[1],)](both, of_hidden, of_both, hidden, **_swiglu_sizes(hidden))
-            u = torch.empty_like(residual, dtype=both.dtype)
-            of_residual, _, _, of_norm = normalise_back(
-                _product(of_both, low1.t()), residual, None, None, None, norm, inverse, None, also=grad, again=u
-            )
-            of_fc1, of_fc2 = _cast([_product_back(of_both, u), _product_back(low, hidden)], fc1.dtype)
-        return of_residual, of_norm, of_fc1, of_fc2, None
+        residual, norm, low1, low2, inverse, both = ctx.saved_tensors
+        of_residual, of = mlp_backward(grads[0], residual, MlpWeights(norm, low1, low2), inverse, both)
+        return of_residual, of.norm, *_cast([of.fc1, of.fc2], ctx.dtype), None
 
 
 def _swiglu_sizes(hidden: Tensor) -> dict[str, Any]:
@@ -266,8 +324,8 @@ def _steps(
 
 @triton.jit(do_not_specialize=["L"])
 def _steps_back(
-    raw, bias, length, decay, of_dt, of_decay, of_raw, sums, L, H: tl.constexpr, STRIDE: tl.constexpr,
-    T: tl.constexpr, BH: tl.constexpr,
+    raw, bias, length, decay, of_dt, of_decay, grad_projected, sums, L, H: tl.constexpr, STRIDE: tl.constexpr,
+    T: tl.constexpr, BH: tl.constexpr, AT: tl.constexpr,
 ):  # fmt: skip
     """Take the positions of one tile of the scan; what it adds to the gradients of bias and a_log goes to `sums`."""
     blocks = tl.cdiv(L, T)
@@ -279,7 +337,8 @@ def _steps_back(
     x += tl.load(bias + head, mask=in_h, other=0.0).to(tl.float32)[None, :]
     given = tl.load(of_dt + row[:, None] * H + head[None, :], mask=inside, other=0.0) * tl.sigmoid(x)
     given = tl.where((position < tl.load(length + sequence))[:, None], given, 0.0)
-    tl.store(of_raw + row[:, None] * STRIDE + head[None, :], given.to(of_raw.dtype.element_ty), mask=inside)
+    low = given.to(grad_projected.dtype.element_ty)
+    tl.store(grad_projected + row[:, None] * STRIDE + (AT + head[None, :]), low, mask=inside)
     tile = tl.program_id(0).to(tl.int64)
     of_a_log = tl.load(of_decay + tile * H + head, mask=in_h, other=0.0) * tl.load(decay + head, mask=in_h, other=0.0)
     tl.store(sums + tile * 2 * H + head, tl.sum(given, axis=0), mask=in_h)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hnet_dna.ops.fallback import row_stride, tell_fallback
 from hnet_dna.ops.norm import EPS, gated_rms_norm, rms_norm
+from hnet_dna.ops.triton_launch import launcher
 
 WIDEST = 8192  # that one program takes
 _PROGRAMS = 2048  # of a backward pass, each with its own sum of the weights' gradients
@@ -25,7 +26,7 @@ _PROGRAMS = 2048  # of a backward pass, each with its own sum of the weights' gr
 
 def rms_norm_triton(x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     """Run the kernels; float64 and what is too wide for them takes the plain form."""
-    if not _takes(x):
+    if not _taken(x):
         return rms_norm(x, weight, dtype)
     y: Tensor = _Norm.apply(x.contiguous(), None, None, None, weight, dtype)  # type: ignore[no-untyped-call]
     return y
@@ -35,16 +36,21 @@ def gated_rms_norm_triton(
     y: Tensor, x: Tensor, skip: Tensor, gate: Tensor, weight: Tensor, dtype: torch.dtype
 ) -> Tensor:
     """Run the kernels; float64 and what is too wide for them takes the plain form."""
-    if not _takes(gate) or y.dtype == torch.float64:
+    if not _taken(gate) or y.dtype == torch.float64:
         return gated_rms_norm(y, x, skip, gate, weight, dtype)
     parts = (part.contiguous() for part in (y, x, skip, gate, weight))
     out: Tensor = _Norm.apply(*parts, dtype)  # type: ignore[no-untyped-call]
     return out
 
 
-def _takes(x: Tensor) -> bool:
+def _taken(x: Tensor) -> bool:
     if x.shape[-1] > WIDEST:
         tell_fallback(f"a norm of {x.shape[-1]:,} channels", f"up to {WIDEST:,} channels")
+    return takes(x)
+
+
+def takes(x: Tensor) -> bool:
+    """Tell whether the kernels take rows of x."""
     return x.dtype != torch.float64 and x.shape[-1] <= WIDEST and x.numel() > 0
 
 
@@ -77,17 +83,19 @@ def normalise(
     rows, sizes = _sizes(y, x, gate, weight)
     out = torch.empty(y.shape if gate is None else gate.shape, dtype=dtype, device=y.device)
     inverse = torch.empty(rows, dtype=torch.float32, device=y.device)
-    _norm[(rows,)](y, x, skip, gate, weight, out, inverse, EPS, **sizes)
+    launcher(_norm)[(rows,)](y, x, skip, gate, weight, out, inverse, EPS, **sizes)
     return out, inverse
 
 
 def normalise_back(
     grad: Tensor, y: Tensor, x: Tensor | None, skip: Tensor | None, gate: Tensor | None, weight: Tensor,
-    inverse: Tensor, grad_gate: Tensor | None, *, also: Tensor | None = None, again: Tensor | None = None,
+    inverse: Tensor, grad_gate: Tensor | None, *, at: int = 0, also: Tensor | None = None,
+    again: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:  # fmt: skip
-    """Write the gradient of the gate to `grad_gate`, which lies in memory as the gate does.
+    """Write the gradient of the gate to `grad_gate`, whose rows lie as far apart as those of the gate.
 
     Args:
+        at: where in a row of `grad_gate` its columns begin. A view of it would be copied by PyTorch's compiler.
         also: added to the gradient of y.
         again: where what `normalise` gave is written once more.
 
@@ -98,9 +106,9 @@ def normalise_back(
     programs = min(rows, _PROGRAMS)
     grad_y, grad_x = torch.empty_like(y), None if x is None else torch.empty_like(x)
     sums = torch.empty(1 if x is None else 2, programs, weight.shape[0], dtype=torch.float32, device=y.device)
-    _norm_back[(programs,)](
+    launcher(_norm_back)[(programs,)](
         grad, y, x, skip, gate, weight, inverse, grad_y, grad_x, grad_gate, also, again, sums, rows,
-        **sizes, ADD=also is not None, AGAIN=again is not None,
+        **sizes, AT=at, ADD=also is not None, AGAIN=again is not None,
     )  # fmt: skip
     total = sums.sum(dim=1)
     grad_skip = None if skip is None else total[1].view(len(skip), -1).sum(dim=1).to(skip.dtype)
@@ -141,7 +149,7 @@ def _norm(
 @triton.jit(do_not_specialize=["rows"])
 def _norm_back(
     grad, y, x, skip, gate, weight, inverse, grad_y, grad_x, grad_gate, also, again, sums, rows,
-    E: tl.constexpr, P: tl.constexpr, GATED: tl.constexpr, STRIDE: tl.constexpr, BLOCK: tl.constexpr,
+    E: tl.constexpr, P: tl.constexpr, GATED: tl.constexpr, STRIDE: tl.constexpr, BLOCK: tl.constexpr, AT: tl.constexpr,
     ADD: tl.constexpr, AGAIN: tl.constexpr,
 ):  # fmt: skip
     """Take every so-manieth row, and add up the gradients of the weights over these."""
@@ -173,7 +181,7 @@ def _norm_back(
         of_value = scale * (given - unit * (tl.sum(given * unit, axis=0) / E))
         if GATED:
             of_gate = of_value * summed * open_ * (1.0 + z * (1.0 - open_))
-            tl.store(grad_gate + row * STRIDE + column, of_gate.to(grad_gate.dtype.element_ty), mask=inside)
+            tl.store(grad_gate + row * STRIDE + AT + column, of_gate.to(grad_gate.dtype.element_ty), mask=inside)
             of_value *= z * open_
             sum_skip += of_value * xs
             tl.store(grad_x + at, (of_value * through).to(grad_x.dtype.element_ty), mask=inside)

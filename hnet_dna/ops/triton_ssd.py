@@ -25,6 +25,7 @@ from torch import Tensor
 
 from hnet_dna.ops.fallback import tell_fallback
 from hnet_dna.ops.ssd import ssd_scan_chunked
+from hnet_dna.ops.triton_launch import ceil_div, launcher
 
 _LARGEST = 128 * 64  # N x P that the registers of one program hold
 _LONG, _FEWEST = 512, 16  # tiles of a sequence that is walked in parts, and of each part
@@ -86,7 +87,7 @@ def scan(
     sizes, grid = _sizes(x, b, tile)
     states, last = _states(x, dt, decay, b, state, tile, back=False)
     y = torch.empty_like(x)
-    _tiles[grid](x, dt, decay, b, c, states, y, **sizes, num_warps=4)
+    launcher(_tiles)[grid](x, dt, decay, b, c, states, y, **sizes, num_warps=4)
     return y, last
 
 
@@ -105,8 +106,8 @@ def scan_back(
     grad_dt, grad_decay = torch.empty_like(dt), dt.new_empty(states.shape[:3])
     # b and c are shared by the heads: each writes its part, and the sum does not depend on who came first.
     parts = x.new_empty(2, *b.shape[:2], x.shape[2], b.shape[2])
-    _tiles_back[grid](
-        x, dt, decay, b, c, states, after, grad_y, grad_x, grad_dt, grad_decay, parts[0], parts[1],
+    launcher(_tiles_back)[grid](
+        x, dt, decay, b, c, states, after, grad_y, grad_x, grad_dt, grad_decay, parts,
         **sizes, ADD=add, num_warps=8 if x.dtype == torch.float32 else 4,
     )  # fmt: skip
     of_b, of_c = parts.sum(dim=3, dtype=torch.float32).unbind(0)
@@ -128,35 +129,37 @@ def _states(
     gradient of the last state; and the gradient of the first.
     """
     batch, length, heads, width = x.shape
-    tiles = triton.cdiv(length, _sizes(x, b, tile)[0]["T"])
-    states = x.new_empty(batch, tiles, heads, b.shape[2], width)
+    states = x.new_empty(batch, ceil_div(length, tile_of(x, b, tile)), heads, b.shape[2], width)
     parts = _parts(x, b, tile)
     if parts == 1:
-        return states, _walk(x, dt, decay, b, state, states, tile, back=back)
-    x, dt, b = (whole.view(batch * parts, length // parts, *whole.shape[2:]) for whole in (x, dt, b))
-    ends = _walk(x, dt, decay, b, None, None, tile, back=back)
-    starts, last = torch.empty_like(ends), torch.empty_like(ends[:batch])
-    size, total = ends[0].numel(), dt.sum(dim=1) * decay
-    _join[batch, triton.cdiv(size, _JOINED)](
-        ends, total, state, starts, last, parts, H=heads, P=width, SIZE=size, BLOCK=_JOINED, BACK=back,
+        return states, _walk(x, dt, decay, b, state, states, None, tile, parts, back=back)
+    totals = torch.empty(batch * parts, heads, dtype=torch.float32, device=x.device)
+    ends = _walk(x, dt, decay, b, None, None, totals, tile, parts, back=back)
+    starts, last = torch.empty_like(ends), ends.new_empty(batch, *ends.shape[1:])
+    size = b.shape[2] * heads * width
+    launcher(_join)[batch, ceil_div(size, _JOINED)](
+        ends, totals, state, starts, last, parts, H=heads, P=width, SIZE=size, BLOCK=_JOINED, BACK=back,
         START=state is not None, num_warps=4,
     )  # fmt: skip
-    _walk(x, dt, decay, b, starts, states, tile, back=back)
+    _walk(x, dt, decay, b, starts, states, None, tile, parts, back=back)
     return states, last
 
 
 def _walk(
-    x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, state: Tensor | None, states: Tensor | None, tile: int, *,
-    back: bool,
+    x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, state: Tensor | None, states: Tensor | None,
+    totals: Tensor | None, tile: int, parts: int, *, back: bool,
 ) -> Tensor:  # fmt: skip
-    """Return the state after the last tile; write those before each to `states`."""
+    """Return the state after the last tile of each part (B parts, N, H, P), from that before its first in `state`.
+
+    Those before each tile go to `states`, the logarithm of what a part keeps of its first state to `totals`.
+    """
     batch, _, heads, width = x.shape
     sizes, _ = _sizes(x, b, tile)
-    last = torch.empty(batch, b.shape[2], heads, width, dtype=torch.float32, device=x.device)
+    last = torch.empty(batch * parts, b.shape[2], heads, width, dtype=torch.float32, device=x.device)
     sizes["BP"] = _columns(width)
-    _carry[batch * heads, triton.cdiv(width, sizes["BP"])](
-        x, dt, decay, b, state, states, last, **sizes, BACK=back, START=state is not None, KEEP=states is not None,
-        num_warps=4,
+    launcher(_carry)[batch * parts * heads, ceil_div(width, sizes["BP"])](
+        x, dt, decay, b, state, states, last, totals, parts=parts, **sizes, BACK=back, START=state is not None,
+        KEEP=states is not None, SUM=totals is not None, num_warps=4,
     )  # fmt: skip
     return last
 
@@ -169,16 +172,12 @@ def _columns(width: int) -> int:
 def _parts(x: Tensor, b: Tensor, tile: int) -> int:
     """Return in how many parts the tiles of a sequence are walked side by side, each twice: first for its own end.
 
-    That is worth its cost where sequences are long and few, so that most of a GPU would watch a few programs walk.
+    That is worth its cost where sequences are long and few, so that most of a GPU would watch a few programs walk. The
+    length decides only whether they are walked so, not in how many parts: a compiled region serves all long ones.
     """
     batch, length, heads, width = x.shape
-    positions = _sizes(x, b, tile)[0]["T"]
-    tiles, programs = length // positions, batch * heads * -(-width // _columns(width))
-    most = 4 * processors(x.device) // programs
-    if length % positions or tiles < _LONG or most < 4:
-        return 1
-    most_parts: int = max(parts for parts in range(1, min(most, tiles // _FEWEST) + 1) if tiles % parts == 0)
-    return most_parts
+    parts = min(4 * processors(x.device) // (batch * heads * ceil_div(width, _columns(width))), _LONG // _FEWEST)
+    return parts if parts >= 4 and length >= _LONG * tile_of(x, b, tile) else 1
 
 
 def processors(device: torch.device) -> int:
@@ -198,7 +197,7 @@ def _sizes(x: Tensor, b: Tensor, tile: int) -> tuple[dict[str, Any], tuple[int]]
         "BN": max(16, triton.next_power_of_2(n)), "BP": max(16, triton.next_power_of_2(width)),
         "PRECISION": "tf32x3" if x.dtype == torch.float32 else "tf32",
     }  # fmt: skip
-    return sizes, (batch * heads * triton.cdiv(length, positions),)
+    return sizes, (batch * heads * ceil_div(length, positions),)
 
 
 def largest_tile(dtype: torch.dtype, capability: int) -> int:
@@ -230,27 +229,31 @@ def decay_between(a, i):
     return tl.exp(tl.where(i[:, None] >= i[None, :], a[:, None] - a[None, :], float("-inf")))
 
 
-@triton.jit(do_not_specialize=["L"])
+@triton.jit(do_not_specialize=["L", "parts"])
 def _carry(
-    x, dt, decay, b, state, states, last, L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
+    x, dt, decay, b, state, states, last, totals, L, parts, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
     T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr, BACK: tl.constexpr,
-    START: tl.constexpr, KEEP: tl.constexpr,
+    START: tl.constexpr, KEEP: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """Walk over the tiles of some columns of one head: S becomes exp(total) S + sum_j w_j b_j x_j^T.
 
-    Here w_j = dt_j exp(total - a_j); with BACK the walk is from the last tile to the first, and w_j = exp(a_j).
+    Here w_j = dt_j exp(total - a_j); with BACK the walk is from the last tile to the first, and w_j = exp(a_j). Each
+    part of a sequence has equally many tiles; the last ones may lie behind its end, where nothing changes.
     """
-    sequence, head = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
+    part, head = (tl.program_id(0) // H).to(tl.int64), tl.program_id(0) % H
+    sequence = part // parts
     i, n, p = tl.arange(0, T), tl.arange(0, BN), tl.program_id(1) * BP + tl.arange(0, BP)
     in_n, in_p = n < N, p < P
     in_state = in_n[:, None] & in_p[None, :]
-    at_state = ((sequence * N + n[:, None]) * H + head) * P + p[None, :]
+    at_state = ((part * N + n[:, None]) * H + head) * P + p[None, :]
     carried = tl.zeros([BN, BP], dtype=tl.float32)
     if START:
         carried += tl.load(state + at_state, mask=in_state, other=0.0)
     tiles = tl.cdiv(L, T)
-    for count in range(tiles):
-        k = tiles - 1 - count if BACK else count
+    walked, sum_total = tl.cdiv(tiles, parts), 0.0
+    first = (part % parts).to(tl.int32) * walked
+    for count in range(walked):
+        k = first + (walked - 1 - count if BACK else count)
         position = k * T + i
         inside = position < L
         row = sequence * L + position
@@ -260,16 +263,19 @@ def _carry(
         bs = tl.load(b + at_n, mask=inside[:, None] & in_n[None, :], other=0.0)
         if KEEP:
             here = ((sequence * tiles + k) * H + head) * N * P + n[:, None] * P + p[None, :]
-            tl.store(states + here, carried.to(xs.dtype), mask=in_state)
+            tl.store(states + here, carried.to(xs.dtype), mask=in_state & (k < tiles))
         weight = tl.exp(a) if BACK else step * tl.exp(to_end)
         weighted = (bs.to(tl.float32) * weight[:, None]).to(xs.dtype)
         carried = carried * tl.exp(total) + tl.dot(tl.trans(weighted), xs, input_precision=PRECISION)
+        sum_total += total
     tl.store(last + at_state, carried, mask=in_state)
+    if SUM:
+        tl.store(totals + part * H + head, sum_total, mask=tl.program_id(1) == 0)
 
 
 @triton.jit(do_not_specialize=["parts"])
 def _join(
-    ends, total, state, starts, last, parts, H: tl.constexpr, P: tl.constexpr, SIZE: tl.constexpr,
+    ends, totals, state, starts, last, parts, H: tl.constexpr, P: tl.constexpr, SIZE: tl.constexpr,
     BLOCK: tl.constexpr, BACK: tl.constexpr, START: tl.constexpr,
 ):  # fmt: skip
     """Walk over the parts of a sequence with some values of the state, from what each part makes of none."""
@@ -281,7 +287,7 @@ def _join(
     for count in range(parts):
         part = sequence * parts + (parts - 1 - count if BACK else count)
         tl.store(starts + part * SIZE + value, carried, mask=inside)
-        kept = tl.exp(tl.load(total + part * H + head, mask=inside, other=0.0))
+        kept = tl.exp(tl.load(totals + part * H + head, mask=inside, other=0.0))
         carried = carried * kept + tl.load(ends + part * SIZE + value, mask=inside, other=0.0)
     tl.store(last + sequence * SIZE + value, carried, mask=inside)
 
@@ -316,7 +322,7 @@ def _tiles(
 
 @triton.jit(do_not_specialize=["L"])
 def _tiles_back(
-    x, dt, decay, b, c, states, afters, grad_y, grad_x, grad_dt, grad_decay, grad_b, grad_c,
+    x, dt, decay, b, c, states, afters, grad_y, grad_x, grad_dt, grad_decay, of_maps,
     L, H: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
     T: tl.constexpr, BN: tl.constexpr, BP: tl.constexpr, PRECISION: tl.constexpr, ADD: tl.constexpr,
 ):  # fmt: skip
@@ -356,11 +362,13 @@ def _tiles_back(
     of_c = tl.dot(gys, tl.trans(before), input_precision=PRECISION) * left[:, None]
     along += tl.sum(of_c * cs.to(tl.float32), axis=1)
     of_c += tl.dot(low, bs, input_precision=PRECISION)
-    tl.store(grad_c + at_head, of_c.to(xs.dtype), mask=in_row)
+    # Of b first, of c after it.
+    behind = (tl.num_programs(0) // (tiles * H)).to(tl.int64) * L * H * N
+    tl.store(of_maps + behind + at_head, of_c.to(xs.dtype), mask=in_row)
     of_b = tl.dot(xs, tl.trans(after), input_precision=PRECISION) * (step * right)[:, None]
     future = tl.sum(of_b * bs.to(tl.float32), axis=1)
     of_b += tl.dot(tl.trans(low), cs, input_precision=PRECISION)
-    tl.store(grad_b + at_head, of_b.to(xs.dtype), mask=in_row)
+    tl.store(of_maps + at_head, of_b.to(xs.dtype), mask=in_row)
     of_input = tl.dot(bs, after, input_precision=PRECISION) * right[:, None]
     of_input += tl.dot(tl.trans(kept_scores), gys, input_precision=PRECISION)
     of_x = of_input * step[:, None]

@@ -29,9 +29,14 @@ def window_attention_reference(query: Tensor, key: Tensor, value: Tensor, window
 
 def window_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor | None:
     """Attend from each position of (B, L, H, P) to itself and the `window` before it; None where no kernel serves."""
-    if not _takes(query) or _trouble(query.device.index or 0):
+    if not _takes(query) or not serves_window(query.device.index or 0):
         return None
     return _run(query, key, value, window)
+
+
+def serves_window(device: int) -> bool:
+    """Tell whether the kernel serves on a GPU; for torch.compile this is a constant."""
+    return _trouble(device) is None
 
 
 def _takes(query: Tensor) -> bool:

@@ -15,9 +15,7 @@ from hnet_dna.data.genome_mix import GenomeMix, GenomesLike, mix_of
 from hnet_dna.data.mixture import Mixture, open_mixture
 from hnet_dna.data.run_record import mix_in, refuse_other_data
 from hnet_dna.errors import CheckpointError, UsageError
-from hnet_dna.evaluation.compare import Comparison, HeldOut, compare, spread_over
-from hnet_dna.evaluation.counts import counting_ahead
-from hnet_dna.evaluation.markov import ORDERS
+from hnet_dna.evaluation.compare import Comparison, HeldOut, Sample, bases_of, compare, sampled
 from hnet_dna.files import sole_owner
 from hnet_dna.genome.genome import Genome, is_streamed, known_bases
 from hnet_dna.genome.open import find_genome, open_genome
@@ -35,7 +33,6 @@ from hnet_dna.training.warm_start import Parent, refuse_other_shape, take_over
 from hnet_dna.training.words import learn_words
 
 DEFAULT_MINUTES = 10.0
-_EVALUATED = 20_000_000  # bases at most that the closing evaluation takes: a minute or two
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,25 @@ class Run:
     name: str
     model: HNetLM
     comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the closing evaluation takes.
+
+    Attributes:
+        held_out: bases that are held out.
+        taken: those that are predicted.
+        known: those of them that are not N.
+        train: bases of the training part.
+        counted: those whose words are counted for the Markov models.
+    """
+
+    held_out: int
+    taken: int
+    known: int
+    train: int
+    counted: int
 
 
 @dataclass(frozen=True)
@@ -102,8 +118,8 @@ class RunObserver:
     def trained(self) -> None:
         """Take note that the last step has been taken."""
 
-    def evaluating(self, held_out: int, taken: int, known: int) -> None:
-        """Take note that evaluation begins, on `taken` of the held-out bases, `known` of them not N."""
+    def evaluating(self, evaluation: Evaluation) -> None:
+        """Take note that evaluation begins."""
 
     def evaluated(self, what: str, share: float) -> None:
         """Take note of the share of a part of the evaluation that is done."""
@@ -160,7 +176,8 @@ def pretrain(
         repeat_weight: factor on the loss of soft-masked bases.
         seed: decides initial weights, windows and strands.
         workers: processes that prepare windows ahead; None means 2 with a GPU and none without. They affect only speed.
-        evaluation: measure held-out bits per base at the end, on 20 million bases at most, spread evenly over more.
+        evaluation: measure held-out bits per base at the end. Of large genomes evenly spread samples are taken, whose
+            size follows from how many bases the run has trained on, so that it takes at most a tenth of its time.
         resume: go on from the last checkpoint in `out`; where no run has begun there, begin.
         from_: a model to begin from, as `load_model` takes it, in place of a preset and fresh weights. The run's model
             has its shape; windows and N can change, a memory can get more orders, and the alphabet can become wider.
@@ -343,13 +360,8 @@ class _Life:
         workers = self.workers
         if workers is None:
             workers = 2 if ranks.device.type == "cuda" else 0
-        on_gpu = ranks.device.type == "cuda"  # else training has the processor to itself
-        parts = mixture.parts if ranks.first and self.evaluation and on_gpu else ()
-        with (
-            sole_owner(self.folder.path) if ranks.first else nullcontext(),
-            counting_ahead([(part.genome, part.split.train) for part in parts], ORDERS),
-        ):
-            train_in_folder(
+        with sole_owner(self.folder.path) if ranks.first else nullcontext():
+            progress = train_in_folder(
                 self.folder,
                 model,
                 mixture,
@@ -363,21 +375,24 @@ class _Life:
             observer.trained()
             if recipe.shard and ranks.size > 1:
                 model = HNetLM.from_pretrained(self.folder.path).to(ranks.device)
-            comparison = self._evaluate(model, mixture) if ranks.first else None
+            trained = progress.step * recipe.batch * recipe.window  # shorter windows at first are as many more
+            sample = Sample.after(trained, ranks.device.type, ranks.size)
+            comparison = self._evaluate(model, mixture, sample) if ranks.first else None
         return Run(self.folder.path, settings.preset or "model", model.eval(), comparison)
 
-    def _evaluate(self, model: HNetLM, mixture: Mixture) -> Comparison | None:
+    def _evaluate(self, model: HNetLM, mixture: Mixture, sample: Sample) -> Comparison | None:
         if not self.evaluation:
             if not self.folder.evaluated:
                 self.folder.write_card(model, None)
             self.observer.not_evaluated("as asked")
             return None
         every = [HeldOut(part.genome, part.split, part.name if mixture.several else "") for part in mixture.parts]
-        if held_out := sum(len(interval) for each in every for interval in each.split.held_out):
-            taken = spread_over(every, _EVALUATED)
+        if held_out := bases_of(each.split.held_out for each in every):
+            taken, counted = sampled(every, sample)
             known = sum(known_bases(each.genome, intervals) for each, intervals in zip(every, taken, strict=True))
-            self.observer.evaluating(held_out, sum(len(i) for intervals in taken for i in intervals), known)
-        comparison = compare(model, every, most=_EVALUATED, on_progress=self.observer.evaluated)
+            train = bases_of(each.split.train for each in every)
+            self.observer.evaluating(Evaluation(held_out, bases_of(taken), known, train, bases_of(counted)))
+        comparison = compare(model, every, sample=sample, on_progress=self.observer.evaluated)
         if comparison is None:
             self.folder.write_card(model, None)
             self.observer.not_evaluated("nothing is held out")

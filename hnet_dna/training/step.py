@@ -18,8 +18,8 @@ from hnet_dna.model.cost import CROWDED, cost_of
 from hnet_dna.model.hnet import stage_of
 from hnet_dna.model.likelihood import IGNORED, targets_of
 from hnet_dna.model.lm import HNetLM, HNetOutput
-from hnet_dna.model.stack import Layer, Stack
-from hnet_dna.ops import bfloat16_products, leave_uncompiled
+from hnet_dna.model.stack import Stack, compile_layers
+from hnet_dna.ops import bfloat16_products
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
 from hnet_dna.training.loss import language_model_loss
@@ -44,15 +44,13 @@ class Step:
         positions = [stage.positions for stage in cost_of(model.config, targets, recipe.window).stages]
         bases = -(-recipe.batch // (recipe.accumulate * ranks.size)) * recipe.window
         if recipe.compile:
-            leave_uncompiled()
+            compile_layers(model)
         for name, module in model.named_modules():
             if isinstance(module, Stack) and recipe.recompute:
                 module.keep = 0
             elif isinstance(module, Stack) and (stage := stage_of(f"{name}.layers")):
                 # The router decides how many positions an inner stage gets, so that memory needs a bound.
                 module.keep = math.ceil(CROWDED * positions[stage] * bases)
-            if isinstance(module, Layer) and recipe.compile:
-                module.compile(dynamic=True)  # layer by layer: what lies between them depends on the data
         self._called: Callable[..., HNetOutput] = spread(model, ranks, shard=recipe.shard)
         self._parameters = list(model.parameters())  # shares of them, where `spread` has cut them
         self._bf16 = recipe.precision == "bf16" or (

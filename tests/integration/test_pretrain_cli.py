@@ -13,6 +13,7 @@ from helpers import one_line_error, random_dna, write_fasta
 from typer.testing import Result
 
 from hnet_dna.config.presets import PRESETS
+from hnet_dna.evaluation.compare import Sample
 
 Cli = Callable[..., Result]
 
@@ -165,12 +166,13 @@ def test_evaluation_left_out_or_on_a_sample(
     assert "no evaluation, as asked" in result.stderr
     assert (run / "README.md").exists()
     assert not (run / "results.json").exists()
-    monkeypatch.setattr("hnet_dna.training.run._EVALUATED", 300)
+    monkeypatch.setattr("hnet_dna.training.run.Sample.after", lambda *trained: Sample(300, 4500))
     result = cli("pretrain", "--out", run, "--resume", "--steps", 2)
     assert result.exit_code == 0, result.output
     said = " ".join(result.stderr.split())
-    assert "evaluating 297 of 1,000 held-out bases, evenly spread" in said
-    assert json.loads((run / "results.json").read_text())["held_out_bases"] == 297
+    assert "evaluating 297 of 1,000 held-out bases Markov models count 4,496 of 9,000 training bases" in said
+    results = json.loads((run / "results.json").read_text())
+    assert (results["held_out_bases"], results["counted_bases"], results["containment"]) == (297, 4496, None)
     card = (run / "README.md").read_text()
     result = cli("pretrain", "--out", run, "--resume", "--steps", 2, "--no-evaluation")
     assert result.exit_code == 0, result.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from helpers import PATIENCE, random_dna, write_fasta
 from safetensors.torch import load_file
 
+ROOT = Path(__file__).parents[2]
 HNET_DNA = str(Path(sys.executable).with_name("hnet-dna"))
 CONFIG = """
 [model]
@@ -153,6 +155,32 @@ def test_two_ranks_are_one(lab: Lab, more: tuple[str, ...], by: tuple[str, ...])
         json.loads((lab.folder / out / "results.json").read_text())["bits_per_base"]["model"] for out in ("one", "two")
     ]
     assert results[0] == pytest.approx(results[1], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_line_for_several_gpus_in_the_docs(lab: Lab) -> None:
+    """As it stands there, but for two ranks, a small genome and model, and few steps."""
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    lines = {line for page in pages for line in page.read_text().splitlines() if line.startswith("torchrun ")}
+    assert lines
+    started = {line.partition("pretrain")[0] for line in lines}
+    assert started == {re.search(r"torchrun .*?(?=pretrain)", (ROOT / "cli" / "pretrain.py").read_text()).group()}  # type: ignore[union-attr]
+    torchrun = lab.folder / "torchrun"  # of this Python, which may be in an environment without one
+    torchrun.write_text(f'#!/bin/sh\nexec {sys.executable} -m torch.distributed.run "$@"\n')
+    torchrun.chmod(0o755)
+    path = os.pathsep.join([str(lab.folder), str(Path(HNET_DNA).parent), os.environ["PATH"]])
+    for index, line in enumerate(sorted(lines)):
+        for written, tried in (
+            (r"--nproc-per-node \d+", "--nproc-per-node 2"), (r"--genome \S+", "--genome g.fa"),
+            (r"--preset \S+", "--config c.toml"), (r"--steps \d+", "--steps 6"), (r"--out \S+", f"--out run{index}"),
+        ):  # fmt: skip
+            line, count = re.subn(written, tried, line)
+            assert count == 1, written
+        lab.finish(["env", f"PATH={path}", "CUDA_VISIBLE_DEVICES=", "bash", "-c", line])
+        record = json.loads((lab.folder / f"run{index}" / "run.json").read_text())
+        assert record["machine"]["ranks"] == 2
+        assert lab.curve(f"run{index}")[-1]["step"] == 6
+        assert (lab.folder / f"run{index}" / "results.json").exists()
 
 
 @pytest.mark.slow

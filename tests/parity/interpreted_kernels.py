@@ -95,7 +95,7 @@ def ssd_in_parts() -> dict[str, float]:
         patch.object(triton_ssd, "processors", lambda device: 16),
     ):  # fmt: skip
         x, b = torch.empty(2, 96, 2, 16), torch.empty(2, 96, 16)
-        assert triton_ssd._parts(x, b, 16) == 6
+        assert triton_ssd._parts(x, b, 16) == 4  # of two tiles, the last one empty
         return ssd(BACKENDS["triton"], length=96, padding=9, tile=16)
 
 

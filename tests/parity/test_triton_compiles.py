@@ -45,7 +45,7 @@ FULL = {
     *("z", "p", "grad_out", "grad_last", "grad_z", "of_p", "grad_state"),
     *("skip", "weight", "inverse", "sums", "also"),
     *("a_log", "of_dt", "of_decay"),
-    *("ends", "total", "starts", "grad"),
+    *("ends", "totals", "starts", "grad"),
 }  # fmt: skip
 # Those whose size does not grow with the batch: of heads and channels.
 SMALL = {"decay", "weight", "bias", "skip", "a_log"}
@@ -61,17 +61,17 @@ def kernels(capability: int, activations: str) -> list[tuple[Any, dict[str, Any]
     steps = {"H": 16, "STRIDE": STRIDE, "T": 64, "BH": 16}
     gate = {"F": 1408, "BLOCK": 2048}
     launches: list[tuple[Any, dict[str, Any], int]] = [
-        (triton_ssd._carry, {**scan, "BP": 32, "BACK": False, "START": True, "KEEP": True}, 4),
-        (triton_ssd._carry, {**scan, "BP": 32, "BACK": True, "START": True, "KEEP": True}, 4),
+        (triton_ssd._carry, {**scan, "BP": 32, "BACK": False, "START": True, "KEEP": True, "SUM": True}, 4),
+        (triton_ssd._carry, {**scan, "BP": 32, "BACK": True, "START": True, "KEEP": True, "SUM": True}, 4),
         (triton_ssd._join, {"H": 16, "P": 64, "SIZE": 131072, "BLOCK": 1024, "BACK": True, "START": True}, 4),
         (triton_ssd._tiles, scan, 4),
         (triton_ssd._tiles_back, {**scan, "ADD": True}, 8 if full else 4),
         (triton_conv._conv, {**conv, "PAST": True}, 4),
-        (triton_conv._conv_back, {**conv, "PAST": True}, 8),
+        (triton_conv._conv_back, {**conv, "PAST": True, "AT": 1024}, 8),
         (triton_norm._norm, gated, 4),
-        (triton_norm._norm_back, {**gated, "ADD": True, "AGAIN": True}, 4),
+        (triton_norm._norm_back, {**gated, "AT": 0, "ADD": True, "AGAIN": True}, 4),
         (triton_layers._steps, steps, 4),
-        (triton_layers._steps_back, {**steps, "T": tile}, 4),
+        (triton_layers._steps_back, {**steps, "T": tile, "AT": 2304}, 4),
         (triton_layers._swiglu, gate, 8),
         (triton_layers._swiglu_back, gate, 8),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from helpers import random_dna, write_fasta
 
 from hnet_dna.evaluation import counts, markov
-from hnet_dna.evaluation.compare import spread
+from hnet_dna.evaluation.compare import Sample, spread
 from hnet_dna.evaluation.markov import count_words
 from hnet_dna.files import home
 from hnet_dna.genome.genome import Genome
@@ -47,19 +46,6 @@ def genome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Genome:
     monkeypatch.setenv("HNET_DNA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(counts, "_KEPT_FROM", 1000)
     return Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(2000) + "NN" + random_dna(90), "b": "ACGT"}))
-
-
-def test_counted_ahead_by_another_process(genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = [Interval("a", 10, 2092)]
-    expected = count_words([genome.codes(part) for part in genome.segments(train[0])], [1, 3])
-    with counts.counting_ahead([(genome, train), (genome, [Interval("b", 0, 4)])], [1, 3]):
-        until = time.monotonic() + 300
-        while not list((home() / "markov").glob("*.npz")) and time.monotonic() < until:
-            time.sleep(0.02)
-        monkeypatch.setattr(counts, "count_words", None)  # it is not called here
-        found = counts.genome_counts(genome, train, [1, 3])
-    assert all(np.array_equal(found[order], expected[order]) for order in (1, 3))
-    assert len(list((home() / "markov").glob("*.npz"))) == 1
 
 
 def test_counted_once(genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +98,27 @@ def test_evaluated_bases_are_spread(lengths: list[int]) -> None:
         middle = sum(len(part) for part in kept if int(part.contig[1:]) >= len(lengths) / 2)
         if len(lengths) > 50 and most < total:
             assert middle == pytest.approx(taken / 2, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("device", "ranks", "training", "predicting", "counting"),
+    [("cpu", 1, 100e-6, 40e-6, 0.4e-6), ("cpu", 4, 25e-6, 40e-6, 0.4e-6), ("cuda", 8, 0.125e-6, 4e-6, 0.4e-6)],
+)
+def test_the_closing_evaluation_is_a_tenth_of_training_at_most(
+    device: str, ranks: int, training: float, predicting: float, counting: float
+) -> None:
+    """At the seconds a base that its constants are for; the least is about a minute of one core."""
+
+    def seconds(sample: Sample) -> float:
+        return sample.held_out * predicting + sample.train * counting
+
+    least = seconds(Sample.after(0, device, ranks))
+    assert least < 70
+    before = Sample(0, 0)
+    for exponent in range(14):
+        sample = Sample.after(10**exponent, device, ranks)
+        assert seconds(sample) <= 0.1 * 10**exponent * training or seconds(sample) <= 1.5 * least
+        assert sample.held_out >= before.held_out
+        assert sample.train >= before.train
+        before = sample
+    assert before.held_out == 20_000_000

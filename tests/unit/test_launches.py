@@ -26,3 +26,12 @@ def test_a_step_asks_for_little(
     assert counts.waits == waits, counts.names
     assert kept <= 1000 * kilobytes
     sys.modules.pop("launches")
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+def test_attention_with_a_window_computes_little_that_it_does_not_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    launches = import_module("launches")
+    assert 1.0 < launches.scores("t9") <= 1.1
+    assert launches.scores("m10") is None
+    sys.modules.pop("launches")

@@ -102,8 +102,8 @@ def test_recomputing_activations_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")  # torch's tracer warns of itself
 def test_compiled_layers_train_as_plain_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is traced, without the compiler behind it, which takes minutes on a CPU."""
-    compile_ = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: compile_(self, backend="eager", **options))
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compile_(function, backend="eager", **options))
     genome = make_genome(tmp_path)
     models = []
     for compiled in (False, True):
