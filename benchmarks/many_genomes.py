@@ -19,7 +19,6 @@ from hnet_dna.data.batches import stream
 from hnet_dna.data.genome_mix import GenomeMix
 from hnet_dna.data.mix_sampler import MixPosition
 from hnet_dna.data.mixture import open_mixture
-from hnet_dna.genome.open import open_genome
 
 BATCHES = 2000
 
@@ -41,7 +40,7 @@ def measure(folder: Path, what: str) -> None:
     began = time.process_time()
     mix = GenomeMix.read(folder / "mix.toml") if what == "many" else GenomeMix.of(folder / "one.fa")
     recipe = Recipe() if what == "many" else Recipe(split="0.1")
-    mixture = open_mixture(mix, [open_genome(entry.genome) for entry in mix.entries], recipe)
+    mixture = open_mixture(mix, recipe)
     opened = time.process_time() - began
     batches = stream(mixture.genomes, mixture.sampler(1024, 0), MixPosition(), 4)
     next(batches)

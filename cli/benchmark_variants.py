@@ -16,7 +16,7 @@ from hnet_dna.sequence.strand import check_strand
 
 from . import options, show, tables
 from .inputs import check_pipes
-from .outputs import check_outputs, output
+from .outputs import check_outputs
 
 if TYPE_CHECKING:
     from hnet_dna.probing.effect_benchmark import EffectBenchmark
@@ -93,18 +93,11 @@ def variants(
     if features is not None:
         benchmark.write_features(features)
     if out is not None:
-        columns = benchmark.columns()
-        with output(out) as stream:
-            stream.write("\t".join(columns) + "\n")
-            stream.writelines("\t".join(map(_cell, row)) + "\n" for row in zip(*columns.values(), strict=True))
+        benchmark.write_table(out)
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in benchmark.results], indent=2).replace("NaN", "null"))
     else:
         tables.print_table(_shown(benchmark, str(model)))
-
-
-def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _shown(benchmark: EffectBenchmark, model: str) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -22,47 +23,22 @@ def demo(
 
     Example: hnet-dna demo --minutes 1 --out quick-look
     """
-    from hnet_dna.data.run_record import split_of_run
-    from hnet_dna.files import refuse_filled, write_beside
-    from hnet_dna.genome.bundled import bundled_genome
-    from hnet_dna.genome.genome import known_bases
-    from hnet_dna.genome.open import open_genome
-    from hnet_dna.sequence.codes import to_text
-    from hnet_dna.tracks.job import Segmentation
-    from hnet_dna.training.run import pretrain
+    from hnet_dna.training.demo import demo as take_the_tour
 
     from .run_view import RunView
 
-    refuse_filled(out)
-    with RunView(quiet) as view:
-        run = pretrain(bundled_genome().fasta, out / "run", minutes=minutes, command=sys.argv, observer=view.observer)
-    assert run.comparison is not None
-    tables.print_table(tables.comparison_table(run.comparison, f"tiny ({run.model.config})"))
-
-    genome, model = open_genome(bundled_genome().fasta), run.model
-    split = split_of_run(genome, run.path)
-    assert split is not None
-    (held_out,) = split.held_out
-    fasta, bed = out / f"{held_out.contig}.fa", out / f"{held_out.contig}.chunks.bed"
-    sequence = to_text(genome.codes(held_out))
-    with write_beside(fasta) as temporary:
-        lines = "\n".join(sequence[start : start + 80] for start in range(0, len(sequence), 80))
-        temporary.write_text(f">{held_out.contig}\n{lines}\n")
-    total = known_bases(genome, [held_out])
-    with (
-        write_beside(bed) as temporary,
-        temporary.open("w") as stream,
-        show.Progress("segmenting", total, "bases", quiet=quiet) as progress,
-    ):
-        count = Segmentation(fasta).write(model, stream, on_bases=progress.add).chunks
+    with show.Reports(quiet=quiet) as reports, RunView(quiet) as view:
+        made = take_the_tour(out, minutes=minutes, command=sys.argv, observer=view.observer, on_progress=reports)
+    if made.run.comparison is not None:
+        tables.print_table(tables.comparison_table(made.run.comparison, f"tiny ({made.run.model.config})"))
     show.results.print(
-        f"\n{count:,} chunks of {held_out.contig}: {bed}\n"
-        f"  its sequence: {fasta}\n"
-        f"  genes to show beside them: {bundled_genome().annotation}\n"
-        f"  the model: {run.path} (config, weights, metrics.jsonl, results.json)\n"
+        f"\n{made.chunks:,} chunks of {made.contig}: {made.bed}\n"
+        f"  its sequence: {made.fasta}\n"
+        f"  genes to show beside them: {made.annotation}\n"
+        f"  the model: {made.run.path} (config, weights, metrics.jsonl, results.json)\n"
         "Next:\n"
-        f"  load {fasta} as genome in IGV, then {bed}\n"
-        f"  hnet-dna segment YOUR.fa --model {run.path} > boundaries.bed\n"
+        f"  load {made.fasta} as genome in IGV, then {made.bed}\n"
+        f"  hnet-dna segment YOUR.fa --model {quote(str(made.run.path))} > boundaries.bed\n"
         "  hnet-dna pretrain --genome YOUR.fa --out run --minutes 30",
         soft_wrap=True,
     )

@@ -46,7 +46,6 @@ def evaluate(
 
     opened = show.open_genome(genome, quiet, aliases=aliases)
     loaded = show.load_model(model, device, precision)
-    show.say_if_windowed(loaded)
     with show.Progress("evaluating", unit="bases", quiet=quiet, late=True) as progress:
 
         def on_start(bases: int, rule: str) -> None:

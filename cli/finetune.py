@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -22,9 +23,7 @@ def finetune(
     out: options.NewFolder,
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
-    task: Annotated[
-        str, typer.Option(metavar="TASK", help="classification, multilabel or regression.")
-    ] = "classification",
+    task: options.Task = "classification",
     head: Annotated[str, typer.Option(metavar="HEAD", help="conv or attention.")] = "conv",
     level: Annotated[
         str | None, typer.Option(metavar="LEVEL", help=options.LEVEL_HELP, show_default="encoder+decoder+letters")
@@ -58,9 +57,7 @@ def finetune(
         bool, typer.Option("--compare/--no-compare", help="Train from random weights and fit baselines too.")
     ] = True,
     folds: Annotated[int, typer.Option(metavar="N", help="Folds.", min=2)] = 5,
-    test: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File like LABELS whose rows are held out, instead of folds.")
-    ] = None,
+    test: options.TestFile = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -69,15 +66,10 @@ def finetune(
             show_default="a column called split",
         ),
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column of labels; for multilabel also several, A,B,C, of 0 and 1."),
-    ] = None,
-    id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of ids.")] = None,
+    label: options.LabelColumn = None,
+    id_column: options.IdColumn = None,
     sequence: options.SequenceColumn = None,
-    group: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")
-    ] = None,
+    group: options.GroupColumn = None,
     genome: Annotated[
         str | None,
         typer.Option(metavar="GENOME", help=f"Genome of the bases in LABELS. {options.GENOME_HELP}"),
@@ -116,4 +108,4 @@ def finetune(
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
     show.results.print(f"Tuned model, head and report: {out}", soft_wrap=True)
-    show.results.print(f"Next:  hnet-dna predict NEW.fa --head {out}", soft_wrap=True)
+    show.results.print(f"Next:  hnet-dna predict NEW.fa --head {quote(str(out))}", soft_wrap=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +13,6 @@ from hnet_dna.sequence.strand import check_strand
 from . import options, show
 from .inputs import check_pipes
 from .outputs import check_outputs
-
-if TYPE_CHECKING:
-    from hnet_dna.inference.mutate import Mutations
 
 
 def mutate(
@@ -79,44 +75,18 @@ def mutate(
         {"--out": table, "--bigwig": "bigWig", "--plot": "", "--dependencies": ""},
     )
     check_pipes({"--genome": genome, "--bed": bed, "--annotation": annotation})
-    from hnet_dna.annotation.regions import parse_region, read_regions
-    from hnet_dna.explanation.figures.dependencies import check_dependencies, write_dependencies
-    from hnet_dna.explanation.figures.mutations import check_plot, plot_mutations
-    from hnet_dna.inference.dependencies import dependencies as find_dependencies
-    from hnet_dna.inference.mutate import mutate as run
-    from hnet_dna.sequence.interval import union
-    from hnet_dna.tracks.mutations import write_mutations
+    from hnet_dna.explanation.mutated import mutate_to_files
 
     opened = show.open_genome(genome, quiet, aliases=aliases)
-    named = [parse_region(one, opened) for one in region or ()]
-    intervals = union(named if bed is None else (one.interval for one in read_regions(bed, opened)))
-    if plot is not None:
-        check_plot(plot, intervals)
-    if dependencies:
-        check_dependencies(dependencies, intervals, opened)
     loaded = show.load_model(model, device, precision)
     with show.Reports(quiet=quiet) as reports:
-        if dependencies:
-            matrix = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=reports)
-            write_dependencies(matrix, dependencies)
-            show.notes.print(f"wrote {', '.join(map(str, dependencies))}")
-        if out is None:
-            return
-        pieces: Iterable[Mutations] = run(
-            intervals,
-            opened,
-            loaded,
-            deletions=deletions,
-            window=window,
-            context=context,
-            strand=check_strand(strand),
-            boundaries=boundaries,
-            jobs=jobs,
-            on_progress=reports,
-        )
-        if plot is not None:
-            pieces = list(pieces)
-            plot_mutations(pieces[0], plot, genome=opened, annotation=annotation)
-        count = write_mutations(pieces, out, genome=opened, bigwig=bigwig)
-    written = ", ".join(str(path) for path in (out, bigwig, plot) if path is not None)
-    show.notes.print(f"{show.counted(count, 'mutation')}; wrote {written}")
+        count = mutate_to_files(
+            bed or region or (), opened, loaded, out=out, bigwig=bigwig, plot=plot, annotation=annotation,
+            dependencies=dependencies or (), deletions=deletions, window=window, context=context,
+            strand=check_strand(strand), boundaries=boundaries, jobs=jobs, on_progress=reports,
+        )  # fmt: skip
+    if dependencies:
+        show.notes.print(f"wrote {', '.join(map(str, dependencies))}")
+    if out is not None:
+        written = ", ".join(str(path) for path in (out, bigwig, plot) if path is not None)
+        show.notes.print(f"{show.counted(count, 'mutation')}; wrote {written}")

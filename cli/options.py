@@ -69,5 +69,14 @@ UsedRegions = Annotated[str | None, typer.Option("--regions", metavar="BED", hel
 SequenceColumn = Annotated[
     str | None, typer.Option("--sequence", metavar="COLUMN", help="Column of sequences in CSV and TSV files.")
 ]
+TestFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="File like LABELS whose rows are held out, instead of folds.")
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of labels; for multilabel also several, A,B,C, of 0 and 1.")
+]
+IdColumn = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of ids.")]
+GroupColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")]
+Task = Annotated[str, typer.Option(metavar="TASK", help="classification, multilabel or regression.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; only notes, warnings and errors.")]

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hnet_dna.errors import UsageError
 from hnet_dna.files import is_stream, reporting_full_disk
 
 if TYPE_CHECKING:
+    from hnet_dna.sequence.strand import Strand
     from hnet_dna.tracks.bgzip import Kind
+    from hnet_dna.tracks.outputs import TrackFiles
 
 # Endings that promise a format. A file of text may have any other name, and each of these is for its own format only.
 _FORMATS = {
@@ -35,6 +37,9 @@ _COMPRESSED = {".gz": "gzip", ".bgz": "bgzip"}
 _READ_IN_FOLDERS = ("config.json", "model.safetensors", "README.md", "run.json", "head.skops", "head.json")
 # What is read, or made, beside a file that is read: its index, and the store of a genome.
 _READ_BESIDE = (".tbi", ".csi", ".fai", ".gzi", ".hnetdna")
+
+# Tracks, and what they are written as.
+BINARY = {"--bigwig": "bigWig", "--bigbed": "bigBed", "--parquet": "Parquet", "--summary": "bigWig"}
 
 Outputs = Mapping[str, Path | Sequence[Path] | None]
 
@@ -75,31 +80,20 @@ def with_index(out: Path | None) -> list[Path]:
     return [] if out is None else [out, *(index_places(out) if is_compressed(out) else ())]
 
 
-def of_strand(path: Path, strand: str) -> Path:
-    """Put the strand before the ending: b.plus.bw, b.plus.bedgraph.gz."""
-    from hnet_dna.tracks.bgzip import is_compressed
-
-    name = "plus" if strand == "+" else "minus"
-    ending = (Path(path.stem).suffix if is_compressed(path) else "") + path.suffix
-    return path.with_name(f"{path.name.removesuffix(ending)}.{name}{ending}")
+def track_paths(files: TrackFiles, strand: Strand = "+") -> dict[str, list[Path]]:
+    """Return the files of tracks by their options, as `check_outputs` takes them."""
+    return {f"--{name}": paths for name, paths in files.paths(strand).items()}
 
 
-def summary_path(window: int | None, beside: Mapping[str, Path | None]) -> list[Path]:
-    """Return where the summary of windows goes: beside the first given file, as b.1000.bw beside b.bw.
-
-    Args:
-        window: bases; None where no summary is wanted.
-        beside: files that the command writes, by their options.
-    """
-    if window is None:
-        return []
-    path = next((path for path in beside.values() if path is not None and not is_stream(path)), None)
-    if path is None:
-        raise UsageError(f"--summary {window}: its file lies beside another; give {' or '.join(beside)} too")
-    from hnet_dna.tracks.bgzip import is_compressed
-
-    stem = Path(path.stem).stem if is_compressed(path) else path.stem
-    return [path.with_name(f"{stem}.{window}.bw")]
+@contextmanager
+def stdout_or(out: Path | None) -> Iterator[Any]:
+    """Yield the path of a file that the library will write, or stdout where there is none."""
+    if out is not None:
+        yield out
+        return
+    with reporting_full_disk("stdout"):
+        yield sys.stdout
+        sys.stdout.flush()
 
 
 @contextmanager
@@ -109,9 +103,8 @@ def output(out: Path | None, kind: Kind | None = None) -> Iterator[TextIO]:
     Lines of a `kind` that has positions are indexed where they are compressed.
     """
     if out is None:
-        with reporting_full_disk("stdout"):
-            yield sys.stdout
-            sys.stdout.flush()
+        with stdout_or(None) as stream:
+            yield stream
         return
     from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
 

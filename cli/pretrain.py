@@ -10,7 +10,7 @@ import typer
 
 from hnet_dna.errors import UsageError
 
-from . import options
+from . import options, show
 from .inputs import check_pipes
 
 if TYPE_CHECKING:
@@ -137,32 +137,34 @@ def pretrain(
     }
     named = {f"--genome{f' {number}' if number else ''}": path for number, path in enumerate(genome or ())}
     check_pipes({**named, "--genomes": genomes, "--split": split, "--regions": regions, "--config": config})
-    if dry_run:
-        from .dry_run import print_plan
-
-        print_plan(_mix(genome, genomes, aliases), options, quiet)
-        return
-    if minutes is not None and steps is not None:
+    if not dry_run and minutes is not None and steps is not None:
         raise UsageError("give --minutes or --steps, not both")
-    if out is None:
+    if not dry_run and out is None:
         raise UsageError("--out is missing: the folder to create for this run")
     mix = _mix(genome, genomes, aliases)  # a mistake is reported before what takes seconds to import
+    from hnet_dna.training.plan import plan
     from hnet_dna.training.run import pretrain as run_pretrain
 
-    from .run_view import RunView
+    from .run_view import RunView, few_notes, print_plan
 
-    with RunView(quiet) as view:
-        run = run_pretrain(
-            mix,
-            out,
-            **options,
-            workers=workers,
-            evaluation=not no_evaluation,
-            resume=resume,
-            command=sys.argv,
-            observer=view.observer,
-        )
-    view.conclude(run)
+    with few_notes(mix):
+        if out is None or dry_run:
+            with show.Reports(quiet=quiet) as reports:
+                planned = plan(mix, **options, on_progress=reports)
+            print_plan(planned)
+            return
+        with RunView(quiet) as view:
+            run = run_pretrain(
+                mix,
+                out,
+                **options,
+                workers=workers,
+                evaluation=not no_evaluation,
+                resume=resume,
+                command=sys.argv,
+                observer=view.observer,
+            )
+        view.conclude(run, genome[0] if genome else None)
 
 
 def _mix(genome: list[str] | None, genomes: Path | None, aliases: bool) -> GenomeMix | None:

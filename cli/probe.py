@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from shlex import quote
+from typing import Annotated
 
 import typer
 
@@ -15,10 +12,7 @@ from hnet_dna.errors import UsageError
 
 from . import options, show, tables
 from .inputs import check_pipes
-from .outputs import check_outputs, output, shares_terminal
-
-if TYPE_CHECKING:
-    from hnet_dna.probing.base_prediction import BasePredictions
+from .outputs import BINARY, check_outputs, output, shares_terminal
 
 
 def probe(
@@ -50,9 +44,7 @@ def probe(
             help="With --embeddings: their genome, for baselines and to check a BED against it.",
         ),
     ] = None,
-    task: Annotated[
-        str, typer.Option(metavar="TASK", help="classification, multilabel or regression.")
-    ] = "classification",
+    task: options.Task = "classification",
     head: Annotated[
         str | None,
         typer.Option(
@@ -72,9 +64,7 @@ def probe(
     ] = None,
     strand: options.Strand = "both",
     folds: Annotated[int, typer.Option(metavar="N", help="Outer folds.", min=2)] = 5,
-    test: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File like LABELS whose rows are held out, instead of folds.")
-    ] = None,
+    test: options.TestFile = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -83,15 +73,10 @@ def probe(
             show_default="a column called split",
         ),
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column of labels; for multilabel also several, A,B,C, of 0 and 1."),
-    ] = None,
-    id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of ids.")] = None,
+    label: options.LabelColumn = None,
+    id_column: options.IdColumn = None,
     sequence: options.SequenceColumn = None,
-    group: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")
-    ] = None,
+    group: options.GroupColumn = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.", min=0)] = 0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw curves or a scatter (needs matplotlib).")] = False,
     aliases: options.Aliases = False,
@@ -124,7 +109,7 @@ def probe(
         show.results.print(line, soft_wrap=True)
     show.results.print(f"Head and report: {out}", soft_wrap=True)
     if result.about.pooling is not None:  # predict has one vector for each sequence, none for a chunk
-        show.results.print(f"Next:  hnet-dna predict NEW.fa --head {out}", soft_wrap=True)
+        show.results.print(f"Next:  hnet-dna predict NEW.fa --head {quote(str(out))}", soft_wrap=True)
 
 
 def predict(
@@ -155,73 +140,14 @@ def predict(
 
     Example: hnet-dna predict new.fa --head probe
     """
-    from hnet_dna.probing.base_prediction import predict_bases
-    from hnet_dna.probing.head_file import PER_BASE, load_head
-    from hnet_dna.probing.prediction import predict as run_predict
+    from hnet_dna.probing.prediction_file import bigwigs_of, predict_to_file
 
-    check_outputs({"--out": out}, [sequences, head, model])
-    if load_head(head)[1].pooling == PER_BASE:
-        run = partial(
-            predict_bases, sequences, head, model=model, sequence=sequence, device=device,
-            precision=precision,  # type: ignore[arg-type]
-        )  # fmt: skip
-        _write_bases(run, head, [sequences, head, model], bigwig, out, quiet)
-        return
-    if bigwig is not None:
-        raise UsageError("--bigwig belongs to a head that says something of each base")
-    with show.Reports(quiet=quiet, on_data=shares_terminal(out)) as progress:
-        predictions = run_predict(
-            sequences, head, model=model, sequence=sequence, device=device,
+    read: list[str | Path | None] = [sequences, head, model]
+    check_outputs({"--out": out}, read)
+    check_outputs({"--out": out, "--bigwig": bigwigs_of(head, bigwig)}, read, BINARY)
+    with show.Reports(quiet=quiet, on_data=shares_terminal(out)) as progress, output(out) as stream:
+        predict_to_file(
+            sequences, head, stream, bigwig=bigwig, model=model, sequence=sequence, device=device,
             precision=precision,  # type: ignore[arg-type]
             on_progress=progress,
         )  # fmt: skip
-        header = "".join(["id\tpredicted", *(f"\tp_{name}" for name in predictions.classes), "\n"])
-        with output(out) as stream:
-            for row in predictions:
-                scores = "".join(f"\t{score:.6f}" for score in row.scores)
-                stream.write(f"{header}{row.id}\t{row.predicted}{scores}\n")
-                header = ""  # written with the first line, so that a file that cannot be read leaves nothing
-            stream.write(header)
-
-
-def _write_bases(
-    run: Callable[..., Iterable[BasePredictions]],
-    head: Path,
-    read: Sequence[str | Path | None],
-    bigwig: Path | None,
-    out: Path | None,
-    quiet: bool,
-) -> None:
-    from hnet_dna.probing.head_file import load_head
-    from hnet_dna.probing.sequence_head import SequenceHead
-    from hnet_dna.tracks.values import Values
-
-    fitted = load_head(head)[0]
-    assert isinstance(fitted, SequenceHead)
-    labels = fitted.classes
-    if not labels and bigwig is None:
-        raise UsageError("this head predicts a number for each base; --bigwig writes them")
-    paths = {} if bigwig is None else _bigwigs(bigwig, labels)
-    check_outputs({"--out": out, "--bigwig": list(paths.values())}, read, {"--bigwig": "bigWig"})
-    with ExitStack() as stack:
-        progress = stack.enter_context(show.Reports(quiet=quiet, on_data=shares_terminal(out)))
-        values = {name: stack.enter_context(Values()) for name in paths}
-        with output(out) as stream:
-            for row in run(on_progress=progress):
-                for start, end, name, score in row.regions():
-                    stream.write(f"{row.id}\t{start}\t{end}\t{name}\t{round(1000 * score)}\t.\n")
-                for column, own in enumerate(values.values()):
-                    own.contig(row.id, len(row.values))
-                    own.add(row.id, 0, row.values[:, column])
-        for name, own in values.items():
-            own.write_bigwig(paths[name])
-
-
-def _bigwigs(path: Path, labels: tuple[str, ...]) -> dict[str, Path]:
-    """Return a file for each label: the path itself where there is one, else with the label before the ending."""
-    if len(labels) < 2:
-        return dict.fromkeys(labels or ("",), path)
-    safe = {name: re.sub(r"[^\w.+-]", "_", name) for name in labels}
-    if len(set(safe.values())) < len(safe):
-        raise UsageError("--bigwig: two labels have the same name in files; rename one of them")
-    return {name: path.with_name(f"{path.stem}.{text}{path.suffix}") for name, text in safe.items()}

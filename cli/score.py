@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hnet_dna.errors import UsageError
 from hnet_dna.sequence.strand import check_strand
+from hnet_dna.tracks.outputs import TrackFiles
 
 from . import options, show
 from .inputs import check_pipes
-from .outputs import check_outputs, summary_path, with_index
-from .score_regions import score_regions
-from .score_tracks import score_tracks
-from .score_vcf import score_vcf
+from .outputs import BINARY, check_outputs, output, shares_terminal, track_paths, with_index
+
+if TYPE_CHECKING:
+    from hnet_dna.tracks.vcf import VcfReport
 
 _WINDOW, _CONTEXT = 512, 4096
 
@@ -94,55 +96,50 @@ def score(
         raise UsageError("--genome, --window, --boundaries, --controls, --jobs and --strict belong to --vcf")
     if regions is None and vcf is None and context is not None:
         raise UsageError("--context belongs to --regions and --vcf")
-    tracks = {"bigwig": bigwig, "bedgraph": bedgraph, "parquet": parquet}
-    given = {f"--{kind}": path for kind, path in tracks.items()}
-    summaries = summary_path(summary, given)
-    if vcf is not None and (regions is not None or any(tracks.values())):
+    tracks = TrackFiles(None, None, bigwig, bedgraph, parquet, summary)
+    paths = track_paths(tracks)
+    if vcf is not None and (regions is not None or paths):
         raise UsageError("--vcf writes only a VCF; leave out --regions and tracks")
     if shard is not None and (vcf is not None or regions is not None):
         raise UsageError("--shard is for tracks; leave out --vcf and --regions")
-    if vcf is None and regions is None and not any(tracks.values()):
+    if vcf is None and regions is None and not paths:
         raise UsageError("say what to write: --bigwig, --bedgraph, --parquet or --regions")
     if out is not None and vcf is None and regions is None:
         raise UsageError("--out belongs to --vcf and --regions; tracks have options of their own")
     check_outputs(
-        {
-            "--out": out if vcf is None else with_index(out),
-            **given,
-            "--summary": summaries,
-        },
+        {"--out": out if vcf is None else with_index(out), **paths},
         [fasta, genome, vcf, regions, model],
-        {
-            "--out": "text" if vcf is None else "VCF",
-            "--bigwig": "bigWig",
-            "--parquet": "Parquet",
-            "--summary": "bigWig",
-        },
+        {"--out": "text" if vcf is None else "VCF", **BINARY},
     )
     check_pipes({"GENOME": fasta, "--genome": genome, "--vcf": vcf, "--regions": regions})
     opened = show.open_genome((fasta if vcf is None else genome) or "", quiet, aliases=aliases)
     loaded = show.load_model(model, device, precision)
-    if vcf is not None:
-        score_vcf(
-            vcf,
-            opened,
-            loaded,
-            str(model),
-            out=out,
-            quiet=quiet,
-            window=window,
-            strand=strand,
-            strict=strict,
-            context=context,
-            boundaries=boundaries,
-            controls=controls,
-            jobs=jobs,
-        )
-        return
-    show.say_if_windowed(loaded)
-    if regions is not None:
-        around = _CONTEXT if context is None else context
-        score_regions(regions, opened, loaded, strand, around, out=out, quiet=quiet)
-    if any(tracks.values()):
-        paths = {kind: path for kind, path in tracks.items() if path is not None}
-        score_tracks(paths, summaries, summary, opened, loaded, strand, shard, quiet=quiet)
+    with show.Reports(quiet=quiet, on_data=not paths and shares_terminal(out)) as reports:
+        if vcf is not None:
+            from hnet_dna.tracks.vcf import score_vcf
+
+            with output(out, "vcf") as lines:
+                report = score_vcf(
+                    vcf, opened, loaded, lines.buffer, window=window, strand=strand, context=context,
+                    boundaries=boundaries, controls=controls, jobs=jobs, strict=strict, command=sys.argv,
+                    on_progress=reports,
+                )  # fmt: skip
+            show.notes.print(_summary(report))
+        if regions is not None:
+            from hnet_dna.inference.base_scores import score_regions, write_region_scores
+
+            around = _CONTEXT if context is None else context
+            scores = score_regions(regions, opened, loaded, strand=strand, context=around, on_progress=reports)
+            with output(out) as table:
+                write_region_scores(scores, table)
+        if paths:
+            from hnet_dna.tracks.to_files import score_to_files
+
+            score_to_files(opened, loaded, tracks, strand=strand, shard=shard, on_progress=reports)
+            show.notes.print(f"wrote {', '.join(str(path) for written in paths.values() for path in written)}")
+
+
+def _summary(report: VcfReport) -> str:
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.most_common())
+    counts = f"{show.counted(report.records, 'record')}, {show.counted(report.scored, 'allele')} scored"
+    return counts + (f"; skipped: {reasons}" if reasons else "")

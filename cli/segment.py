@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from shlex import join, quote
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hnet_dna.errors import UsageError
 from hnet_dna.sequence.strand import check_strand
+from hnet_dna.tracks.outputs import TrackFiles
 
 from . import options, show
 from .inputs import check_pipes
-from .outputs import check_outputs, of_strand, output, shares_terminal, summary_path, with_index
-
-if TYPE_CHECKING:
-    from hnet_dna.tracks.segment import Style
+from .outputs import BINARY, check_outputs, shares_terminal, stdout_or, track_paths, with_index
 
 
 def segment(
@@ -71,72 +70,34 @@ def segment(
         raise UsageError("give --shard or --regions, not both")
     if points and nested:
         raise UsageError("give --points or --nested, not both")
-    wanted = ["+", "-"] if strand == "both" else [strand]
-    tracks = {
-        kind: {one: of_strand(path, one) if strand == "both" else path for one in wanted} if path is not None else {}
-        for kind, path in (("bigwig", bigwig), ("bedgraph", bedgraph))
-    }
-    summaries = {
-        one: of_strand(path, one) if strand == "both" else path
-        for path in summary_path(summary, {"--bigwig": bigwig, "--bigbed": bigbed, "--out": out})
-        for one in wanted
-    }
-    check_outputs(
-        {
-            "--out": with_index(out),
-            "--bigbed": bigbed,
-            "--summary": [*summaries.values()],
-            **{f"--{kind}": [*paths.values()] for kind, paths in tracks.items()},
-        },
-        [fasta, regions, model],
-        {"--bigwig": "bigWig", "--bigbed": "bigBed", "--summary": "bigWig"},
-    )
+    files = TrackFiles(out, bigbed, bigwig, bedgraph, summary=summary)
+    check_outputs({"--out": with_index(out), **track_paths(files, strand)}, [fasta, regions, model], BINARY)
     check_pipes({"GENOME": fasta, "--regions": regions})
     from hnet_dna.genome.genome import is_streamed
-    from hnet_dna.genome.open import find_genome  # what a mistake needs comes before what takes seconds to import
-    from hnet_dna.text import called, watched
+    from hnet_dna.genome.open import find_genome
 
-    source = find_genome(fasta)
-    from hnet_dna.sequence.alphabet import alphabet
-    from hnet_dna.tracks.bigbed import check_pybigtools
-    from hnet_dna.tracks.job import Segmentation, reads_once
+    source = find_genome(fasta)  # a mistake is reported before what takes seconds to import
+    from hnet_dna.tracks.to_files import segment_to_files
 
-    if bigbed is not None:
-        check_pybigtools()
-
-    once = reads_once(fasta, strand, regions, shard)
-    read = source if once else show.open_genome(fasta, quiet, aliases=aliases)
-    job = Segmentation(read, strand, regions=regions, shard=shard)
-    total = show.bases_in(source) if once else job.bases
+    read = show.open_genome(fasta, quiet, aliases=True) if aliases else fasta
     loaded = show.load_model(model, device, precision)
-    show.say_if_windowed(loaded)
-    about = called(fasta) if total is None else ""
-    with ExitStack() as stack:
-        lines = out is not None or bigbed is None
-        bed = stack.enter_context(output(out, "bed")) if lines else None
-        on_data = lines and shares_terminal(out)
-        progress = stack.enter_context(
-            show.Progress("segmenting", total, "bases", about=about, quiet=quiet, on_data=on_data)
-        )
-        stack.enter_context(watched(source, progress.read))
-        style: Style = "points" if points else "nested" if nested else "chunks"
-        written = job.write(
+    lines = out is not None or bigbed is None
+    with (
+        stdout_or(out) if lines else nullcontext() as place,
+        show.Reports(quiet=quiet, on_data=lines and shares_terminal(out)) as reports,
+    ):
+        segment_to_files(
+            read,
             loaded,
-            bed,
+            replace(files, out=place),
             stage=stage,
-            style=style,
-            tracks=tracks,  # type: ignore[arg-type]
-            bigbed=bigbed,
-            summary=summaries,
-            window=summary or 0,
-            on_bases=progress.add,
+            strand=strand,
+            style="points" if points else "nested" if nested else "chunks",
+            regions=regions,
+            shard=shard,
+            on_progress=reports,
         )
-    if written.ambiguous and not alphabet(loaded.config.alphabet).keeps_ambiguity:
-        show.notes.print(f"{written.ambiguous:,} other IUPAC codes read as N")
-    if written.uracils:
-        show.notes.print(f"{written.uracils:,} U read as T")
-    if written.chunks == 0:
-        show.notes.print(f"{fasta}: no chunks, because it holds nothing but N")
-    files = [str(path) for path in (bigbed, *tracks["bigwig"].values()) if path is not None]
-    if files and not is_streamed(source):
-        show.next_step(f"hnet-dna hub browser --genome {quote(fasta)} --tracks {join(files)} --serve", quiet)
+    written = files.paths(strand)
+    tracks = [str(path) for kind in ("bigbed", "bigwig") for path in written.get(kind, ())]
+    if tracks and not is_streamed(source):
+        show.next_step(f"hnet-dna hub browser --genome {quote(fasta)} --tracks {join(tracks)} --serve", quiet)

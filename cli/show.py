@@ -17,16 +17,12 @@ from rich.progress import Progress as Bar
 
 from hnet_dna.progress import SMALL
 from hnet_dna.progress import Progress as Report
-from hnet_dna.progress import is_small as is_small
 
 from .groups import with_options
 
 if TYPE_CHECKING:
     from hnet_dna.genome.genome import Genome
     from hnet_dna.model.lm import HNetLM
-    from hnet_dna.sequence.alphabet import Alphabet
-    from hnet_dna.training.progress import Budget, StepReport
-    from hnet_dna.training.progress import Progress as RunProgress
 
 # What is printed holds names that users chose: `ctg1[organism=yeast]` and `chr:dna:1` mean what they say.
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
@@ -74,13 +70,6 @@ def next_step(command: str, quiet: bool) -> None:
     """Tell a person at a terminal what is usually done next."""
     if notes.is_terminal and not quiet:
         notes.print(f"Next:  {command}")
-
-
-def say_if_windowed(model: HNetLM) -> None:
-    """Print a note if a model cannot be streamed exactly."""
-    from hnet_dna.inference.stream import log_windows
-
-    log_windows(model)
 
 
 class Progress:
@@ -308,69 +297,9 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
 
 
-def bases_in(source: str | Path) -> int | None:
-    """Return how many bases other than N a FASTA file holds, if that is soon counted."""
-    from hnet_dna.genome.fasta import read_fasta
-    from hnet_dna.sequence.codes import n_known
+def open_genome(genome: str, quiet: bool = False, *, aliases: bool = False) -> Genome:
+    """Open a genome by path or name, from a pipe or from stdin, and say how far it is read if it has no store yet."""
+    from hnet_dna.genome.open import open_with_progress
 
-    return sum(n_known(piece.codes) for piece in read_fasta(source)) if is_small(source) else None
-
-
-def open_genome(genome: str, quiet: bool = False, letters: Alphabet | None = None, *, aliases: bool = False) -> Genome:
-    """Open a genome by path or name, from a pipe or from stdin, and say how far it is read if it has no store yet.
-
-    If the letters that a model knows are given, also say what the genome contains.
-    """
-    from hnet_dna.genome.genome import Genome, is_streamed
-    from hnet_dna.genome.open import find_genome
-    from hnet_dna.text import called, watched
-
-    place = find_genome(genome)
-    size = place.stat().st_size if place.is_file() and not is_streamed(place) else None
-    with (
-        Progress(f"reading {called(genome)}", size, "bytes", quiet=quiet, late=True) as progress,
-        watched(place, lambda done, size: progress.update(done)),
-    ):
-        opened = Genome.open(place)
-    opened = opened.with_aliases() if aliases else opened
-    if letters is None:
-        return opened
-    n, ambiguous, uracils = (
-        sum(getattr(contig, name) for contig in opened.contigs) for name in ("n_bases", "ambiguous", "uracils")
-    )
-    notes.print(
-        f"{opened.source.name}: {counted(len(opened.contigs), 'contig')}, {opened.length:,} bases; {n:,} N left out"
-        + (f"; {ambiguous:,} other IUPAC codes read as N" if ambiguous and not letters.keeps_ambiguity else "")
-        + (f"; {uracils:,} U read as T" if uracils else "")
-    )
-    return opened
-
-
-def resumption_line(progress: RunProgress, budget: Budget) -> str:
-    """Say what becomes of a run that is resumed."""
-    reached, asked = f"step {progress.step:,}", budget.steps
-    if budget.share(progress) >= 1.0:
-        beyond = f" ({asked:,} asked for)" if asked is not None and asked < progress.step else ""
-        return f"complete at {reached}{beyond}: evaluated again; give more --steps or --minutes to train on"
-    if asked is not None:
-        return f"continues from {reached} of {asked:,}"
-    return f"continues from {reached}, after {progress.seconds / 60:.1f} of {(budget.seconds or 0) / 60:g} minutes"
-
-
-def budget_text(budget: Budget) -> str:
-    """Say how long a run trains."""
-    if budget.steps is not None:
-        return counted(budget.steps, "step")
-    minutes = (budget.seconds or 0) / 60
-    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
-
-
-def training_line(report: StepReport) -> str:
-    """Describe the last steps in one line."""
-    chunks = " / ".join(f"{n:.2f}" for n in report.bases_per_chunk)
-    parts = [
-        f"step {report.progress.step:,}",
-        f"{report.bits:.3f} bits/base",
-        f"{chunks} bases/chunk" if chunks else "",
-    ]
-    return ", ".join([*filter(None, parts), f"{report.bases_per_second:,.0f} bases/s"])
+    with Reports(quiet=quiet) as reports:
+        return open_with_progress(genome, reports, aliases=aliases)

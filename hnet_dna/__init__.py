@@ -6,58 +6,56 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hnet_dna.annotation.extract import extract as extract
-    from hnet_dna.config.schema import ModelConfig as ModelConfig
-    from hnet_dna.data.genome_mix import GenomeMix as GenomeMix
-    from hnet_dna.data.genome_mix import MixEntry as MixEntry
-    from hnet_dna.embedding.embedder import embed as embed
-    from hnet_dna.embedding.table import read_table as read_table
-    from hnet_dna.embedding.transformer import SequenceEmbedder as SequenceEmbedder
-    from hnet_dna.embedding.write import embed_to_table as embed_to_table
-    from hnet_dna.evaluation.run import evaluate as evaluate
-    from hnet_dna.explanation.figures.dependencies import plot_dependencies as plot_dependencies
-    from hnet_dna.explanation.figures.karyotype import plot_karyotype as plot_karyotype
-    from hnet_dna.explanation.figures.locus import plot_locus as plot_locus
-    from hnet_dna.explanation.figures.mutations import plot_mutations as plot_mutations
-    from hnet_dna.explanation.report import explain as explain
-    from hnet_dna.finetuning.benchmark import benchmark as benchmark
-    from hnet_dna.finetuning.run import finetune as finetune
-    from hnet_dna.genome.describe import describe_genome as describe_genome
-    from hnet_dna.genome.genome import Genome as Genome
-    from hnet_dna.genome.known import annotation_path as annotation_path
-    from hnet_dna.genome.known import fetch_genome as fetch_genome
-    from hnet_dna.genome.known import known_genomes as known_genomes
-    from hnet_dna.genome.open import open_genome as open_genome
-    from hnet_dna.hub.write import write_hub as write_hub
-    from hnet_dna.inference.base_scores import score as score
-    from hnet_dna.inference.dependencies import dependencies as dependencies
-    from hnet_dna.inference.generate import generate as generate
-    from hnet_dna.inference.load import load_model as load_model
-    from hnet_dna.inference.mutate import mutate as mutate
-    from hnet_dna.inference.variants import score_variants as score_variants
-    from hnet_dna.model.lm import HNetLM as HNetLM
-    from hnet_dna.model.lm import HNetOutput as HNetOutput
-    from hnet_dna.ops.doctor import doctor as doctor
-    from hnet_dna.probing.base_prediction import predict_bases as predict_bases
-    from hnet_dna.probing.effect_benchmark import benchmark_variants as benchmark_variants
-    from hnet_dna.probing.prediction import predict as predict
-    from hnet_dna.probing.run import probe as probe
-    from hnet_dna.sequence.coerce import as_codes as as_codes
-    from hnet_dna.sequence.interval import Interval as Interval
-    from hnet_dna.tracks.bed import write_bed as write_bed
-    from hnet_dna.tracks.bigbed import write_bigbed as write_bigbed
-    from hnet_dna.tracks.chunks import Chunks as Chunks
-    from hnet_dna.tracks.merge import merge_tracks as merge_tracks
-    from hnet_dna.tracks.mutations import write_mutations as write_mutations
-    from hnet_dna.tracks.segment import segment as segment
-    from hnet_dna.tracks.vcf import score_vcf as score_vcf
-    from hnet_dna.tracks.windows import write_summary as write_summary
-    from hnet_dna.tracks.write import write_bedgraph as write_bedgraph
-    from hnet_dna.tracks.write import write_bigwig as write_bigwig
-    from hnet_dna.training.plan import plan as plan
-    from hnet_dna.training.run import Run as Run
-    from hnet_dna.training.run import pretrain as pretrain
-    from hnet_dna.training.run import resume as resume
+    from hnet_dna.annotation.extract import extract
+    from hnet_dna.config.schema import ModelConfig
+    from hnet_dna.data.genome_mix import GenomeMix, MixEntry
+    from hnet_dna.embedding.embedder import embed
+    from hnet_dna.embedding.table import read_table
+    from hnet_dna.embedding.transformer import SequenceEmbedder
+    from hnet_dna.embedding.write import embed_to_table
+    from hnet_dna.evaluation.run import evaluate
+    from hnet_dna.explanation.figures.dependencies import plot_dependencies
+    from hnet_dna.explanation.figures.karyotype import plot_karyotype
+    from hnet_dna.explanation.figures.locus import plot_locus
+    from hnet_dna.explanation.figures.mutations import plot_mutations
+    from hnet_dna.explanation.mutated import mutate_to_files
+    from hnet_dna.explanation.report import explain
+    from hnet_dna.finetuning.benchmark import benchmark
+    from hnet_dna.finetuning.run import finetune
+    from hnet_dna.genome.describe import describe_genome
+    from hnet_dna.genome.genome import Genome
+    from hnet_dna.genome.known import annotation_path, fetch_genome, known_genomes
+    from hnet_dna.genome.open import open_genome
+    from hnet_dna.hub.write import write_hub
+    from hnet_dna.inference.base_scores import score, score_regions, write_region_scores
+    from hnet_dna.inference.dependencies import dependencies
+    from hnet_dna.inference.generate import generate, generate_to_fasta
+    from hnet_dna.inference.load import load_model
+    from hnet_dna.inference.mutate import mutate
+    from hnet_dna.inference.variants import score_variants
+    from hnet_dna.model.lm import HNetLM, HNetOutput
+    from hnet_dna.ops.doctor import doctor
+    from hnet_dna.probing.base_prediction import predict_bases
+    from hnet_dna.probing.effect_benchmark import benchmark_variants
+    from hnet_dna.probing.prediction import predict
+    from hnet_dna.probing.prediction_file import predict_to_file
+    from hnet_dna.probing.run import probe
+    from hnet_dna.sequence.coerce import as_codes
+    from hnet_dna.sequence.interval import Interval
+    from hnet_dna.tracks.bed import write_bed
+    from hnet_dna.tracks.bigbed import write_bigbed
+    from hnet_dna.tracks.chunks import Chunks
+    from hnet_dna.tracks.merge import merge_tracks
+    from hnet_dna.tracks.mutations import write_mutations
+    from hnet_dna.tracks.outputs import TrackFiles
+    from hnet_dna.tracks.segment import segment
+    from hnet_dna.tracks.to_files import score_to_files, segment_to_files
+    from hnet_dna.tracks.vcf import score_vcf
+    from hnet_dna.tracks.windows import write_summary
+    from hnet_dna.tracks.write import write_bedgraph, write_bigwig
+    from hnet_dna.training.demo import demo
+    from hnet_dna.training.plan import plan
+    from hnet_dna.training.run import Run, pretrain, resume
 
 __version__ = "0.1.0"
 
@@ -73,11 +71,13 @@ _LAZY = {
     "ModelConfig": "hnet_dna.config.schema",
     "Run": "hnet_dna.training.run",
     "SequenceEmbedder": "hnet_dna.embedding.transformer",
+    "TrackFiles": "hnet_dna.tracks.outputs",
+    "annotation_path": "hnet_dna.genome.known",
     "as_codes": "hnet_dna.sequence.coerce",
     "benchmark": "hnet_dna.finetuning.benchmark",
     "benchmark_variants": "hnet_dna.probing.effect_benchmark",
+    "demo": "hnet_dna.training.demo",
     "dependencies": "hnet_dna.inference.dependencies",
-    "annotation_path": "hnet_dna.genome.known",
     "describe_genome": "hnet_dna.genome.describe",
     "doctor": "hnet_dna.ops.doctor",
     "embed": "hnet_dna.embedding.embedder",
@@ -88,10 +88,12 @@ _LAZY = {
     "fetch_genome": "hnet_dna.genome.known",
     "finetune": "hnet_dna.finetuning.run",
     "generate": "hnet_dna.inference.generate",
+    "generate_to_fasta": "hnet_dna.inference.generate",
     "known_genomes": "hnet_dna.genome.known",
     "load_model": "hnet_dna.inference.load",
     "merge_tracks": "hnet_dna.tracks.merge",
     "mutate": "hnet_dna.inference.mutate",
+    "mutate_to_files": "hnet_dna.explanation.mutated",
     "open_genome": "hnet_dna.genome.open",
     "plan": "hnet_dna.training.plan",
     "plot_dependencies": "hnet_dna.explanation.figures.dependencies",
@@ -100,20 +102,25 @@ _LAZY = {
     "plot_mutations": "hnet_dna.explanation.figures.mutations",
     "predict": "hnet_dna.probing.prediction",
     "predict_bases": "hnet_dna.probing.base_prediction",
+    "predict_to_file": "hnet_dna.probing.prediction_file",
     "pretrain": "hnet_dna.training.run",
     "probe": "hnet_dna.probing.run",
     "read_table": "hnet_dna.embedding.table",
     "resume": "hnet_dna.training.run",
     "score": "hnet_dna.inference.base_scores",
+    "score_regions": "hnet_dna.inference.base_scores",
+    "score_to_files": "hnet_dna.tracks.to_files",
     "score_variants": "hnet_dna.inference.variants",
     "score_vcf": "hnet_dna.tracks.vcf",
     "segment": "hnet_dna.tracks.segment",
+    "segment_to_files": "hnet_dna.tracks.to_files",
     "write_bed": "hnet_dna.tracks.bed",
     "write_bedgraph": "hnet_dna.tracks.write",
     "write_bigbed": "hnet_dna.tracks.bigbed",
     "write_bigwig": "hnet_dna.tracks.write",
     "write_hub": "hnet_dna.hub.write",
     "write_mutations": "hnet_dna.tracks.mutations",
+    "write_region_scores": "hnet_dna.inference.base_scores",
     "write_summary": "hnet_dna.tracks.windows",
 }
 
@@ -128,11 +135,13 @@ __all__ = [
     "ModelConfig",
     "Run",
     "SequenceEmbedder",
+    "TrackFiles",
     "__version__",
     "annotation_path",
     "as_codes",
     "benchmark",
     "benchmark_variants",
+    "demo",
     "dependencies",
     "describe_genome",
     "doctor",
@@ -144,10 +153,12 @@ __all__ = [
     "fetch_genome",
     "finetune",
     "generate",
+    "generate_to_fasta",
     "known_genomes",
     "load_model",
     "merge_tracks",
     "mutate",
+    "mutate_to_files",
     "open_genome",
     "plan",
     "plot_dependencies",
@@ -156,20 +167,25 @@ __all__ = [
     "plot_mutations",
     "predict",
     "predict_bases",
+    "predict_to_file",
     "pretrain",
     "probe",
     "read_table",
     "resume",
     "score",
+    "score_regions",
+    "score_to_files",
     "score_variants",
     "score_vcf",
     "segment",
+    "segment_to_files",
     "write_bed",
     "write_bedgraph",
     "write_bigbed",
     "write_bigwig",
     "write_hub",
     "write_mutations",
+    "write_region_scores",
     "write_summary",
 ]
 

@@ -81,6 +81,10 @@ class Work:
         """Report that `count` more units are done."""
         self._report(done=self._progress.done + count)
 
+    def reach(self, done: int) -> None:
+        """Report that `done` units are done, in all."""
+        self._report(done=done)
+
     def at(self, part: str, share: float | None = None) -> None:
         """Report which part of the work is being done, and the share of that part where it is known."""
         self._report(part=part, share=share)

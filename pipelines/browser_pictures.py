@@ -27,11 +27,11 @@ from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import open_genome
 from hnet_dna.hub.write import write_hub
-from hnet_dna.inference.load import load_model
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.serve import serve
 from hnet_dna.tracks.bigwig import pybigwig
-from hnet_dna.tracks.job import Segmentation
+from hnet_dna.tracks.outputs import TrackFiles
+from hnet_dna.tracks.to_files import segment_to_files
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from chromium import Chromium
@@ -128,12 +128,8 @@ def main() -> None:
         folder = Path(place)
         (folder / "read.bed").write_text(f"{locus.contig}\t{max(0, locus.start - MARGIN)}\t{locus.end + MARGIN}\n")
         write_genes(genome, locus.contig, folder / "genes.bb")
-        Segmentation(genome, regions=folder / "read.bed").write(
-            load_model(arguments.model),
-            None,
-            bigbed=folder / "chunks.bb",
-            tracks={"bigwig": {"+": folder / "boundaries.bw"}},
-        )
+        made = TrackFiles(bigbed=folder / "chunks.bb", bigwig=folder / "boundaries.bw")
+        segment_to_files(genome, arguments.model, made, regions=folder / "read.bed")
         tracks = [folder / name for name in ("genes.bb", "chunks.bb", "boundaries.bw")]
         write_hub(tracks, genome, arguments.out, model=arguments.model, locus=arguments.locus)
         wanted = {path.name: sorted(held(path, locus)) for path in tracks}

@@ -13,6 +13,8 @@ from hnet_dna.data.mix_sampler import MixSampler
 from hnet_dna.data.split import Split, is_share, split_genome, training_segments
 from hnet_dna.errors import ConfigError, HNetError, UsageError
 from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import open_genome, open_with_progress
+from hnet_dna.progress import OnProgress, Work, ignore
 from hnet_dna.sequence.interval import Interval
 
 _log = logging.getLogger(__name__)
@@ -76,12 +78,13 @@ class Mixture:
         return MixSampler([part.segments for part in self.parts], [part.share for part in self.parts], length, seed)
 
 
-def open_mixture(mix: GenomeMix, genomes: Sequence[Genome], recipe: DataSettings) -> Mixture:
-    """Split and weigh genomes that have been opened, as the entries of a mix and the recipe ask.
+def open_mixture(mix: GenomeMix, recipe: DataSettings, on_progress: OnProgress = ignore) -> Mixture:
+    """Open the genomes of a mix, and split and weigh them as its entries and the recipe ask.
 
     Raises:
-        HNetError: an entry asks for what its genome has not; the message names the entry.
+        HNetError: a genome cannot be opened, or an entry asks for what its genome has not; the message names the entry.
     """
+    genomes = _open(mix, on_progress)
     _refuse_repeated(mix, genomes)
     if not mix.plain:
         for field in ("held_out", "regions"):
@@ -118,6 +121,18 @@ def open_mixture(mix: GenomeMix, genomes: Sequence[Genome], recipe: DataSettings
     )
     _tell_of_copies(parts)
     return Mixture(parts, mix.size_power, mix.plain)
+
+
+def _open(mix: GenomeMix, on_progress: OnProgress) -> list[Genome]:
+    if mix.plain:
+        (entry,) = mix.entries
+        return [open_with_progress(entry.genome, on_progress, aliases=entry.aliases)]
+    genomes = []
+    with Work(on_progress, "opening", len(mix.entries), "genomes") as work:
+        for entry in mix.entries:
+            genomes.append(open_genome(entry.genome, aliases=entry.aliases))
+            work.add(1)
+    return genomes
 
 
 def _segments(genome: Genome, split: Split) -> tuple[Interval, ...]:

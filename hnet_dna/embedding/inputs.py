@@ -190,3 +190,19 @@ def _is_single(sequences: object) -> bool:
     if isinstance(sequences, np.ndarray):
         return sequences.ndim == 1 and sequences.dtype == np.uint8  # codes
     return isinstance(sequences, str | bytes) or any(hasattr(sequences, name) for name in _OF_SINGLE_ONES)
+
+
+def batches(
+    sequences: Iterable[Sequence], most: int, most_bases: int, *, first: int | None = None
+) -> Iterator[list[Sequence]]:
+    """Gather up to `most` sequences, fewer where they are long; at first `first`, and then twice as many each time."""
+    batch: list[Sequence] = []
+    limit, bases = first or most, 0
+    for sequence in sequences:
+        batch.append(sequence)
+        bases += len(sequence.codes)
+        if len(batch) == limit or bases > most_bases:
+            yield batch
+            batch, bases, limit = [], 0, min(2 * limit, most)
+    if batch:
+        yield batch

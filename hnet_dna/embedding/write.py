@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from hnet_dna.embedding.embedder import Embedder
-from hnet_dna.embedding.inputs import Sequence, SequencesLike, count_sequences, read_regions_of, read_sequences
+from hnet_dna.embedding.inputs import Sequence, SequencesLike, batches, count_sequences, read_regions_of, read_sequences
 from hnet_dna.embedding.models import open_model
 from hnet_dna.embedding.table import TableWriter, check_kind
 from hnet_dna.errors import UsageError
-from hnet_dna.genome.genome import Genome
-from hnet_dna.genome.open import GenomeLike, open_genome
+from hnet_dna.genome.open import GenomeLike, open_with_progress
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 from hnet_dna.progress import OnProgress, Work, ignore, is_small
@@ -125,7 +123,7 @@ def embed_to_table(
             Work(on_progress, "embedding", total, "sequences", done=writer.inputs, about=about) as work,
             watched(source, work.read),
         ):
-            for batch in _batches(writer.unread(_counted(read, times))):
+            for batch in batches(writer.unread(_counted(read, times)), _SEQUENCES_AT_ONCE, _BASES_AT_ONCE):
                 rows, without_bases = (_chunk_rows if per_chunk else _rows)(embedder, batch)
                 left_out += without_bases
                 writer.add(rows, len(batch))
@@ -143,23 +141,6 @@ def embed_to_table(
     return EmbeddedTable(out, writer.rows, embedder.width, tuple(left_out), tuple(repeated))
 
 
-def open_with_progress(genome: GenomeLike, on_progress: OnProgress) -> Genome:
-    """Open a genome, reporting how far it is read where its store has to be built."""
-    with ExitStack() as stack:
-        work: Work | None = None
-        read = 0
-
-        def on_read(done: int, size: int | None) -> None:
-            nonlocal work, read
-            if work is None:
-                name = called(genome) if isinstance(genome, str | Path) else "the genome"
-                work = stack.enter_context(Work(on_progress, f"reading {name}", size, "bytes"))
-            work.add(done - read)
-            read = done
-
-        return open_genome(genome, on_read=on_read)
-
-
 def first_few(names: list[str]) -> str:
     """Return the first five names, for a note."""
     return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
@@ -170,20 +151,6 @@ def _counted(sequences: Iterator[Sequence], times: Counter[str]) -> Iterator[Seq
     for sequence in sequences:
         times[sequence.id] += 1
         yield sequence
-
-
-def _batches(sequences: Iterator[Sequence]) -> Iterator[list[Sequence]]:
-    """Gather some hundred sequences, fewer where they are long."""
-    batch: list[Sequence] = []
-    bases = 0
-    for sequence in sequences:
-        batch.append(sequence)
-        bases += len(sequence.codes)
-        if len(batch) == _SEQUENCES_AT_ONCE or bases > _BASES_AT_ONCE:
-            yield batch
-            batch, bases = [], 0
-    if batch:
-        yield batch
 
 
 def _rows(embedder: Embedder, batch: list[Sequence]) -> tuple[list[dict[str, Any]], list[str]]:

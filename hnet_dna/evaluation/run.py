@@ -15,6 +15,7 @@ from hnet_dna.evaluation.compare import Comparison, HeldOut, compare
 from hnet_dna.genome.genome import known_bases
 from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.load import load_model
+from hnet_dna.inference.stream import log_windows
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval, intersection
 
@@ -56,6 +57,7 @@ def evaluate(
         160
     """
     opened, loaded = open_genome(genome), load_model(model)
+    log_windows(loaded)
     trained = split_of_run(opened, loaded.folder) if loaded.folder is not None else None
     parts = split_genome(opened, tuple(held_out), split, regions, trained)
     seen = sum(map(len, intersection(parts.held_out, trained.train))) if trained else None

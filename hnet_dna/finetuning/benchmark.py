@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from hnet_dna.embedding.models import open_model
-from hnet_dna.embedding.write import open_with_progress
 from hnet_dna.errors import UsageError
 from hnet_dna.files import sole_owner, write_beside
 from hnet_dna.finetuning.published import published
 from hnet_dna.finetuning.run import FROM_RANDOM, TUNED, FineTuning, finetuning_settings
-from hnet_dna.genome.open import GenomeLike
+from hnet_dna.genome.open import GenomeLike, open_with_progress
 from hnet_dna.inference.load import untrained
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL

@@ -19,13 +19,12 @@ from hnet_dna.annotation.regions import is_bed
 from hnet_dna.embedding.inputs import recognise
 from hnet_dna.embedding.levels import LevelReader
 from hnet_dna.embedding.models import open_model
-from hnet_dna.embedding.write import open_with_progress
 from hnet_dna.errors import UsageError
 from hnet_dna.files import refuse_filled
 from hnet_dna.finetuning.bases import convolutional_network, judge_bases
 from hnet_dna.finetuning.journal import Journal, journal_of
 from hnet_dna.finetuning.tuned import Tuned, Which
-from hnet_dna.genome.open import GenomeLike
+from hnet_dna.genome.open import GenomeLike, open_with_progress
 from hnet_dna.inference.load import untrained
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL

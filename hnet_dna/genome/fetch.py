@@ -32,15 +32,15 @@ def place_of(assembly: Assembly) -> Path:
     return home() / "genomes" / assembly.name / assembly.file
 
 
-def fetch(
+def download(
     assembly: Assembly,
     *,
     attempts: int = 6,
     timeout: float = 30.0,
     pause: float = 1.0,
     on_progress: OnProgress = lambda done, total: None,
-) -> Genome:
-    """Download an assembly unless it is there, check it, and open it.
+) -> Path:
+    """Download an assembly unless it is there, check the file, and return its path.
 
     Args:
         assembly: its manifest.
@@ -52,20 +52,6 @@ def fetch(
     Raises:
         DownloadError: the server cannot be reached, or what it serves is not what the manifest promises.
     """
-    genome = Genome.open(download(assembly, attempts=attempts, timeout=timeout, pause=pause, on_progress=on_progress))
-    check_contigs(assembly, genome)
-    return genome
-
-
-def download(
-    assembly: Assembly,
-    *,
-    attempts: int = 6,
-    timeout: float = 30.0,
-    pause: float = 1.0,
-    on_progress: OnProgress = lambda done, total: None,
-) -> Path:
-    """Download an assembly unless it is there, check the file, and return its path; see `fetch`."""
     path = place_of(assembly)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -16,8 +16,9 @@ from hnet_dna.genome.bundled import BUNDLED_NAME, bundled_genome
 from hnet_dna.genome.fasta import PIECE, Piece
 from hnet_dna.genome.fetch import place_of
 from hnet_dna.genome.genome import Genome
+from hnet_dna.progress import OnProgress, Work
 from hnet_dna.sequence.coerce import SequenceLike, as_codes, as_text, name_of
-from hnet_dna.text import OnRead, watched
+from hnet_dna.text import OnRead, called, watched
 
 GenomeLike: TypeAlias = Genome | str | Path | Mapping[str, SequenceLike] | Iterable[Any]
 """What `open_genome` takes; a `pyfaidx.Fasta` is an iterable of its records."""
@@ -59,15 +60,34 @@ def open_genome(genome: GenomeLike, *, aliases: bool = False, on_read: OnRead | 
     if hasattr(genome, "faidx"):
         return _from_pyfaidx(genome, on_read)
     if isinstance(genome, Mapping):
-        return Genome.in_memory(_pieces(genome.items()), _IN_MEMORY)
-    if name := name_of(genome):
-        return Genome.in_memory(_pieces([(name, cast(Any, genome))]), _IN_MEMORY)
-    if isinstance(genome, Iterable) and not isinstance(genome, bytes | np.ndarray):
-        return Genome.in_memory(_pieces(_named(genome)), _IN_MEMORY)
-    raise UsageError(
-        "`genome`: expected a path, a known name, a pyfaidx.Fasta, a mapping of names to sequences, or SeqRecords, got "
-        f"{type(genome).__name__}"
-    )
+        sequences: Iterable[tuple[str, SequenceLike]] = genome.items()
+    elif name := name_of(genome):
+        sequences = [(name, cast(Any, genome))]
+    elif isinstance(genome, Iterable) and not isinstance(genome, bytes | np.ndarray):
+        sequences = _named(genome)
+    else:
+        raise UsageError(
+            "`genome`: expected a path, a known name, a pyfaidx.Fasta, a mapping of names to sequences, or SeqRecords, "
+            f"got {type(genome).__name__}"
+        )
+    return Genome.in_memory(_pieces(sequences), _IN_MEMORY)
+
+
+def open_with_progress(genome: GenomeLike, on_progress: OnProgress, *, aliases: bool = False) -> Genome:
+    """Open a genome, reporting how far its file is read where its store has to be built."""
+    with ExitStack() as stack:
+        work: Work | None = None
+        read = 0
+
+        def on_read(done: int, size: int | None) -> None:
+            nonlocal work, read
+            if work is None:
+                name = called(genome) if isinstance(genome, str | Path) else "the genome"
+                work = stack.enter_context(Work(on_progress, f"reading {name}", size, "bytes"))
+            work.add(done - read)
+            read = done
+
+        return open_genome(genome, aliases=aliases, on_read=on_read)
 
 
 def find_genome(genome: str) -> Path:

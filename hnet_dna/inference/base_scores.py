@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.annotation.regions import Region
-from hnet_dna.genome.genome import Genome, whole
-from hnet_dna.genome.open import GenomeLike, open_genome
+from hnet_dna.annotation.regions import Region, read_regions
+from hnet_dna.genome.genome import Genome, known_bases, whole
+from hnet_dna.genome.open import GenomeLike, open_genome, open_with_progress
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.strands import ReverseStrand, groups
-from hnet_dna.inference.stream import annotate, parts, piece_of
+from hnet_dna.inference.stream import annotate, log_windows, parts, piece_of
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.progress import OnProgress, Work, ignore
 from hnet_dna.sequence.codes import is_acgt
 from hnet_dna.sequence.interval import Interval, union
 from hnet_dna.sequence.strand import Strand, check_strand
@@ -139,6 +140,57 @@ class RegionScore:
     def mean(self) -> float:
         """Mean log2 p of a base, NaN where there is none."""
         return self.log2p / self.bases if self.bases else float("nan")
+
+
+def score_regions(
+    regions: str | Path | Sequence[Region],
+    genome: GenomeLike,
+    model: str | Path | HNetLM,
+    *,
+    strand: Strand = "both",
+    context: int = 4096,
+    on_progress: OnProgress = ignore,
+) -> list[RegionScore]:
+    r"""Return the sum of log2 p over each region, in the order of the regions.
+
+    Args:
+        regions: a BED file, or its lines as they have been read.
+        genome: anything that `open_genome` takes.
+        model: anything that `load_model` takes.
+        strand: which strand predicts a base, or the mean of both.
+        context: bases read around each region, as far as its contig goes.
+        on_progress: called with a `Progress` as the work goes on.
+
+    Raises:
+        UsageError: there is no such strand.
+        SequenceError: the genome cannot be read, or a region is not part of it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from hnet_dna import score_regions
+        >>> _ = Path("sites.bed").write_text("chr1\t2\t6\tsite\n")
+        >>> [row.bases for row in score_regions("sites.bed", {"chr1": "ACGTTGCA"}, "five-genomes")]
+        [4]
+    """
+    check_strand(strand)
+    opened, loaded = open_with_progress(genome, on_progress), load_model(model)
+    log_windows(loaded)
+    rows = read_regions(regions, opened) if isinstance(regions, str | Path) else regions
+    total = known_bases(opened, read_for(opened, rows, context)) * (2 if strand == "both" else 1)
+    about = f"{len(rows):,} region{'' if len(rows) == 1 else 's'}, {total:,} bases"
+    with Work(on_progress, "scoring", total, "bases", about=about) as work:
+        return region_scores(opened, rows, loaded, strand, context=context, on_bases=work.add)
+
+
+def write_region_scores(scores: Iterable[RegionScore], out: TextIO) -> None:
+    """Write a table of region scores with tabs: contig, start, end, name, bases, log2p_sum, log2p_mean."""
+    out.write("#contig\tstart\tend\tname\tbases\tlog2p_sum\tlog2p_mean\n")
+    for row in scores:
+        at = row.region.interval
+        mean = f"{row.mean:.6f}" if row.bases else "."
+        out.write(
+            f"{at.contig}\t{at.start}\t{at.end}\t{row.region.name or '.'}\t{row.bases}\t{row.log2p:.4f}\t{mean}\n"
+        )
 
 
 def region_scores(

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hnet_dna.errors import UsageError
+from hnet_dna.files import scratch_file
+from hnet_dna.genome.fasta import read_records
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.one_base import OneBase
 from hnet_dna.inference.stream import forward, forward_one, nothing_before
 from hnet_dna.model.hnet import select_rows
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.progress import OnProgress, Work, ignore, is_small
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import Codes, to_text
 from hnet_dna.sequence.coerce import as_codes
 
 _BLOCK = 1024  # bases handed over at once
+_WIDTH = 60  # letters of a line
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,63 @@ def generate(
     )
     codes, log2p = (np.concatenate([block[i] for block in blocks], axis=1) for i in (0, 1))
     return [Sample(to_text(row), float(scores.sum())) for row, scores in zip(codes, log2p, strict=True)]
+
+
+def generate_to_fasta(
+    model: str | Path | HNetLM,
+    length: int,
+    out: TextIO,
+    *,
+    count: int = 1,
+    prompt: str | Path | None = None,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    on_progress: OnProgress = ignore,
+) -> None:
+    """Write sampled sequences as FASTA, with log2 p and the settings in the header, in constant memory.
+
+    Args:
+        model: anything that `load_model` takes.
+        length: bases to sample after each prompt.
+        out: an open stream.
+        count: how many sequences, for each prompt.
+        prompt: a FASTA file, or `-` for stdin, whose records are continued.
+        temperature, top_p, seed: see `generate`.
+        on_progress: called with a `Progress` as the work goes on.
+
+    Raises:
+        UsageError, SequenceError: as `generate` does, or the file cannot be read.
+
+    Example:
+        >>> import io
+        >>> from hnet_dna import generate_to_fasta
+        >>> fasta = io.StringIO()
+        >>> generate_to_fasta("five-genomes", 20, fasta, count=2)
+        >>> fasta.getvalue().count(">generated_")
+        2
+    """
+    sampling, loaded = Sampling(temperature, top_p, seed), load_model(model)
+    prompts: Iterable[tuple[str, Codes | None]] = [("generated", None)] if prompt is None else read_records(prompt)
+    known = 1 if prompt is None else sum(1 for _ in read_records(prompt)) if is_small(prompt) else None
+    with Work(on_progress, "sampling", None if known is None else known * count * length, "bases") as work:
+        for name, codes in prompts:
+            log2p = np.zeros(count)
+            with ExitStack() as stack:  # the header, which comes first, is known last
+                files = [stack.enter_context(io.TextIOWrapper(scratch_file(), encoding="ascii")) for _ in range(count)]
+                for block, scores in sample(loaded, length, count=count, prompt=codes, sampling=sampling):
+                    for file, row in zip(files, block, strict=True):
+                        file.write(to_text(row))
+                    log2p += scores.sum(axis=1)
+                    work.add(block.size)
+                for number, (file, bits) in enumerate(zip(files, log2p.tolist(), strict=True), start=1):
+                    out.write(
+                        f">{name}_{number} length={length} log2p={bits:.4f} bits_per_base={-bits / length:.4f} "
+                        f"temperature={temperature:g} top_p={top_p:g} seed={seed}\n"
+                    )
+                    file.seek(0)
+                    while line := file.read(_WIDTH):
+                        out.write(line + "\n")
 
 
 def sample(

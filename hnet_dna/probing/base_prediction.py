@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.config.recipe import Precision
 from hnet_dna.embedding.embedder import evaluating
 from hnet_dna.embedding.inputs import SequencesLike, count_sequences, read_sequences
 from hnet_dna.errors import UsageError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probing.head_file import PER_BASE, About
 from hnet_dna.probing.inputs import FrozenVectors
-from hnet_dna.probing.prediction import load_fitted
+from hnet_dna.probing.prediction import HowToPredict, load_fitted
 from hnet_dna.probing.sequence_head import SequenceHead
 from hnet_dna.progress import OnProgress, Work, ignore
 from hnet_dna.sequence.codes import Codes, is_acgt
@@ -54,12 +54,7 @@ class BasePredictions:
 def predict_bases(
     sequences: str | Path | SequencesLike,
     head: str | Path,
-    *,
-    model: str | Path | HNetLM | None = None,
-    sequence: str | None = None,
-    device: str | None = None,
-    precision: Precision | None = None,
-    on_progress: OnProgress = ignore,
+    **how: Unpack[HowToPredict],
 ) -> Iterator[BasePredictions]:
     r"""Apply a model that was fine-tuned on bases to each base of new sequences.
 
@@ -69,10 +64,7 @@ def predict_bases(
     Args:
         sequences: as for `predict`.
         head: folder that `finetune` made with a `genome`.
-        model: the model, if it is not the one in that folder.
-        sequence: column of sequences in a CSV or TSV file, if it has none of the usual names.
-        device, precision: where and how the model runs, as for `load_model`.
-        on_progress: called with a `Progress` as the work goes on.
+        how: `model`, `sequence`, `device`, `precision` and `on_progress`, as for `predict`.
 
     Raises:
         UsageError: the head says something of whole sequences; `predict` applies such heads.
@@ -88,10 +80,10 @@ def predict_bases(
         >>> [row.values.shape for row in hnet_dna.predict_bases({"new": "ACGTTGCA"}, "by-base")]
         [(8, 1)]
     """
-    fitted, about, loaded = load_fitted(head, model, device, precision)
+    fitted, about, loaded = load_fitted(head, how.get("model"), how.get("device"), how.get("precision"))
     if about.pooling != PER_BASE or not isinstance(fitted, SequenceHead):
         raise UsageError(f"{head} says something of whole sequences; `predict` applies it")
-    return _predictions(sequences, sequence, fitted, loaded, about, on_progress)
+    return _predictions(sequences, how.get("sequence"), fitted, loaded, about, how.get("on_progress", ignore))
 
 
 def _predictions(

@@ -34,6 +34,7 @@ from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, Codes, from_text, rever
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.strand import Strand, check_strand
 from hnet_dna.tables import data_frame
+from hnet_dna.tracks.bgzip import text_file
 
 MODEL, MODEL_MEAN = "model", "model, mean of codons"
 _ORDERS = (2, 5, 8)
@@ -90,6 +91,15 @@ class EffectBenchmark:
             "value": np.array([one.value for one in effects]),
             **self.predictors,
         }
+
+    def write_table(self, path: str | Path) -> None:
+        """Write `columns` as a table with tabs, by bgzip if the name ends in .gz."""
+        columns = self.columns()
+        with text_file(Path(path)) as stream:
+            stream.write("\t".join(columns) + "\n")
+            for row in zip(*columns.values(), strict=True):
+                cells = (f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row)
+                stream.write("\t".join(cells) + "\n")
 
     def write_features(self, path: str | Path) -> None:
         """Write the model's scores as a Parquet file of features, as TraitGym takes them: a row for each effect.

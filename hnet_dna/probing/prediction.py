@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
 from hnet_dna.config.recipe import Precision
 from hnet_dna.embedding.embedder import Embedder
-from hnet_dna.embedding.inputs import Sequence, SequencesLike, count_sequences, read_sequences
+from hnet_dna.embedding.inputs import SequencesLike, batches, count_sequences, read_sequences
 from hnet_dna.embedding.write import first_few
 from hnet_dna.errors import UsageError
 from hnet_dna.inference.load import load_model
@@ -71,6 +71,16 @@ class Predictions:
         for place, name in enumerate(self.classes):
             columns[f"p_{name}"] = [row.scores[place] for row in rows]
         return data_frame(columns)
+
+
+class HowToPredict(TypedDict, total=False):
+    """What `predict` can be told beside sequences and head; its docstring says what each is."""
+
+    model: str | Path | HNetLM | None
+    sequence: str | None
+    device: str | None
+    precision: Precision | None
+    on_progress: OnProgress
 
 
 def predict(
@@ -196,7 +206,8 @@ def _predictions(
     times: Counter[str] = Counter()
     about = called(source) if total is None else ""
     with Work(on_progress, "predicting", total, "sequences", about=about) as work, watched(source, work.read):
-        for batch in _batches(read_sequences(sequences, column)):
+        # At first few, so that those that come slowly through a pipe are answered soon.
+        for batch in batches(read_sequences(sequences, column), _SEQUENCES_AT_ONCE, _BASES_AT_ONCE, first=1):
             times.update(item.id for item in batch)
             longer += sum(len(item.codes) > _MUCH_LONGER * longest for item in batch)
             for item, said in zip(batch, apply([item.codes for item in batch]), strict=True):
@@ -215,18 +226,3 @@ def _predictions(
         )  # fmt: skip
     if repeated := [name for name, count in times.items() if count > 1]:
         _log.info("%s ids occur more than once: %s", f"{len(repeated):,}", first_few(repeated))
-
-
-def _batches(sequences: Iterator[Sequence]) -> Iterator[list[Sequence]]:
-    """Gather sequences, at first few, so that those that come slowly through a pipe are answered soon."""
-    batch: list[Sequence] = []
-    most, bases = 1, 0
-    for sequence in sequences:
-        batch.append(sequence)
-        bases += len(sequence.codes)
-        if len(batch) == most or bases > _BASES_AT_ONCE:
-            yield batch
-            batch, bases = [], 0
-            most = min(2 * most, _SEQUENCES_AT_ONCE)
-    if batch:
-        yield batch

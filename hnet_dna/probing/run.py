@@ -13,10 +13,9 @@ from typing import Any, cast, get_args
 from hnet_dna.annotation.regions import is_bed
 from hnet_dna.embedding.inputs import recognise
 from hnet_dna.embedding.table import Table, read_table
-from hnet_dna.embedding.write import open_with_progress
 from hnet_dna.errors import UsageError
 from hnet_dna.files import folder_beside, refuse_filled
-from hnet_dna.genome.open import GenomeLike
+from hnet_dna.genome.open import GenomeLike, open_with_progress
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 from hnet_dna.probing.baselines import baselines

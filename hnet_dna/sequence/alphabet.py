@@ -47,6 +47,11 @@ class Alphabet:
         """Whether IUPAC letters other than N have ids of their own."""
         return self.ids[N_CODE + 1] != self.ids[N_CODE]
 
+    def rereads(self, ambiguous: int, uracils: int) -> list[str]:
+        """Say how letters that this alphabet lacks are read, of which a genome has so many."""
+        lines = [f"{ambiguous:,} other IUPAC codes read as N"] if ambiguous and not self.keeps_ambiguity else []
+        return lines + ([f"{uracils:,} U read as T"] if uracils else [])
+
     @cached_property
     def _table(self) -> NDArray[np.uint8]:
         table = np.zeros(256, dtype=np.uint8)

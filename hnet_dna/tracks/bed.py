@@ -7,7 +7,8 @@ only the first bases of chunks. Nested lines are BED12: a chunk with the chunks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, TextIO
@@ -81,11 +82,19 @@ def write_bed(chunks: Iterable[Chunks], out: str | Path | TextIO, *, style: Styl
     """
     if style not in _STYLES:
         raise UsageError(f"`style` {style!r}: {did_you_mean(style, _STYLES)}")
+    with bed_file(out) as stream:
+        return _write(chunks, stream, _STYLES[style])
+
+
+@contextmanager
+def bed_file(out: str | Path | TextIO) -> Iterator[TextIO]:
+    """Yield a stream for lines of BED; a file is whole or absent, and compressed and indexed if its name says so."""
     if not isinstance(out, str | Path):
-        return _write(chunks, out, _STYLES[style])
+        yield out
+        return
     path = Path(out)
     with indexed(path, "bed") if is_compressed(path) else text_file(path) as stream:
-        return _write(chunks, stream, _STYLES[style])
+        yield stream
 
 
 def _write(chunks: Iterable[Chunks], stream: TextIO, lines: Callable[[Chunks], str]) -> int:

@@ -6,7 +6,7 @@ at the end, when contigs and their exact lengths are known. A value that is NaN 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +82,16 @@ class Values:
         """Return values from an offset of `blocks`."""
         self._file.seek(offset * _FLOAT.itemsize)
         return np.frombuffer(self._file.read(count * _FLOAT.itemsize), dtype=_FLOAT)
+
+    def write(self, paths: Mapping[str, Path]) -> None:
+        """Write files of the formats that name them: bigwig, bedgraph, parquet; other names are passed over."""
+        for kind, write in (
+            ("bigwig", self.write_bigwig),
+            ("bedgraph", self.write_bedgraph),
+            ("parquet", self.write_parquet),
+        ):
+            if kind in paths:
+                write(paths[kind])
 
     def write_bigwig(self, path: Path) -> None:
         """Write a bigWig; see the function of this name."""

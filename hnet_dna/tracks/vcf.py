@@ -13,6 +13,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -24,13 +25,14 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.assemblies import find_assembly
 from hnet_dna.genome.contig_names import few, unknown_contig
 from hnet_dna.genome.genome import Genome
-from hnet_dna.genome.open import GenomeLike, open_genome
+from hnet_dna.genome.open import GenomeLike, open_with_progress
 from hnet_dna.inference.effects import Effects, How, Shift
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.variants import Variant, VariantReader, controls, reason_to_skip, reference_differs
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.progress import OnProgress, Work, ignore, is_small
 from hnet_dna.sequence.strand import Strand, check_strand
-from hnet_dna.text import called, raw_lines
+from hnet_dna.text import called, count_lines, raw_lines, watched
 from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
 from hnet_dna.tracks.vcf_lines import (
     BOUNDARY_FIELD,
@@ -338,7 +340,7 @@ def score_vcf(
     jobs: int = 1,
     strict: bool = False,
     command: Sequence[str] = (),
-    on_records: Callable[[int], None] = lambda count: None,
+    on_progress: OnProgress = ignore,
 ) -> VcfReport:
     """Copy a VCF and add the log-likelihood ratio of each allele to INFO; every other byte stays as it was.
 
@@ -353,33 +355,30 @@ def score_vcf(
             and write the share that changes as much, as HNET_DBOUND_SHARE.
         strict: whether a REF that differs from the genome is an error; otherwise it is skipped and counted.
         command: written into the header.
-        on_records: called with the number of records that are done.
+        on_progress: called with a `Progress` as the work goes on.
 
     Raises:
         SequenceError: not a VCF, a line that is not a record, or a contig that the genome lacks.
         UsageError: boundaries of a model that has no chunks, or of more bases than half a window.
     """
-    name = str(model) if isinstance(model, str | Path) else model.digest()[:12]
-    opened, loaded = open_genome(genome), load_model(model)
-    scorer = VcfScorer(
-        opened,
-        loaded,
-        name,
-        window,
-        check_strand(strand),
-        strict,
-        on_records,
-        command,
-        context,
-        boundaries,
-        controls,
-        jobs,
-    )
-    if not isinstance(out, str | Path):
-        return scorer.run(str(vcf), out)
-    path = Path(out)
-    with indexed(path, "vcf") if is_compressed(path) else text_file(path) as stream:
-        return scorer.run(str(vcf), cast(Any, stream).buffer)
+    opened, loaded = open_with_progress(genome, on_progress), load_model(model)
+    name, source = loaded.name_or_path or loaded.digest()[:12], str(vcf)
+    with ExitStack() as stack:
+        if isinstance(out, str | Path):
+            path = Path(out)
+            lines = indexed(path, "vcf") if is_compressed(path) else text_file(path)
+            stream: BinaryIO = cast(Any, stack.enter_context(lines)).buffer
+        else:
+            stream = out
+        total = count_lines(source, "a VCF file") if is_small(source) else None
+        about = called(source) if total is None else ""
+        work = stack.enter_context(Work(on_progress, "scoring", total, "records", about=about))
+        stack.enter_context(watched(source, work.read))
+        scorer = VcfScorer(
+            opened, loaded, name, window, check_strand(strand), strict, work.reach, command, context, boundaries,
+            controls, jobs,
+        )  # fmt: skip
+        return scorer.run(source, stream)
 
 
 def _groups(records: Iterator[Record], jobs: int) -> Iterator[list[Record]]:

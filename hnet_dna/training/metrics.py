@@ -1,4 +1,4 @@
-"""Writes metrics.jsonl and events.jsonl of a run folder."""
+"""Has the loop report every few steps, and writes metrics.jsonl and events.jsonl of a run folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Measurement, StepReport
 from hnet_dna.training.run_folder import RunFolder
 from hnet_dna.training.trainer import Training
+
+_EVERY = 10  # steps
+
+
+class Reports(TrainingObserver):
+    """Has the loop report every few steps, and after the last one."""
+
+    def step_over(self, training: Training, last: bool) -> None:
+        """Have it report if it is time."""
+        if training.progress.step % _EVERY == 0 or last:
+            training.report()
 
 
 class Metrics(TrainingObserver):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hnet_dna.config.settings import Settings
-from hnet_dna.data.genome_mix import GenomeMix, GenomesLike, mix_of
+from hnet_dna.data.genome_mix import GenomesLike, mix_of
 from hnet_dna.data.mixture import Mixture, open_mixture
-from hnet_dna.data.split import Split
-from hnet_dna.genome.genome import Genome
-from hnet_dna.genome.open import open_genome
+from hnet_dna.data.split import Split, base_counts
+from hnet_dna.model.cost import Cost, cost_of
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.alphabet import Alphabet, alphabet
+from hnet_dna.progress import OnProgress, ignore
+from hnet_dna.training.optim import stage_multipliers
 from hnet_dna.training.progress import Budget
 from hnet_dna.training.ranks import Place, place_of_process
 from hnet_dna.training.request import budget_of, settings_for
@@ -43,29 +44,53 @@ class Plan:
         """Which bases of the genome, of several the first one, would train, validate and test; None without one."""
         return self.mixture.parts[0].split if self.mixture else None
 
+    @cached_property
+    def cost(self) -> Cost:
+        """What the model costs, by stage."""
+        model, recipe = self.settings.model, self.settings.recipe
+        return cost_of(model, [recipe.ratio_target(stage) for stage in range(model.n_stages - 1)], recipe.window)
 
-def _open(mix: GenomeMix, letters: Alphabet) -> list[Genome]:
-    return [open_genome(entry.genome, aliases=entry.aliases) for entry in mix.entries]
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """The highest learning rate of each stage."""
+        model, recipe = self.settings.model, self.settings.recipe
+        return tuple(recipe.learning_rate * factor for factor in stage_multipliers(model, recipe))
+
+    @property
+    def step_bytes(self) -> tuple[float, float]:
+        """Memory of a step in each process, estimated in float32, and the most that it can be."""
+        recipe = self.settings.recipe
+        bases = recipe.batch * recipe.window // (recipe.accumulate * self.ranks)
+        return self.cost.training_bytes(bases), self.cost.worst_training_bytes(bases)
+
+    @cached_property
+    def predicted(self) -> tuple[int, ...]:
+        """How many bases an epoch of each genome predicts."""
+        return tuple(base_counts(part.genome, part.split)["predicted"] for part in self.mixture.parts)  # type: ignore[union-attr]
+
+    def steps_of(self, bases: float) -> float:
+        """Return how many steps it takes to predict so many bases."""
+        return bases / (self.settings.recipe.batch * self.settings.recipe.window)
 
 
 def plan(
     genome: GenomesLike | None = None,
     *,
-    open_genomes: Callable[[GenomeMix, Alphabet], list[Genome]] = _open,
     steps: int | None = None,
     minutes: float | None = None,
     held_out_genome: Sequence[str] = (),
     from_: str | Path | HNetLM | None = None,
+    on_progress: OnProgress = ignore,
     **options: Any,
 ) -> Plan:
     """Resolve what `pretrain` would do with the same arguments, without training.
 
     Args:
         genome: as `pretrain` takes it; without it, the plan has no split and no epochs.
-        open_genomes: opens them.
         steps, minutes: how long to train.
         held_out_genome: names of genomes of a mixture that are held out whole.
         from_: the model that it would begin from.
+        on_progress: called with a `Progress` as genomes are opened.
         options: the other arguments of `pretrain` that say what is trained and how.
 
     Raises:
@@ -77,5 +102,5 @@ def plan(
         refuse_other_shape(parent.config, settings.model, str(from_ if parent is not from_ else "a model in memory"))
     mixture = None
     if (mix := mix_of(genome, held_out_genome)) is not None:
-        mixture = open_mixture(mix, open_genomes(mix, alphabet(settings.model.alphabet)), settings.recipe)
+        mixture = open_mixture(mix, settings.recipe, on_progress)
     return Plan(settings, budget or Budget(None, DEFAULT_MINUTES * 60), (place_of_process() or Place()).size, mixture)

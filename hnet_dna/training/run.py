@@ -17,10 +17,9 @@ from hnet_dna.data.run_record import mix_in, refuse_other_data
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.evaluation.compare import Comparison, HeldOut, Sample, bases_of, compare, sampled
 from hnet_dna.files import sole_owner
-from hnet_dna.genome.genome import Genome, is_streamed, known_bases
-from hnet_dna.genome.open import find_genome, open_genome
+from hnet_dna.genome.genome import is_streamed, known_bases
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.alphabet import Alphabet, alphabet
+from hnet_dna.progress import Progress as Report
 from hnet_dna.training.freezing import freeze
 from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Budget, Progress, StepReport
@@ -92,10 +91,8 @@ class Beginning:
 class RunObserver:
     """Follows a run. Every method may be overridden; with several ranks, only the first rank's observer is called."""
 
-    def open_genomes(self, mix: GenomeMix, letters: Alphabet) -> list[Genome]:
-        """Open the genomes; `letters` are those that the model knows."""
-        del letters
-        return [open_genome(entry.genome, aliases=entry.aliases) for entry in mix.entries]
+    def opening(self, report: Report) -> None:
+        """Take note of how far the genomes have been opened."""
 
     def begun(self, beginning: Beginning) -> None:
         """Take note that the run's folder has been made."""
@@ -201,7 +198,6 @@ def pretrain(
     if genome is None and not resume:
         raise UsageError("`genome` is missing: give a FASTA file, or 'yeast' for the genome in the package")
     mix = mix_of(genome, held_out_genome)
-    places = [find_genome(str(e.genome)) for e in (mix.entries if mix else ()) if isinstance(e.genome, str | Path)]
     folder, watching = RunFolder(Path(out)), observer or RunObserver()
     asked: dict[str, Any] = {
         "preset": preset,
@@ -219,7 +215,8 @@ def pretrain(
     }
     name = Path(from_).as_posix() if isinstance(from_, str | Path) else "a model in memory"
     with join_ranks() as ranks:
-        if ranks.size > 1 and (pipes := [place for place in places if is_streamed(place)]):
+        given = [entry.genome for entry in (mix.entries if mix else ()) if isinstance(entry.genome, str | Path)]
+        if ranks.size > 1 and (pipes := [place for place in given if is_streamed(place)]):
             raise UsageError(
                 f"`genome` {pipes[0]}: each of {ranks.size} ranks reads the genome, and a pipe can be read once; name "
                 "a file"
@@ -306,8 +303,7 @@ class _Life:
 
     def begin(self, mix: GenomeMix, settings: Settings, budget: Budget, parent: Parent | None) -> Run:
         recipe = settings.recipe
-        genomes = self.observer.open_genomes(mix, alphabet(settings.model.alphabet))
-        mixture = open_mixture(mix, genomes, recipe)
+        mixture = open_mixture(mix, recipe, self.observer.opening)
         torch.manual_seed(recipe.seed)
         model = HNetLM(settings.model)
         if parent is not None:
@@ -341,7 +337,7 @@ class _Life:
         changed = changes_of(settings, began)
         mix = mix_in(record["data"]) if mix is None else mix
         model = HNetLM.from_pretrained(self.folder.path).to(self.ranks.device)
-        mixture = open_mixture(mix, self.observer.open_genomes(mix, alphabet(model.config.alphabet)), recipe)
+        mixture = open_mixture(mix, recipe, self.observer.opening)
         refuse_other_data(mixture, record["data"])
         until = budget or Budget(record["budget"]["steps"], record["budget"]["seconds"])
         return self._train(settings, model, mixture, until, resume=True, changed=changed)

@@ -1,23 +1,19 @@
-"""Boundary statistics against truth that is planted by hand, and the command on a small genome."""
+"""Boundary statistics against truth that is planted by hand."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
-from typer.testing import Result
+from helpers import random_dna, write_fasta
+from planted import CODINGS, SITES
 
-from hnet_dna.annotation.genes import Coding, Site, coding_sequences, sites
-from hnet_dna.annotation.reader import Feature, read_features
-from hnet_dna.explanation.statistics import robustness
-from hnet_dna.explanation.statistics.analysis import chunk_lengths, promoters
+from hnet_dna.annotation.genes import Coding, Site
+from hnet_dna.explanation.statistics.analysis import chunk_lengths
 from hnet_dna.explanation.statistics.axis import Axis, Positions, inside
 from hnet_dna.explanation.statistics.bits import class_rows, overall, profile_rows
 from hnet_dna.explanation.statistics.controls import Rotation, shifted, shuffle_dinucleotides
@@ -36,63 +32,14 @@ from hnet_dna.explanation.statistics.measures import (
     value,
 )
 from hnet_dna.explanation.statistics.motifs import Words
-from hnet_dna.explanation.statistics.reading import read, reverse_boundaries, select
 from hnet_dna.genome.genome import Genome
-from hnet_dna.genome.pieces import forward_pieces
-from hnet_dna.inference.stream import annotate
-from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
+from hnet_dna.sequence.codes import from_text, to_text
 from hnet_dna.sequence.interval import Interval
 
-# Gene f on +: exons [100, 140), [200, 250), codons over 90 bases, the intron inside a codon (40 = 13 x 3 + 1).
-# Gene r on -: exons [420, 470), [500, 540); read from 540 down, the intron again inside a codon.
-GFF = (
-    "c\tx\tgene\t101\t250\t.\t+\t.\tID=f\n"
-    "c\tx\tmRNA\t101\t250\t.\t+\t.\tID=ft;Parent=f\n"
-    "c\tx\texon\t101\t140\t.\t+\t.\tParent=ft\n"
-    "c\tx\texon\t201\t250\t.\t+\t.\tParent=ft\n"
-    "c\tx\tCDS\t101\t140\t.\t+\t0\tID=fc;Parent=ft\n"
-    "c\tx\tCDS\t201\t250\t.\t+\t2\tID=fc;Parent=ft\n"
-    "c\tx\tgene\t421\t540\t.\t-\t.\tID=r\n"
-    "c\tx\tmRNA\t421\t540\t.\t-\t.\tID=rt;Parent=r\n"
-    "c\tx\texon\t421\t470\t.\t-\t.\tParent=rt\n"
-    "c\tx\texon\t501\t540\t.\t-\t.\tParent=rt\n"
-    "c\tx\tCDS\t421\t470\t.\t-\t2\tID=rc;Parent=rt\n"
-    "c\tx\tCDS\t501\t540\t.\t-\t0\tID=rc;Parent=rt\n"
-)
-GTF = (
-    'c\tx\tgene\t101\t250\t.\t+\t.\tgene_id "f";\n'
-    'c\tx\texon\t101\t140\t.\t+\t.\tgene_id "f"; transcript_id "ft";\n'
-    'c\tx\texon\t201\t250\t.\t+\t.\tgene_id "f"; transcript_id "ft";\n'
-    'c\tx\tCDS\t101\t140\t.\t+\t0\tgene_id "f"; transcript_id "ft";\n'
-    'c\tx\tCDS\t201\t247\t.\t+\t2\tgene_id "f"; transcript_id "ft";\n'
-    'c\tx\tstop_codon\t248\t250\t.\t+\t0\tgene_id "f"; transcript_id "ft";\n'
-    'c\tx\tgene\t421\t540\t.\t-\t.\tgene_id "r";\n'
-    'c\tx\texon\t421\t470\t.\t-\t.\tgene_id "r"; transcript_id "rt";\n'
-    'c\tx\texon\t501\t540\t.\t-\t.\tgene_id "r"; transcript_id "rt";\n'
-    'c\tx\tCDS\t424\t470\t.\t-\t2\tgene_id "r"; transcript_id "rt";\n'
-    'c\tx\tCDS\t501\t540\t.\t-\t0\tgene_id "r"; transcript_id "rt";\n'
-    'c\tx\tstop_codon\t421\t423\t.\t-\t0\tgene_id "r"; transcript_id "rt";\n'
-)
-CODINGS = [
-    Coding((Interval("c", 100, 140), Interval("c", 200, 250)), "+"),
-    Coding((Interval("c", 500, 540), Interval("c", 420, 470)), "-"),
-]
-PHASES = "phases do not follow from one another, or begin inside a codon"
 FORWARD = [*range(100, 140), *range(200, 250)]  # in the order of translation
+
+
 REVERSE = [*range(539, 499, -1), *range(469, 419, -1)]
-SITES = {
-    "start codon": [Site("c", 100, "+"), Site("c", 539, "-")],
-    "stop codon": [Site("c", 247, "+"), Site("c", 422, "-")],
-    "TSS": [Site("c", 100, "+"), Site("c", 539, "-")],
-    "donor": [Site("c", 140, "+"), Site("c", 499, "-")],
-    "acceptor": [Site("c", 200, "+"), Site("c", 469, "-")],
-}
-
-
-def features_of(text: str, path: Path, tmp_path: Path) -> list[Feature]:
-    genome = Genome.open(write_fasta(tmp_path / "c.fa", {"c": random_dna(900)}))
-    path.write_text(text)
-    return read_features(path, genome)
 
 
 def one_contig(length: int = 900) -> Axis:
@@ -103,61 +50,6 @@ def put(axis: Axis, *positions: int) -> Positions:
     actual = axis.place("c", np.array(sorted(positions)))
     assert (actual >= 0).all()
     return actual
-
-
-@pytest.mark.parametrize(("name", "text"), [("a.gff3", GFF), ("a.gtf", GTF)])
-def test_genes_of_both_formats(name: str, text: str, tmp_path: Path) -> None:
-    features = features_of(text, tmp_path / name, tmp_path)
-    codings, left_out = coding_sequences(features)
-    assert codings == CODINGS
-    assert left_out == {}
-    assert sites(features, codings) == SITES
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "reason"),
-    [
-        ("t\t2\tID=fc", "t\t2\tID=fc", ""),
-        (
-            "250\t.\t+\t2\tID=fc",
-            "250\t.\t+\t1\tID=fc",
-            "phases do not follow from one another, or begin inside a codon",
-        ),
-        (
-            "140\t.\t+\t0\tID=fc",
-            "140\t.\t+\t1\tID=fc",
-            "phases do not follow from one another, or begin inside a codon",
-        ),
-        ("250\t.\t+\t2\tID=fc", "250\t.\t+\t2\tpartial=true;ID=fc", "marked partial"),
-        ("CDS\t201\t250", "CDS\t201\t249", "not a whole number of codons"),
-        ("CDS\t201\t250", "CDS\t140\t250", "parts overlap"),
-        ("CDS\t201\t250\t.\t+", "CDS\t201\t250\t.\t-", "strand unknown or mixed"),
-    ],
-)
-def test_only_complete_coding_sequences(old: str, new: str, reason: str, tmp_path: Path) -> None:
-    codings, left_out = coding_sequences(features_of(GFF.replace(old, new), tmp_path / "a.gff3", tmp_path))
-    assert codings == (CODINGS[1:] if reason else CODINGS)
-    assert left_out == ({reason: 1} if reason else {})
-
-
-def test_stop_codon_that_an_intron_cuts() -> None:
-    parts = (Interval("c", 10, 15), Interval("c", 20, 21))
-    lines = [Feature("CDS", part, "+", None, "Parent=t") for part in parts]
-    codings, _ = coding_sequences(lines)
-    assert sites(lines, codings)["stop codon"] == [Site("c", 13, "+")]
-
-
-def test_coding_sequences_of_one_transcript_are_told_apart_by_id() -> None:
-    lines = [
-        Feature("CDS", Interval("c", 0, 9), "+", 0, "ID=a;Parent=t,u"),
-        Feature("CDS", Interval("c", 20, 29), "+", 0, "ID=a;Parent=t,u"),
-        Feature("CDS", Interval("c", 3, 9), "+", 0, "ID=b;Parent=t"),
-        Feature("CDS", Interval("c", 20, 29), "+", 0, "ID=b;Parent=t"),
-    ]
-    codings, _ = coding_sequences(lines)
-    assert sorted(coding.parts[0].start for coding in codings) == [0, 3]
-    own_ids = [Feature("CDS", f.interval, "+", 0, f"ID=x{i};Parent=t") for i, f in enumerate(lines[:2])]
-    assert len(coding_sequences(own_ids)[0]) == 1
 
 
 def test_axis_keeps_stretches_apart() -> None:
@@ -346,121 +238,6 @@ def test_chunk_lengths_stay_inside_stretches() -> None:
     assert chunk_lengths(axis, positions).tolist() == [3, 7, 49]
 
 
-def test_promoters_lie_before_genes(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": random_dna(600)}))
-    genes = [Feature("gene", Interval("c", 40, 200), "+"), Feature("gene", Interval("c", 300, 450), "-")]
-    assert promoters(genes, genome) == [Interval("c", 0, 40), Interval("c", 450, 550)]
-
-
-def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> None:
-    text = random_dna(700, 1) + "NNN" + random_dna(400, 2)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
-    model = lively_model(small_config())
-    interval = Interval("c", 0, len(text))
-    axis = Axis(genome.segments(interval))
-    for stage, places in enumerate(read(model, forward_pieces(genome, [interval]), axis).boundaries):
-        wanted = [
-            int(p)
-            for bases in annotate(forward_pieces(genome, [interval]), model)
-            for p in bases.stages[stage].position[bases.stages[stage].mask]
-            if p not in (0, 703)
-        ]
-        assert places.tolist() == axis.place("c", np.array(wanted)).tolist()
-    # The other strand, read as a genome of its own: a chunk that begins at j there borders on len - j here.
-    turned = to_text(reverse_complement(from_text(text)))
-    other = Genome.open(write_fasta(tmp_path / "r.fa", {"c": turned}))
-    other_axis = Axis(other.segments(interval))
-    theirs = read(model, forward_pieces(other, [interval]), other_axis).boundaries
-    for stage, places in enumerate(reverse_boundaries(model, genome, [interval], axis)):
-        bases = np.arange(len(text))
-        begins = np.isin(other_axis.place("c", bases), theirs[stage])
-        wanted_places = axis.place("c", np.sort(len(text) - bases[begins]))
-        assert places.tolist() == wanted_places[wanted_places >= 0].tolist()
-
-
-def test_what_is_read(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"b": random_dna(9000), "a": random_dna(1000, 1) + "NN"}))
-    everything = select(genome, tmp_path, 20_000, 0)
-    assert everything.intervals == (Interval("b", 0, 9000), Interval("a", 0, 1002))
-    some = select(genome, tmp_path, 1000, 0)
-    assert sum(map(len, some.intervals)) == 1000
-    assert "1 of the 10 tiles of 1,000 bases in the whole genome" in some.rule
-    contigs = {c.name: {"length": c.length, "md5": c.md5} for c in genome.contigs}
-    split = {"train": [], "valid": [], "test": [{"contig": "b", "start": 100, "end": 900}]}
-    run = {"data": {"contigs": contigs, "split": split, "split_rule": "as asked"}}
-    (tmp_path / "run.json").write_text(json.dumps(run))
-    assert select(genome, tmp_path, 5000, 0).intervals == (Interval("b", 100, 900),)
-    for part in ("best", "checkpoints/step-00000001"):
-        assert select(genome, tmp_path / part, 5000, 0).intervals == (Interval("b", 100, 900),)
-    assert select(genome, tmp_path / "other", 20_000, 0).intervals == everything.intervals
-    contigs["b"]["md5"] = "other"
-    (tmp_path / "run.json").write_text(json.dumps(run))
-    assert select(genome, tmp_path, 20_000, 0).intervals == everything.intervals
-
-
-def test_command(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, content in (("WINDOWS", 2), ("WINDOW", 300), ("SINGLES", 3), ("SINGLE_WINDOW", 100)):
-        monkeypatch.setattr(robustness, name, content)
-    monkeypatch.setattr(robustness, "LEAST_WINDOWS", 1)
-    monkeypatch.setattr(robustness, "LEAST_SINGLES", 1)
-    fasta = write_fasta(tmp_path / "g.fa", {"c": random_dna(9000), "d": random_dna(700, 1).lower()})
-    (tmp_path / "genes.gff3").write_text(GFF)
-    (tmp_path / "repeats.bed").write_text("c\t600\t700\tLINE\nc\t650\t720\tLINE\nd\t0\t50\tSINE\n")
-    lively_model(small_config()).float().save_pretrained(tmp_path / "model")
-    command = ["explain", "--genome", fasta, "--model", tmp_path / "model", "--annotation", tmp_path / "genes.gff3"]
-    command += ["--repeats", tmp_path / "repeats.bed", "--shifts", 5, "--no-page", "--out", tmp_path / "report"]
-    result = cli(*command)
-    assert result.exit_code == 0, result.output
-    assert "2 complete coding sequences in the annotation, 0 others left out" in result.stdout
-    kept = next(line for line in result.stdout.splitlines() if "k-mers" in line)
-    assert [cell.strip() for cell in kept.split("│")[2:8]][3:] == ["100.00", "0.00", "0.00"]
-    tables = {}
-    for path in (tmp_path / "report").glob("*.tsv"):
-        header, *lines = path.read_text().splitlines()
-        name = path.stem
-        tables[name] = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
-        assert {row.get("stage", "0") for row in tables[name]} <= {"0", "1"}
-    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
-    bases = {row["class"]: int(row["bases"]) for row in tables["classes"] if row["stage"] == "0"}
-    assert bases["all"] == summary["read"]["bases_that_count"] == 9698
-    assert (bases["CDS"], bases["intron"], bases["LINE"], bases["SINE"]) == (180, 90, 120, 49)
-    assert (bases["promoter window"], bases["soft-masked"]) == (199, 699)  # without the first base of each contig
-    for stage in ("0", "1"):
-        all_bases = next(r for r in tables["classes"] if r["stage"] == stage and r["class"] == "all")
-        assert int(all_bases["boundaries"]) == summary["stages"][int(stage)]["boundaries"]
-        assert float(all_bases["enrichment"]) == float(all_bases["over_shifted"]) == 1.0
-    assert len(tables["codons"]) == 2 * 6
-    assert len(tables["profiles"]) == 2 * 5 * 3 * 101
-    rows = {(r["stage"], r["segmentation"], r["edit"], r["rate"], r["within"]): r for r in tables["robustness"]}
-    assert len(rows) == len(tables["robustness"]) == 2 * 3 * 3 * (3 + 3)
-    for stage in ("0", "1"):
-        assert rows[stage, "k-mers", "substitution", "0.1", "NA"]["kept"] == "1"
-        assert rows[stage, "k-mers", "substitution", "0.1", "NA"]["bits_added"] == "NA"
-    assert (summary["robustness"]["window_bases"], summary["robustness"]["single_bases"]) == (600, 300)
-    whole = {row["class"]: row for row in tables["bits"]}["all"]
-    assert float(whole["bits_per_base"]) == pytest.approx(summary["bits_per_base"]["model"], rel=1e-5)
-    assert summary["genes"] == {"lines": 2, "derived": 0}
-    assert summary["coding_sequences"] == {"complete": 2, "left_out": {}}
-    assert not (tmp_path / "report" / "index.html").exists()
-    again = cli(*command)
-    assert again.exit_code == 2
-    assert "exists already" in one_line_error(again)
-    assert not list(tmp_path.glob(".report*"))
-
-
-def test_command_that_fails_leaves_nothing(cli: Callable[..., Result], tmp_path: Path) -> None:
-    fasta = write_fasta(tmp_path / "g.fa", {"c": random_dna(600)})
-    (tmp_path / "genes.gff3").write_text(GFF)
-    heads = {"num_heads": [3], "rotary_emb_dim": [4], "window_size": [9]}
-    flat = small_config(arch_layout=["m1"], d_model=[24], d_intermediate=[32], attn_cfg=heads)
-    lively_model(flat).float().save_pretrained(tmp_path / "model")
-    command = ["explain", "--genome", fasta, "--model", tmp_path / "model"]
-    result = cli(*command, "--annotation", tmp_path / "genes.gff3", "--out", tmp_path / "report")
-    assert "no chunking stage" in one_line_error(result)
-    assert not [path for path in tmp_path.iterdir() if "report" in path.name]
-    assert "explain needs" in one_line_error(cli(*command))
-
-
 def test_bits_of_classes_are_exact() -> None:
     axis = Axis([Interval("c", 0, 20_001), Interval("d", 0, 101)])
     half = axis.clip([Interval("c", 1, 10_001)])
@@ -504,20 +281,3 @@ def test_bits_by_codon_position_and_around_sites() -> None:
     assert actual["start codon", "both", 0][5:] == (5.0, 0.0)
     assert np.isnan(actual["start codon", "-", 0][2:4]).all()
     assert actual["start codon", "+", -3][0] == 1  # the base before the stretch does not count
-
-
-def test_bits_are_those_of_the_engine(tmp_path: Path) -> None:
-    text = random_dna(300, 1) + "RNN" + random_dna(100, 2)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
-    model = lively_model(small_config())
-    interval = Interval("c", 0, len(text))
-    axis = Axis(genome.segments(interval))
-    actual = read(model, forward_pieces(genome, [interval]), axis).bits
-    wanted = {
-        b.start + i: bit for b in annotate(forward_pieces(genome, [interval]), model) for i, bit in enumerate(b.bits)
-    }
-    for position in (0, 300, 303):  # first bases, and R
-        del wanted[position]
-    places = axis.place("c", np.array(list(wanted)))
-    assert actual[places].tolist() == list(wanted.values())
-    assert np.isnan(actual).sum() == axis.size - len(wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 import hnet_dna
 from hnet_dna.errors import HNetError, SequenceError, UsageError
 from hnet_dna.explanation.statistics import robustness
-from hnet_dna.explanation.statistics.columns import TABLES, markdown
+from hnet_dna.explanation.statistics.columns import TABLES, Column
 from hnet_dna.explanation.statistics.tables import read_tables, table_of
 from hnet_dna.inference.load import untrained
 from hnet_dna.model.lm import HNetLM
@@ -120,8 +121,21 @@ def test_names_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     assert read_tables(tmp_path)["bits"].values("class") == ["1", "7SK", "NA"]
 
 
+def markdown() -> Iterator[str]:
+    """Yield the lines of a Markdown table of all columns, as docs/explain.md shows it."""
+    tables: dict[Column, list[str]] = {}
+    for layout in TABLES.values():
+        for column in layout.columns:
+            tables.setdefault(column, []).append(layout.name)
+    yield "| Column | Tables | Unit | Meaning |"
+    yield "|--|--|--|--|"
+    for column, names in tables.items():
+        where = "all but " + ", ".join(t for t in TABLES if t not in names) if len(names) > 6 else ", ".join(names)
+        yield f"| `{column.name}` | {where} | {column.unit} | {column.meaning} |"
+
+
 def test_docs_show_the_declared_columns() -> None:
-    """To write that table anew: the lines of `columns.markdown()`."""
+    """To write that table anew: the lines of `markdown()`."""
     text = (ROOT / "docs" / "explain.md").read_text()
     assert text.endswith("\n".join(markdown()) + "\n")
     assert all(f"| `{name}.tsv` |" in text for name in TABLES)

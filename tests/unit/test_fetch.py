@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import PATIENCE, random_dna
@@ -18,7 +19,8 @@ from hnet_dna.errors import DownloadError, HNetError, SequenceError, UsageError
 from hnet_dna.genome import open as opening
 from hnet_dna.genome.assemblies import Assembly, KnownContig
 from hnet_dna.genome.bundled import bundled_genome
-from hnet_dna.genome.fetch import fetch, place_of
+from hnet_dna.genome.fetch import check_contigs, download, place_of
+from hnet_dna.genome.genome import Genome
 
 SEQUENCE = random_dna(400_000)
 FASTA = gzip.compress(f">chr1\n{SEQUENCE}\n".encode(), mtime=0)
@@ -90,6 +92,12 @@ def assembly(url: str) -> Assembly:
         size=len(FASTA),
         md5=hashlib.md5(FASTA).hexdigest(),
     )
+
+
+def fetch(known: Assembly, **how: Any) -> Genome:
+    genome = Genome.open(download(known, **how))
+    check_contigs(known, genome)
+    return genome
 
 
 def quick(known: Assembly) -> None:

@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def opened(mix: GenomeMix, recipe: Recipe | None = None) -> Mixture:
-    return open_mixture(mix, [hnet_dna.open_genome(entry.genome) for entry in mix.entries], recipe or Recipe())
+    return open_mixture(mix, recipe or Recipe())
 
 
 def test_windows_follow_shares_seed_and_position_only(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hnet_dna.progress import SMALL
+from hnet_dna.progress import SMALL, is_small
 
 show = import_module("hnet_dna_cli.show")  # its installed name, which mypy does not follow
 
@@ -198,8 +198,8 @@ def test_the_bar_of_a_terminal(quiet: bool, on_data: bool, monkeypatch: pytest.M
 
 def test_small_files_are_those_that_can_be_read_twice(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("a")
-    assert show.is_small(tmp_path / "x")
-    assert not show.is_small("-")
-    assert not show.is_small(tmp_path)
-    assert not show.is_small("/dev/null")
-    assert not show.is_small("yeast")
+    assert is_small(tmp_path / "x")
+    assert not is_small("-")
+    assert not is_small(tmp_path)
+    assert not is_small("/dev/null")
+    assert not is_small("yeast")

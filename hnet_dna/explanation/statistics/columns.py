@@ -6,7 +6,6 @@ titles and meanings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -271,16 +270,3 @@ _LAYOUTS = (
     ),
 )
 TABLES: dict[str, Layout] = {layout.name: layout for layout in _LAYOUTS}
-
-
-def markdown() -> Iterator[str]:
-    """Yield the lines of a Markdown table of all columns, as docs/explain.md shows it."""
-    tables: dict[Column, list[str]] = {}
-    for layout in _LAYOUTS:
-        for column in layout.columns:
-            tables.setdefault(column, []).append(layout.name)
-    yield "| Column | Tables | Unit | Meaning |"
-    yield "|--|--|--|--|"
-    for column, names in tables.items():
-        where = "all but " + ", ".join(t for t in TABLES if t not in names) if len(names) > 6 else ", ".join(names)
-        yield f"| `{column.name}` | {where} | {column.unit} | {column.meaning} |"
