@@ -30,8 +30,8 @@ from hnet_dna.hub.write import write_hub
 from hnet_dna.inference.load import load_model
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.serve import serve
+from hnet_dna.tracks.bigwig import pybigwig
 from hnet_dna.tracks.job import Segmentation
-from hnet_dna.tracks.values import pybigwig
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from chromium import Chromium
