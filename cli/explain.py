@@ -41,6 +41,9 @@ def explain(
     page: Annotated[
         bool, typer.Option("--page/--no-page", help="Also write index.html, which needs matplotlib.")
     ] = True,
+    mutations: Annotated[
+        bool, typer.Option("--mutations", help="Show the mean effect of every substitution in the page's loci, too.")
+    ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Show the report in a web browser, until Ctrl-C.")] = False,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
@@ -64,6 +67,8 @@ def explain(
         needed = {"--genome": genome, "--annotation": annotation, "--out, the folder to create": out}
         missing = " and ".join(option for option, given in needed.items() if given is None)
         raise UsageError(f"explain needs {missing}" + ("; or only --open and the folder of a report" if open_ else ""))
+    if mutations and not page:
+        raise UsageError("--mutations shows loci on the page; leave out --no-page")
     if open_ and not page:
         raise UsageError("--open shows the page; leave out --no-page")
     check_pipes({"--genome": genome, "--annotation": annotation, "--repeats": repeats})
@@ -82,6 +87,7 @@ def explain(
             shifts=shifts,
             seed=seed,
             page=page,
+            mutations=mutations,
             on_progress=reports,
         )
     print_report(report)

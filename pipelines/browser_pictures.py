@@ -29,9 +29,9 @@ from hnet_dna.genome.open import open_genome
 from hnet_dna.hub.write import write_hub
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.serve import serve
+from hnet_dna.tracks.bigwig import pybigwig
 from hnet_dna.tracks.outputs import TrackFiles
 from hnet_dna.tracks.to_files import segment_to_files
-from hnet_dna.tracks.values import pybigwig
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from chromium import Chromium

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import shutil
 import subprocess
@@ -122,6 +123,13 @@ def card(stem: str, manifest: dict[str, Any], run: Path, data: Path) -> str:
         "| bases per chunk |\n|--|--|--|--|--|--|--|--|\n"
     )
     bases = last["step"] * recipe["batch"] * recipe["window"]
+    given = record["command"]
+    changed = "".join(f" --set {value}" for option, value in itertools.pairwise(given) if option == "--set")
+    memory = json.loads((run / "config.json").read_text()).get("memory_cfg") or {}
+    remembered = ""
+    if orders := ", ".join(map(str, memory.get("word_orders", ()))):
+        words = f"up to {memory['max_words']:,} words of each of {orders} letters"
+        remembered = f"\nand a memory of {words} with the bases that followed them"
     parts = [
         f"""---
 library_name: hnet-dna
@@ -138,8 +146,8 @@ tags:
 {manifest["card"]["about"].strip()}
 
 It is an H-Net (arXiv 2507.07955) of {record["parameters"]:,} parameters with one level of chunks (preset
-`{record["preset"]}`), trained for {last["step"]:,} steps on one CPU core: {bases / 1e6:.0f} million bases of both
-strands, in windows of {recipe["window"]:,}.
+`{record["preset"]}`){remembered}. It was trained for {last["step"]:,} steps on one CPU core:
+{bases / 1e6:.0f} million bases of both strands, in windows of {recipe["window"]:,}.
 
 ## Held-out bits per base
 
@@ -189,8 +197,8 @@ strand, and so meets genes on the reverse strand backwards.
 |--|--|--|--|--|--|
 {sources}
 `python pipelines/collect_genomes.py pipelines/{stem}.toml --out data` makes the files from public packages,
-`hnet-dna pretrain --genomes data/{stem}.mix.toml --preset {record["preset"]} --steps {last["step"]} --out run` the run,
-and `python pipelines/builtin_model.py pipelines/{stem}.toml run --data data` this folder.
+`hnet-dna pretrain --genomes data/{stem}.mix.toml --preset {record["preset"]}{changed} --steps {last["step"]} --out run`
+the run, and `python pipelines/builtin_model.py pipelines/{stem}.toml run --data data` this folder.
 """
     )
     return "".join(parts)
@@ -200,7 +208,7 @@ def main() -> None:
     """Evaluate the run named on the command line, and copy it with its card."""
     parser = argparse.ArgumentParser(description="Make a built-in model's folder from a run.")
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=lambda name: Path(name).resolve())  # not the name of a built-in model
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--models", type=Path, default=Path("data_manifests/models"))
     arguments = parser.parse_args()

@@ -78,6 +78,7 @@ def explain(
     shifts: int = 200,
     seed: int = 0,
     page: bool = True,
+    mutations: bool = False,
     on_progress: OnProgress = ignore,
 ) -> Report:
     """Measure where the boundaries of a model lie, and the bits that it needs, beside controls.
@@ -96,6 +97,7 @@ def explain(
         shifts: number of random circular shifts.
         seed: of the shifts, the shuffled sequence, the sampled tiles and the edits.
         page: whether to write index.html too, which needs matplotlib.
+        mutations: show the effect of every substitution in the page's loci, in the 300 bases in view at first.
         on_progress: called with a `Progress` as the work goes on.
 
     Raises:
@@ -147,5 +149,5 @@ def explain(
         if folder is not None and page:
             work.at("drawing the page")
             examples = typical(interesting(report.findings), features, regions, opened, selection.intervals)
-            write_page(folder, read_shown(loaded, opened, features, examples))
+            write_page(folder, read_shown(loaded, opened, features, examples, mutations=mutations))
     return report

@@ -132,7 +132,7 @@ class FineTuning:
             "epochs": training.best[1],
             "inner_folds": int(len(valid) > 0),
         }
-        return _FittedTuned(tuned, SequenceHead(network, goal), chosen)
+        return _FittedTuned(tuned, SequenceHead((network,), goal), chosen)
 
     def _scale(self, tuned: Tuned, train: Rows) -> None:
         """Scale the head's inputs by what the model gives before it is trained."""

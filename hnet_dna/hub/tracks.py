@@ -12,7 +12,7 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
 from hnet_dna.tracks.bigbed_process import SCHEMA
-from hnet_dna.tracks.values import pybigwig
+from hnet_dna.tracks.bigwig import pybigwig
 
 Kind = Literal["chunks", "features", "probability", "log2p", "values", "windows"]
 _WHAT: dict[Kind, str] = {

@@ -94,7 +94,7 @@ def _predictions(
     about: About,
     on_progress: OnProgress,
 ) -> Iterator[BasePredictions]:
-    fitted.network.to(model.embeddings.weight.device)
+    fitted.to(model.embeddings.weight.device)
     source = sequences if isinstance(sequences, str | Path) else ""
     total = count_sequences(sequences, column)
     with evaluating(model), Work(on_progress, "predicting", total, "sequences") as work, watched(source, work.read):

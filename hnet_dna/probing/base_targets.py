@@ -18,7 +18,7 @@ from hnet_dna.probing.dataset import Labels, Task
 from hnet_dna.probing.folds import TRAIN, VALID, Folds
 from hnet_dna.sequence.codes import Codes, is_acgt
 from hnet_dna.sequence.interval import Interval
-from hnet_dna.tracks.values import pybigwig
+from hnet_dna.tracks.bigwig import pybigwig
 
 _BIGWIG = (".bw", ".bigwig")
 _UNNAMED = "inside"

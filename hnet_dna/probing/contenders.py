@@ -340,6 +340,7 @@ class OnSequences:
     head: str
     schedule: Schedule | None = None
     on_rows: Callable[[int], None] = lambda count: None
+    networks: int = 1
 
     @property
     def width(self) -> int:
@@ -351,7 +352,16 @@ class OnSequences:
         train, valid = stopping_split(fold)
         goal = fold.goal(train, valid)
         head, chosen = fit_sequence_head(
-            self.head, self.inputs, goal, fold.target, train, valid, fold.seed, self.schedule, self.on_rows
+            self.head,
+            self.inputs,
+            goal,
+            fold.target,
+            train,
+            valid,
+            fold.seed,
+            self.schedule,
+            self.on_rows,
+            self.networks,
         )
         return FittedNetwork(head, self.inputs, chosen)
 

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from hnet_dna.errors import CheckpointError
 from hnet_dna.files import write_beside
-from hnet_dna.probing.sequence_head import SequenceHead, load_network, save_network
+from hnet_dna.probing.sequence_head import SequenceHead, load_networks, save_networks
 
 HEAD_FILE, NETWORK_FILE, ABOUT_FILE = "head.skops", "head.safetensors", "head.json"
 IN_ORDER = "in order"  # the pooling of heads that read the vectors of a sequence in their order
@@ -54,7 +54,7 @@ def save_head(folder: Path, head: Head, about: About) -> None:
     """Write head.skops (an estimator) or head.safetensors (a network), and head.json."""
     settings = asdict(about)
     if isinstance(head, SequenceHead):
-        settings["network"] = save_network(folder, NETWORK_FILE, head)
+        settings["network"] = save_networks(folder, NETWORK_FILE, head)
     else:
         import skops.io
 
@@ -79,7 +79,7 @@ def load_head(folder: Path) -> tuple[Head, About]:
         raise CheckpointError(f"{folder}: damaged head ({error})") from None
     if network is not None:
         _require(folder, NETWORK_FILE)
-        return load_network(folder / NETWORK_FILE, network), about
+        return load_networks(folder / NETWORK_FILE, network), about
     _require(folder, HEAD_FILE)
     import skops.io
 

@@ -179,7 +179,7 @@ def _pooled(fitted: Pipeline, model: HNetLM, about: About) -> _Apply:
 
 def _in_order(fitted: SequenceHead, model: HNetLM, about: About) -> _Apply:
     """Return what predicts from all vectors of each sequence."""
-    fitted.network.to(model.embeddings.weight.device)
+    fitted.to(model.embeddings.weight.device)
 
     def apply(sequences: list[Codes]) -> list[tuple[Any, tuple[float, ...]] | None]:
         known = [index for index, codes in enumerate(sequences) if is_acgt(codes).any()]

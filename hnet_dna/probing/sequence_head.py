@@ -21,6 +21,7 @@ from hnet_dna.probing.network import Network, Shape
 
 SEQUENCE_HEADS = ("conv", "attention")
 _ALIGNED = 1024  # bases of sequences of one length that may be aligned
+_NEXT_SEED = 1_000_003
 _TRIAL = 2  # epochs at least after which the better of two settings goes on
 
 
@@ -61,10 +62,20 @@ class OnInputs:
 
 @dataclass(frozen=True)
 class SequenceHead:
-    """A fitted network with what its outputs mean."""
+    """Fitted networks of one shape, whose mean counts, with what their outputs mean."""
 
-    network: Network
+    networks: tuple[Network, ...]
     goal: Goal
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of each network."""
+        return self.networks[0].shape
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks to a device."""
+        for network in self.networks:
+            network.to(device)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -77,13 +88,15 @@ class SequenceHead:
         Those of a head per base are (N, L, classes) and (N, L, 1), and mean nothing after the end of a row.
         """
         rows = np.arange(len(inputs.lengths)) if rows is None else rows
-        positions = self.network.shape.positions
+        positions = self.shape.positions
         if positions and (others := inputs.lengths[rows][inputs.lengths[rows] != positions]).size:
             raise SequenceError(
                 f"the head was trained on aligned sequences of {positions:,} bases, and one has {others[0]:,}; give "
                 "sequences of that length"
             )
-        return self.goal.scores(predict(OnInputs(self.network, inputs), rows))
+        each = [self.goal.scores(predict(OnInputs(network, inputs), rows)) for network in self.networks]
+        mean: NDArray[np.float64] = np.mean(each, axis=0)
+        return mean
 
 
 def fit_sequence_head(
@@ -96,11 +109,13 @@ def fit_sequence_head(
     seed: int,
     schedule: Schedule | None = None,
     on_rows: Callable[[int], None] = lambda count: None,
+    networks: int = 1,
 ) -> tuple[SequenceHead, dict[str, Any]]:
     """Train a head on rows; return it, and the settings and epochs that the validation rows chose.
 
     Two settings are tried for a few epochs, and the better one goes on: both strands alike, or as given with the
-    position (where all lengths are equal). Without validation rows the first is taken, and all epochs are run.
+    position (where all lengths are equal). Without validation rows the first is taken, and all epochs are run. Several
+    networks differ in their seeds, and have the settings of the first.
     """
     longest = int(inputs.lengths.max())
     per_base = target.ndim == 3
@@ -108,8 +123,8 @@ def fit_sequence_head(
     settings = [(0, inputs.turns), (aligned, False)]
     mean, deviation = _moments(inputs, train)
     schedule = schedule or Schedule.for_rows(len(train))
-    trainings = []
-    for positions, symmetric in settings[: 2 if len(valid) and settings[0] != settings[1] else 1]:
+
+    def begin(positions: int, symmetric: bool, seed: int) -> Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Network(
@@ -117,22 +132,26 @@ def fit_sequence_head(
             )
         network.scale_to(mean, deviation)
         network.to("cuda" if torch.cuda.is_available() else "cpu")
-        trainings.append(Training(OnInputs(network, inputs), goal, target, train, valid, schedule, seed))
-    if len(trainings) > 1:
-        for training in trainings:
-            training.run(max(_TRIAL, schedule.epochs // 8), on_rows)
-    training = min(trainings, key=lambda each: each.best[0])
-    training.run(on_rows=on_rows)
-    training.use_best()
-    what = training.what
-    assert isinstance(what, OnInputs)
+        return Training(OnInputs(network, inputs), goal, target, train, valid, schedule, seed)
+
+    several = len(valid) and settings[0] != settings[1]
+    tried = [begin(*setting, seed) for setting in settings[: 2 if several else 1]]
+    for training in tried if several else ():
+        training.run(max(_TRIAL, schedule.epochs // 8), on_rows)
+    best = min(range(len(tried)), key=lambda number: tried[number].best[0])
+    positions, symmetric = settings[best]
+    trainings = [tried[best]] + [begin(positions, symmetric, seed + _NEXT_SEED * more) for more in range(1, networks)]
+    for training in trainings:
+        training.run(on_rows=on_rows)
+        training.use_best()
     chosen = {
-        "symmetric": what.symmetric,
-        "positions": what.network.shape.positions,
-        "epochs": training.best[1],
+        "symmetric": symmetric,
+        "positions": positions,
+        "epochs": trainings[0].best[1],
         "inner_folds": int(len(valid) > 0),
     }
-    return SequenceHead(what.network, goal), chosen
+    fitted = [training.what for training in trainings]
+    return SequenceHead(tuple(one.network for one in fitted if isinstance(one, OnInputs)), goal), chosen
 
 
 def _moments(inputs: Inputs, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -144,17 +163,21 @@ def _moments(inputs: Inputs, rows: Rows) -> tuple[Tensor, Tensor]:
     return bases.mean(0), bases.std(0, unbiased=False)
 
 
-def save_network(folder: Path, name: str, head: SequenceHead) -> dict[str, Any]:
+def save_networks(folder: Path, name: str, head: SequenceHead) -> dict[str, Any]:
     """Write the weights of a head as `name` (safetensors); return the rest, for JSON."""
     from safetensors.torch import save_file
 
+    weights = {
+        f"{number}.{key}" if number else key: value.detach().cpu().contiguous()
+        for number, network in enumerate(head.networks)
+        for key, value in network.state_dict().items()
+    }
     with write_beside(folder / name) as temporary:
-        weights = {key: value.detach().cpu().contiguous() for key, value in head.network.state_dict().items()}
         save_file(weights, temporary)
-    return {"shape": asdict(head.network.shape), "goal": asdict(head.goal)}
+    return {"shape": asdict(head.shape), "goal": asdict(head.goal), "networks": len(head.networks)}
 
 
-def load_network(path: Path, settings: dict[str, Any]) -> SequenceHead:
+def load_networks(path: Path, settings: dict[str, Any]) -> SequenceHead:
     """Read a head.
 
     Raises:
@@ -164,10 +187,17 @@ def load_network(path: Path, settings: dict[str, Any]) -> SequenceHead:
     from safetensors.torch import load_file
 
     try:
-        network = Network(Shape(**settings["shape"]))
-        network.load_state_dict(load_file(path))
+        weights = load_file(path)
+        networks = []
+        for number in range(settings.get("networks", 1)):  # a single one in heads of before
+            prefix = f"{number}." if number else ""
+            network = Network(Shape(**settings["shape"]))
+            network.load_state_dict({key: weights.pop(prefix + key) for key in network.state_dict()})
+            networks.append(network.eval())
+        if weights or not networks:
+            raise ValueError("unexpected weights")
         goal = settings["goal"]
         goal = Goal(**goal | {"classes": tuple(goal["classes"]), "weights": None})
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged head ({json.dumps(str(error))[:200]})") from None
-    return SequenceHead(network.eval(), goal)
+    return SequenceHead(tuple(networks), goal)

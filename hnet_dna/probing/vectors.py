@@ -29,6 +29,8 @@ from hnet_dna.sequence.strand import check_strand
 
 _log = logging.getLogger(__name__)
 
+_NETWORKS = 2  # of a head over vectors in their order; what a second one gains, docs/results.md says
+
 
 @dataclass(frozen=True)
 class Vectors:
@@ -138,7 +140,7 @@ def _contender(
         check_strand(about.strand)
         with evaluating(model):
             inputs = FrozenVectors(model, about.level, about.strand, codes, on_bases)
-        return OnSequences(name, inputs, about.head)
+        return OnSequences(name, inputs, about.head, networks=_NETWORKS)
     embedder = Embedder(model, about.level, about.pooling or "", about.strand)
     vectors = embedder.embed(codes, on_bases)
     if name == UNTRAINED:  # of regions of a genome, whose own vectors are in a table

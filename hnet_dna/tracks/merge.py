@@ -16,7 +16,7 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
 from hnet_dna.tracks.bigbed import Rows, write_records
 from hnet_dna.tracks.bigbed_process import SCHEMA
-from hnet_dna.tracks.values import pybigwig, write_bigwig
+from hnet_dna.tracks.bigwig import pybigwig, write_bigwig
 
 _BLOCK = 1 << 18  # values held at once
 OnShare = Callable[[float], None]

@@ -6,19 +6,18 @@ at the end, when contigs and their exact lengths are known. A value that is NaN 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.errors import SequenceError
 from hnet_dna.files import scratch_file, write_beside
 from hnet_dna.tracks.bgzip import text_file
-from hnet_dna.tracks.process import track_process
+from hnet_dna.tracks.bigwig import write_bigwig
 
 _BLOCK = 1 << 18  # values handed to a writer at once
 _FLOAT = np.dtype(np.float32)
@@ -134,40 +133,3 @@ class Values:
     def _values(self, contig: str) -> Iterator[tuple[int, NDArray[np.float32], int]]:
         for start, end, offset in self.blocks(contig):
             yield start, self.read(offset, end - start), 1
-
-
-def write_bigwig(
-    path: Path, lengths: dict[str, int], values: Callable[[str], Iterable[tuple[int, NDArray[np.float32], int]]]
-) -> None:
-    """Write a bigWig with exact contig lengths and zoom levels, contigs in lexicographic order as UCSC wants.
-
-    Args:
-        path: put in its place once it has been read back.
-        lengths: of the contigs.
-        values: of one contig, as blocks that rise: start, values (NaN where there is none), bases per value.
-
-    Raises:
-        OSError: there is no room for it.
-    """
-    pybigwig()  # what it needs is missed here, not in the process
-    contigs = sorted(lengths)
-    known = 0
-    with track_process("bigwig_process.py", path) as process:
-        process.send([(name, lengths[name]) for name in contigs])
-        for name in contigs:
-            for start, block, span in values(name):
-                known += span * int(np.count_nonzero(~np.isnan(block)))
-                process.send([name, start, len(block), span], np.ascontiguousarray(block, dtype=_FLOAT).tobytes())
-        process.send(None)
-        held = process.finish()
-        if held != {"bases": known, "contigs": lengths}:
-            raise RuntimeError(f"{path}: the bigWig holds {held['bases']:,} values after writing, expected {known:,}")
-
-
-def pybigwig() -> Any:
-    """Return the module that reads and writes bigWig, which Windows lacks."""
-    try:
-        import pyBigWig
-    except ModuleNotFoundError:
-        raise UsageError("bigWig needs pyBigWig: pip install pyBigWig, or ask for bedGraph") from None
-    return pyBigWig

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.base_scores import BaseScores
-from hnet_dna.tracks.values import write_bigwig
+from hnet_dna.tracks.bigwig import write_bigwig
 
 if TYPE_CHECKING:
     from hnet_dna.tracks.chunks import Chunks

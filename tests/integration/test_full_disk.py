@@ -9,6 +9,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,7 +97,7 @@ def _reference_shape() -> dict[str, object]:
 @pytest.mark.parametrize("size", [0, 100, 5_000, 60_000, 100_000])
 @pytest.mark.parametrize("kind", ["bigwig", "bedgraph", "parquet"])
 def test_tracks(kind: str, size: int, tmp_path: Path) -> None:
-    """Wherever in a file the room ends; pyBigWig by itself would end its process."""
+    """Wherever in a file the room ends: in the track, or in the scratch folder where zoom levels wait."""
     with Values() as values:
         values.add("a", 0, np.random.default_rng(0).random(50_000).astype(np.float32))
         values.blocks("a")
@@ -104,7 +105,7 @@ def test_tracks(kind: str, size: int, tmp_path: Path) -> None:
         path = tmp_path / f"x.{kind}"
         with no_more_than(size), pytest.raises(OSError, match="too large") as error:
             getattr(values, f"write_{kind}")(path)
-        assert error.value.filename == str(path)
+        assert error.value.filename in (str(path), tempfile.gettempdir())
     assert not list(tmp_path.iterdir())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import re
@@ -25,10 +27,14 @@ from typer.testing import CliRunner, Result
 from hnet_dna.annotation.reader import read_features
 from hnet_dna.annotation.regions import parse_region
 from hnet_dna.explanation.figures.overview import overview
+from hnet_dna.explanation.page import browser
 from hnet_dna.explanation.statistics.findings import judge
 from hnet_dna.explanation.statistics.locus import Locus, read_locus
 from hnet_dna.explanation.statistics.tables import read_tables
 from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.mutate import mutate
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.interval import Interval
 from hnet_dna.serve import serve
 
 LENGTH = 12_000
@@ -128,6 +134,23 @@ def test_page_begins_with_what_the_chunks_are(made: Made) -> None:
     assert left is not None
     assert "codon" not in left.caption
     assert overview({"classes": tables["classes"]}, [], 0) is None
+
+
+def test_effects_of_mutations_in_view(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each base once, where the views of two examples overlap, and the values of `mutate`."""
+    monkeypatch.setattr(browser, "_VIEW", 40)
+    model = HNetLM.from_pretrained(made.folder.parent / "model")
+    genome = Genome.open(made.folder.parent / "g.fa")
+    examples = {"one": Interval("c", 2_000, 2_010), "two": Interval("c", 2_020, 2_030)}
+    shown = browser.read_shown(model, genome, [], examples, mutations=True)
+    track = browser.options(shown, "g.fa")["tracks"][-1]
+    assert track["name"] == "mean effect of mutations"
+    header, *lines = gzip.decompress(base64.b64decode(track["url"].partition(",")[2])).decode().splitlines()
+    assert header == "variableStep chrom=c span=1"
+    (expected,) = mutate(Interval("c", 1_985, 2_025), genome, model)
+    read = dict(line.split() for line in lines if not line.startswith("variableStep"))
+    assert list(map(int, read)) == list(range(1_986, 2_046))
+    np.testing.assert_allclose([float(read[str(place)]) for place in range(1_986, 2_026)], expected.effect, atol=1e-3)
 
 
 def test_loci_and_tables_by_keyboard(page: Chromium) -> None:

@@ -111,10 +111,13 @@ def test_heads_see_the_order_and_survive_their_files(kind: str, model: HNetLM, t
     inputs = FrozenVectors(model, "encoder+letters", "+", codes)
     train, valid, test = np.split(np.arange(60), [36, 46])
     head, chosen = fit_sequence_head(
-        kind, inputs, Goal.of("classification", np.array(target)), np.array(target), train, valid, 0, QUICK
+        kind, inputs, Goal.of("classification", np.array(target)), np.array(target), train, valid, 0, QUICK, networks=2
     )
     assert chosen["positions"] == 24
     scores = head.scores(inputs, test)
+    each = [SequenceHead((network,), head.goal).scores(inputs, test) for network in head.networks]
+    np.testing.assert_allclose(scores, (each[0] + each[1]) / 2)
+    assert (each[0] != each[1]).any()
     np.testing.assert_allclose(scores.sum(axis=1), 1.0)
     assert head.goal.predicted(scores).tolist() == [target[row] for row in test]
     about = About("classification", kind, "run", "digest", "encoder+letters", IN_ORDER, "+")

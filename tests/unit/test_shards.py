@@ -15,7 +15,7 @@ from typer.testing import Result
 from hnet_dna.errors import UsageError
 from hnet_dna.genome.shards import shard
 from hnet_dna.genome.store import Contig
-from hnet_dna.tracks.values import write_bigwig
+from hnet_dna.tracks.bigwig import write_bigwig
 
 Cli = Callable[..., Result]
 

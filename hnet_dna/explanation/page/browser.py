@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -20,6 +20,7 @@ from hnet_dna.annotation.reader import Feature
 from hnet_dna.explanation.figures.drawing import BLUE, GREY, ORANGE, PALE
 from hnet_dna.explanation.statistics.locus import Locus, around, name_of, read_locus
 from hnet_dna.genome.genome import Genome
+from hnet_dna.inference.mutate import Mutations, mutate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval, intersection, union
@@ -35,23 +36,34 @@ class Shown:
         name: of its class.
         middle: where it lies.
         locus: the example and its surroundings; examples near each other share theirs.
+        mutations: of the bases in view at first, if they were asked for.
     """
 
     name: str
     middle: Interval
     locus: Locus
+    mutations: Mutations | None = None
 
 
 def read_shown(
-    model: HNetLM, genome: Genome, features: Sequence[Feature], examples: Mapping[str, Interval]
+    model: HNetLM,
+    genome: Genome,
+    features: Sequence[Feature],
+    examples: Mapping[str, Interval],
+    *,
+    mutations: bool = False,
 ) -> list[Shown]:
-    """Read examples, given by name, with their surroundings; each base is read once."""
+    """Read examples, given by name, with their surroundings; each base is read once.
+
+    With `mutations`, every base in view at first is also replaced by each of the three others.
+    """
     loci = [read_locus(model, genome, i, features) for i in union(around(m, genome) for m in examples.values())]
     shown = []
     for name, middle in examples.items():
         first = Interval(middle.contig, middle.start, middle.start + 1)
         (locus,) = (one for one in loci if intersection([first], [one.interval]))
-        shown.append(Shown(name, middle, locus))
+        effects = next(mutate(_in_view(middle, locus), genome, model), None) if mutations else None
+        shown.append(Shown(name, middle, locus, effects))
     return shown
 
 
@@ -88,6 +100,10 @@ def options(shown: Sequence[Shown], genome: str) -> dict[str, Any]:
     ]
     bits = _wiggle((locus.interval, locus.bits) for locus in loci)
     tracks.append(_track("bits per base", "wig", bits, min=0, autoscale=True, height=90, color="#444444"))
+    effects = {one.mutations.interval: one.mutations.effect for one in shown if one.mutations is not None}
+    if effects:
+        values = _wiggle(_apart(effects))
+        tracks.append(_track("mean effect of mutations", "wig", values, autoscale=True, height=90, color=ORANGE))
     return {
         "reference": {"id": genome, "fastaURL": _data(_fasta(loci)), "indexed": False},
         "locus": view(shown[0]),
@@ -101,10 +117,24 @@ def options(shown: Sequence[Shown], genome: str) -> dict[str, Any]:
 
 def view(one: Shown) -> str:
     """Return the region in view at first: all of an example if it is short, else its beginning."""
-    around, middle = one.locus.interval, one.middle
+    return str(_in_view(one.middle, one.locus)).replace(",", "")
+
+
+def _in_view(middle: Interval, locus: Locus) -> Interval:
+    around = locus.interval
     start = middle.start - max(_VIEW - len(middle), _VIEW // 3) // 2
     start = max(min(start, around.end - _VIEW), around.start)
-    return str(Interval(around.contig, start, min(start + _VIEW, around.end))).replace(",", "")
+    return Interval(around.contig, start, min(start + _VIEW, around.end))
+
+
+def _apart(effects: Mapping[Interval, NDArray[np.float64]]) -> Iterator[tuple[Interval, NDArray[np.float64]]]:
+    """Yield values in order, each base once, where views overlap."""
+    reached = Interval("", 0, 0)
+    for interval, values in sorted(effects.items(), key=lambda item: item[0]):
+        start = max(interval.start, reached.end) if interval.contig == reached.contig else interval.start
+        if start < interval.end:
+            reached = Interval(interval.contig, start, interval.end)
+            yield reached, values[start - interval.start :]
 
 
 def _track(name: str, form: str, text: str, **more: Any) -> dict[str, Any]:
