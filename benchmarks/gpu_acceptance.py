@@ -404,6 +404,7 @@ def accept(options: argparse.Namespace, folder: Path) -> int:
     environment = {**os.environ, "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "PYTHONUNBUFFERED": "1"}
     if options.device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
+        environment.setdefault("OMP_NUM_THREADS", "1")  # more wait for each other where a machine is shared
     install(options.wheels and options.wheels.resolve(), folder / "site")
     environment["PYTHONPATH"] = os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])
     patience = SLOWER if options.device == "cpu" else 1.0
