@@ -97,8 +97,8 @@ def card(stem: str, manifest: dict[str, Any], run: Path, data: Path) -> str:
     trained = [row for row in rows if row["role"] == "train"]
     unseen = [row for row in rows if row["role"] == "unseen"]
     sources = "".join(
-        f"| {row['organism']} | {int(row['train']):,} | {int(row['test']):,} | {row['package']} {row['version']} "
-        f"| {row['licence']} | `{row['sha256'][:16]}` |\n"
+        f"| {row['organism']} | {int(row['train']):,} | {int(row['test']):,} "
+        f"| {' '.join(filter(None, (row['package'], row['version'])))} | {row['licence']} | `{row['sha256'][:16]}` |\n"
         for row in [*trained, *unseen]
     )
     held_out = "".join(
