@@ -29,7 +29,9 @@ def hub(
     ] = None,
     locus: Annotated[
         str,
-        typer.Option(metavar="REGION", help="What is shown first, such as chr2:1,001-2,000.", show_default="a middle"),
+        typer.Option(
+            metavar="REGION", help="What is shown first, such as chr2:1,001-2,000.", show_default="a middle with values"
+        ),
     ] = "",
     email: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Whom users of a public hub may ask; UCSC wants one.")

@@ -61,7 +61,8 @@ def mutate(
     Example: hnet-dna mutate chrXV:110,201-110,320 --genome yeast --out mutations.parquet --plot map.svg
     """
     if genome is None or (out is None and not dependencies):
-        raise UsageError("mutate needs --genome and --out")
+        needed = {"--genome": genome, "--out": out or dependencies}
+        raise UsageError(f"mutate needs {' and '.join(name for name, given in needed.items() if given is None)}")
     if out is None and (bigwig is not None or plot is not None):
         raise UsageError("--bigwig and --plot need --out, too")
     if bool(region) == (bed is not None):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from hnet_dna.genome.genome import is_streamed
+from hnet_dna.genome.genome import Genome, is_streamed, known_bases
 from hnet_dna.progress import Progress as Report
 from hnet_dna.training.run import Beginning, Evaluation, Run, RunObserver
 
@@ -52,9 +52,14 @@ class RunView:
             tables.print_table(tables.comparison_table(run.comparison, f"{run.name} ({run.model.config})"))
             if run.comparison.genomes:
                 tables.print_table(tables.classes_table(run.comparison, run.comparison.genomes))
+            if better := tables.better_baseline(run.comparison):
+                resume = f"hnet-dna pretrain --out {quote(str(run.path))} --resume --minutes N"
+                show.results.print(f"{better}; train longer: {resume}", soft_wrap=True)
         fasta = "FASTA" if genome is None or is_streamed(genome) else quote(genome)
         command = f"hnet-dna segment {fasta} --model {quote(str(run.path))} > boundaries.bed"
-        show.results.print(f"Model: {run.path}\nNext:  {command}", soft_wrap=True)
+        best = run.path / "best"
+        also = f"; the best on the validation part: {best}" if best.is_dir() else ""
+        show.results.print(f"Model: {run.path}{also}\nNext:  {command}", soft_wrap=True)
 
 
 @contextmanager
@@ -246,7 +251,7 @@ MOST_GENOMES = 12  # that are shown one by one
 def mixture_lines(mixture: Mixture) -> list[str]:
     """Say which genomes a run reads, and what each part of them is."""
     if not mixture.several:
-        return split_lines(mixture.parts[0].split)
+        return split_lines(mixture.parts[0].split, mixture.parts[0].genome)
     total = sum(part.genome.length for part in mixture.parts)
     lines = [f"genomes: {len(mixture.parts):,}, {total:,} bases"]
     for part in mixture.parts[:MOST_GENOMES]:
@@ -262,7 +267,7 @@ def mixture_lines(mixture: Mixture) -> list[str]:
     return lines
 
 
-def split_lines(split: Split) -> list[str]:
+def split_lines(split: Split, genome: Genome) -> list[str]:
     """Say what each part of a split is."""
     lines = [f"split: {split.rule}"]
     total = sum(len(interval) for part in (split.train, split.valid, split.test) for interval in part)
@@ -271,7 +276,9 @@ def split_lines(split: Split) -> list[str]:
         places = ", ".join(map(str, intervals[:3])) + (" ..." if len(intervals) > 3 else "")
         bases = sum(map(len, intervals))
         share = f" ({bases / total:.1%})" if bases else ""
-        lines.append(f"  {part}: {bases:,} bases{share}: {places or 'nothing'}")
+        unknown = bases - known_bases(genome, intervals)
+        n = f", {unknown:,} of them N" if unknown else ""
+        lines.append(f"  {part}: {bases:,} bases{share}{n}: {places or 'nothing'}")
     if not split.valid:
         lines.append("  no best model is kept without a validation part; a BED file for --split can mark one as valid")
     return lines

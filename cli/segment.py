@@ -100,4 +100,5 @@ def segment(
     written = files.paths(strand)
     tracks = [str(path) for kind in ("bigbed", "bigwig") for path in written.get(kind, ())]
     if tracks and not is_streamed(source):
-        show.next_step(f"hnet-dna hub browser --genome {quote(fasta)} --tracks {join(tracks)} --serve", quiet)
+        inputs = f"--genome {quote(fasta)} --model {quote(str(model))} --tracks {join(tracks)}"
+        show.next_step(f"hnet-dna hub browser {inputs} --serve", quiet)

@@ -47,6 +47,7 @@ class LogNotes(logging.Handler):
 
 
 _EVERY = 60.0  # seconds between lines of progress
+_TOO_SHORT = 0.01  # seconds after which a rate can be told
 
 
 def counted(number: int, noun: str) -> str:
@@ -234,7 +235,7 @@ class Progress:
         return [f"{amount} {_duration(spent)}", *rate]
 
     def _rate(self, done: int, spent: float) -> list[str]:
-        if not self._unit or self._part or done <= 0 or spent <= 0:
+        if not self._unit or self._part or done <= 0 or spent < _TOO_SHORT:
             return []
         rate = done / spent
         if self._unit != "bytes" and rate < 0.05:  # which would read as 0.0

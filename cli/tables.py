@@ -56,6 +56,20 @@ def _with_columns(table: Table, columns: list[Column]) -> Table:
     return part
 
 
+def better_baseline(comparison: Comparison) -> str:
+    """Say which baseline needs no more bits than the model, the best of them; empty if none does."""
+    from hnet_dna.evaluation.compare import MODEL
+    from hnet_dna.evaluation.markov import MIXTURE, markov_name
+
+    bits = comparison.whole.bits_per_base
+    names = {"uniform": "guessing", MIXTURE: "the mixture of Markov models"}
+    names |= {markov_name(order): f"the Markov model of order {order}" for order in comparison.orders}
+    best = min(names, key=lambda name: bits[name])
+    if bits[best] > bits[MODEL]:
+        return ""
+    return f"The model needs {bits[MODEL]:.4f} bits per base, and {names[best]} only {bits[best]:.4f}"
+
+
 def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> Table:
     """Build the closing table: the model beside uniform and Markov models; `seen` bases were trained on."""
     from hnet_dna.evaluation.markov import MIXTURE, markov_name

@@ -18,7 +18,7 @@ from hnet_dna.explanation.figures.drawing import need_matplotlib
 from hnet_dna.explanation.page.browser import read_shown
 from hnet_dna.explanation.page.page import write_page
 from hnet_dna.explanation.statistics.analysis import analyse
-from hnet_dna.explanation.statistics.findings import Finding, interesting, judge
+from hnet_dna.explanation.statistics.findings import Finding, interesting, judge, too_few_shifts
 from hnet_dna.explanation.statistics.locus import typical
 from hnet_dna.explanation.statistics.reading import select
 from hnet_dna.explanation.statistics.tables import Table
@@ -120,6 +120,8 @@ def explain(
         need_matplotlib(", or set `page=False` for tables only")
     if out is not None:
         refuse_filled(Path(out))
+    if why := too_few_shifts(shifts):
+        _log.warning("%s; 200 is the default", why)
     opened = open_genome(genome)
     features = read_features(Path(annotation), opened)
     if not any(feature.kind in _OF_GENES for feature in features):

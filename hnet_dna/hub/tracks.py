@@ -24,6 +24,8 @@ _WHAT: dict[Kind, str] = {
     "windows": "Windows of {window} bases: chunks per kilobase, or mean bits per base",
 }
 
+_BINS = 500  # of a contig, to see where a track has values
+
 
 @dataclass(frozen=True)
 class HubTrack:
@@ -53,6 +55,17 @@ class HubTrack:
     def is_bigbed(self) -> bool:
         """Whether it is bigBed, not bigWig."""
         return self.columns > 0
+
+    def middle_of_values(self, contig: str) -> int | None:
+        """Return a base of a contig that has about as many values of a bigWig before it as after it; None without any."""
+        length = self.contigs.get(contig, 0)
+        if not length:
+            return None
+        bins = min(length, _BINS)
+        with pybigwig().open(str(self.path)) as file:
+            shares = file.stats(contig, 0, length, type="coverage", nBins=bins)
+        places = [number * length // bins for number, share in enumerate(shares) if share]
+        return places[len(places) // 2] if places else None
 
     @property
     def what(self) -> str:

@@ -170,10 +170,17 @@ def _place(source: Path, target: Path) -> None:
 
 
 def _middle(genome: Genome, tracks: Sequence[HubTrack]) -> Interval:
-    """Return the middle of the first contig that has a track."""
-    covered = {genome.find(name) for track in tracks for name in track.contigs}
-    contig = next(contig for contig in genome.contigs if contig.name in covered)
-    middle = contig.length // 2
+    """Return the middle of the first contig that has a track, or of the first with values where there is a bigWig."""
+    covered = {genome.find(name): name for track in tracks for name in track.contigs}
+    places = {contig.name: contig.length // 2 for contig in genome.contigs if contig.name in covered}
+    values = next((track for track in tracks if not track.is_bigbed), None)
+    name, middle = next(iter(places.items()))
+    if values is not None:
+        name, middle = next(
+            ((one, place) for one in places if (place := values.middle_of_values(covered[one])) is not None),
+            (name, middle),
+        )
+    contig = genome[name]
     for start, end in contig.n_runs:
         if start <= middle < end:
             middle = end if end < contig.length else start

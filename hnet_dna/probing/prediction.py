@@ -220,8 +220,8 @@ def _predictions(
         _log.info("%s sequences have no A, C, G or T and were left out", f"{left_out:,}")
     if longest and longer:
         _log.info(
-            "%s of %s sequences have more than %s times the %s bases of the longest that the head was trained on; "
-            "pieces of about that length are what it knows",
+            "%s of %s sequences are more than %s times as long as the longest that the head was trained on (%s bases), "
+            "so that their predictions may mean little; cut them into pieces of about that length",
             f"{longer:,}", f"{times.total():,}", _MUCH_LONGER, f"{longest:,}",
         )  # fmt: skip
     if repeated := [name for name, count in times.items() if count > 1]:

@@ -155,7 +155,8 @@ class VcfScorer:
             read = f"{self.window // 2} bases after the variant and at least {self.context} before it"
         added.append(
             f'##INFO=<ID={SCORE_FIELD},Number=A,Type=Float,Description="log2 p(window with the allele) - log2 p(window '
-            f'without it), {read}, {strands}, by hnet-dna model {model}">'
+            f"without it), {read}, {strands}, by hnet-dna model {model}; an allele that changes the length has more or "
+            f'fewer bases to predict, about 2 bits each">'
         )
         if self.boundaries:
             added.append(

@@ -253,7 +253,7 @@ def _limits(description: Mapping[str, Any], config: ModelConfig) -> str:
         )
     if config.has_global_attention:
         limits.append("It has global attention, so that long contigs are read in windows.")
-    limits.append("The data's terms, and a licence of the weights, are for who shares them to state.")
+    limits.append("Whoever shares this model has to state the terms of the data and a licence of the weights.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 

@@ -17,9 +17,11 @@ from typer.testing import Result
 
 from hnet_dna.genome.genome import Genome
 from hnet_dna.hub.twobit import write_twobit
+from hnet_dna.hub.write import write_hub
 from hnet_dna.serve import serve
 from hnet_dna.tracks.bigbed import write_bigbed
 from hnet_dna.tracks.segment import segment
+from hnet_dna.tracks.values import Values
 from hnet_dna.tracks.windows import write_summary
 from hnet_dna.tracks.write import write_bigwig
 
@@ -204,6 +206,22 @@ def test_a_genome_of_ucsc_is_named_as_there(cli: Cli, tmp_path: Path) -> None:
     assert "twoBitPath" not in genome
     assert genome["defaultPos"] == "chrXV:1101-1200"
     assert "was not named" in (tmp_path / "hub" / "sacCer3" / "y.html").read_text()
+
+
+def test_first_view_is_where_values_are(tmp_path: Path) -> None:
+    """A track of a region opens there, and not in the empty middle of the first contig."""
+    fasta = write_fasta(tmp_path / "g.fa", {"a": random_dna(9_000), "b": random_dna(9_000, 1)})
+    with Values() as values:
+        values.contig("a", 9_000)
+        values.contig("b", 9_000)
+        values.add("b", 1_000, np.ones(300, dtype=np.float32))
+        values.write_bigwig(tmp_path / "x.bw")
+    write_hub([tmp_path / "x.bw"], fasta, tmp_path / "hub")
+    (place,) = re.findall(r"defaultPos (\S+)", (tmp_path / "hub" / "genomes.txt").read_text())
+    contig, start, end = re.split("[:-]", place)
+    assert contig == "b"
+    assert int(start) < 1_300
+    assert int(end) > 1_000
 
 
 def test_what_makes_no_hub(cli: Cli, folder: Path, tmp_path: Path) -> None:

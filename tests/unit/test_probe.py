@@ -320,7 +320,7 @@ def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path)
     assert "longest that the head was trained on" not in result.stderr
     longer = f">a\n{random_dna(500)}\n>b\n{random_dna(30)}\n".encode()
     assert (
-        "1 of 2 sequences have more than 2 times the 50 bases"
+        "1 of 2 sequences are more than 2 times as long as the longest that the head was trained on (50 bases)"
         in cli("predict", "-", "--head", out, stdin=longer).stderr
     )
     for path in ("-", tmp_path / "t.tsv"):

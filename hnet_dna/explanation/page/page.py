@@ -21,7 +21,7 @@ from hnet_dna.explanation.figures.overview import codon_rates, overview
 from hnet_dna.explanation.page import browser
 from hnet_dna.explanation.page.browser import Shown
 from hnet_dna.explanation.statistics.columns import TABLES, VERDICT
-from hnet_dna.explanation.statistics.findings import RATE, WORDS, Finding, Verdict, judge
+from hnet_dna.explanation.statistics.findings import RATE, WORDS, Finding, Verdict, judge, too_few_shifts
 from hnet_dna.explanation.statistics.locus import CONTEXT
 from hnet_dna.explanation.statistics.tables import Table, read_tables
 from hnet_dna.files import write_beside
@@ -171,13 +171,8 @@ def _summary(summary: Mapping[str, Any], findings: Sequence[Finding]) -> str:
 
 
 def _too_few(shifts: int) -> str:
-    least = 1 / (1 + shifts)
-    if least <= RATE:
-        return ""
-    return (
-        f"<p><strong>{shifts:,} shifts are too few:</strong> p cannot be below {least:.2g}, so that nothing can pass. "
-        "Make the report again with 200 shifts, the default.</p>"
-    )
+    why = too_few_shifts(shifts)
+    return f"<p><strong>{why}.</strong> Make the report again with 200 shifts, the default.</p>" if why else ""
 
 
 _HEADINGS: dict[Verdict, tuple[str, str]] = {

@@ -92,6 +92,17 @@ def judge(tables: Mapping[str, Table]) -> list[Finding]:
     return sorted(findings, key=lambda f: (f.stage, order.index(f.verdict), -f.strength))
 
 
+def too_few_shifts(shifts: int) -> str:
+    """Say why hardly any row can pass with so few shifts; empty if there are enough."""
+    least = 1 / (1 + shifts)
+    if 2 * least <= RATE:
+        return ""
+    return (
+        f"{shifts:,} shifts are too few: p cannot be below {least:.2g}, so that hardly any class can be told from "
+        "shifted boundaries, whatever its rate"
+    )
+
+
 def discoveries(p: Sequence[float], rate: float) -> list[bool]:
     """Tell which p values pass Benjamini and Hochberg's step-up procedure; NaN does not count as a test."""
     known = sorted(value for value in p if not math.isnan(value))
