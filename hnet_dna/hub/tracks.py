@@ -57,7 +57,7 @@ class HubTrack:
         return self.columns > 0
 
     def middle_of_values(self, contig: str) -> int | None:
-        """Return a base of a contig that has about as many values of a bigWig before it as after it; None without any."""
+        """Return a base of a contig with about as many values of a bigWig before it as after it; None without any."""
         length = self.contigs.get(contig, 0)
         if not length:
             return None
