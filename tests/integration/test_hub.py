@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from typer.testing import Result
 from hnet_dna.genome.genome import Genome
 from hnet_dna.hub.twobit import write_twobit
 from hnet_dna.hub.write import write_hub
+from hnet_dna.sequence.interval import Interval
 from hnet_dna.serve import serve
 from hnet_dna.tracks.bigbed import write_bigbed
 from hnet_dna.tracks.segment import segment
@@ -27,7 +29,9 @@ from hnet_dna.tracks.write import write_bigwig
 
 pytest.importorskip("pybigtools")
 Cli = Callable[..., Result]
-NODE_MODULES = Path(__file__).parent.parent.parent / ".ci-node" / "node_modules"
+ROOT = Path(__file__).parent.parent.parent
+NODE_MODULES = ROOT / ".ci-node" / "node_modules"
+JBROWSE = ROOT / ".ci-node" / "package" / "dist" / "react-app.umd.production.min.js"
 JUDGE = """
 import { readFileSync } from "node:fs"
 import { HubFile, GenomesFile, TrackDbFile } from "@gmod/ucsc-hub"
@@ -166,6 +170,30 @@ def test_igv_shows_the_hub(hub: Path, folder: Path, tmp_path: Path) -> None:
     values = {start: value for start, value in seen["values"] if 100 <= start < 160}
     assert first.base_probability is not None
     np.testing.assert_allclose(list(values.values()), first.base_probability[100:160], atol=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.skipif(not JBROWSE.exists(), reason="@jbrowse/react-app2 is not unpacked in .ci-node")
+def test_jbrowse_opens_the_configuration(hub: Path, folder: Path, tmp_path: Path) -> None:
+    """JBrowse 2 itself draws all tracks, and holds the chunks and values of a locus that are in the files."""
+    spec = importlib.util.spec_from_file_location("browser_pictures", ROOT / "pipelines" / "browser_pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    locus = Interval("chr2", 100, 160)
+    place = shutil.copytree(hub, tmp_path / "hub")
+    shutil.copy(JBROWSE, place / "jbrowse.js")
+    (place / "jbrowse.html").write_text(script.at(script.JBROWSE, locus))
+    with serve(place) as address, Chromium(tmp_path / "profile") as page:
+        page.open(address.replace("index.html", "jbrowse.html"))
+        seen = page.value("seen")
+        page.wait(script.DRAWN.replace("COUNT", "3"))
+        assert not page.errors
+    for track in ("chunks.bb", "chunks.bw"):
+        read = sorted(tuple(one) for one in seen[track] if one[1] > locus.start and one[0] < locus.end)
+        assert read == sorted(script.held(folder / track, locus))
+        assert read
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
