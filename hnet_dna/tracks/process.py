@@ -1,6 +1,6 @@
 """Runs a writer of a binary track in a process of its own, and asks it what the file holds that it has written.
 
-The libraries that write bigWig and bigBed crash, or say nothing, where the disk is full. A process that does nothing
+The library that writes bigBed crashes, or says nothing, where the disk is full. A process that does nothing
 else can be ended then, and its file is put in its place only after it has been read back.
 """
 
