@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from hnet_dna.genome.genome import Genome, is_streamed, known_bases
+from hnet_dna.files import is_streamed
+from hnet_dna.genome.genome import Genome, known_bases
 from hnet_dna.progress import Progress as Report
 from hnet_dna.training.run import Beginning, Evaluation, Run, RunObserver
 

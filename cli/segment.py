@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.files import is_streamed
 from hnet_dna.sequence.strand import check_strand
 from hnet_dna.tracks.outputs import TrackFiles
 
@@ -73,7 +74,6 @@ def segment(
     files = TrackFiles(out, bigbed, bigwig, bedgraph, summary=summary)
     check_outputs({"--out": with_index(out), **track_paths(files, strand)}, [fasta, regions, model], BINARY)
     check_pipes({"GENOME": fasta, "--regions": regions})
-    from hnet_dna.genome.genome import is_streamed
     from hnet_dna.genome.open import find_genome
 
     source = find_genome(fasta)  # a mistake is reported before what takes seconds to import

@@ -11,7 +11,7 @@ from hnet_dna.genome.assemblies import Assembly, assemblies, find_assembly
 from hnet_dna.genome.bundled import BUNDLED_NAME, bundled_genome
 from hnet_dna.genome.fetch import check_contigs, download, place_of
 from hnet_dna.genome.genome import Genome
-from hnet_dna.text import watched
+from hnet_dna.genome.open import open_genome
 
 OnProgress = Callable[[str, float], None]
 
@@ -47,7 +47,7 @@ def known_genomes() -> list[KnownGenome]:
         listed.append(KnownGenome(known.name, known.assembly, known.organism, bases, fetched, bundled=False))
     bundled = bundled_genome()
     assembly, organism = (str(bundled.manifest[key]) for key in ("assembly", "organism"))
-    bases = Genome.open(bundled.fasta).length
+    bases = open_genome(bundled.fasta).length
     return [*listed, KnownGenome(BUNDLED_NAME, assembly, organism, bases, bundled.fasta, bundled=True)]
 
 
@@ -71,8 +71,7 @@ def fetch_genome(name: str, *, on_progress: OnProgress = lambda what, share: Non
         return lambda done, size: on_progress(f"{what} {assembly.file}", done / size) if size else None
 
     path = download(assembly, on_progress=tell("downloading"))
-    with watched(path, tell("reading")):
-        genome = Genome.open(path)
+    genome = open_genome(path, on_read=tell("reading"))
     check_contigs(assembly, genome)
     return genome
 

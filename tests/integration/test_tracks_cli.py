@@ -18,7 +18,7 @@ import pytest
 from helpers import PATIENCE, lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 
 Cli = Callable[..., Result]
 
@@ -288,7 +288,7 @@ def _small_files_only() -> None:
 )
 def test_disk_that_fills_up_leaves_no_file(tmp_path: Path, model: Path, arguments: list[str]) -> None:
     big = write_fasta(tmp_path / "big.fa", {"a": random_dna(40_000)})
-    Genome.open(big)  # so that it is the command's own files that find no room
+    open_genome(big)  # so that it is the command's own files that find no room
     if arguments[0] == "generate":
         small = small_config(arch_layout=["m1"], d_model=[16], d_intermediate=[0], attn_cfg={})
         lively_model(small).float().save_pretrained(model)
