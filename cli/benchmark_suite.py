@@ -66,7 +66,7 @@ def suite(
     for dataset, said in benchmarks.conclusions.items():
         for line in said:
             show.results.print(f"{dataset}: {line}", soft_wrap=True)
-    show.results.print(f"Tables: {out / 'table.tsv'}, {out / 'table.md'}", soft_wrap=True)
+    show.wrote([out / "table.tsv", out / "table.md"], quiet)
 
 
 def _table(benchmarks: Benchmarks) -> Table:

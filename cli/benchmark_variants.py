@@ -66,7 +66,7 @@ def variants(
     """
     if genome is None:
         raise UsageError("benchmark variants needs --genome")
-    check_outputs(
+    written = check_outputs(
         {"--out": out, "--features": features},
         [table, genome, annotation, conservation, model],
         {"--features": "Parquet"},
@@ -98,6 +98,7 @@ def variants(
         typer.echo(json.dumps([asdict(result) for result in benchmark.results], indent=2).replace("NaN", "null"))
     else:
         tables.print_table(_shown(benchmark, str(model)))
+    show.wrote(written, quiet)
 
 
 def _shown(benchmark: EffectBenchmark, model: str) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -52,7 +53,7 @@ def embed(
     from hnet_dna.embedding.table import places
     from hnet_dna.embedding.write import embed_to_table
 
-    check_outputs({"--out": places(out)}, [sequences, regions, model], {"--out": ""})
+    written = check_outputs({"--out": places(out)}, [sequences, regions, model], {"--out": ""})
     check_pipes({"SEQUENCES": sequences, "--regions": regions})
     if aliases and regions is None:
         raise UsageError("--aliases belongs to --regions")
@@ -71,4 +72,7 @@ def embed(
             resume=resume,
             on_progress=progress,
         )
-    show.notes.print(f"{show.counted(table.rows, 'row')} of {table.width} numbers: {table.path}")
+    labels = "LABELS.bed" if per_chunk else "LABELS.csv"
+    probe = f"hnet-dna probe {labels} --embeddings {quote(str(out))} --out {show.unused('probe')}"
+    what = f"{show.counted(table.rows, 'row')} of {show.counted(table.width, 'number')}"
+    show.wrote(written, quiet, what=what, then=probe if out.suffix == ".parquet" else None)

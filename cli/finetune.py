@@ -107,5 +107,5 @@ def finetune(
     tables.print_table(tables.metrics_table(result.title, result.results))
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
-    show.results.print(f"Tuned model, head and report: {out}", soft_wrap=True)
-    show.results.print(f"Next:  hnet-dna predict NEW.fa --head {quote(str(out))}", soft_wrap=True)
+    then = f"hnet-dna predict NEW.fa --head {quote(str(out))}"
+    show.wrote([out], quiet, what="the tuned model, its head, and the report", then=then)

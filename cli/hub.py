@@ -64,9 +64,8 @@ def hub(
 
         made = write_hub(given, opened, out, model=model, locus=locus, email=email or EMAIL)
         whose = "UCSC's" if made.of_ucsc else "an assembly of its own,"
-        show.notes.print(f"{out}: {show.counted(len(made.tracks), 'track')} on {whose} {made.assembly}")
-        if not serve:
-            show.next_step(f"hnet-dna hub {quote(str(out))} --serve", quiet)
+        what = f"{show.counted(len(made.tracks), 'track')} on {whose} {made.assembly}"
+        show.wrote([out], quiet, what=what, then=None if serve else f"hnet-dna hub {quote(str(out))} --serve")
     elif not serve:
         raise UsageError("hub needs --genome and --tracks, or --serve and the folder of a hub")
     if serve:

@@ -60,17 +60,16 @@ def mutate(
 
     Example: hnet-dna mutate chrXV:110,201-110,320 --genome yeast --out mutations.parquet --plot map.svg
     """
-    if genome is None or (out is None and not dependencies):
-        needed = {"--genome": genome, "--out": out or dependencies}
-        raise UsageError(f"mutate needs {' and '.join(name for name, given in needed.items() if given is None)}")
-    if out is None and (bigwig is not None or plot is not None):
-        raise UsageError("--bigwig and --plot need --out, too")
+    if genome is None:
+        raise UsageError("mutate needs --genome")
+    if out is None and bigwig is None and plot is None and not dependencies:
+        raise UsageError("say what to write: --out, --bigwig, --plot or --dependencies")
     if bool(region) == (bed is not None):
         raise UsageError("name regions as REGION... or by --bed")
     if annotation is not None and plot is None:
         raise UsageError("--annotation belongs to --plot")
     table = "Parquet" if out is not None and out.suffix.lower() == ".parquet" else "text"
-    check_outputs(
+    written = check_outputs(
         {"--out": out, "--bigwig": bigwig, "--plot": plot, "--dependencies": dependencies},
         [genome, bed, annotation, model],
         {"--out": table, "--bigwig": "bigWig", "--plot": "", "--dependencies": ""},
@@ -86,8 +85,4 @@ def mutate(
             dependencies=dependencies or (), deletions=deletions, window=window, context=context,
             strand=check_strand(strand), boundaries=boundaries, jobs=jobs, on_progress=reports,
         )  # fmt: skip
-    if dependencies:
-        show.notes.print(f"wrote {', '.join(map(str, dependencies))}")
-    if out is not None:
-        written = ", ".join(str(path) for path in (out, bigwig, plot) if path is not None)
-        show.notes.print(f"{show.counted(count, 'mutation')}; wrote {written}")
+    show.wrote(written, quiet, what=show.counted(count, "mutation") if count else "")

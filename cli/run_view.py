@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from hnet_dna.data.run_record import genomes_of_run
 from hnet_dna.genome.genome import Genome, is_streamed, known_bases
 from hnet_dna.progress import Progress as Report
 from hnet_dna.training.run import Beginning, Evaluation, Run, RunObserver
@@ -30,7 +31,7 @@ class RunView:
     """Shows a run on stderr, and its result on stdout; a context manager that ends the progress lines."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._stack = ExitStack()
+        self._stack, self._quiet = ExitStack(), quiet
         self.observer: RunObserver = _Shown(quiet, self._stack)
 
     def __enter__(self) -> RunView:
@@ -55,11 +56,11 @@ class RunView:
             if better := tables.better_baseline(run.comparison):
                 resume = f"hnet-dna pretrain --out {quote(str(run.path))} --resume --minutes N"
                 show.results.print(f"{better}; train longer: {resume}", soft_wrap=True)
-        fasta = "FASTA" if genome is None or is_streamed(genome) else quote(genome)
-        command = f"hnet-dna segment {fasta} --model {quote(str(run.path))} > boundaries.bed"
-        best = run.path / "best"
-        also = f"; the best on the validation part: {best}" if best.is_dir() else ""
-        show.results.print(f"Model: {run.path}{also}\nNext:  {command}", soft_wrap=True)
+        read = genome or next(iter(genomes_of_run(run.path)), "")
+        command = f"hnet-dna segment {quote(read)} --model {quote(str(run.path))} > boundaries.bed"
+        best = f"; the best on the validation part is in {run.path / 'best'}" if (run.path / "best").is_dir() else ""
+        then = command if read and not is_streamed(read) else None
+        show.wrote([run.path], self._quiet, what=f"the model{best}", then=then)
 
 
 @contextmanager

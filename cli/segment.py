@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from shlex import join, quote
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from hnet_dna.sequence.strand import check_strand
 from hnet_dna.tracks.outputs import TrackFiles
 
 from . import options, show
+from .browser import hub_of
 from .inputs import check_pipes
 from .outputs import BINARY, check_outputs, shares_terminal, stdout_or, track_paths, with_index
 
@@ -71,7 +71,7 @@ def segment(
     if points and nested:
         raise UsageError("give --points or --nested, not both")
     files = TrackFiles(out, bigbed, bigwig, bedgraph, summary=summary)
-    check_outputs({"--out": with_index(out), **track_paths(files, strand)}, [fasta, regions, model], BINARY)
+    written = check_outputs({"--out": with_index(out), **track_paths(files, strand)}, [fasta, regions, model], BINARY)
     check_pipes({"GENOME": fasta, "--regions": regions})
     from hnet_dna.genome.genome import is_streamed
     from hnet_dna.genome.open import find_genome
@@ -97,8 +97,6 @@ def segment(
             shard=shard,
             on_progress=reports,
         )
-    written = files.paths(strand)
-    tracks = [str(path) for kind in ("bigbed", "bigwig") for path in written.get(kind, ())]
-    if tracks and not is_streamed(source):
-        inputs = f"--genome {quote(fasta)} --model {quote(str(model))} --tracks {join(tracks)}"
-        show.next_step(f"hnet-dna hub browser {inputs} --serve", quiet)
+    paths = files.paths(strand)
+    tracks = [path for kind in ("bigbed", "bigwig") for path in paths.get(kind, ())]
+    show.wrote(written, quiet, then=None if is_streamed(source) else hub_of(tracks, fasta, model))

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +63,27 @@ def test_the_library_prints_nothing_and_knows_no_option() -> None:
             texts = [node.value for node in ast.walk(raised) if isinstance(node, ast.Constant)]
             options = [text for text in texts if isinstance(text, str) and re.search(r"(^|[\s(])--[a-z]", text)]
             assert not [text for text in options if "hnet-dna " not in text], f"{path}: {options}"
+
+
+def test_every_command_that_writes_files_names_them() -> None:
+    """By the one function that does; data that goes to stdout is not mixed with it."""
+    import inspect
+
+    from hnet_dna_cli.main import app
+    from typer.main import get_command
+
+    def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+        for name, command in group.commands.items():
+            yield from commands(command, f"{path} {name}") if hasattr(command, "commands") else [(path + name, command)]
+
+    writing = {
+        name: inspect.getsource(inspect.unwrap(command.callback))
+        for name, command in commands(get_command(app), "")
+        if {"out", "bigwig", "plot", "features"} & {parameter.name for parameter in command.params}
+    }
+    assert len(writing) > 15
+    silent = [name for name, source in writing.items() if not re.search(r"show\.wrote\(|view\.conclude\(", source)]
+    assert not silent
 
 
 def test_models_load_without_the_compiler() -> None:

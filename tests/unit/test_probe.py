@@ -50,7 +50,7 @@ def test_probe_and_predict(cli: Cli, tmp_path: Path, model: Path) -> None:
     result = cli("probe", labels, "--model", model, "--out", out, "--folds", 3, "--plot")
     assert result.exit_code == 0, result.output
     assert "columns: labels from label, ids from name, sequences from seq\n" in result.stderr
-    assert f"Next:  hnet-dna predict NEW.fa --head {out}" in result.stdout
+    assert f"Next:  hnet-dna predict NEW.fa --head {out}" in result.stderr
     kinds = ("majority class", "GC content", "k-mers, linear", "k-mers, boosting", "one-hot", "convolutional network")
     for name in (*kinds, "untrained model", "The best row without the model"):
         assert name in result.stdout

@@ -23,6 +23,7 @@ from hnet_dna.explanation.figures.drawing import (
     need_matplotlib,
     new_figure,
     save,
+    source_title,
     style,
 )
 from hnet_dna.explanation.figures.mutation_panels import LONGEST, mutation_panels
@@ -95,9 +96,9 @@ def plot_locus(
     loaded = load_model(model)
     log_windows(loaded)
     locus = read_locus(loaded, opened, interval, features)
-    title = f"{interval}  ({opened.source.name}, model {Path(loaded.name_or_path).name or 'in memory'})"
     found = list(mutate(interval, opened, loaded)) if mutations else []
-    save(draw_locus(locus, title, [panel for piece in found for panel in mutation_panels(piece)]), out)
+    panels = [panel for piece in found for panel in mutation_panels(piece)]
+    save(draw_locus(locus, source_title(interval, opened, loaded), panels), out)
     return locus
 
 
