@@ -50,7 +50,7 @@ def evaluate(
     with show.Progress("evaluating", unit="bases", quiet=quiet, late=True) as progress:
 
         def on_start(bases: int, rule: str) -> None:
-            show.notes.print(f"evaluated on: {bases:,} bases, {rule}")
+            show.notes.print(f"evaluated on: {show.counted(bases, 'base')}, {rule}")
             progress.expect(bases)
 
         comparison = run(

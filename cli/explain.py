@@ -92,6 +92,7 @@ def explain(
         )
     print_report(report)
     then = f"hnet-dna explain --open {quote(str(out))}" if page and not open_ else None
-    show.wrote([out], quiet, what=f"tables, summary.json{', and index.html to read' if page else ''}", then=then)
+    what = "tables and summary.json" + (f"; to read: {out / 'index.html'}" if page else "")
+    show.wrote([out], quiet, what=what, then=then)
     if open_:
         browse(out, open_=True)

@@ -24,22 +24,26 @@ def print_report(report: Report) -> None:
         tables.print_table(_rates(report, stage))
         tables.print_table(_kept(report, stage["stage"]))
     if derived := report.summary["genes"]["derived"]:
-        show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
+        genes = show.counted(derived, "gene")
+        show.results.print(f"{genes} derived from transcripts: the annotation has no lines for genes", soft_wrap=True)
     codings = report.summary["coding_sequences"]
     left_out = sum(codings["left_out"].values())
     show.results.print(
-        f"{codings['complete']:,} complete coding sequences in the annotation, {left_out:,} others left out",
+        f"{show.counted(codings['complete'], 'complete coding sequence')} in the annotation"
+        + (f", {show.counted(left_out, 'other')} left out" if left_out else ""),
         soft_wrap=True,
     )
 
 
 def _rates(report: Report, stage: dict[str, Any]) -> Table:
+    from hnet_dna.explanation.statistics.columns import NOT_JUDGED
     from hnet_dna.explanation.statistics.findings import FEWEST
 
     number, per_chunk = stage["stage"], stage["bases_per_chunk"]
     title = f"Stage {number}: " + (f"{per_chunk:.2f} bases per chunk" if per_chunk else "no boundary")
     table = Table(title=title)
     table.add_column("class")
+    table.add_column("verdict")
     for column in ("bases", "rate %", "x overall", "95 %", "x shifted", "p", "untrained x", "shuffled x"):
         table.add_column(column, justify="right")
     classes, codons = report.tables["classes"].where(stage=number), report.tables["codons"].where(stage=number)
@@ -51,6 +55,7 @@ def _rates(report: Report, stage: dict[str, Any]) -> Table:
         low, high = (_number(row[f"enrichment_{end}"]) for end in ("low", "high"))
         table.add_row(
             name,
+            "" if row["verdict"] == NOT_JUDGED else row["verdict"],
             f"{row['bases']:,}",
             _number(100 * row["rate"]),
             _number(row["enrichment"]),

@@ -46,7 +46,7 @@ def inspect(
         typer.echo(json.dumps({"fasta": values.pop("source"), **values}, indent=2, default=str))
         return
     contigs = show.counted(len(described.contigs), "contig")
-    table = Table(title=f"{Path(described.source).name}: {contigs}, {described.bases:,} bases")
+    table = Table(title=f"{Path(described.source).name}: {contigs}, {show.counted(described.bases, 'base')}")
     table.add_column("contig")
     for name in ("bases", "GC %", "N", "N runs", "soft-masked %", "IUPAC"):
         table.add_column(name, justify="right")

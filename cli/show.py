@@ -17,6 +17,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from hnet_dna.files import is_stream
+from hnet_dna.plural import counted as counted
 from hnet_dna.progress import SMALL
 from hnet_dna.progress import Progress as Report
 
@@ -50,11 +51,6 @@ class LogNotes(logging.Handler):
 
 _EVERY = 60.0  # seconds between lines of progress
 _TOO_SHORT = 0.01  # seconds after which a rate can be told
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural if there are not exactly one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def load_model(model: Path, device: str | None, precision: str = "fp32") -> HNetLM:

@@ -76,8 +76,8 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
 
     whole = comparison.whole
     bits = whole.bits_per_base
-    title = f"Bits per base ({whole.bases:,} bases, {seen:,} of them trained on)"
-    table = Table(title=title if seen else f"Held-out bits per base ({whole.bases:,} bases)")
+    title = f"Bits per base ({show.counted(whole.bases, 'base')}, {seen:,} of them trained on)"
+    table = Table(title=title if seen else f"Held-out bits per base ({show.counted(whole.bases, 'base')})")
     table.add_column("model")
     table.add_column("bits/base", justify="right")
     table.add_column("note")

@@ -299,7 +299,7 @@ def test_demo_does_not_write_into_a_folder_that_holds_something(cli: Cli, tmp_pa
     (tmp_path / "demo" / "x").touch()
     result = cli("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 2
-    assert "demo exists already; choose another folder" in one_line_error(result)
+    assert "demo exists already, with x; choose another folder" in one_line_error(result)
     assert "--resume" not in result.output
 
 

@@ -51,7 +51,7 @@ class Figure:
         table: name of the table that it shows.
         title: what it shows.
         caption: how to read it.
-        svg: the picture.
+        svg: the picture; empty where there is nothing to draw, as the caption then says.
     """
 
     table: str
@@ -61,8 +61,8 @@ class Figure:
 
 
 def figure_of(table: Table, title: str, caption: str, drawn: Any) -> Figure:
-    """Return a figure of a table from what matplotlib drew."""
-    return Figure(table.name, title, caption, svg(drawn))
+    """Return a figure of a table from what matplotlib drew; `drawn` is None where there was nothing to draw."""
+    return Figure(table.name, title, caption, "" if drawn is None else svg(drawn))
 
 
 def need_matplotlib(instead: str = "") -> None:

@@ -27,12 +27,13 @@ from hnet_dna.explanation.figures.drawing import (
     style,
 )
 from hnet_dna.explanation.figures.mutation_panels import LONGEST, mutation_panels
-from hnet_dna.explanation.statistics.locus import Locus, StageTrack, name_of, read_locus
+from hnet_dna.explanation.statistics.locus import Locus, StageTrack, read_locus
 from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.mutate import mutate
 from hnet_dna.inference.stream import log_windows
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.sequence.codes import is_acgt, to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -196,7 +197,7 @@ class _Lanes:
 
 
 def _with_strand(gene: Feature) -> str:
-    name = name_of(gene) or "gene"
+    name = gene.name or "gene"
     return {"+": f"{name} >", "-": f"< {name}"}.get(gene.strand, name)
 
 
@@ -299,7 +300,7 @@ def _draw_lengths(axis: Any, what: tuple[int, StageTrack, Locus]) -> None:
     length = np.divide(width, count, out=np.full(len(count), np.nan), where=count > 0)
     axis.stairs(length, np.minimum(edges, locus.interval.end) + 0.5, baseline=None, color=BLUE, lw=0.8)
     axis.set_ylim(0)
-    axis.set_ylabel(f"bases per chunk\nstage {number}\nin {size:,} bases")
+    axis.set_ylabel(f"bases per chunk\nstage {number}\nin {counted(size, 'base')}")
 
 
 def _draw_prob(axis: Any, what: tuple[int, StageTrack, Locus]) -> None:
