@@ -44,7 +44,16 @@ def _rates(report: Report, stage: dict[str, Any]) -> Table:
     table = Table(title=title)
     table.add_column("class")
     table.add_column("verdict")
-    for column in ("bases", "rate %", "x overall", "95 %", "x shifted", "p", "untrained x", "shuffled x"):
+    for column in (
+        "bases",
+        "rate %",
+        "x overall",
+        "95 %",
+        "x shifted",
+        "p",
+        "untrained x",
+        "shuffled x",
+    ):
         table.add_column(column, justify="right")
     classes, codons = report.tables["classes"].where(stage=number), report.tables["codons"].where(stage=number)
     rows = [(row["class"], row) for row in classes if row["class"] in _SHOWN and row["group"] != "repeats"]
@@ -70,18 +79,21 @@ def _rates(report: Report, stage: dict[str, Any]) -> Table:
 
 def _kept(report: Report, stage: int) -> Table:
     """Build the table of boundaries kept under edits: at a rate of 1 %, and within 64 bases after a single one."""
-    edits = [(kind, rate) for rate in (0.01, "single") for kind in ("substitution", "insertion", "deletion")]
+    kinds = ("substitution", "insertion", "deletion")
+    edits = {("single", kind): f"one {kind}" for kind in kinds}
+    edits |= {(0.01, kind): f"{kind}s at 1 % of the bases" for kind in kinds}
     kept = {
         (row["segmentation"], row["edit"], row["rate"]): row["kept"]
         for row in report.tables["robustness"].where(stage=stage)
         if math.isnan(row["within"]) or row["within"] == 64
     }
     table = Table(title=f"Stage {stage}: % of boundaries kept")
-    table.add_column("")
-    for kind, rate in edits:
-        table.add_column(f"{kind} {rate}" if rate == "single" else f"{kind}s {rate:.0%}", justify="right")
-    for name in dict.fromkeys(name for name, _, _ in kept):
-        table.add_row(name, *(_number(100 * kept[name, kind, rate]) for kind, rate in edits))
+    table.add_column("edits")
+    names = list(dict.fromkeys(name for name, _, _ in kept))
+    for name in names:
+        table.add_column(name, justify="right")
+    for (rate, kind), edit in edits.items():
+        table.add_row(edit, *(_number(100 * kept[name, kind, rate]) for name in names))
     return table
 
 
