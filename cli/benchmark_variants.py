@@ -38,10 +38,14 @@ def variants(
     context: Annotated[int, typer.Option(metavar="N", help="Bases read before each variant at least.", min=0)] = 4096,
     strand: options.Strand = "both",
     annotation: Annotated[
-        Path | None, typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank: how often codons are used.")
+        Path | None,
+        typer.Option(
+            metavar="ANNOTATION",
+            help="GFF3, GTF or GenBank with genes: how often each codon is used, as one more predictor.",
+        ),
     ] = None,
     conservation: Annotated[
-        Path | None, typer.Option(metavar="BIGWIG", help="Conservation, as one more predictor.")
+        Path | None, typer.Option(metavar="BIGWIG", help="Conservation of each base, as one more predictor.")
     ] = None,
     rows: Annotated[int | None, typer.Option(metavar="N", help="Use N rows, drawn at random.", min=3)] = None,
     out: Annotated[

@@ -23,7 +23,9 @@ def embed(
             help="FASTA, CSV or TSV with a column of sequences ('-' for stdin), or a genome with --regions.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="X.parquet, X.npy or X.h5ad.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Table to write: X.parquet, X.npy or X.h5ad.")
+    ],
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
@@ -46,7 +48,7 @@ def embed(
     Sequences without any A, C, G or T are reported and left out. A region on strand - of --regions is read as its
     reverse complement.
 
-    Example: hnet-dna embed sample.fa --model run --out vectors.parquet
+    Example: hnet-dna embed new.fa --model run --out vectors.parquet
 
     Example: hnet-dna embed genome.fa --regions genes.bed --strand + --model run --out genes.parquet
     """

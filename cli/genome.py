@@ -93,7 +93,7 @@ def extract(
     regions: Annotated[
         list[str],
         typer.Argument(
-            metavar="REGION...",
+            metavar="REGION",
             help="contig:start-end, counted from 1, both ends included, as samtools has it; or a contig's name.",
         ),
     ],

@@ -19,7 +19,10 @@ def merge(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", metavar="PATH", help="X.bed, X.bedgraph, X.bw or X.bb; X.bed.gz is compressed and indexed."
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="File to write: X.bed, X.bedgraph, X.bw or X.bb; X.bed.gz is compressed and indexed.",
         ),
     ],
     quiet: options.Quiet = False,

@@ -18,14 +18,14 @@ from .outputs import check_outputs
 def mutate(
     region: Annotated[
         list[str] | None,
-        typer.Argument(metavar="REGION...", help="contig:start-end as in samtools: 1-based, both ends included."),
+        typer.Argument(metavar="REGION", help="contig:start-end as in samtools: 1-based, both ends included."),
     ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
     bed: Annotated[Path | None, typer.Option(metavar="BED", help="Regions as BED instead.")] = None,
-    deletions: Annotated[bool, typer.Option("--deletions", help="Delete each base, too.")] = False,
+    deletions: Annotated[bool, typer.Option("--deletions", help="Score the deletion of each base, too.")] = False,
     window: options.Window = 512,
     context: Annotated[int, typer.Option(metavar="N", help="Bases read before each mutation at least.", min=0)] = 4096,
     strand: options.Strand = "both",
@@ -36,8 +36,10 @@ def mutate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="Table to write: Parquet if named so, else TSV.")
     ] = None,
-    bigwig: Annotated[Path | None, typer.Option(metavar="PATH", help="Mean effect of each base.")] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="PATH", help="Picture of a region: .png, .svg or .pdf.")] = None,
+    bigwig: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Write the mean effect of changing each base here.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="PATH", help="Draw the region: .png, .svg or .pdf.")] = None,
     annotation: Annotated[
         Path | None, typer.Option(metavar="ANNOTATION", help="With --plot: GFF3, GTF, GenBank or BED to draw below.")
     ] = None,

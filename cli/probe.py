@@ -49,8 +49,8 @@ def probe(
         str | None,
         typer.Option(
             metavar="HEAD",
-            help="On one vector: logistic (default), ridge (default of regression), svm, mlp. On all, in their order: "
-            "conv, attention.",
+            help="Classifier. On one vector for each sequence: logistic (default), ridge (default of regression), svm, "
+            "mlp. On all its vectors, in their order: conv, attention.",
         ),
     ] = None,
     level: Annotated[
@@ -63,7 +63,7 @@ def probe(
         str | None, typer.Option("--pool", metavar="POOLING", help=options.POOLING_HELP, show_default="mean")
     ] = None,
     strand: options.Strand = "both",
-    folds: Annotated[int, typer.Option(metavar="N", help="Outer folds.", min=2)] = 5,
+    folds: Annotated[int, typer.Option(metavar="N", help="Number of folds on which the head is judged.", min=2)] = 5,
     test: options.TestFile = None,
     split: Annotated[
         str | None,

@@ -24,8 +24,15 @@ def segment(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
-    stage: Annotated[int, typer.Option(metavar="N", help="Chunking stage, 0 outermost.", min=0)] = 0,
-    strand: Annotated[str, typer.Option(metavar="STRAND", help="+, - or both.")] = "+",
+    stage: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Chunking stage to write: 0 cuts the bases, 1 cuts the chunks of stage 0, and so on.",
+            min=0,
+        ),
+    ] = 0,
+    strand: Annotated[str, typer.Option(metavar="STRAND", help="Strand to read: +, - or both.")] = "+",
     regions: Annotated[
         Path | None, typer.Option(metavar="BED", help="Read only these regions, each from its start.")
     ] = None,
@@ -34,7 +41,9 @@ def segment(
         typer.Option(metavar="I/N", help="Only part I of N, of whole contigs and about equal length."),
     ] = None,
     points: Annotated[bool, typer.Option("--points", help="Write only the first base of each chunk.")] = False,
-    nested: Annotated[bool, typer.Option("--nested", help="BED12: chunks of the stage outside are blocks.")] = False,
+    nested: Annotated[
+        bool, typer.Option("--nested", help="Write BED12, whose blocks are the chunks of the stage outside.")
+    ] = False,
     bigbed: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Write the chunks as bigBed; BED is then written only if --out names it."),
