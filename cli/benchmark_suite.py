@@ -30,7 +30,11 @@ def suite(
     ] = None,
     head: Annotated[
         list[str] | None,
-        typer.Option(metavar="HEAD", help="Head on frozen vectors; repeat for more.", show_default="logistic and conv"),
+        typer.Option(
+            metavar="HEAD",
+            help="Classifier on vectors of the model: logistic, svm, mlp, conv or attention; repeat for more.",
+            show_default="logistic and conv",
+        ),
     ] = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Fine-tune too, from the model and from random weights.")
@@ -66,7 +70,7 @@ def suite(
     for dataset, said in benchmarks.conclusions.items():
         for line in said:
             show.results.print(f"{dataset}: {line}", soft_wrap=True)
-    show.results.print(f"Tables: {out / 'table.tsv'}, {out / 'table.md'}", soft_wrap=True)
+    show.wrote([out / "table.tsv", out / "table.md"], quiet)
 
 
 def _table(benchmarks: Benchmarks) -> Table:

@@ -38,10 +38,14 @@ def variants(
     context: Annotated[int, typer.Option(metavar="N", help="Bases read before each variant at least.", min=0)] = 4096,
     strand: options.Strand = "both",
     annotation: Annotated[
-        Path | None, typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank: how often codons are used.")
+        Path | None,
+        typer.Option(
+            metavar="ANNOTATION",
+            help="GFF3, GTF or GenBank with genes: how often each codon is used, as one more predictor.",
+        ),
     ] = None,
     conservation: Annotated[
-        Path | None, typer.Option(metavar="BIGWIG", help="Conservation, as one more predictor.")
+        Path | None, typer.Option(metavar="BIGWIG", help="Conservation of each base, as one more predictor.")
     ] = None,
     rows: Annotated[int | None, typer.Option(metavar="N", help="Use N rows, drawn at random.", min=3)] = None,
     out: Annotated[
@@ -66,7 +70,7 @@ def variants(
     """
     if genome is None:
         raise UsageError("benchmark variants needs --genome")
-    check_outputs(
+    written = check_outputs(
         {"--out": out, "--features": features},
         [table, genome, annotation, conservation, model],
         {"--features": "Parquet"},
@@ -98,6 +102,7 @@ def variants(
         typer.echo(json.dumps([asdict(result) for result in benchmark.results], indent=2).replace("NaN", "null"))
     else:
         tables.print_table(_shown(benchmark, str(model)))
+    show.wrote(written, quiet)
 
 
 def _shown(benchmark: EffectBenchmark, model: str) -> Table:

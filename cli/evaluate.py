@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import join
 from typing import Annotated
 
 import typer
@@ -49,7 +50,7 @@ def evaluate(
     with show.Progress("evaluating", unit="bases", quiet=quiet, late=True) as progress:
 
         def on_start(bases: int, rule: str) -> None:
-            show.notes.print(f"evaluated on: {bases:,} bases, {rule}")
+            show.notes.print(f"evaluated on: {show.counted(bases, 'base')}, {rule}")
             progress.expect(bases)
 
         comparison = run(
@@ -69,3 +70,6 @@ def evaluate(
         return
     tables.print_table(tables.comparison_table(comparison, str(model), comparison.trained_on or 0))
     tables.print_table(tables.classes_table(comparison))
+    if annotation is not None and not opened.streamed:
+        given = ["--genome", genome, "--model", str(model), "--annotation", str(annotation)]
+        show.wrote([], quiet, then=join(["hnet-dna", "explain", *given, "--out", show.unused("report")]))

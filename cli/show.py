@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from shutil import get_terminal_size
 from types import TracebackType
@@ -15,6 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from hnet_dna.files import is_stream
+from hnet_dna.plural import counted as counted
 from hnet_dna.progress import SMALL
 from hnet_dna.progress import Progress as Report
 
@@ -50,11 +53,6 @@ _EVERY = 60.0  # seconds between lines of progress
 _TOO_SHORT = 0.01  # seconds after which a rate can be told
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural if there are not exactly one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def load_model(model: Path, device: str | None, precision: str = "fp32") -> HNetLM:
     """Read what --model names and put it where --device says; say where it comes from if it is not a folder."""
     from hnet_dna.inference.load import load_model as load
@@ -67,10 +65,28 @@ def load_model(model: Path, device: str | None, precision: str = "fp32") -> HNet
     return loaded
 
 
-def next_step(command: str, quiet: bool) -> None:
-    """Tell a person at a terminal what is usually done next."""
-    if notes.is_terminal and not quiet:
-        notes.print(f"Next:  {command}")
+def wrote(places: Iterable[Path], quiet: bool = False, *, what: str = "", then: str | None = None) -> None:
+    """Close a command: name the files and folders that it has written, and say what is usually done next.
+
+    Args:
+        places: what it may have written; what is not there, and devices and pipes, are not named.
+        quiet: whether to say nothing.
+        what: is in them.
+        then: a command that can be pasted, with the inputs that this one had; None where nothing follows naturally.
+    """
+    if quiet:
+        return
+    names = [str(place) for place in dict.fromkeys(places) if place.exists() and not is_stream(place)]
+    if names:
+        notes.print(f"wrote {', '.join(names)}" + (f": {what}" if what else ""))
+    if then is not None:
+        notes.print(f"Next:  {then}")
+
+
+def unused(name: str) -> str:
+    """Return a name of a folder to create that nothing has yet, for a command that is to be pasted."""
+    numbered = (f"{name}{number}" for number in count(2))
+    return name if not Path(name).exists() else next(one for one in numbered if not Path(one).exists())
 
 
 class Progress:

@@ -200,9 +200,13 @@ def no_room(path: Path) -> int | None:
 
 
 def refuse_filled(folder: Path, advice: str = "choose another folder") -> None:
-    """Refuse a folder to create that holds anything already."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"`out` {folder} exists already; {advice}")
+    """Refuse a folder to create that holds anything already, and say what."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"`out` {folder} is a file; {advice}")
+    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if held:
+        more = f" and {len(held) - 3:,} more" if len(held) > 3 else ""
+        raise UsageError(f"`out` {folder} exists already, with {', '.join(held[:3])}{more}; {advice}")
 
 
 @contextmanager

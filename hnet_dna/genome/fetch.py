@@ -21,6 +21,7 @@ from hnet_dna.errors import DownloadError
 from hnet_dna.files import home, write_beside
 from hnet_dna.genome.assemblies import Assembly
 from hnet_dna.genome.genome import Genome
+from hnet_dna.plural import counted
 
 _BLOCK = 1 << 18
 _NOT_SATISFIABLE = 416
@@ -149,8 +150,8 @@ def check_contigs(assembly: Assembly, genome: Genome) -> None:
         contig = genome[name]
         if contig.length != known.length or (known.m5 is not None and contig.md5 != known.m5):
             raise DownloadError(
-                f"{genome.source}: contig {name} has {contig.length:,} bases and M5 {contig.md5}; the manifest says "
-                f"{known.length:,} and {known.m5 or 'no M5'}. Remove the file and fetch it again"
+                f"{genome.source}: contig {name} has {counted(contig.length, 'base')} and M5 {contig.md5}; the "
+                f"manifest says {known.length:,} and {known.m5 or 'no M5'}. Remove the file and fetch it again"
             )
 
 

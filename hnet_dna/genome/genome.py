@@ -14,6 +14,7 @@ from typing import Any
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.contig_names import same_contig, unknown_contig
 from hnet_dna.genome.store import Contig, Store, read_store
+from hnet_dna.plural import counted
 from hnet_dna.sequence.codes import Codes, to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -76,8 +77,8 @@ class Genome:
         return iter(self._by_name)
 
     def __repr__(self) -> str:
-        contigs = f"{len(self):,} contig{'' if len(self) == 1 else 's'}"
-        return f"<Genome {self.source.name}: {contigs}, {self.length:,} bases>"
+        contigs = counted(len(self), "contig")
+        return f"<Genome {self.source.name}: {contigs}, {counted(self.length, 'base')}>"
 
     @property
     def store_path(self) -> Path:
@@ -103,8 +104,8 @@ class Genome:
         contig = self[interval.contig]
         if interval.end > contig.length:
             raise SequenceError(
-                f"{interval} ends {interval.end - contig.length:,} bases past {contig.name} "
-                f"({contig.length:,} bases in {self.source.name})"
+                f"{interval} ends {counted(interval.end - contig.length, 'base')} past {contig.name} "
+                f"({counted(contig.length, 'base')} in {self.source.name})"
             )
         return self._store.codes[contig.offset + interval.start : contig.offset + interval.end]
 

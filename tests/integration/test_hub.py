@@ -64,7 +64,7 @@ def hub(cli: Cli, folder: Path) -> Path:
         command = ["hub", folder / "hub", "--genome", folder / "g.fa", "--model", folder / "my-model"]
         result = cli(*command, "--email", "me@example.org", "--tracks", *tracks)
         assert result.exit_code == 0, result.output
-        assert "3 tracks on an assembly of its own, g" in result.stderr
+        assert "3 tracks on an assembly of its own, g, since its contigs are not those of" in result.stderr
     return folder / "hub"
 
 
@@ -234,6 +234,9 @@ def test_a_genome_of_ucsc_is_named_as_there(cli: Cli, tmp_path: Path) -> None:
     assert "twoBitPath" not in genome
     assert genome["defaultPos"] == "chrXV:1101-1200"
     assert "was not named" in (tmp_path / "hub" / "sacCer3" / "y.html").read_text()
+    again = one_line_error(cli(*command))
+    assert "hub exists already, with LICENSE.igv, config.json, genomes.txt and 5 more; choose another folder" in again
+    assert f"or show the hub that is there: hnet-dna hub {tmp_path / 'hub'} --serve" in again
 
 
 def test_first_view_is_where_values_are(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (script,) = entry_points(group="console_scripts", name="hnet-dna")
     result = CliRunner().invoke(script.load(), list(map(str, command)))
     assert result.exit_code == 0, result.output
-    assert f"to read: {folder / 'report' / 'index.html'}" in result.stdout
+    assert f"to read: {folder / 'report' / 'index.html'}" in result.stderr
     genome = open_genome(fasta)
     about = re.search(r'"about": "in (c:[\d,]+-[\d,]+), ', (folder / "report" / "index.html").read_text())
     assert about is not None

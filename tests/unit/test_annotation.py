@@ -15,7 +15,6 @@ from hnet_dna.annotation.genes import coding_sequences, sites
 from hnet_dna.annotation.reader import classes_of, read_annotation, read_features
 from hnet_dna.annotation.regions import Region, is_bed, read_regions
 from hnet_dna.errors import SequenceError
-from hnet_dna.explanation.statistics.locus import name_of
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import open_genome
@@ -128,13 +127,13 @@ GENE = "chr1\tx\tgene\t11\t100\t.\t+\t.\tID=g;Name=caf\u00e9\n"
 def test_gff_as_it_comes(text: str, genome: Genome, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     features = read(text, genome, tmp_path / "a.gff3")
     assert [f.interval for f in features] == [Interval("chr1", 10, 100), Interval("chr2", 0, 200)]
-    assert name_of(features[0]) == "caf\u00e9"
+    assert features[0].name == "caf\u00e9"
     assert caplog.text == ""
 
 
 def test_attributes_are_shown_decoded(genome: Genome, tmp_path: Path) -> None:
     (gene,) = read("chr1\tx\tgene\t1\t9\t.\t+\t.\tID=g;Name=HLA%2CA%3B%20x\n", genome, tmp_path / "a.gff3")
-    assert name_of(gene) == "HLA,A; x"
+    assert gene.name == "HLA,A; x"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,9 +82,11 @@ def test_command(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest
     command += ["--repeats", tmp_path / "repeats.bed", "--shifts", 5, "--no-page", "--out", tmp_path / "report"]
     result = cli(*command)
     assert result.exit_code == 0, result.output
-    assert "2 complete coding sequences in the annotation, 0 others left out" in result.stdout
-    kept = next(line for line in result.stdout.splitlines() if "k-mers" in line)
-    assert [cell.strip() for cell in kept.split("│")[2:8]][3:] == ["100.00", "0.00", "0.00"]
+    assert "2 complete coding sequences in the annotation\n" in result.stdout
+    assert re.search(r"intron +│ too few data +│ +90 │", result.stdout)
+    for edit, kept in (("one substitution", "100.00"), ("one insertion", "0.00"), ("one deletion", "0.00")):
+        line = next(line for line in result.stdout.splitlines() if edit in line)
+        assert line.split("│")[4].strip() == kept  # of k-mers, behind the model and the untrained one
     tables = {}
     for path in (tmp_path / "report").glob("*.tsv"):
         header, *lines = path.read_text().splitlines()
@@ -95,6 +98,9 @@ def test_command(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest
     assert bases["all"] == summary["read"]["bases_that_count"] == 9698
     assert (bases["CDS"], bases["intron"], bases["LINE"], bases["SINE"]) == (180, 90, 120, 49)
     assert (bases["promoter window"], bases["soft-masked"]) == (199, 699)  # without the first base of each contig
+    judged = {(r["stage"], r["class"], r["verdict"]) for r in tables["classes"] if r["verdict"] != "not judged"}
+    said = {(str(row["stage"]), row["class"], row["verdict"]) for row in summary["verdicts"]}
+    assert {row for row in said if not row[1].startswith("codon")} == judged
     for stage in ("0", "1"):
         all_bases = next(r for r in tables["classes"] if r["stage"] == stage and r["class"] == "all")
         assert int(all_bases["boundaries"]) == summary["stages"][int(stage)]["boundaries"]

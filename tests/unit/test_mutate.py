@@ -322,7 +322,7 @@ def test_dependencies_against_whole_sequences(
             "b:140-160 has N in it; dependencies need a region without",
         ),
         (["a:1-5", "--dependencies", tmp_path / "x.tsv"], "expected a name that ends in .npz, .png, .svg, .pdf"),
-        (["a:1-5"], "mutate needs --out"),
+        (["a:1-5"], "say what to write: --out, --bigwig, --plot or --dependencies"),
     ):
         assert message in one_line_error(cli(*common, *extra))
 

@@ -38,6 +38,15 @@ def test_a_wide_table_fits_a_terminal_and_loses_no_cell(monkeypatch: pytest.Monk
     assert (text.count("A title"), text.count("A caption")) == (1, 1)
 
 
+def test_columns_are_shared_evenly_and_headers_break_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("class", *(f"Markov, k = {i}" for i in range(10, 17)))
+    table.add_row("CDS", *("x" * 12,) * 7)
+    lines = printed(monkeypatch, table, terminal=True)
+    assert [line.count("┳") for line in lines if "┳" in line] == [4, 3]  # not five columns and two
+    heads = [[cell.strip() for cell in line.split("┃")[2:-1]] for line in lines if "┃" in line]
+    assert heads[:2] == [["Markov,"] * 4, [f"k = {i}" for i in range(10, 14)]]
+
+
 def test_a_narrow_table_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table("a b", "c d")
     table.add_row("1", "2")
