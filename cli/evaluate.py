@@ -47,12 +47,7 @@ def evaluate(
 
     opened = show.open_genome(genome, quiet, aliases=aliases)
     loaded = show.load_model(model, device, precision)
-    with show.Progress("evaluating", unit="bases", quiet=quiet, late=True) as progress:
-
-        def on_start(bases: int, rule: str) -> None:
-            show.notes.print(f"evaluated on: {show.counted(bases, 'base')}, {rule}")
-            progress.expect(bases)
-
+    with show.Reports(quiet=quiet) as reports:
         comparison = run(
             opened,
             loaded,
@@ -60,8 +55,8 @@ def evaluate(
             split=split or "",
             regions=regions or "",
             annotation=annotation,
-            on_start=on_start,
-            on_progress=progress.part,
+            on_start=lambda bases, rule: show.notes.print(f"evaluated on: {show.counted(bases, 'base')}, {rule}"),
+            on_progress=reports,
         )
     if comparison.trained_on:
         show.notes.print(f"the model was trained on {comparison.trained_on:,} of them: these are not held-out figures")

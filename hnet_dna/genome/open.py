@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.sequences import read_sequences
 from hnet_dna.genome.store import Contig, open_store, temporary_store
 from hnet_dna.genome.twobit import is_twobit, read_twobit
-from hnet_dna.progress import OnProgress, Work
+from hnet_dna.progress import OnProgress, counting_bytes
 from hnet_dna.sequence.coerce import SequenceLike
 from hnet_dna.text import OnRead, called, watched
 
@@ -69,18 +69,8 @@ def open_genome(genome: GenomeLike, *, aliases: bool = False, on_read: OnRead | 
 
 def open_with_progress(genome: GenomeLike, on_progress: OnProgress, *, aliases: bool = False) -> Genome:
     """Open a genome, reporting how far its file is read where its store has to be built."""
-    with ExitStack() as stack:
-        work: Work | None = None
-        read = 0
-
-        def on_read(done: int, size: int | None) -> None:
-            nonlocal work, read
-            if work is None:
-                name = called(genome) if isinstance(genome, str | Path) else "the genome"
-                work = stack.enter_context(Work(on_progress, f"reading {name}", size, "bytes"))
-            work.add(done - read)
-            read = done
-
+    name = called(genome) if isinstance(genome, str | Path) else "the genome"
+    with counting_bytes(on_progress, f"reading {name}") as on_read:
         return open_genome(genome, aliases=aliases, on_read=on_read)
 
 

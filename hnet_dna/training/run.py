@@ -118,8 +118,8 @@ class RunObserver:
     def evaluating(self, evaluation: Evaluation) -> None:
         """Take note that evaluation begins."""
 
-    def evaluated(self, what: str, share: float) -> None:
-        """Take note of the share of a part of the evaluation that is done."""
+    def evaluated(self, report: Report) -> None:
+        """Take note of how far the evaluation has come."""
 
     def not_evaluated(self, why: str) -> None:
         """Take note of why there is no evaluation."""

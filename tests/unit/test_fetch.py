@@ -122,7 +122,7 @@ def test_fetched_once_and_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(HNetError, match="has not been fetched yet; run: hnet-dna genome fetch test1"):
             opening.open_genome("test1")
         seen: list[tuple[int, int | None]] = []
-        fetch(known, on_progress=lambda done, total: seen.append((done, total)))
+        fetch(known, on_bytes=lambda done, total: seen.append((done, total)))
         assert seen[-1] == (len(FASTA), len(FASTA))
         quick(known)
         assert ranges == [None]
