@@ -80,7 +80,7 @@ def _rates(report: Report, stage: dict[str, Any]) -> Table:
 def _kept(report: Report, stage: int) -> Table:
     """Build the table of boundaries kept under edits: at a rate of 1 %, and within 64 bases after a single one."""
     kinds = ("substitution", "insertion", "deletion")
-    edits = {("single", kind): f"one {kind}" for kind in kinds}
+    edits: dict[tuple[float | str, str], str] = {("single", kind): f"one {kind}" for kind in kinds}
     edits |= {(0.01, kind): f"{kind}s at 1 % of the bases" for kind in kinds}
     kept = {
         (row["segmentation"], row["edit"], row["rate"]): row["kept"]

@@ -19,7 +19,8 @@ class Commands(TyperGroup):
         command = super().get_command(ctx, cmd_name)
         if command is not None:
             _untyped([*command.params, command.get_help_option(ctx)])
-            for argument in (one for one in command.params if one.param_type_name == "argument"):
+            parameters: list[Any] = command.params
+            for argument in (one for one in parameters if one.param_type_name == "argument"):
                 argument.display_type_rich = _no_type  # `<list[Path]>`, where the text says what it is
         ctx.meta[_CHOSEN] = command  # of a group within a group the inner one, which is chosen last
         return command

@@ -95,7 +95,7 @@ def segment(
         stdout_or(out) if lines else nullcontext() as place,
         show.Reports(quiet=quiet, on_data=lines and shares_terminal(out)) as reports,
     ):
-        segment_to_files(
+        count = segment_to_files(
             read,
             loaded,
             replace(files, out=place),
@@ -108,4 +108,5 @@ def segment(
         )
     paths = files.paths(strand)
     tracks = [path for kind in ("bigbed", "bigwig") for path in paths.get(kind, ())]
-    show.wrote(written, quiet, then=None if is_streamed(source) else hub_of(tracks, fasta, model))
+    then = None if is_streamed(source) else hub_of(tracks, fasta, model)
+    show.wrote(written, quiet, what=show.counted(count, "chunk"), then=then)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from hnet_dna.files import is_stream
 from hnet_dna.plural import counted as counted
@@ -122,7 +123,9 @@ class Progress:
         if not quiet and sys.stderr.isatty() and notes.is_interactive:
             self._lines = False
             if not on_data:
-                columns = BarColumn(bar_width=24), TextColumn("{task.description}", markup=False)
+                # In a narrow terminal the text goes on in a second line, and is not cut.
+                text = TextColumn("{task.description}", markup=False, table_column=Column())
+                columns = BarColumn(bar_width=24), text
                 self._bar = Bar(*columns, console=notes, transient=True)
                 self._task = self._bar.add_task(what, total=None)
         self._began: float | None = None

@@ -136,8 +136,8 @@ def embed_to_table(
         _log.info("%s without any A, C, G or T left out: %s", without, first_few(left_out))
     if repeated:
         _log.info(
-            "%s ids occur more than once, and labels cannot be matched to them by id: %s",
-            f"{len(repeated):,}",
+            "%s given more than once, by which no label can be matched: %s",
+            counted(len(repeated), "id"),
             first_few(repeated),
         )
     return EmbeddedTable(out, writer.rows, embedder.width, tuple(left_out), tuple(repeated))

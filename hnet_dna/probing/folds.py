@@ -84,12 +84,12 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
     copies = int((first != np.arange(len(first))).sum())
     if labels.groups is not None:
         names = {name: index for index, name in enumerate(dict.fromkeys(labels.groups))}
-        group, rule = np.array([names[name] for name in labels.groups]), f"by group ({len(names):,} groups)"
+        group, rule = np.array([names[name] for name in labels.groups]), f"by group ({counted(len(names), 'group')})"
     elif sequences is not None:
         group = families(sequences)
         sizes = np.bincount(group)
-        alike = counted(len(sizes), "family", "families")
-        rule = f"by similarity of sequences ({alike} of {counted(len(sequences), 'sequence')}"
+        found = counted(len(sizes), "family", "families")
+        rule = f"by similarity of sequences ({found} of {counted(len(sequences), 'sequence')}"
         rule += (
             f", the largest of {sizes.max():,}, which is more than a fold)" if sizes.max() * count > len(group) else ")"
         )

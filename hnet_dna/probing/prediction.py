@@ -227,4 +227,4 @@ def _predictions(
     if left_out:
         _log.info("%s without any A, C, G or T left out", counted(left_out, "sequence"))
     if repeated := [name for name, count in times.items() if count > 1]:
-        _log.info("%s ids occur more than once: %s", f"{len(repeated):,}", first_few(repeated))
+        _log.info("%s given more than once: %s", counted(len(repeated), "id"), first_few(repeated))

@@ -189,7 +189,7 @@ class VcfScorer:
         if others:
             first = declared[others[0]]
             message = (
-                f"{name}: line {first.number}: the header gives {others[0]} {counted(first.length, 'base')}; in "
+                f"{name}: line {first.number}: the header gives {others[0]} {counted(first.length or 0, 'base')}; in "
                 f"{self.genome.source.name} it has {own[others[0]].length:,}"
             )
             if self.strict or len(others) == len(sized):

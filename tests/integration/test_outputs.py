@@ -142,7 +142,10 @@ def test_what_is_written_is_named_and_what_may_follow(cli: Cli, folder: Path) ->
     assert result.exit_code == 0, result.output
     wrote, then = result.stderr.splitlines()[-2:]
     written = {path.name for path in set(folder.iterdir()) - there} - {f"{FASTA}.hnetdna"}
-    assert sorted(wrote.removeprefix("wrote ").split(", ")) == sorted(written)
+    named, _, chunks = wrote.removeprefix("wrote ").partition(": ")
+    assert sorted(named.split(", ")) == sorted(written)
+    with gzip.open(folder / "t.bed.gz", "rt") as lines:
+        assert chunks == f"{len(list(lines))} chunks"
     assert {"t.bed.gz", "t.bed.gz.tbi", "t.100.plus.bw"} <= written
     assert then == f"Next:  hnet-dna hub browser --genome {FASTA} --model m --tracks t.plus.bw t.minus.bw --serve"
     (folder / "browser").mkdir()  # what is pasted works: the folder that it names is new

@@ -218,7 +218,7 @@ def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
     assert "more than once" not in left_out.stderr
     (tmp_path / "twice.bed").write_text("a\t10\t60\tx\na\t70\t90\ty\na\t100\t130\tx\n")
     twice = cli("embed", fasta, "--model", folder, "--out", out, "--regions", tmp_path / "twice.bed", "--per-chunk")
-    assert "1 ids occur more than once, and labels cannot be matched to them by id: x\n" in twice.stderr
+    assert "1 id given more than once, by which no label can be matched: x\n" in twice.stderr
     bad = cli("embed", csv, "--model", folder, "--out", out, "--sequence", "sequense")
     assert bad.exit_code == 2
     assert "no column 'sequense'" in one_line_error(bad)

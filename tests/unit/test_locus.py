@@ -15,7 +15,7 @@ from typer.testing import Result
 from hnet_dna.annotation.reader import Feature, read_features
 from hnet_dna.annotation.regions import Region, parse_region
 from hnet_dna.errors import HNetError, SequenceError, UsageError
-from hnet_dna.explanation.statistics.locus import CONTEXT, LONGEST, SHOWN, around, read_locus, typical
+from hnet_dna.explanation.statistics.locus import CONTEXT, LONGEST, SHOWN, annotation_of, around, read_locus, typical
 from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.genome.open import open_genome
 from hnet_dna.genome.pieces import forward_pieces
@@ -107,6 +107,23 @@ def test_context_is_what_a_locus_begins_with(tmp_path: Path, model: HNetLM) -> N
     locus = read_locus(model, long, Interval("c", CONTEXT + 200, CONTEXT + 300))
     same = read_locus(model, short, Interval("c", CONTEXT, CONTEXT + 100))
     np.testing.assert_array_equal(locus.bits, same.bits)
+
+
+def test_transposons_have_their_own_names(genome: Genome) -> None:
+    """By the attributes of NCBI and of GenBank files; those without one keep the name of their kind, and meet there."""
+    lines = [
+        ("mobile_genetic_element", 10, "ID=id-c:1..9;Name=x;mobile_element_type=transposon:INE-1"),
+        ("mobile_element", 30, "mobile_element=IS1"),
+        ("LTR_retrotransposon", 50, "ID=Y1;Name=Ty1"),
+        ("MITE", 70, "ID=m1"),
+        ("MITE", 75, "ID=m2"),
+        ("tRNA", 90, "Name=trnA"),
+    ]
+    features = [Feature(kind, Interval("c", start, start + 9), attributes=text) for kind, start, text in lines]
+    _, others = annotation_of(Interval("c", 0, 100), genome, features)
+    found = {name: [(part.start, part.end) for part in parts] for name, parts in others.items()}
+    assert found == {"transposon:INE-1": [(10, 19)], "IS1": [(30, 39)], "Ty1": [(50, 59)], "MITE": [(70, 84)],
+                     "tRNA": [(90, 99)]}  # fmt: skip
 
 
 def test_typical_loci_have_the_median_length(genome: Genome) -> None:

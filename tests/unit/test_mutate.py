@@ -259,6 +259,10 @@ def test_mutate_writes_table_track_and_picture(cli: Cli, genome: Genome, model: 
         "--deletions", "--boundaries", 0,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    alone = cli(*common, "b:101-110", "--plot", tmp_path / "alone.svg")  # a picture needs no table
+    assert f"wrote {tmp_path / 'alone.svg'}: 30 mutations" in alone.stderr, alone.output
+    title = f"b:101-110  ({genome.source.name}, model m)"
+    assert all(title in path.read_text() for path in (picture, tmp_path / "alone.svg"))
     lines = (tmp_path / "m.tsv").read_text().splitlines()
     assert lines[0] == "chrom\tstart\tend\tref\talt\tllr\tentropy"
     assert len(lines) == 1 + 4 * 10

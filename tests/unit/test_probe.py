@@ -328,7 +328,7 @@ def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path)
         vectors = tmp_path / "v.npy"
         result = cli("embed", path, "--model", model, "--out", vectors, stdin=(tmp_path / "t.tsv").read_bytes())
         assert result.exit_code == 0, result.output
-        assert '1 ids occur more than once, and labels cannot be matched to them by id: "s0' in result.stderr
+        assert '1 id given more than once, by which no label can be matched: "s0' in result.stderr
         assert (tmp_path / "v.ids.txt").read_text().splitlines() == [*ids, '"s0']
     (tmp_path / "t.csv").write_text('id,sequence\na,ACGT\n"b\nc",ACGT\n')
     for command in (

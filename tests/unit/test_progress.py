@@ -197,6 +197,20 @@ def test_the_bar_of_a_terminal(quiet: bool, on_data: bool, monkeypatch: pytest.M
         assert "segmenting: 1,000 bases\n" not in text
 
 
+def test_what_a_narrow_terminal_has_no_room_for_goes_on_in_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(show, "notes", Console(file=screen, force_terminal=True, width=80, color_system=None))
+    clock = Clock()
+    with show.Progress("training", 1000, "bases", clock=clock) as progress:
+        clock.now += 10
+        progress.update(250, detail="step 40, 1.905 bits/base, 2.63 bases/chunk, 2,707 bases/s")
+    text = screen.getvalue()
+    assert "30 s left" in text
+    assert "…" not in text
+
+
 def test_small_files_are_those_that_can_be_read_twice(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("a")
     assert is_small(tmp_path / "x")

@@ -20,7 +20,7 @@ def mutation_panels(mutations: Mutations) -> list[tuple[float, Any, Any]]:
     rows = 5 if not np.isnan(mutations.llr[:, 4]).all() else 4
     panels: list[tuple[float, Any, Any]] = [(0.9, _draw_effects, mutations), (0.16 * rows + 0.05, _draw_map, mutations)]
     if mutations.boundaries is not None:
-        panels.append((0.5, _draw_boundaries, mutations))
+        panels.append((0.65, _draw_boundaries, mutations))
     return panels
 
 

@@ -231,7 +231,7 @@ def _table(table: Table) -> str:
     """Return a table, without the classes that have no base in what was read; a line below names these."""
     columns = _columns(table)
     rows = [row for row in table.rows if row.get("bases") != 0]
-    absent = [str(row["class"]) for row in table.rows if row.get("bases") == 0 and "class" in row]
+    absent = [_named(row) for row in table.rows if row.get("bases") == 0]
     text = {name for name in columns if any(isinstance(row[name], str) for row in rows)}
     declared = TABLES[table.name].columns if table.name in TABLES else ()
     meanings = {column.name: escape(column.meaning.replace("`", "")) for column in declared}
@@ -249,6 +249,15 @@ def _table(table: Table) -> str:
         + "\n</tbody></table></div></details>"
         + (f"\n<p>Not present in what was read: {escape(', '.join(dict.fromkeys(absent)))}.</p>" if absent else "")
     )
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """Return what a row of `classes`, `codons`, `bits` or `bits_profiles` is about."""
+    if "codon_position" in row:
+        return f"codon position {row['codon_position']}, {row['strand']} strand"
+    if "site" in row:
+        return f"{row['site']}, {row['strand']} strand, offset {row['offset']}"
+    return f"codon position {row['class']}" if row["group"] == "codon position" else str(row["class"])
 
 
 def _browser_section(shown: Sequence[Shown]) -> str:
