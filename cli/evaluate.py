@@ -19,6 +19,7 @@ def evaluate(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
+    streams: options.Streams = None,
     held_out: options.HeldOut = None,
     split: options.Split = None,
     regions: options.UsedRegions = None,
@@ -59,6 +60,7 @@ def evaluate(
             split=split or "",
             regions=regions or "",
             annotation=annotation,
+            streams=streams,
             on_start=on_start,
             on_progress=progress.part,
         )

@@ -24,6 +24,7 @@ def segment(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
+    streams: options.Streams = None,
     stage: Annotated[int, typer.Option(metavar="N", help="Chunking stage, 0 outermost.", min=0)] = 0,
     strand: Annotated[str, typer.Option(metavar="STRAND", help="+, - or both.")] = "+",
     regions: Annotated[
@@ -95,6 +96,7 @@ def segment(
             style="points" if points else "nested" if nested else "chunks",
             regions=regions,
             shard=shard,
+            streams=streams,
             on_progress=reports,
         )
     written = files.paths(strand)
