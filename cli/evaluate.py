@@ -20,6 +20,7 @@ def evaluate(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
+    streams: options.Streams = None,
     held_out: options.HeldOut = None,
     split: options.Split = None,
     regions: options.UsedRegions = None,
@@ -55,6 +56,7 @@ def evaluate(
             split=split or "",
             regions=regions or "",
             annotation=annotation,
+            streams=streams,
             on_start=lambda bases, rule: show.notes.print(f"evaluated on: {show.counted(bases, 'base')}, {rule}"),
             on_progress=reports,
         )

@@ -25,6 +25,7 @@ def segment(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
+    streams: options.Streams = None,
     stage: Annotated[
         int,
         typer.Option(
@@ -104,6 +105,7 @@ def segment(
             style="points" if points else "nested" if nested else "chunks",
             regions=regions,
             shard=shard,
+            streams=streams,
             on_progress=reports,
         )
     paths = files.paths(strand)

@@ -13,8 +13,7 @@ from hnet_dna.evaluation.markov import MIXTURE, ORDERS, Baselines, count_words, 
 from hnet_dna.evaluation.novelty import Containment, Novelty
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.genome import Genome, known_bases
-from hnet_dna.genome.pieces import forward_pieces
-from hnet_dna.inference.stream import annotate
+from hnet_dna.inference.strands import annotate_intervals
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.progress import OnProgress, Work, ignore
 from hnet_dna.sequence.interval import Interval
@@ -127,6 +126,7 @@ def compare(
     annotation: Mapping[str, Sequence[Interval]] | None = None,
     orders: Sequence[int] = ORDERS,
     sample: Sample | None = None,
+    streams: int | None = None,
     on_progress: OnProgress = ignore,
 ) -> Comparison | None:
     """Evaluate on the held-out parts; None where they have no base at all.
@@ -142,6 +142,7 @@ def compare(
         orders: of the Markov models.
         sample: what to take at most, shared out evenly over the genomes: where there is more, evenly spread stretches
             of a megabase. Only a training part that is taken whole is searched for words of the held-out bases.
+        streams: held-out intervals that are run side by side, at most; what suits the model's device where None.
         on_progress: called with a `Progress` as the work goes on.
     """
     taken, train = sampled(genomes, sample)
@@ -173,12 +174,11 @@ def compare(
             baselines = Baselines.of_counts(counts)
             work.at()
             by_contig = {name: sorted(i for i in held_out if i.contig == name) for name in {i.contig for i in held_out}}
-            for bases in annotate(forward_pieces(each.genome, held_out), model):
+            for bases in annotate_intervals(each.genome, held_out, model, streams=streams, on_bases=work.add):
                 score += Score.of(bases)
                 bits = {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)}
                 marked = novelty.mark(each.genome, by_contig, bases, each.name) if novelty else None
                 breakdown.add(bases, bits, each.name, marked)
-                work.reach(score.read)
     containment = novelty.containment() if novelty else None
     return Comparison(
         score, breakdown.results(), tuple(orders), containment=containment, counted=sum(len(s) for _, s in counted)

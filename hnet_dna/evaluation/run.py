@@ -32,6 +32,7 @@ def evaluate(
     split: str = "",
     regions: str = "",
     annotation: str | Path | None = None,
+    streams: int | None = None,
     on_start: Callable[[int, str], None] = lambda bases, rule: None,
     on_progress: OnProgress = ignore,
 ) -> Comparison:
@@ -45,6 +46,7 @@ def evaluate(
         split: a BED file whose fourth column is train, valid or test; or a share to hold out, such as 0.1.
         regions: a BED file; only its regions are used.
         annotation: GFF3, GTF, GenBank, or BED with a class in column 4; the comparison has these classes too.
+        streams: held-out intervals that are run side by side, at most; what suits the model's device where None.
         on_start: called before any base is read, with the number of held-out bases and how they were chosen.
         on_progress: called with a `Progress` as the work goes on.
 
@@ -72,7 +74,7 @@ def evaluate(
         classes = read_annotation(Path(annotation), opened)
         _note_bare_contigs(Path(annotation), classes, parts.held_out)
     on_start(known_bases(opened, parts.held_out), parts.rule)
-    comparison = compare(loaded, [HeldOut(opened, parts)], annotation=classes, on_progress=on_progress)
+    comparison = compare(loaded, [HeldOut(opened, parts)], annotation=classes, streams=streams, on_progress=on_progress)
     if comparison is None:
         raise SequenceError(f"{opened.source}: nothing to evaluate on: no base is held out")
     return replace(comparison, trained_on=seen)

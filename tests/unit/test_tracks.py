@@ -18,7 +18,7 @@ from hnet_dna.errors import HNetError, UsageError
 from hnet_dna.genome.fasta import read_fasta
 from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.genome.open import open_genome
-from hnet_dna.inference.strands import ReverseStrand
+from hnet_dna.inference.strands import read_strands
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
@@ -151,12 +151,12 @@ def test_bigwig_by_two_other_readers(genome: Genome, model: HNetLM, tmp_path: Pa
             ours = bbi.fetch(str(path), name, 0, len(values), missing=np.nan, oob=np.nan)
             np.testing.assert_allclose(ours, values, atol=1e-6)
             np.testing.assert_array_equal(second.values(name, fillna=np.nan), ours)
-    with ReverseStrand(genome, model, stage=stage) as reverse:
-        reverse.run([whole(c) for c in genome.contigs])
-        position = reverse.stages("chr10", 0, 150)[stage]
-        read = bbi.fetch(str(tmp_path / "m.bw"), "chr10", 0, 150, missing=np.nan)
-        np.testing.assert_allclose(read[position.position], position.prob, atol=1e-6)
-        assert np.count_nonzero(~np.isnan(read)) == len(position.position)
+    (reverse,) = read_strands(genome, [whole(genome["chr10"])], model, "-", stages=stage + 1)
+    assert reverse.minus is not None
+    position = reverse.minus.stages[stage]
+    read = bbi.fetch(str(tmp_path / "m.bw"), "chr10", 0, 150, missing=np.nan)
+    np.testing.assert_allclose(read[position.position], position.prob, atol=1e-6)
+    assert np.count_nonzero(~np.isnan(read)) == len(position.position)
 
 
 def test_large_bigwig_has_exact_values_and_zoom_levels(tmp_path: Path) -> None:
