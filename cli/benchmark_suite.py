@@ -66,7 +66,7 @@ def suite(
             folder, out, layout=layout, model=loaded, reference=read, heads=head or ("logistic", "conv"), tune=tune,
             remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
         )  # fmt: skip
-    tables.print_table(_table(benchmarks))
+    tables.print_table(_table(benchmarks), keys=2)
     for dataset, said in benchmarks.conclusions.items():
         for line in said:
             show.results.print(f"{dataset}: {line}", soft_wrap=True)
