@@ -88,18 +88,16 @@ def read_strands(
             on_bases(len(part.codes))
             yield Reading(part, result)
         return
-    contigs = deque(
-        _Contig(genome, list(those), strand, bits, stages)
-        for _, those in itertools.groupby(intervals, lambda one: one.contig)
-    )
-    room = _Room()
+    contigs: deque[_Contig] = deque()  # those that have begun, until their turn
     opened: dict[int, tuple[_Contig, _Kept]] = {}
 
     def sources() -> Iterator[Iterable[Piece]]:
-        number = itertools.count()
-        for contig in tuple(contigs):
-            for kept in contig.open(room):
-                opened[next(number)] = contig, kept
+        room, number = _Room(), itertools.count()
+        for _, those in itertools.groupby(intervals, lambda interval: interval.contig):
+            begun = _Contig(genome, list(those), strand, bits, stages)
+            contigs.append(begun)
+            for kept in begun.open(room):
+                opened[next(number)] = begun, kept
                 yield (reverse_pieces if kept.turned else forward_pieces)(genome, [kept.interval])
 
     replayed: Iterator[Reading] = iter(())

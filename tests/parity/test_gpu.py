@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from helpers import lively_model, small_config
 
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.inference.stream import read_sources
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.ops import BACKENDS, use_backend
 from hnet_dna.ops.check import check_backend
@@ -102,3 +105,24 @@ def test_chunks_come_in_few_shapes() -> None:
         with torch.inference_mode():
             shapes.add(model(ids).stages[1].boundary_prob.shape[1])
     assert all(shape % 64 == 0 or shape == 300 for shape in shapes)
+
+
+def test_sequences_side_by_side_are_as_one_by_one_and_boundaries_never_make_it_wait() -> None:
+    """The first in float64, so that no rounding moves a boundary."""
+    model = lively_model(MAMBA).to(DEVICE).eval()
+    codes = [np.random.default_rng(i).integers(0, 4, 400 + 90 * i, dtype=np.uint8) for i in range(5)]
+    bits, masks = [], []
+    for streams in (1, 3):
+        sources = [[Piece(str(i), 0, each, uracils=0)] for i, each in enumerate(codes)]
+        ran = sorted(read_sources(sources, model, streams=streams, piece=300), key=lambda one: (one[0], one[1].start))
+        bits.append(np.concatenate([result.bits for _, _, result in ran]))
+        masks.append(np.concatenate([result.stages[0].mask for _, _, result in ran]))
+    np.testing.assert_allclose(bits[1], bits[0], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(masks[1], masks[0])
+    model.float()  # float64 is served by PyTorch, whose scan looks at the data
+    for mode in ("default", "error"):  # at the first call backends are checked, which waits
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            list(read_sources(sources, model, stage=0, streams=3, piece=300))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

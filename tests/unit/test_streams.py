@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from helpers import lively_model, random_dna, small_config, write_fasta
 
+from hnet_dna.data.split import Split
+from hnet_dna.evaluation.compare import HeldOut, compare
 from hnet_dna.genome.fasta import Piece
 from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.genome.open import open_genome
@@ -196,3 +198,16 @@ def test_files_are_those_of_one_stream(genome: Genome, strand: Any, tmp_path: Pa
         made.append([(*line[:4], line[5]) for line in lines])
         assert len(list(tmp_path.glob(f"{streams}*.bedgraph"))) == (1 if strand == "+" else 2)
     assert made[0] == made[1]
+
+
+def test_an_evaluation_is_that_of_one_stream(genome: Genome) -> None:
+    model = lively_model(CONFIGS["memory of words"])
+    test = (Interval("c0", 0, 60), Interval("c0", 70, 81), Interval("c5", 3, 120), Interval("c6", 0, 50))
+    held_out = [HeldOut(genome, Split((Interval("c6", 50, 90),), (), test, "by hand"))]
+    alone, together = (compare(model, held_out, orders=[1], streams=streams) for streams in (1, 3))
+    assert alone is not None
+    assert together is not None
+    assert together.model.chunks == alone.model.chunks
+    for one, other in zip(together.classes, alone.classes, strict=True):
+        assert (one.group, one.name, one.bases) == (other.group, other.name, other.bases)
+        assert one.bits_per_base == pytest.approx(other.bits_per_base, abs=1e-5)
