@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from training import Training
 
 from hnet_dna.genome.fasta import Piece
-from hnet_dna.inference.stream import PIECE, find_boundaries
+from hnet_dna.inference.stream import PIECE, read_sources
 
 GENOME = "yeast"
 SETTLE = 60  # steps before, since a fresh router sets too many boundaries
@@ -69,7 +69,7 @@ def main() -> None:
         contig = [Piece("contig", PIECE * i, bases, uracils=0) for i in range(4)]
         model = training.model.eval()
         segment = f"segment, 4 pieces of {PIECE:,} bases"
-        table(segment, lambda: list(find_boundaries(contig, model, 0)), options.device, options.rows)
+        table(segment, lambda: list(read_sources([contig], model, stage=0)), options.device, options.rows)
 
 
 if __name__ == "__main__":

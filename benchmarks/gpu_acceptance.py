@@ -13,6 +13,7 @@ steps of it.
 Speed is of training on the yeast genome in the package, after steps at a small rate of learning, so that routers are
 neither fresh nor collapsed: `positions_per_chunk` should be near 3. `of_peak` is the rate of the operations that these
 chunks cost, over that of the largest square matrix product measured before. `waits` are those for the device in a step.
+Reading, as `segment` and `score` do it, is timed with one sequence at once and with eight, with the waits of all of it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hnet_dna.model.lm import HNetLM
 
 HERE = Path(__file__).resolve()
 ROOT = HERE.parents[1]
@@ -47,6 +51,7 @@ PACKAGES = {"hnet_dna": "hnet_dna", "hnet_dna_cli": "cli", "hnet_dna_manifests":
 SETTLE, TIMED, RATE = 30, 10, "1e-4"
 CLI = [sys.executable, "-m", "hnet_dna_cli"]
 NEAR = (2.4, 3.6)  # positions per chunk that count as near 3
+STREAMS = 8  # sequences that are read side by side where reading is timed
 
 
 @dataclass
@@ -245,17 +250,22 @@ def use(runner: Runner, folder: Path, quick: bool) -> None:
     sample, windows, run = folder / "sample.fa", folder / "windows.fa", folder / "run"
     where = "chrI:1-20000" if quick else "chrI"
 
+    def make_inputs(seconds: float) -> None:
+        text = runner.run("extract", [*CLI, "genome", "extract", "yeast", where], seconds)
+        letters = "".join(text.splitlines()[1:])
+        fifth = len(letters) // 5  # contigs of unlike length
+        contigs = [letters[: 2 * fifth], letters[2 * fifth : 4 * fifth], letters[4 * fifth :]]
+        sample.write_text("".join(f">c{i}\n{contig}\n" for i, contig in enumerate(contigs)))
+        size = 200 if quick else 1000
+        parts = [letters[i : i + size] for i in range(0, len(letters) - size, size)][:64]
+        windows.write_text("".join(f">w{i}\n{part}\n" for i, part in enumerate(parts)))
+
     def bases(command: str, made: Path, *arguments: str) -> Callable[[float], dict[str, Any]]:
         def work(seconds: float) -> dict[str, Any]:
             if not run.exists():
                 raise FileNotFoundError("there is no trained model")
             if not sample.exists():
-                text = runner.run("extract", [*CLI, "genome", "extract", "yeast", where], seconds)
-                sample.write_text(text)
-                letters = "".join(text.splitlines()[1:])
-                size = 200 if quick else 1000
-                parts = [letters[i : i + size] for i in range(0, len(letters) - size, size)][:64]
-                windows.write_text("".join(f">w{i}\n{part}\n" for i, part in enumerate(parts)))
+                make_inputs(seconds)
             began = time.monotonic()
             runner.run(command, [*CLI, command, *arguments, "--model", str(run), "--quiet"], seconds)
             took = time.monotonic() - began
@@ -265,10 +275,22 @@ def use(runner: Runner, folder: Path, quick: bool) -> None:
 
         return work
 
+    def side_by_side(seconds: float) -> dict[str, Any]:
+        """Segment both strands of all contigs at once, and one by one; only rounding may differ."""
+        chunks = []
+        for streams, place in (("6", made["bed"]), ("1", folder / "alone.out")):
+            asked = (str(sample), "--strand", "both", "--streams", streams, "--out", str(place))
+            figures = bases("segment", place, *asked)(seconds)
+            chunks.append({tuple(line.split("\t")[:3]) for line in place.read_text().splitlines()})
+        same = len(chunks[0] & chunks[1]) / len(chunks[0] | chunks[1])
+        if same < 0.99:
+            raise AssertionError(f"only {same:.4f} of the chunks are the same side by side and one by one")
+        return {**figures, "same_chunks": same}
+
     made = {name: folder / f"{name}.out" for name in ("bed", "fa")}
     track, table = folder / "scores.bedgraph", folder / "vectors.npy"
-    runner.step("segment", 40, bases("segment", made["bed"], str(sample), "--out", str(made["bed"])))
-    runner.step("score", 40, bases("score", track, str(sample), "--bedgraph", str(track)))
+    runner.step("segment", 40, side_by_side)
+    runner.step("score", 40, bases("score", track, str(sample), "--bedgraph", str(track), "--streams", "6"))
     runner.step("embed", 40, bases("embed", table, str(windows), "--out", str(table)))
     length = "50" if quick else "300"
     runner.step("generate", 40, bases("generate", made["fa"], "--length", length, "--out", str(made["fa"])))
@@ -301,7 +323,6 @@ def measure(preset: str, settings: Sequence[str], device: str, peak: float, quic
     import torch
     from training import Training
 
-    from hnet_dna.inference.stream import piece_of
     from hnet_dna.model.cost import cost_of
 
     quicker = ("train.window=128", "train.batch=2", "train.window_warmup=[]") if quick else ()
@@ -333,17 +354,38 @@ def measure(preset: str, settings: Sequence[str], device: str, peak: float, quic
     if device == "cuda":
         figures["GiB"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
         figures["waits"] = _waits(training)
-    ids = torch.randint(0, 4, (1, 256 if quick else piece_of(model)), device=device)
-    model.eval()
-    with torch.inference_mode():
-        reads = []
-        for _ in range(3):
-            began = time.perf_counter()
-            # As `segment` does it: in float32, encoders and routers only. A twin without chunks has nothing to skip.
-            model.boundaries(ids, stage=0) if stages else model(ids)
-            _wait(device)
-            reads.append(time.perf_counter() - began)
-    return {**figures, "segment_bases_per_second": round(ids.numel() / min(reads))}
+    return figures | reading_rates(model.eval(), device, quick)
+
+
+def reading_rates(model: HNetLM, device: str, quick: bool) -> dict[str, Any]:
+    """Return rates of reading random sequences as `segment` and `score` do, one by one and side by side."""
+    import numpy as np
+
+    from hnet_dna.genome.fasta import Piece
+    from hnet_dna.inference.stream import piece_of, read_sources
+
+    piece = 64 if quick else piece_of(model)
+    codes = np.random.default_rng(0).integers(0, 4, (STREAMS, 3 * piece // 2), dtype=np.uint8)
+    sources = [[Piece(str(row), 0, each, uracils=0)] for row, each in enumerate(codes)]
+    figures: dict[str, Any] = {}
+    for name, stage in (("segment", 0), ("score", None)):
+        if stage is not None and not model.n_chunking_stages:
+            continue
+        for streams in (1, STREAMS):
+
+            def read(stage: int | None = stage, streams: int = streams) -> None:
+                for _ in read_sources(sources, model, stage=stage, streams=streams, piece=piece):
+                    pass
+
+            times = []
+            for _ in range(1 if quick else 3):
+                began = time.perf_counter()
+                read()
+                times.append(time.perf_counter() - began)
+            figures[f"{name}_bases_per_second_{streams}"] = round(codes.size / min(times))
+            if device == "cuda":
+                figures[f"{name}_waits_{streams}"] = _waits(read)
+    return figures
 
 
 def _waits(step: Callable[[], None]) -> int:

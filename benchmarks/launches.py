@@ -1,4 +1,4 @@
-"""Counts what a training step asks of a GPU, without one: launches, waits, and bytes kept for the backward pass.
+"""Counts what training and reading ask of a GPU, without one: launches, waits, and bytes kept for the backward pass.
 
     python benchmarks/launches.py [m10 t9 m3t1-m15-m4]
 
@@ -7,13 +7,14 @@ GPU. A launch is a kernel of ours or an operation of PyTorch that computes; view
 does by several kernels (a sort, a sum over a large tensor) counts once; the optimizer is not counted. Waits are where
 the processor reads what a GPU would have computed, or copies a list there. Bytes are those of the tensors that autograd
 keeps, for each further base; values are zeros, and a third of the positions begin chunks, by decree. Scores are those
-that attention computes over those that it needs.
+that attention computes over those that it needs. A piece is read in two sequences side by side. To read what it gave is
+a wait only if nothing has been launched since.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,9 @@ from hnet_dna.config.layout import parse_stack
 from hnet_dna.config.settings import resolve
 from hnet_dna.data.batches import Batch
 from hnet_dna.data.windows import Position
+from hnet_dna.genome.fasta import Piece
+from hnet_dna.inference import stream
+from hnet_dna.inference.streams import Coming
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.router import Router
 from hnet_dna.model.rows import Rows
@@ -196,6 +200,40 @@ class Counted:
         return counts, sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
+def reading(preset: str, *, boundaries: bool) -> Counts:
+    """Return what each further piece asks for: of `segment`, which finds boundaries only, or of `score`."""
+    torch.manual_seed(0)
+    model = HNetLM(resolve(preset).model).eval()
+    _read(model, boundaries, 1)  # what is made once is made here
+    few, more = _read(model, boundaries, 3), _read(model, boundaries, 4)
+    names = {name: number - few.names.get(name, 0) for name, number in more.names.items()}
+    return Counts(more.launches - few.launches, more.waits - few.waits, names)
+
+
+def _read(model: HNetLM, boundaries: bool, pieces: int) -> Counts:
+    counts, started = Counts(), 0
+
+    class Counted(Coming):
+        def __init__(self, tensors: Sequence[Tensor]) -> None:
+            nonlocal started
+            started += 1
+            self._number = started
+            super().__init__(tensors)
+
+        def read(self) -> list[Any]:
+            if self._number == started:
+                counts.wait("results")
+            return super().read()
+
+    codes = torch.zeros(WINDOW * pieces, dtype=torch.uint8).numpy()
+    sources = [[Piece(str(row), 0, codes, uracils=0)] for row in range(ROWS)]
+    with patch.object(stream, "Coming", Counted), stubs(counts), _Calls(counts), _Operations(counts):
+        stage = 0 if boundaries else None
+        for _ in stream.read_sources(sources, model, stage=stage, streams=ROWS, piece=ROWS * WINDOW):
+            pass
+    return counts
+
+
 def scores(preset: str) -> float | None:
     """Return how many scores attention computes at base resolution, over those that it needs; None without attention.
 
@@ -227,6 +265,11 @@ def main() -> None:
         if options.names:
             for name, number in sorted(counts.names.items(), key=lambda item: -item[1]):
                 print(f"    {number:>6} {name}")
+    print(f"\n{'preset':<16}{'command':<10}{'launches':>10}{'waits':>8}   of a piece")
+    for preset in options.presets:
+        for command in ("segment", "score") if resolve(preset).model.n_stages > 1 else ("score",):
+            counts = reading(preset, boundaries=command == "segment")
+            print(f"{preset:<16}{command:<10}{counts.launches:>10,}{counts.waits:>8}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from training import Training, clock, seconds_per_step
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.genome.fasta import Piece
 from hnet_dna.inference.generate import sample
-from hnet_dna.inference.stream import PIECE, Stream, find_boundaries, forward
+from hnet_dna.inference.stream import PIECE, Stream, forward, read_sources
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.mixer import Mamba2
 from hnet_dna.model.rows import Rows
@@ -118,7 +118,7 @@ def main() -> None:
     print(f"  on the reference backend     {slow:10,.0f} bases/s  ({train / slow:.1f}x slower)")
     print(f"the whole model forward        {whole:10,.0f} bases/s  ({whole / train:.1f}x training)")
     if ratios:
-        segment = 4 * len(piece) / seconds(lambda: list(find_boundaries(contig, model, 0)))
+        segment = 4 * len(piece) / seconds(lambda: list(read_sources([contig], model, stage=0)))
         verdict = f"{segment / train:.1f}x training; goal {SEGMENT_GOAL}x"
         print(f"segment, pieces of {PIECE:,}       {segment:10,.0f} bases/s  ({verdict})")
     print(f"base by base, generate         {sampled:10,.0f} bases/s  (goal {BASE_GOAL:,})")

@@ -20,6 +20,7 @@ def evaluate(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
+    streams: options.Streams = None,
     held_out: options.HeldOut = None,
     split: options.Split = None,
     regions: options.UsedRegions = None,
@@ -47,12 +48,7 @@ def evaluate(
 
     opened = show.open_genome(genome, quiet, aliases=aliases)
     loaded = show.load_model(model, device, precision)
-    with show.Progress("evaluating", unit="bases", quiet=quiet, late=True) as progress:
-
-        def on_start(bases: int, rule: str) -> None:
-            show.notes.print(f"evaluated on: {show.counted(bases, 'base')}, {rule}")
-            progress.expect(bases)
-
+    with show.Reports(quiet=quiet) as reports:
         comparison = run(
             opened,
             loaded,
@@ -60,8 +56,9 @@ def evaluate(
             split=split or "",
             regions=regions or "",
             annotation=annotation,
-            on_start=on_start,
-            on_progress=progress.part,
+            streams=streams,
+            on_start=lambda bases, rule: show.notes.print(f"evaluated on: {show.counted(bases, 'base')}, {rule}"),
+            on_progress=reports,
         )
     if comparison.trained_on:
         show.notes.print(f"the model was trained on {comparison.trained_on:,} of them: these are not held-out figures")

@@ -79,8 +79,8 @@ def fetch(
     assembly = assembly_to_fetch(name)
     show.notes.print(f"{assembly.assembly}, {assembly.organism}: {assembly.url}")
     show.notes.print(assembly.licence or "terms of use: not on record here, see the source")
-    with show.Progress(f"fetching {name}", quiet=quiet, late=True) as progress:
-        fetched = fetch_genome(name, on_progress=progress.part)
+    with show.Reports(quiet=quiet) as reports:
+        fetched = fetch_genome(name, on_progress=reports)
     typer.echo(fetched.source)
     checked = "checksum of the file and " if assembly.md5 or assembly.sha256 else ""
     show.notes.print(f"{checked}contigs agree with the manifest")

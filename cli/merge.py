@@ -40,7 +40,7 @@ def merge(
     written = check_outputs(
         {"--out": with_index(out)}, tracks, {"--out": {"text": "text", "bigwig": "bigWig", "bigbed": "bigBed"}[kind]}
     )
-    with show.Progress("merging", about=show.counted(len(tracks), "file"), quiet=quiet) as progress:
-        count = merge_tracks(tracks, out, lambda share: progress.update(share=share))
+    with show.Reports(quiet=quiet) as reports:
+        count = merge_tracks(tracks, out, on_progress=reports)
     what = show.counted(count, "line" if kind == "text" else "contig")
     show.wrote(written, quiet, what=f"{what} of {show.counted(len(tracks), 'file')}")

@@ -27,6 +27,14 @@ InPrecision = Annotated[
         metavar="PRECISION", help="fp32; bf16: matrix products in bfloat16, faster on a GPU; auto: bf16 on GPUs."
     ),
 ]
+Streams = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Contigs, regions and strands run side by side. Default: 1 on a CPU, 8 on a GPU.",
+    ),
+]
 BUILT_IN = Path(DEFAULT_MODEL)
 NewFolder = Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Folder to create.")]
 OutFile = Annotated[

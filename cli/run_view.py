@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from hnet_dna.data.run_record import genomes_of_run
-from hnet_dna.genome.genome import Genome, is_streamed, known_bases
+from hnet_dna.files import is_streamed
+from hnet_dna.genome.genome import Genome, known_bases
 from hnet_dna.progress import Progress as Report
 from hnet_dna.training.run import Beginning, Evaluation, Run, RunObserver
 
@@ -77,12 +78,12 @@ def few_notes(mix: GenomeMix | None) -> Iterator[None]:
 
 class _Shown(RunObserver):
     def __init__(self, quiet: bool, stack: ExitStack) -> None:
-        self._quiet, self._stack = quiet, stack
-        self._opening = stack.enter_context(show.Reports(quiet=quiet))
+        self._quiet, self._stack = quiet, stack.enter_context(ExitStack())
+        self._reports = stack.enter_context(show.Reports(quiet=quiet))
         self._progress: show.Progress | None = None
 
     def opening(self, report: Report) -> None:
-        self._opening(report)
+        self._reports(report)
 
     def begun(self, beginning: Beginning) -> None:
         record = beginning.record
@@ -137,12 +138,9 @@ class _Shown(RunObserver):
                 "Both are evenly spread samples, so that this takes at most a tenth of the time of training, or a "
                 "minute; `hnet-dna evaluate` takes all"
             )
-        about = "the model, and Markov models beside it"
-        self._show(show.Progress("evaluating", evaluation.known, "bases", about=about, quiet=self._quiet))
 
-    def evaluated(self, what: str, share: float) -> None:
-        if self._progress is not None:
-            self._progress.part(what, share)
+    def evaluated(self, report: Report) -> None:
+        self._reports(report)
 
     def not_evaluated(self, why: str) -> None:
         later = "; `hnet-dna evaluate` does it later" if why == "as asked" else ""

@@ -28,6 +28,7 @@ def score(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
+    streams: options.Streams = None,
     vcf: Annotated[
         str | None, typer.Option(metavar="VCF", help="Score these variants instead; '-' reads stdin.")
     ] = None,
@@ -101,6 +102,8 @@ def score(
     paths = track_paths(tracks)
     if vcf is not None and (regions is not None or paths):
         raise UsageError("--vcf writes only a VCF; leave out --regions and tracks")
+    if vcf is not None and streams is not None:
+        raise UsageError("--streams is for tracks and --regions; --vcf has --jobs")
     if shard is not None and (vcf is not None or regions is not None):
         raise UsageError("--shard is for tracks; leave out --vcf and --regions")
     if vcf is None and regions is None and not paths:
@@ -130,13 +133,15 @@ def score(
             from hnet_dna.inference.base_scores import score_regions, write_region_scores
 
             around = _CONTEXT if context is None else context
-            scores = score_regions(regions, opened, loaded, strand=strand, context=around, on_progress=reports)
+            scores = score_regions(
+                regions, opened, loaded, strand=strand, context=around, streams=streams, on_progress=reports
+            )
             with output(out) as table:
                 write_region_scores(scores, table)
         if paths:
             from hnet_dna.tracks.to_files import score_to_files
 
-            score_to_files(opened, loaded, tracks, strand=strand, shard=shard, on_progress=reports)
+            score_to_files(opened, loaded, tracks, strand=strand, shard=shard, streams=streams, on_progress=reports)
     shown = fasta is not None and not opened.streamed
     show.wrote(written, quiet, then=hub_of(paths.get("--bigwig", ()), fasta or "", model) if shown else None)
 

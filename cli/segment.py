@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.files import is_streamed
 from hnet_dna.sequence.strand import check_strand
 from hnet_dna.tracks.outputs import TrackFiles
 
@@ -24,6 +25,7 @@ def segment(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
+    streams: options.Streams = None,
     stage: Annotated[
         int,
         typer.Option(
@@ -82,7 +84,6 @@ def segment(
     files = TrackFiles(out, bigbed, bigwig, bedgraph, summary=summary)
     written = check_outputs({"--out": with_index(out), **track_paths(files, strand)}, [fasta, regions, model], BINARY)
     check_pipes({"GENOME": fasta, "--regions": regions})
-    from hnet_dna.genome.genome import is_streamed
     from hnet_dna.genome.open import find_genome
 
     source = find_genome(fasta)  # a mistake is reported before what takes seconds to import
@@ -104,6 +105,7 @@ def segment(
             style="points" if points else "nested" if nested else "chunks",
             regions=regions,
             shard=shard,
+            streams=streams,
             on_progress=reports,
         )
     paths = files.paths(strand)

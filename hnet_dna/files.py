@@ -69,6 +69,11 @@ def is_stream(path: Path) -> bool:
     return descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
 
 
+def is_streamed(source: str | Path) -> bool:
+    """Tell whether a source is stdin (`-`), a pipe, or something else that can be read only once."""
+    return str(source) == "-" or is_stream(Path(source))
+
+
 def open_stream(path: Path) -> BinaryIO:
     """Open a device, a pipe or an open file for writing; what is open already goes on where it is."""
     number = descriptor(path)

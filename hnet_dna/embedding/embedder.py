@@ -1,8 +1,8 @@
 """One vector per sequence: the model is run, its vectors are pooled, and the strands are averaged.
 
 Runs of N are cut out. The stretches between them are run as sequences of their own, and their vectors are pooled
-together. Short stretches are sorted by length and run in batches; long ones are streamed with the model's state, so
-that memory does not grow with their length. Neither changes a result by more than rounding.
+together. `hnet_dna.inference.streams` says what is run side by side; long stretches are streamed with the model's
+state, so that memory does not grow with their length. Neither changes a result by more than rounding.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hnet_dna.embedding.inputs import SequencesLike, named_sequences
 from hnet_dna.embedding.levels import LevelReader, Vectors
 from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.genome.fasta import Piece
 from hnet_dna.inference.load import load_model
-from hnet_dna.inference.stream import piece_of
+from hnet_dna.inference.stream import piece_of, streams_of
+from hnet_dna.inference.streams import Batch, Part, side_by_side
+from hnet_dna.model.hnet import InnerState
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.sequence.codes import N_CODE, Codes, is_acgt, reverse_complement, stretches
+from hnet_dna.sequence.codes import Codes, is_acgt, reverse_complement, stretches
 from hnet_dna.sequence.coerce import as_codes
 from hnet_dna.sequence.strand import check_strand
 
@@ -57,21 +59,19 @@ class _Pool:
         self._count = self._weight = 0.0
         self._total, self._weighted, self._last = (np.zeros(width) for _ in range(3))
         self._largest = np.full(width, -np.inf)
-        self._last_place = (-1, -1)
         counts = {int(name.partition(":")[2]) for name in poolings if name.startswith("bins:")}
         self._bins = {count: (np.zeros((count, width)), np.zeros((count, 1))) for count in counts}
 
-    def add(self, vectors: Vectors, place: tuple[int, int], first: int, end: int) -> None:
-        """Add the vectors of a piece.
+    def add(self, vectors: Vectors, first: int, end: int) -> None:
+        """Add the vectors of the next piece.
 
         Args:
             vectors: with positions in the piece.
-            place: numbers of the stretch and of the piece in it, which order the pieces of a sequence.
             first, end: the piece's place in the sequence.
         """
         value = vectors.value.astype(np.float64)
         if self._bins:
-            self._add_to_bins(value, vectors.position + first, place, first, end)
+            self._add_to_bins(value, vectors.position + first, first, end)
         if not len(value):
             return
         self._count += len(value)
@@ -79,14 +79,10 @@ class _Pool:
         self._total += value.sum(axis=0)
         self._weighted += vectors.weight.astype(np.float64) @ value
         self._largest = np.maximum(self._largest, value.max(axis=0))
-        if place > self._last_place:
-            self._last, self._last_place = value[-1], place
+        self._last = value[-1]
 
-    def _add_to_bins(
-        self, value: NDArray[np.float64], start: NDArray[np.int64], place: tuple[int, int], first: int, end: int
-    ) -> None:
+    def _add_to_bins(self, value: NDArray[np.float64], start: NDArray[np.int64], first: int, end: int) -> None:
         if not len(start) or start[0] > first:  # the chunk of the piece before goes on
-            assert self._last_place[0] == place[0]
             value, start = np.concatenate([self._last[None], value]), np.append(first, start)
         stop = np.append(start[1:], end)
         for count, (total, weight) in self._bins.items():
@@ -125,12 +121,21 @@ class Embedder:
         run, padded: bases run so far, without and with padding.
     """
 
-    def __init__(self, model: HNetLM, level: str = "chunk", pooling: str = "mean", strand: str = "both") -> None:
+    def __init__(
+        self,
+        model: HNetLM,
+        level: str = "chunk",
+        pooling: str = "mean",
+        strand: str = "both",
+        *,
+        streams: int | None = None,
+    ) -> None:
+        """Prepare; `streams` sequences are run side by side, or as many as suit the model's device."""
         self._poolings = poolings(pooling)
         self.model, self.level = model, level
         self.pooling, self.strand = pooling, check_strand(strand)
         self._reader = LevelReader(model, level)
-        self._piece = piece_of(model)
+        self._piece, self._streams = piece_of(model), streams or streams_of(model)
         self.run = self.padded = 0
 
     @property
@@ -147,28 +152,30 @@ class Embedder:
         `on_bases` is called with the number of bases that were run since its last call; with both strands, each base
         counts twice.
         """
-        pools_of_strands = []
-        if self.strand != "-":
-            pools_of_strands.append(self._pool(sequences, on_bases))
+        read = [] if self.strand == "-" else [(codes, False) for codes in sequences]
         if self.strand != "+":
-            reverse = [reverse_complement(codes) for codes in sequences]
-            pools_of_strands.append(self._pool(reverse, on_bases, turned=self.strand == "both"))
+            read += [(reverse_complement(codes), self.strand == "both") for codes in sequences]
+        pools = [
+            [_Pool(width, self._poolings, len(codes), turned=turned) for width in self._reader.widths]
+            for codes, turned in read
+        ]
+        for index, part, of_levels in self._read([codes for codes, _ in read]):
+            for pool, of_level in zip(pools[index], of_levels, strict=True):
+                pool.add(of_level, part.start, part.end)
+            on_bases(len(part.codes))
         vectors: list[NDArray[np.float32] | None] = []
         for index, codes in enumerate(sequences):
             if not is_acgt(codes).any():
                 vectors.append(None)
                 continue
-            of_strands = [np.concatenate([pool.result() for pool in pools[index]]) for pools in pools_of_strands]
+            of_strands = [np.concatenate([pool.result() for pool in of]) for of in pools[index :: len(sequences)]]
             vectors.append(np.mean(of_strands, axis=0).astype(np.float32))
         return vectors
 
     def chunks(self, codes: Codes) -> Iterator[Vectors]:
         """Yield the vectors of one sequence, read forward, piece by piece, with positions in the sequence."""
-        for start, end in stretches(codes):
-            state = None
-            for first in range(start, end, self._piece):
-                ((vectors,),), state = self._reader.read(codes[None, first : min(first + self._piece, end)], state)
-                yield Vectors(vectors.value, vectors.weight, vectors.position + first)
+        for _, part, (vectors,) in self._read([codes]):
+            yield Vectors(vectors.value, vectors.weight, vectors.position + part.start)
 
     def chunk_ends(self, starts: NDArray[np.int64], codes: Codes) -> NDArray[np.int64]:
         """Return where the chunks that begin at `starts` end: where the next one begins, or at the next run of N."""
@@ -178,43 +185,25 @@ class Embedder:
             ends[last] = min(ends[last], stretch_end)
         return ends
 
-    def _pool(
-        self, sequences: Sequence[Codes], on_bases: Callable[[int], None], *, turned: bool = False
-    ) -> list[list[_Pool]]:
-        """Run sequences; return the pools of each, one for each level."""
-        widths = self._reader.widths
-        pools = [[_Pool(width, self._poolings, len(codes), turned=turned) for width in widths] for codes in sequences]
-        short: list[tuple[int, int, int, Codes]] = []
-        for index, codes in enumerate(sequences):
-            for order, (start, end) in enumerate(stretches(codes)):
-                if end - start <= self._piece:
-                    short.append((index, order, start, codes[start:end]))
-                    continue
-                state = None
-                for piece, first in enumerate(range(start, end, self._piece)):
-                    part = codes[None, first : min(first + self._piece, end)]
-                    (of_levels,), state = self._reader.read(part, state)
-                    for pool, vectors in zip(pools[index], of_levels, strict=True):
-                        pool.add(vectors, (order, piece), first, first + part.size)
-                    self.run, self.padded = self.run + part.size, self.padded + part.size
-                    on_bases(part.size)
-        short.sort(key=lambda item: len(item[3]), reverse=True)
-        while short:
-            longest = len(short[0][3])
-            rows = max(1, min(_ROWS, self._piece // longest))
-            batch, short = short[:rows], short[rows:]
-            codes = np.full((len(batch), longest), N_CODE, dtype=np.uint8)
-            for row, (*_, part) in enumerate(batch):
-                codes[row, : len(part)] = part
-            rows_read = self._reader.read_whole(codes, torch.tensor([len(part) for *_, part in batch]))
-            for (index, order, start, part), of_levels in zip(batch, rows_read, strict=True):
-                for pool, vectors in zip(pools[index], of_levels, strict=True):
-                    pool.add(vectors, (order, 0), start, start + len(part))
-            bases = sum(len(part) for *_, part in batch)
-            on_bases(bases)
-            self.run += bases
-            self.padded += codes.size
-        return pools
+    def _read(self, sequences: Sequence[Codes]) -> Iterator[tuple[int, Part, tuple[Vectors, ...]]]:
+        """Run sequences; yield the number of each with the vectors of its parts, in their order, by level."""
+
+        def launch(
+            batch: Batch, state: InnerState | None
+        ) -> tuple[InnerState | None, Callable[[], list[tuple[Vectors, ...]]]]:
+            self.run, self.padded = self.run + int(batch.lengths.numpy().sum()), self.padded + batch.codes.size
+            if batch.last and state is None:
+                return None, self._reader.launch_whole(batch.codes, batch.lengths)
+            return self._reader.launch(batch.codes, batch.lengths, state)
+
+        return side_by_side(
+            ([Piece("", 0, codes, uracils=0)] for codes in sequences),
+            launch,
+            device=self.model.lm_head.weight.device,
+            streams=self._streams,
+            piece=self._piece,
+            rows=_ROWS,
+        )
 
 
 def embed(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from hnet_dna.errors import UsageError
 from hnet_dna.inference.stream import forward
+from hnet_dna.inference.streams import Coming
 from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.router import Router
@@ -93,8 +94,8 @@ class LevelReader:
         self.widths = tuple(level.width for level in self._levels)
         self.letters = sum(self.widths[: names.index(LETTERS)]) if LETTERS in names else -1
 
-    def read_whole(self, codes: Codes, lengths: Tensor) -> list[tuple[Vectors, ...]]:
-        """Return what `read` does of sequences that end here. What comes after the levels is not run."""
+    def launch_whole(self, codes: Codes, lengths: Tensor) -> Callable[[], list[tuple[Vectors, ...]]]:
+        """Launch sequences that end here, as `launch` does. What comes after the levels is not run."""
         routed: list[StageOutput] = []
         kept: dict[int, Tensor] = {}
         wanted = sum(level.module is not None for level in self._levels)
@@ -117,28 +118,44 @@ class LevelReader:
                 handle.remove()
         return self._rows(codes, lengths, kept, routed)
 
-    def read(
-        self, codes: Codes, state: InnerState | None = None, lengths: Tensor | None = None
-    ) -> tuple[list[tuple[Vectors, ...]], InnerState | None]:
-        """Run codes (B, L), rows of which `lengths` bases are valid; return each row's vectors by level, and the state.
+    def launch(
+        self, codes: Codes, lengths: Tensor, state: InnerState | None
+    ) -> tuple[InnerState | None, Callable[[], list[tuple[Vectors, ...]]]]:
+        """Launch codes (B, L), rows of which `lengths` bases are valid, from a state.
 
-        The vectors of a level are none where no chunk begins in the piece.
+        Returns:
+            The state after them, and what waits for each row's vectors by level; none where no chunk begins in the
+            piece.
         """
         kept: dict[int, Tensor] = {}
         with self._keep_in(kept):
             output = forward(self._model, codes, state, lengths)
-        return self._rows(codes, lengths, kept, output.stages), output.state
+        return output.state, self._rows(codes, lengths, kept, output.stages)
 
     def _rows(
-        self, codes: Codes, lengths: Tensor | None, kept: dict[int, Tensor], stages: Sequence[StageOutput]
-    ) -> list[tuple[Vectors, ...]]:
+        self, codes: Codes, lengths: Tensor, kept: dict[int, Tensor], stages: Sequence[StageOutput]
+    ) -> Callable[[], list[tuple[Vectors, ...]]]:
         self._add_letters(kept, codes)
-        values = [kept[index].float().cpu().numpy() if index in kept else None for index in range(len(self._levels))]
-        probs = [stage.boundary_prob.float().cpu().numpy() for stage in stages]
-        masks = [stage.boundary_mask.cpu().numpy() for stage in stages]
+        found = [stage.boundary_prob.float() for stage in stages] + [stage.boundary_mask for stage in stages]
+        coming = Coming([*found, *(value.float() for value in kept.values())])
+
+        def read() -> list[tuple[Vectors, ...]]:
+            arrays = coming.read()
+            probs, masks = arrays[: len(stages)], arrays[len(stages) : len(found)]
+            return self._of_rows(lengths, dict(zip(kept, arrays[len(found) :], strict=True)), probs, masks)
+
+        return read
+
+    def _of_rows(
+        self,
+        lengths: Tensor,
+        kept: dict[int, NDArray[np.float32]],
+        probs: list[NDArray[np.float32]],
+        masks: list[NDArray[np.bool_]],
+    ) -> list[tuple[Vectors, ...]]:
+        values = [kept.get(index) for index in range(len(self._levels))]
         rows = []
-        for row in range(len(codes)):
-            length = codes.shape[1] if lengths is None else int(lengths[row])
+        for row, length in enumerate(lengths.numpy().tolist()):
             of_levels = []
             for level, value in zip(self._levels, values, strict=True):
                 position = np.arange(length)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.inference.stream import Part
+from hnet_dna.inference.streams import Part
 from hnet_dna.sequence.codes import SOFT_MASK, is_acgt
 from hnet_dna.sequence.interval import Interval
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.genome.genome import Genome
-from hnet_dna.inference.stream import Part
+from hnet_dna.inference.streams import Part
 from hnet_dna.sequence.codes import Codes, reverse_complement
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.kmers import kmer_numbers

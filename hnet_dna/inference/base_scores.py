@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from hnet_dna.annotation.regions import Region, read_regions
 from hnet_dna.genome.genome import Genome, known_bases, whole
 from hnet_dna.genome.open import GenomeLike, open_genome, open_with_progress
-from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.load import load_model
-from hnet_dna.inference.strands import ReverseStrand, groups
-from hnet_dna.inference.stream import annotate, log_windows, parts, piece_of
+from hnet_dna.inference.strands import read_strands
+from hnet_dna.inference.stream import log_windows
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.plural import counted
 from hnet_dna.progress import OnProgress, Work, ignore
@@ -60,6 +59,7 @@ def score(
     *,
     strand: Strand = "both",
     regions: Sequence[Interval] | None = None,
+    streams: int | None = None,
     on_bases: OnBases = lambda count: None,
 ) -> Iterator[BaseScores]:
     """Yield log2 p of every base in the genome's order, piece by piece, in constant memory.
@@ -69,6 +69,8 @@ def score(
         model: anything that `load_model` takes.
         strand: which strand predicts a base, or the mean of both.
         regions: score only these disjoint intervals, each read on its own; whole contigs where None.
+        streams: contigs, regions and strands that are run side by side, at most; what suits the model's device where
+            None.
         on_bases: called with the number of bases run since the last call; on both strands, each counts twice.
 
     Raises:
@@ -83,7 +85,7 @@ def score(
     check_strand(strand)
     opened, loaded = open_genome(genome), load_model(model)
     intervals = [whole(contig) for contig in opened.contigs] if regions is None else list(regions)
-    yield from base_scores(opened, intervals, loaded, strand, on_bases=on_bases)
+    yield from base_scores(opened, intervals, loaded, strand, streams=streams, on_bases=on_bases)
 
 
 def base_scores(
@@ -92,6 +94,7 @@ def base_scores(
     model: HNetLM,
     strand: Strand = "both",
     *,
+    streams: int | None = None,
     piece: int | None = None,
     on_bases: OnBases = lambda count: None,
 ) -> Iterator[BaseScores]:
@@ -99,28 +102,12 @@ def base_scores(
 
     `on_bases` gets how many more bases have been run; on both strands, each counts twice.
     """
-    if strand == "+":
-        for bases in annotate(forward_pieces(genome, intervals), model, piece=piece):
-            on_bases(len(bases.codes))
-            yield _scores(bases.contig, bases.start, bases.codes, -bases.bits)
-        return
-    with ReverseStrand(genome, model, piece=piece, on_bases=on_bases) as reverse:
-        for group in groups(intervals):
-            reverse.run(group)
-            pieces = forward_pieces(genome, group)
-            if strand == "-":
-                for part in parts(pieces, piece or piece_of(model)):
-                    bits = reverse.bits(part.contig, part.start, part.end)
-                    yield _scores(part.contig, part.start, part.codes, -bits.astype(np.float64))
-                continue
-            for bases in annotate(pieces, model, piece=piece):
-                on_bases(len(bases.codes))
-                bits = reverse.bits(bases.contig, bases.start, bases.end)
-                yield _scores(bases.contig, bases.start, bases.codes, -(bases.bits + bits) / 2)
-
-
-def _scores(contig: str, start: int, codes: NDArray[np.uint8], log2p: NDArray[np.float64]) -> BaseScores:
-    return BaseScores(contig, start, np.where(is_acgt(codes), log2p, np.nan))
+    for reading in read_strands(
+        genome, intervals, model, strand, bits=True, streams=streams, piece=piece, on_bases=on_bases
+    ):
+        part = reading.part
+        bits = np.mean([result.bits for result in (reading.plus, reading.minus) if result is not None], axis=0)
+        yield BaseScores(part.contig, part.start, np.where(is_acgt(part.codes), -bits, np.nan))
 
 
 @dataclass(frozen=True)
@@ -150,6 +137,7 @@ def score_regions(
     *,
     strand: Strand = "both",
     context: int = 4096,
+    streams: int | None = None,
     on_progress: OnProgress = ignore,
 ) -> list[RegionScore]:
     r"""Return the sum of log2 p over each region, in the order of the regions.
@@ -160,6 +148,7 @@ def score_regions(
         model: anything that `load_model` takes.
         strand: which strand predicts a base, or the mean of both.
         context: bases read around each region, as far as its contig goes.
+        streams: surroundings and strands that are run side by side, at most; what suits the model's device where None.
         on_progress: called with a `Progress` as the work goes on.
 
     Raises:
@@ -180,7 +169,7 @@ def score_regions(
     total = known_bases(opened, read_for(opened, rows, context)) * (2 if strand == "both" else 1)
     about = f"{counted(len(rows), 'region')}, {counted(total, 'base')}"
     with Work(on_progress, "scoring", total, "bases", about=about) as work:
-        return region_scores(opened, rows, loaded, strand, context=context, on_bases=work.add)
+        return region_scores(opened, rows, loaded, strand, context=context, streams=streams, on_bases=work.add)
 
 
 def write_region_scores(scores: Iterable[RegionScore], out: TextIO) -> None:
@@ -201,6 +190,7 @@ def region_scores(
     strand: Strand = "both",
     *,
     context: int = 4096,
+    streams: int | None = None,
     piece: int | None = None,
     on_bases: OnBases = lambda count: None,
 ) -> list[RegionScore]:
@@ -215,7 +205,8 @@ def region_scores(
     starts = {c: np.array([regions[i].interval.start for i in numbers]) for c, numbers in by_contig.items()}
     ends = {c: np.array([regions[i].interval.end for i in numbers]) for c, numbers in by_contig.items()}
     counts, sums = np.zeros(len(regions), dtype=np.int64), np.zeros(len(regions))
-    for scores in base_scores(genome, around, model, strand, piece=piece, on_bases=on_bases):
+    scored = base_scores(genome, around, model, strand, streams=streams, piece=piece, on_bases=on_bases)
+    for scores in scored:
         known = ~np.isnan(scores.log2p)
         total = np.concatenate(([0.0], np.cumsum(np.where(known, scores.log2p, 0.0))))
         count = np.concatenate(([0], np.cumsum(known)))

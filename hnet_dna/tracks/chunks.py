@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import UsageError
-from hnet_dna.inference.stream import Chunked, Part, StagePositions
+from hnet_dna.inference.stream import StagePositions
+from hnet_dna.inference.streams import Part
 from hnet_dna.model.lm import HNetLM
 
 
@@ -108,19 +109,19 @@ class ForwardChunks:
         """Start of the chunk that waits, if any."""
         return int(self._start[0]) if len(self._start) else None
 
-    def add(self, bases: Chunked) -> Chunks:
+    def add(self, part: Part, stages: tuple[StagePositions, ...]) -> Chunks:
         """Return the chunks that these bases complete, possibly none."""
-        if bases.contig != self._contig:
-            self._contig, self._index = bases.contig, 0
-        stage = bases.stages[self._stage]
+        if part.contig != self._contig:
+            self._contig, self._index = part.contig, 0
+        stage = stages[self._stage]
         starts = np.concatenate((self._start, stage.position[stage.mask]))
         probs = np.concatenate((self._prob, stage.prob[stage.mask]))
-        complete = len(starts) if bases.last else len(starts) - 1
-        ends = np.append(starts[1:], bases.end)
+        complete = len(starts) if part.last else len(starts) - 1
+        ends = np.append(starts[1:], part.end)
         self._start, self._prob = starts[complete:], probs[complete:]
         first = self._index
         self._index += complete
-        return Chunks(bases.contig, starts[:complete], ends[:complete], probs[:complete], first, "+", self._stage)
+        return Chunks(part.contig, starts[:complete], ends[:complete], probs[:complete], first, "+", self._stage)
 
 
 class ReverseChunks:

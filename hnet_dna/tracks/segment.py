@@ -14,10 +14,10 @@ from hnet_dna.errors import UsageError
 from hnet_dna.genome.fasta import Piece
 from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.genome.open import GenomeLike, open_genome
-from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.load import load_model
-from hnet_dna.inference.strands import ReverseStrand, groups
-from hnet_dna.inference.stream import Chunked, Part, StagePositions, find_boundaries, parts, piece_of
+from hnet_dna.inference.strands import Reading, read_strands
+from hnet_dna.inference.stream import StagePositions, read_sources
+from hnet_dna.inference.streams import Part
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval, union
 from hnet_dna.sequence.strand import Strand, check_strand
@@ -42,6 +42,8 @@ class Segmenter:
         style: BED6 of chunks, BED6 of their first bases, or BED12 of chunks with those of the stage outside as blocks.
         plus, minus: get the boundary probability of the stage at each of its positions, strand by strand.
         sinks: get the chunks of the strands that they are for, whatever the style of the lines.
+        streams: intervals and strands of a genome that are run side by side, at most; what suits the model's device
+            where None.
         piece: bases run at once.
         on_bases: gets how many more bases have been run; on both strands, each counts twice.
     """
@@ -53,6 +55,7 @@ class Segmenter:
     plus: Values | None = None
     minus: Values | None = None
     sinks: Mapping[str, Sequence[ChunkFile | Windows]] = field(default_factory=dict)
+    streams: int | None = None
     piece: int | None = None
     on_bases: OnBases = lambda count: None
 
@@ -67,8 +70,9 @@ class Segmenter:
     def run(self, pieces: Iterable[Piece]) -> int:
         """Write the forward strand of pieces as they come; return the number of chunks."""
         lines = _Lines(self, "+")
-        for reading in read_pieces(self._measured(pieces), self.model, self.stage, self.piece, self.on_bases):
-            lines.add(reading)
+        for _, part, result in read_sources([self._measured(pieces)], self.model, stage=self.stage, piece=self.piece):
+            self.on_bases(len(part.codes))
+            lines.add(Reading(part, result))
         return lines.count
 
     def run_strands(self, genome: Genome, intervals: Sequence[Interval], strand: Strand) -> int:
@@ -76,7 +80,16 @@ class Segmenter:
         for interval in intervals:
             self._grow(interval.contig, genome[interval.contig].length)
         lines = _Lines(self, strand)
-        for reading in read_strands(genome, intervals, self.model, self.stage, strand, self.piece, self.on_bases):
+        for reading in read_strands(
+            genome,
+            intervals,
+            self.model,
+            strand,
+            stages=self.stage + 1,
+            streams=self.streams,
+            piece=self.piece,
+            on_bases=self.on_bases,
+        ):
             lines.add(reading)
         return lines.count
 
@@ -93,60 +106,6 @@ class Segmenter:
                 file.contig(contig, length)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a model makes of consecutive bases on each strand that is read.
-
-    Attributes:
-        part: the bases.
-        plus: stages as the forward strand reads, None if it is not read.
-        minus: the same of the reverse strand, in forward positions.
-        minus_chunks: chunks of the whole stretch on the reverse strand, where a stretch begins.
-    """
-
-    part: Part
-    plus: Chunked | None
-    minus: tuple[StagePositions, ...] | None = None
-    minus_chunks: int = 0
-
-
-def read_pieces(
-    pieces: Iterable[Piece], model: HNetLM, stage: int, piece: int | None = None, on_bases: OnBases = lambda count: None
-) -> Iterator[Reading]:
-    """Read the forward strand of pieces as they come."""
-    for bases in find_boundaries(pieces, model, stage, piece=piece):
-        on_bases(len(bases.codes))
-        yield Reading(bases, bases)
-
-
-def read_strands(
-    genome: Genome,
-    intervals: Sequence[Interval],
-    model: HNetLM,
-    stage: int,
-    strand: Strand,
-    piece: int | None = None,
-    on_bases: OnBases = lambda count: None,
-) -> Iterator[Reading]:
-    """Read intervals of a genome on one strand or both, each on its own, in the order of their positions."""
-    if strand == "+":
-        yield from read_pieces(forward_pieces(genome, intervals), model, stage, piece, on_bases)
-        return
-    with ReverseStrand(genome, model, stage=stage, piece=piece, on_bases=on_bases) as reverse:
-        for group in groups(intervals):
-            reverse.run(group)
-            pieces = forward_pieces(genome, group)
-            forward: Iterable[Reading] = (
-                read_pieces(pieces, model, stage, piece, on_bases)
-                if strand == "both"
-                else (Reading(part, None) for part in parts(pieces, piece or piece_of(model)))
-            )
-            for reading in forward:
-                part = reading.part
-                minus = reverse.stages(part.contig, part.start, part.end)
-                yield Reading(part, reading.plus, minus, reverse.count(part.contig, stage) if part.first else 0)
-
-
 def segment(
     genome: GenomeLike,
     model: str | Path | HNetLM,
@@ -155,6 +114,7 @@ def segment(
     strand: Strand = "+",
     regions: Sequence[Interval] | None = None,
     every_base: bool = False,
+    streams: int | None = None,
     on_bases: OnBases = lambda count: None,
 ) -> Iterator[Chunks]:
     """Yield the learned chunks of each contig as arrays; on both strands, those of `+` before those of `-`.
@@ -168,6 +128,8 @@ def segment(
         strand: `+`, `-` or `both`.
         regions: read only these, each on its own; the whole genome where None.
         every_base: also give the boundary probability at every base of the contig.
+        streams: contigs, regions and strands that are run side by side, at most; what suits the model's device where
+            None.
         on_bases: called with the number of bases that have been run since the last call; on both strands, each base
             counts twice.
 
@@ -185,7 +147,9 @@ def segment(
     check_strand(strand)
     intervals = [whole(contig) for contig in opened.contigs] if regions is None else in_order(opened, regions)
     contig: _Contig | None = None
-    for reading in read_strands(opened, intervals, loaded, stage, strand, on_bases=on_bases):
+    for reading in read_strands(
+        opened, intervals, loaded, strand, stages=stage + 1, streams=streams, on_bases=on_bases
+    ):
         name = reading.part.contig
         if contig is None or contig.name != name:
             if contig is not None:
@@ -216,9 +180,11 @@ class _Contig:
 
     def add(self, reading: Reading) -> None:
         if reading.plus is not None:
-            self._gather("+", self._plus.add(reading.plus), reading.plus.stages)
+            stages = reading.plus.stages
+            self._gather("+", self._plus.add(reading.part, stages), stages)
         if reading.minus is not None:
-            self._gather("-", self._minus.add(reading.part, reading.minus, reading.minus_chunks), reading.minus)
+            stages = reading.minus.stages
+            self._gather("-", self._minus.add(reading.part, stages, reading.minus_chunks), stages)
 
     def _gather(self, strand: str, chunks: Chunks, stages: tuple[StagePositions, ...]) -> None:
         self._gathered.setdefault(strand, []).append(chunks)
@@ -253,22 +219,22 @@ class _Lines:
         stage, what, part = self._what.stage, self._what, reading.part
         if reading.plus is not None:
             if what.style == "nested":
-                self._blocks["+"].keep(self._plus_blocks(reading.plus))
-            self._write(self._plus.add(reading.plus))
+                self._blocks["+"].keep(self._plus_blocks(part, reading.plus.stages))
+            self._write(self._plus.add(part, reading.plus.stages))
             if what.plus is not None:
                 _add_values(what.plus, part, reading.plus.stages[stage])
         if reading.minus is not None:
             if what.style == "nested":
-                self._blocks["-"].keep(self._minus_blocks(part, reading.minus))
-            self._write(self._minus.add(part, reading.minus, reading.minus_chunks))
+                self._blocks["-"].keep(self._minus_blocks(part, reading.minus.stages))
+            self._write(self._minus.add(part, reading.minus.stages, reading.minus_chunks))
             if what.minus is not None:
-                _add_values(what.minus, part, reading.minus[stage])
+                _add_values(what.minus, part, reading.minus.stages[stage])
         self._release(part.last)
 
-    def _plus_blocks(self, bases: Chunked) -> Chunks:
+    def _plus_blocks(self, part: Part, stages: tuple[StagePositions, ...]) -> Chunks:
         builder = self._blocks["+"].builder
         assert isinstance(builder, ForwardChunks)
-        return builder.add(bases)
+        return builder.add(part, stages)
 
     def _minus_blocks(self, part: Part, reverse: tuple[StagePositions, ...]) -> Chunks:
         builder = self._blocks["-"].builder

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from hnet_dna.annotation.regions import read_regions
 from hnet_dna.errors import UsageError
+from hnet_dna.files import is_streamed
 from hnet_dna.genome.fasta import Piece, read_fasta
-from hnet_dna.genome.genome import Genome, is_streamed, known_bases, whole
+from hnet_dna.genome.genome import Genome, known_bases, whole
 from hnet_dna.genome.open import GenomeLike, find_genome, open_with_progress
 from hnet_dna.genome.shards import shard as shard_of
 from hnet_dna.genome.twobit import is_twobit
 from hnet_dna.inference.base_scores import base_scores
 from hnet_dna.inference.load import load_model
-from hnet_dna.inference.stream import log_windows
+from hnet_dna.inference.stream import log_windows, streams_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.progress import OnProgress, Work, ignore, is_small
 from hnet_dna.sequence.alphabet import alphabet
@@ -44,12 +45,13 @@ def segment_to_files(
     style: Style = "chunks",
     regions: str | Path | Sequence[Interval] | None = None,
     shard: str | None = None,
+    streams: int | None = None,
     on_progress: OnProgress = ignore,
 ) -> int:
     """Find the chunks of a genome and write them in one reading, and say how many there are.
 
-    Memory grows neither with the genome nor with the number of files. The forward strand of a whole FASTA file is read
-    as it comes, without a store.
+    Memory grows neither with the genome nor with the number of files. Without several streams, the forward strand of a
+    whole FASTA file is read as it comes, without a store, and so is that of a pipe in any case.
 
     Args:
         genome: anything that `open_genome` takes.
@@ -61,6 +63,8 @@ def segment_to_files(
             stage outside (`nested`).
         regions: a BED file or intervals; nothing outside them is read, and each on its own.
         shard: I/N, only the I-th of N parts of whole contigs and about equal length.
+        streams: contigs, regions and strands that are run side by side, at most; what suits the model's device where
+            None. Results that wait for their turn are on the disk.
         on_progress: called with a `Progress` as the work goes on.
 
     Raises:
@@ -81,7 +85,7 @@ def segment_to_files(
     of_strands = files.of_strands(strand)
     place = _whole_fasta(genome) if strand == "+" and regions is None and shard is None else None
     loaded = load_model(model)
-    if place is not None:
+    if place is not None and ((streams or streams_of(loaded)) == 1 or is_streamed(place)):
         source: _AsItComes | _Stored = _AsItComes(place)
     else:
         source = _Stored(open_with_progress(genome, on_progress), strand, regions, shard)
@@ -95,7 +99,9 @@ def segment_to_files(
         windows = {one: Windows(files.summary) for one in of_strands if files.summary is not None}
         held = None if files.bigbed is None else stack.enter_context(ChunkFile())
         sinks = {one: [sink for sink in (held, windows.get(one)) if sink is not None] for one in of_strands}
-        segmenter = Segmenter(loaded, bed, stage, style, values.get("+"), values.get("-"), sinks, on_bases=work.add)
+        segmenter = Segmenter(
+            loaded, bed, stage, style, values.get("+"), values.get("-"), sinks, streams=streams, on_bases=work.add
+        )
         count = source.run(segmenter, work)
         for one, counts in windows.items():
             counts.write_bigwig(of_strands[one]["summary"])
@@ -117,6 +123,7 @@ def score_to_files(
     *,
     strand: Strand = "both",
     shard: str | None = None,
+    streams: int | None = None,
     on_progress: OnProgress = ignore,
 ) -> None:
     """Write log2 p of every base of a genome, in one reading and in constant memory.
@@ -127,6 +134,8 @@ def score_to_files(
         files: where log2 p of each base goes, and its mean in windows. Scores have no BED and no bigBed.
         strand: which strand predicts a base, or the mean of both.
         shard: I/N, only the I-th of N parts of whole contigs and about equal length.
+        streams: contigs, regions and strands that are run side by side, at most; what suits the model's device where
+            None. Results that wait for their turn are on the disk.
         on_progress: called with a `Progress` as the work goes on.
 
     Raises:
@@ -150,7 +159,7 @@ def score_to_files(
             values.contig(contig.name, contig.length)
             if windows is not None:
                 windows.contig(contig.name, contig.length)
-        for scores in base_scores(opened, intervals, loaded, strand, on_bases=work.add):
+        for scores in base_scores(opened, intervals, loaded, strand, streams=streams, on_bases=work.add):
             values.add(scores.contig, scores.start, scores.log2p)
             if windows is not None:
                 windows.add_scores(scores)

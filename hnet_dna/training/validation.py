@@ -9,8 +9,7 @@ from dataclasses import replace
 from hnet_dna.config.recipe import LogSettings, Mean
 from hnet_dna.data.mixture import Mixture
 from hnet_dna.evaluation.score import Score
-from hnet_dna.genome.pieces import forward_pieces
-from hnet_dna.inference.stream import annotate
+from hnet_dna.inference.strands import annotate_intervals
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.training.observer import TrainingObserver
@@ -72,7 +71,7 @@ class Validation(TrainingObserver):
         scores = {}
         for part, intervals in self._parts:
             score = Score()
-            for bases in annotate(forward_pieces(part.genome, intervals), model):
+            for bases in annotate_intervals(part.genome, intervals, model):
                 score += Score.of(bases)
             scores[part.name] = score
         model.train()

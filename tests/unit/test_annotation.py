@@ -17,6 +17,7 @@ from hnet_dna.annotation.regions import Region, is_bed, read_regions
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.interval import Interval
 
 GFF = (
@@ -34,7 +35,7 @@ GFF = (
 
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
-    return Genome.open(write_fasta(tmp_path / "g.fa", {"chr1": random_dna(500), "chr2": random_dna(200, 1)}))
+    return open_genome(write_fasta(tmp_path / "g.fa", {"chr1": random_dna(500), "chr2": random_dna(200, 1)}))
 
 
 @pytest.mark.parametrize("name", ["a.gff3", "a.gff3.gz", "a.gtf"])
@@ -168,7 +169,7 @@ def test_a_contig_that_the_file_has_shorter_is_told_once(
 
 
 def test_builds_are_compared(tmp_path: Path) -> None:
-    yeast = Genome.open(bundled_genome().fasta)
+    yeast = open_genome(bundled_genome().fasta)
     gene = "chrI\tx\tgene\t1\t9\t.\t+\t.\tI\n"
     for line in ("#!genome-build R64-1-1", "##genome-build SGD R64", "#!genome-build Release 6 plus ISO1 MT"):
         assert len(read(f"{line}\n{gene}", yeast, tmp_path / "a.gtf")) == 1

@@ -115,6 +115,12 @@ def test_long_sequences_are_streamed(model: HNetLM, monkeypatch: pytest.MonkeyPa
         expected["boundary"] = (weight[:, None] * value).sum(axis=0) / weight.sum()
         np.testing.assert_allclose(streamed[0], expected[pooling], atol=1e-5)
     np.testing.assert_allclose(hnet_dna.embed(model, TEXTS), whole, atol=1e-5)
+    codes = [from_text(text) for text in TEXTS]
+    alone, together = (
+        np.array(Embedder(model, "encoder+chunk", "mean+last+bins:3", streams=streams).embed(codes))
+        for streams in (1, 3)
+    )
+    np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_strands(model: HNetLM) -> None:

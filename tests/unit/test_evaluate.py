@@ -13,10 +13,11 @@ from hnet_dna.evaluation.breakdown import Breakdown
 from hnet_dna.evaluation.markov import Baselines, MarkovModel
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.fasta import Piece
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.generate import Sampling, _choose, sample
-from hnet_dna.inference.strands import ReverseStrand
-from hnet_dna.inference.stream import Bases, Part, annotate, find_boundaries
+from hnet_dna.inference.strands import read_strands
+from hnet_dna.inference.stream import Bases, annotate, read_sources
+from hnet_dna.inference.streams import Part
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import from_text
 from hnet_dna.sequence.interval import Interval
@@ -249,11 +250,12 @@ def test_boundaries_alone_are_those_of_the_whole_model(model: HNetLM, stage: int
     texts = [text[-60:] for text in TEXTS] if piece == 1 else TEXTS  # base by base takes long
     for each in (model, lively_model(small_config(attn_cfg=attention))):
         wanted = list(annotate(pieces(texts, 13), each, piece=piece, context=20))
-        boundaries = list(find_boundaries(pieces(texts, 13), each, stage, piece=piece, context=20))
-        assert [(f.contig, f.start, f.first, f.last) for f in boundaries] == [
+        ran = list(read_sources([pieces(texts, 13)], each, stage=stage, piece=piece, context=20))
+        assert [(p.contig, p.start, p.first, p.last) for _, p, _ in ran] == [
             (w.contig, w.start, w.first, w.last) for w in wanted
         ]
-        for ours, whole in zip(boundaries, wanted, strict=True):
+        for (_, _, ours), whole in zip(ran, wanted, strict=True):
+            assert not len(ours.bits)
             assert len(ours.stages) == stage + 1
             for one, other in zip(ours.stages, whole.stages, strict=False):
                 np.testing.assert_array_equal(one.position, other.position)
@@ -265,7 +267,7 @@ def test_boundaries_alone_run_nothing_inside_nor_after(model: HNetLM) -> None:
     ran = []
     for name in ("backbone.main_network.main_network", "backbone.main_network.decoder", "backbone.decoder"):
         model.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
-    list(find_boundaries(pieces(TEXTS), model, 1))
+    list(read_sources([pieces(TEXTS)], model, stage=1))
     assert not ran
     list(annotate(pieces(TEXTS), model))
     assert len(set(ran)) == 3
@@ -320,25 +322,21 @@ def test_bytes_alphabet_normalises_over_the_four_bases() -> None:
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 101])
 def test_reverse_strand_is_the_reverse_complement_mapped_back(model: HNetLM, length: int, tmp_path: Path) -> None:
     texts = {"a": random_dna(length, 7) + "NNN" + random_dna(40, 8), "b": random_dna(length, 9)}
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", texts))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", texts))
     intervals = [Interval("a", 0, length + 43), Interval("b", 0, length)]
     text = texts["b"].translate(str.maketrans("ACGT", "TGCA"))[::-1]
     bits, starts, probs = whole_forward(model, text)
-    with ReverseStrand(genome, model, piece=16) as reverse:
-        reverse.run(intervals)
-        actual = reverse.bits("b", 0, length)
-        np.testing.assert_allclose(actual, bits[::-1], atol=1e-5)
-        np.testing.assert_array_equal(reverse.bits("b", length // 2, length), actual[length // 2 :])
-        text = texts["a"][length + 3 :].translate(str.maketrans("ACGT", "TGCA"))[::-1]
-        inner = reverse.bits("a", length + 3, length + 43)
-        np.testing.assert_allclose(inner, whole_forward(model, text)[0][::-1], atol=1e-5)
-    with ReverseStrand(genome, model, stage=1, piece=16) as reverse:
-        reverse.run(intervals)
-        stages = reverse.stages("b", 0, length)
-        np.testing.assert_allclose(stages[0].prob, probs[0][::-1], atol=1e-5)
-        for stage in range(2):
-            ends = stages[stage].position[stages[stage].mask]
-            assert ends.tolist() == sorted(length - 1 - s for s in starts[stage])
-            assert reverse.count("b", stage) == len(starts[stage])
-        part = reverse.stages("b", length // 2, length)[0]
-        np.testing.assert_array_equal(part.prob, stages[0].prob[length // 2 :])
+    read = list(read_strands(genome, intervals, model, "-", bits=True, piece=16))
+    actual = np.concatenate([r.minus.bits for r in read if r.minus is not None and r.part.contig == "b"])
+    np.testing.assert_allclose(actual, bits[::-1], atol=1e-5)
+    text = texts["a"][length + 3 :].translate(str.maketrans("ACGT", "TGCA"))[::-1]
+    after_n = [r for r in read if r.part.contig == "a" and r.part.start > length]
+    inner = np.concatenate([r.minus.bits for r in after_n if r.minus is not None])
+    np.testing.assert_allclose(inner, whole_forward(model, text)[0][::-1], atol=1e-5)
+    read = [r for r in read_strands(genome, intervals, model, "-", stages=2, piece=16) if r.part.contig == "b"]
+    for stage in range(2):
+        stages = [r.minus.stages[stage] for r in read if r.minus is not None]
+        np.testing.assert_allclose(np.concatenate([s.prob for s in stages]), probs[stage][::-1], atol=1e-5)
+        ends = np.concatenate([s.position[s.mask] for s in stages])
+        assert ends.tolist() == sorted(length - 1 - s for s in starts[stage])
+    assert {r.minus_chunks for r in read} == {len(starts[1])}

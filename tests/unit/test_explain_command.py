@@ -16,7 +16,7 @@ from typer.testing import Result
 from hnet_dna.explanation.statistics import robustness
 from hnet_dna.explanation.statistics.axis import Axis
 from hnet_dna.explanation.statistics.reading import read, reverse_boundaries, select
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.stream import annotate
 from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
@@ -25,7 +25,7 @@ from hnet_dna.sequence.interval import Interval
 
 def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> None:
     text = random_dna(700, 1) + "NNN" + random_dna(400, 2)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"c": text}))
     model = lively_model(small_config())
     interval = Interval("c", 0, len(text))
     axis = Axis(genome.segments(interval))
@@ -39,7 +39,7 @@ def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> N
         assert places.tolist() == axis.place("c", np.array(wanted)).tolist()
     # The other strand, read as a genome of its own: a chunk that begins at j there borders on len - j here.
     turned = to_text(reverse_complement(from_text(text)))
-    other = Genome.open(write_fasta(tmp_path / "r.fa", {"c": turned}))
+    other = open_genome(write_fasta(tmp_path / "r.fa", {"c": turned}))
     other_axis = Axis(other.segments(interval))
     theirs = read(model, forward_pieces(other, [interval]), other_axis).boundaries
     for stage, places in enumerate(reverse_boundaries(model, genome, [interval], axis)):
@@ -50,7 +50,7 @@ def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> N
 
 
 def test_what_is_read(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"b": random_dna(9000), "a": random_dna(1000, 1) + "NN"}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"b": random_dna(9000), "a": random_dna(1000, 1) + "NN"}))
     everything = select(genome, tmp_path, 20_000, 0)
     assert everything.intervals == (Interval("b", 0, 9000), Interval("a", 0, 1002))
     some = select(genome, tmp_path, 1000, 0)
@@ -139,7 +139,7 @@ def test_command_that_fails_leaves_nothing(cli: Callable[..., Result], tmp_path:
 
 def test_bits_are_those_of_the_engine(tmp_path: Path) -> None:
     text = random_dna(300, 1) + "RNN" + random_dna(100, 2)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"c": text}))
     model = lively_model(small_config())
     interval = Interval("c", 0, len(text))
     axis = Axis(genome.segments(interval))

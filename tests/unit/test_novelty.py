@@ -13,7 +13,8 @@ from hnet_dna.data.split import split_genome
 from hnet_dna.evaluation import novelty
 from hnet_dna.evaluation.compare import HeldOut, compare
 from hnet_dna.genome.genome import Genome
-from hnet_dna.inference.stream import Part, annotate
+from hnet_dna.inference.stream import annotate
+from hnet_dna.inference.streams import Part
 from hnet_dna.sequence.interval import Interval
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")

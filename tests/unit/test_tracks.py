@@ -17,7 +17,8 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 from hnet_dna.errors import HNetError, UsageError
 from hnet_dna.genome.fasta import read_fasta
 from hnet_dna.genome.genome import Genome, whole
-from hnet_dna.inference.strands import ReverseStrand
+from hnet_dna.genome.open import open_genome
+from hnet_dna.inference.strands import read_strands
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
@@ -41,7 +42,7 @@ def model() -> HNetLM:
 
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
-    return Genome.open(write_fasta(tmp_path / "g.fa", RECORDS))
+    return open_genome(write_fasta(tmp_path / "g.fa", RECORDS))
 
 
 def rows(genome: Genome, model: HNetLM, strand: str = "+", piece: int = 50, **options: object) -> list[Row]:
@@ -78,8 +79,8 @@ def test_chunks_tile(genome: Genome, model: HNetLM, strand: str, stage: int, pie
 def test_reverse_strand_is_the_forward_of_the_reverse_complement(model: HNetLM, tmp_path: Path) -> None:
     text = random_dna(201, 5)
     flipped = text.translate(str.maketrans("ACGT", "TGCA"))[::-1]
-    there = Genome.open(write_fasta(tmp_path / "f.fa", {"c": flipped}))
-    here = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    there = open_genome(write_fasta(tmp_path / "f.fa", {"c": flipped}))
+    here = open_genome(write_fasta(tmp_path / "g.fa", {"c": text}))
     forward, reverse = rows(there, model), rows(here, model, "-")
     assert [(201 - int(e), 201 - int(s), n, p) for _, s, e, n, p, _ in forward[::-1]] == [
         (int(s), int(e), n, p) for _, s, e, n, p, _ in reverse
@@ -125,7 +126,7 @@ def test_nested_blocks_are_the_chunks_outside(genome: Genome, model: HNetLM, str
 def test_regions_are_read_on_their_own(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
     stream = io.StringIO()
     Segmenter(model, stream).run_strands(genome, [Interval("chr2", 100, 200), Interval("chr10", 0, 9)], "+")
-    alone = Genome.open(write_fasta(tmp_path / "r.fa", {"chr2": RECORDS["chr2"][100:200]}))
+    alone = open_genome(write_fasta(tmp_path / "r.fa", {"chr2": RECORDS["chr2"][100:200]}))
     expected = [(int(s) + 100, int(e) + 100) for _, s, e, *_ in rows(alone, model)]
     written = [line.split("\t") for line in stream.getvalue().splitlines()]
     assert [(int(s), int(e)) for c, s, e, *_ in written if c == "chr2"] == expected
@@ -150,12 +151,12 @@ def test_bigwig_by_two_other_readers(genome: Genome, model: HNetLM, tmp_path: Pa
             ours = bbi.fetch(str(path), name, 0, len(values), missing=np.nan, oob=np.nan)
             np.testing.assert_allclose(ours, values, atol=1e-6)
             np.testing.assert_array_equal(second.values(name, fillna=np.nan), ours)
-    with ReverseStrand(genome, model, stage=stage) as reverse:
-        reverse.run([whole(c) for c in genome.contigs])
-        position = reverse.stages("chr10", 0, 150)[stage]
-        read = bbi.fetch(str(tmp_path / "m.bw"), "chr10", 0, 150, missing=np.nan)
-        np.testing.assert_allclose(read[position.position], position.prob, atol=1e-6)
-        assert np.count_nonzero(~np.isnan(read)) == len(position.position)
+    (reverse,) = read_strands(genome, [whole(genome["chr10"])], model, "-", stages=stage + 1)
+    assert reverse.minus is not None
+    position = reverse.minus.stages[stage]
+    read = bbi.fetch(str(tmp_path / "m.bw"), "chr10", 0, 150, missing=np.nan)
+    np.testing.assert_allclose(read[position.position], position.prob, atol=1e-6)
+    assert np.count_nonzero(~np.isnan(read)) == len(position.position)
 
 
 def test_large_bigwig_has_exact_values_and_zoom_levels(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hnet_dna.explanation.statistics.controls import shuffle_dinucleotides
 from hnet_dna.explanation.statistics.measures import Values
 from hnet_dna.genome.fasta import Piece
 from hnet_dna.genome.genome import Genome, whole
-from hnet_dna.inference.strands import ReverseStrand, groups
+from hnet_dna.inference.strands import read_strands
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.plural import counted
@@ -127,13 +127,10 @@ def reverse_boundaries(model: HNetLM, genome: Genome, intervals: Sequence[Interv
     base i + 1.
     """
     boundaries: list[list[Positions]] = [[] for _ in range(model.n_chunking_stages)]
-    with ReverseStrand(genome, model, stage=model.n_chunking_stages - 1) as reverse:
-        for group in groups(intervals):
-            reverse.run(group)
-            for interval in group:
-                stages = reverse.stages(interval.contig, interval.start, interval.end)
-                for places, stage in zip(boundaries, stages, strict=True):
-                    places.append(axis.place(interval.contig, stage.position[stage.mask] + 1))
+    for reading in read_strands(genome, intervals, model, "-", stages=model.n_chunking_stages):
+        assert reading.minus is not None
+        for places, stage in zip(boundaries, reading.minus.stages, strict=True):
+            places.append(axis.place(reading.part.contig, stage.position[stage.mask] + 1))
     return [_sorted(places) for places in boundaries]
 
 
