@@ -57,6 +57,8 @@ def test_pretrain_segment_and_resume(cli: Cli, tmp_path: Path, suffix: str) -> N
     assert 1.5 < results["bits_per_base"]["model"] < 2.5
     again = cli("pretrain", "--out", run, "--resume", "--steps", 5)
     assert again.exit_code == 0, again.output
+    then = f"Next:  hnet-dna segment {genome} --model {run} > boundaries.bed"  # the genome is that of the run
+    assert (then in again.stderr, "Next:" in again.stdout) == (True, False)
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == [3, 5]
     segmented = cli("segment", genome, "--model", run)
