@@ -97,4 +97,6 @@ IdColumn = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Co
 GroupColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")]
 Task = Annotated[str, typer.Option(metavar="TASK", help="classification, multilabel or regression.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say only what is unusual: no progress, and no closing lines.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say only what is unusual: no progress, and no closing lines.")
+]
