@@ -28,7 +28,8 @@ from hnet_dna.data.batches import read_batch
 from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import split_genome
 from hnet_dna.data.windows import Position, Window, WindowSampler
-from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.genome import whole
+from hnet_dna.genome.open import open_genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.interval import Interval
@@ -66,7 +67,7 @@ def windows_per_second(read: Callable[[list[Window]], object], windows: list[Win
 
 def reading(fasta: Path) -> None:
     """Compare readers at three window lengths."""
-    genome = Genome.open(fasta)
+    genome = open_genome(fasta)
     memory = np.array(genome.codes(whole(genome.contigs[0])))
     faidx = pyfaidx.Fasta(str(fasta))
     htslib = pysam.FastaFile(str(fasta))
@@ -113,7 +114,7 @@ from hnet_dna.data.split import split_genome, training_segments
 from hnet_dna.data.batches import stream
 from hnet_dna.data.windows import Position, WindowSampler
 from itertools import islice
-genome = Genome.open(sys.argv[1])
+genome = open_genome(sys.argv[1])
 sampler = WindowSampler(training_segments(genome, split_genome(genome)), 8192, 0)
 for batch in islice(stream([genome], sampler, Position(), 8), 250):
     pass
@@ -130,7 +131,7 @@ def memory(fasta: Path) -> tuple[float, float]:
 
 def waiting(fasta: Path, folder: Path) -> float:
     """Return the share of training steps of `tiny` spent waiting for data."""
-    genome = Genome.open(fasta)
+    genome = open_genome(fasta)
     letters = alphabet("dna")
     torch.manual_seed(0)
     model = HNetLM(preset("tiny", letters.name, letters.vocab_size))
@@ -151,10 +152,10 @@ def main() -> None:
         folder = Path(name)
         fasta = write_synthetic(folder / "g.fa", options.megabases)
         began = time.perf_counter()
-        genome = Genome.open(fasta)
+        genome = open_genome(fasta)
         print(f"store of {options.megabases} Mb: {genome.length / 1e6 / (time.perf_counter() - began):,.0f} Mb/s")
         began = time.perf_counter()
-        Genome.open(fasta)
+        open_genome(fasta)
         print(f"opening it again: {1000 * (time.perf_counter() - began):.1f} ms")
         sampler = WindowSampler([whole(genome.contigs[0])], 1024, 0)
         sampler.take(Position(), 1)
@@ -166,7 +167,7 @@ def main() -> None:
         print(f"\n{'MiB after 2,000 windows of 8 kb':<34}{'private':>10}{'mapped':>10}")
         for megabases in (10, options.large):
             sized = write_synthetic(folder / f"{megabases}.fa", megabases)
-            Genome.open(sized)
+            open_genome(sized)
             private, mapped = memory(sized)
             print(f"{f'{megabases:,} Mb genome':<34}{private:>10.0f}{mapped:>10.0f}")
             sized.unlink()

@@ -50,13 +50,18 @@ def main() -> None:
 
         straight, broken = Path(folder) / "straight", Path(folder) / "broken"
         began = time.monotonic()
-        assert quiet(straight).wait() == 0
+        process = quiet(straight)
+        while process.poll() is None and not (straight / "metrics.jsonl").exists():
+            time.sleep(0.05)
+        start = time.monotonic() - began
+        assert process.wait() == 0
         whole = time.monotonic() - began
+        longest = start + 2 * (whole - start) / arguments.kills  # so that most kills come before the end
         kills, steps = 0, []
         while kills < arguments.kills:
             process = quiet(broken)
-            # Anywhere between the start of Python and well inside the run.
-            time.sleep(chance.uniform(0.2, 0.5 * whole))
+            # Anywhere from the start of Python on.
+            time.sleep(chance.uniform(0.2, longest))
             if process.poll() is None:
                 process.kill()
                 kills += 1

@@ -30,7 +30,11 @@ def suite(
     ] = None,
     head: Annotated[
         list[str] | None,
-        typer.Option(metavar="HEAD", help="Head on frozen vectors; repeat for more.", show_default="logistic and conv"),
+        typer.Option(
+            metavar="HEAD",
+            help="Classifier on vectors of the model: logistic, svm, mlp, conv or attention; repeat for more.",
+            show_default="logistic and conv",
+        ),
     ] = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Fine-tune too, from the model and from random weights.")
@@ -62,11 +66,11 @@ def suite(
             folder, out, layout=layout, model=loaded, reference=read, heads=head or ("logistic", "conv"), tune=tune,
             remove_copies=remove_copies, most=most, seed=seed, on_progress=progress,
         )  # fmt: skip
-    tables.print_table(_table(benchmarks))
+    tables.print_table(_table(benchmarks), keys=2)
     for dataset, said in benchmarks.conclusions.items():
         for line in said:
             show.results.print(f"{dataset}: {line}", soft_wrap=True)
-    show.results.print(f"Tables: {out / 'table.tsv'}, {out / 'table.md'}", soft_wrap=True)
+    show.wrote([out / "table.tsv", out / "table.md"], quiet)
 
 
 def _table(benchmarks: Benchmarks) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +19,6 @@ from .outputs import check_outputs
 
 if TYPE_CHECKING:
     from hnet_dna.probing.effect_benchmark import EffectBenchmark
-    from hnet_dna.probing.metrics import Metric
 
 
 def variants(
@@ -38,10 +36,14 @@ def variants(
     context: Annotated[int, typer.Option(metavar="N", help="Bases read before each variant at least.", min=0)] = 4096,
     strand: options.Strand = "both",
     annotation: Annotated[
-        Path | None, typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank: how often codons are used.")
+        Path | None,
+        typer.Option(
+            metavar="ANNOTATION",
+            help="GFF3, GTF or GenBank with genes: how often each codon is used, as one more predictor.",
+        ),
     ] = None,
     conservation: Annotated[
-        Path | None, typer.Option(metavar="BIGWIG", help="Conservation, as one more predictor.")
+        Path | None, typer.Option(metavar="BIGWIG", help="Conservation of each base, as one more predictor.")
     ] = None,
     rows: Annotated[int | None, typer.Option(metavar="N", help="Use N rows, drawn at random.", min=3)] = None,
     out: Annotated[
@@ -66,7 +68,7 @@ def variants(
     """
     if genome is None:
         raise UsageError("benchmark variants needs --genome")
-    check_outputs(
+    written = check_outputs(
         {"--out": out, "--features": features},
         [table, genome, annotation, conservation, model],
         {"--features": "Parquet"},
@@ -97,26 +99,20 @@ def variants(
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in benchmark.results], indent=2).replace("NaN", "null"))
     else:
-        tables.print_table(_shown(benchmark, str(model)))
+        tables.print_table(_shown(benchmark, str(model)), keys=2)
+    show.wrote(written, quiet)
 
 
 def _shown(benchmark: EffectBenchmark, model: str) -> Table:
     labelled = any(result.auroc is not None for result in benchmark.results)
-    table = Table(title=f"{len(benchmark.effects):,} measured effects; model: {model}")
+    table = Table(title=f"{show.counted(len(benchmark.effects), 'measured effect')}; model: {model}")
     table.add_column("group")
     table.add_column("predictor")
-    for column in ("rows", "positions", "Spearman", "95 %", *(("AUROC", "95 %", "AUPRC", "95 %") if labelled else ())):
+    for column in ("rows", "positions", "Spearman [95 %]", *(("AUROC [95 %]", "AUPRC [95 %]") if labelled else ())):
         table.add_column(column, justify="right")
     for result in sorted(benchmark.results, key=lambda one: one.group == "all"):
         metrics = [result.spearman, *((result.auroc, result.auprc) if labelled else ())]
-        cells = [cell for metric in metrics for cell in _metric(metric)]
+        cells = map(tables.metric_cell, metrics)
         group = "mean |rho|" if result.group == "all" else result.group
         table.add_row(group, result.predictor, f"{result.rows:,}", f"{result.positions:,}", *cells)
     return table
-
-
-def _metric(metric: Metric | None) -> tuple[str, str]:
-    if metric is None:
-        return "-", "-"
-    interval = "-" if math.isnan(metric.low) else f"{metric.low:.3f} to {metric.high:.3f}"
-    return f"{metric.value:.3f}", interval

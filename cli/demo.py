@@ -31,14 +31,8 @@ def demo(
         made = take_the_tour(out, minutes=minutes, command=sys.argv, observer=view.observer, on_progress=reports)
     if made.run.comparison is not None:
         tables.print_table(tables.comparison_table(made.run.comparison, f"tiny ({made.run.model.config})"))
-    show.results.print(
-        f"\n{made.chunks:,} chunks of {made.contig}: {made.bed}\n"
-        f"  its sequence: {made.fasta}\n"
-        f"  genes to show beside them: {made.annotation}\n"
-        f"  the model: {made.run.path} (config, weights, metrics.jsonl, results.json)\n"
-        "Next:\n"
-        f"  load {made.fasta} as genome in IGV, then {made.bed}\n"
-        f"  hnet-dna segment YOUR.fa --model {quote(str(made.run.path))} > boundaries.bed\n"
-        "  hnet-dna pretrain --genome YOUR.fa --out run --minutes 30",
-        soft_wrap=True,
-    )
+    show.wrote([made.run.path], quiet, what="the model, its card and its results")
+    show.wrote([made.fasta], quiet, what=f"{made.contig}, which the model did not see in training")
+    drawn = f"{show.counted(made.chunks, 'chunk')} of it; in IGV, open the sequence as genome, and then these"
+    then = f"hnet-dna segment YOUR.fa --model {quote(str(made.run.path))} > boundaries.bed"
+    show.wrote([made.bed], quiet, what=drawn, then=then)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -22,7 +23,9 @@ def embed(
             help="FASTA, CSV or TSV with a column of sequences ('-' for stdin), or a genome with --regions.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="X.parquet, X.npy or X.h5ad.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Table to write: X.parquet, X.npy or X.h5ad.")
+    ],
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
@@ -45,14 +48,14 @@ def embed(
     Sequences without any A, C, G or T are reported and left out. A region on strand - of --regions is read as its
     reverse complement.
 
-    Example: hnet-dna embed sample.fa --model run --out vectors.parquet
+    Example: hnet-dna embed new.fa --model run --out vectors.parquet
 
     Example: hnet-dna embed genome.fa --regions genes.bed --strand + --model run --out genes.parquet
     """
     from hnet_dna.embedding.table import places
     from hnet_dna.embedding.write import embed_to_table
 
-    check_outputs({"--out": places(out)}, [sequences, regions, model], {"--out": ""})
+    written = check_outputs({"--out": places(out)}, [sequences, regions, model], {"--out": ""})
     check_pipes({"SEQUENCES": sequences, "--regions": regions})
     if aliases and regions is None:
         raise UsageError("--aliases belongs to --regions")
@@ -71,4 +74,7 @@ def embed(
             resume=resume,
             on_progress=progress,
         )
-    show.notes.print(f"{show.counted(table.rows, 'row')} of {table.width} numbers: {table.path}")
+    labels = "LABELS.bed" if per_chunk else "LABELS.csv"
+    probe = f"hnet-dna probe {labels} --embeddings {quote(str(out))} --out {show.unused('probe')}"
+    what = f"{show.counted(table.rows, 'row')} of {show.counted(table.width, 'number')}"
+    show.wrote(written, quiet, what=what, then=probe if out.suffix == ".parquet" else None)

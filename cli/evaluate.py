@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import join
 from typing import Annotated
 
 import typer
@@ -47,12 +48,7 @@ def evaluate(
 
     opened = show.open_genome(genome, quiet, aliases=aliases)
     loaded = show.load_model(model, device, precision)
-    with show.Progress("evaluating", unit="bases", quiet=quiet, late=True) as progress:
-
-        def on_start(bases: int, rule: str) -> None:
-            show.notes.print(f"evaluated on: {bases:,} bases, {rule}")
-            progress.expect(bases)
-
+    with show.Reports(quiet=quiet) as reports:
         comparison = run(
             opened,
             loaded,
@@ -61,8 +57,8 @@ def evaluate(
             regions=regions or "",
             annotation=annotation,
             streams=streams,
-            on_start=on_start,
-            on_progress=progress.part,
+            on_start=lambda bases, rule: show.notes.print(f"evaluated on: {show.counted(bases, 'base')}, {rule}"),
+            on_progress=reports,
         )
     if comparison.trained_on:
         show.notes.print(f"the model was trained on {comparison.trained_on:,} of them: these are not held-out figures")
@@ -71,3 +67,6 @@ def evaluate(
         return
     tables.print_table(tables.comparison_table(comparison, str(model), comparison.trained_on or 0))
     tables.print_table(tables.classes_table(comparison))
+    if annotation is not None and not opened.streamed:
+        given = ["--genome", genome, "--model", str(model), "--annotation", str(annotation)]
+        show.wrote([], quiet, then=join(["hnet-dna", "explain", *given, "--out", show.unused("report")]))

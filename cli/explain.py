@@ -91,10 +91,8 @@ def explain(
             on_progress=reports,
         )
     print_report(report)
-    show.results.print(
-        f"Tables and summary: {out}" + (f"; to read: {out / 'index.html'}" if page else ""), soft_wrap=True
-    )
+    then = f"hnet-dna explain --open {quote(str(out))}" if page and not open_ else None
+    what = "tables and summary.json" + (f"; to read: {out / 'index.html'}" if page else "")
+    show.wrote([out], quiet, what=what, then=then)
     if open_:
         browse(out, open_=True)
-    elif page:
-        show.next_step(f"hnet-dna explain --open {quote(str(out))}", quiet)

@@ -24,23 +24,36 @@ def print_report(report: Report) -> None:
         tables.print_table(_rates(report, stage))
         tables.print_table(_kept(report, stage["stage"]))
     if derived := report.summary["genes"]["derived"]:
-        show.results.print(f"{derived:,} genes derived from transcripts: the annotation has no lines for genes")
+        genes = show.counted(derived, "gene")
+        show.results.print(f"{genes} derived from transcripts: the annotation has no lines for genes", soft_wrap=True)
     codings = report.summary["coding_sequences"]
     left_out = sum(codings["left_out"].values())
     show.results.print(
-        f"{codings['complete']:,} complete coding sequences in the annotation, {left_out:,} others left out",
+        f"{show.counted(codings['complete'], 'complete coding sequence')} in the annotation"
+        + (f", {show.counted(left_out, 'other')} left out" if left_out else ""),
         soft_wrap=True,
     )
 
 
 def _rates(report: Report, stage: dict[str, Any]) -> Table:
+    from hnet_dna.explanation.statistics.columns import NOT_JUDGED
     from hnet_dna.explanation.statistics.findings import FEWEST
 
     number, per_chunk = stage["stage"], stage["bases_per_chunk"]
     title = f"Stage {number}: " + (f"{per_chunk:.2f} bases per chunk" if per_chunk else "no boundary")
     table = Table(title=title)
     table.add_column("class")
-    for column in ("bases", "rate %", "x overall", "95 %", "x shifted", "p", "untrained x", "shuffled x"):
+    table.add_column("verdict")
+    for column in (
+        "bases",
+        "rate %",
+        "x overall",
+        "95 %",
+        "x shifted",
+        "p",
+        "untrained x",
+        "shuffled x",
+    ):
         table.add_column(column, justify="right")
     classes, codons = report.tables["classes"].where(stage=number), report.tables["codons"].where(stage=number)
     rows = [(row["class"], row) for row in classes if row["class"] in _SHOWN and row["group"] != "repeats"]
@@ -51,6 +64,7 @@ def _rates(report: Report, stage: dict[str, Any]) -> Table:
         low, high = (_number(row[f"enrichment_{end}"]) for end in ("low", "high"))
         table.add_row(
             name,
+            "" if row["verdict"] == NOT_JUDGED else row["verdict"],
             f"{row['bases']:,}",
             _number(100 * row["rate"]),
             _number(row["enrichment"]),
@@ -65,18 +79,21 @@ def _rates(report: Report, stage: dict[str, Any]) -> Table:
 
 def _kept(report: Report, stage: int) -> Table:
     """Build the table of boundaries kept under edits: at a rate of 1 %, and within 64 bases after a single one."""
-    edits = [(kind, rate) for rate in (0.01, "single") for kind in ("substitution", "insertion", "deletion")]
+    kinds = ("substitution", "insertion", "deletion")
+    edits: dict[tuple[float | str, str], str] = {("single", kind): f"one {kind}" for kind in kinds}
+    edits |= {(0.01, kind): f"{kind}s at 1 % of the bases" for kind in kinds}
     kept = {
         (row["segmentation"], row["edit"], row["rate"]): row["kept"]
         for row in report.tables["robustness"].where(stage=stage)
         if math.isnan(row["within"]) or row["within"] == 64
     }
     table = Table(title=f"Stage {stage}: % of boundaries kept")
-    table.add_column("")
-    for kind, rate in edits:
-        table.add_column(f"{kind} {rate}" if rate == "single" else f"{kind}s {rate:.0%}", justify="right")
-    for name in dict.fromkeys(name for name, _, _ in kept):
-        table.add_row(name, *(_number(100 * kept[name, kind, rate]) for kind, rate in edits))
+    table.add_column("edits")
+    names = list(dict.fromkeys(name for name, _, _ in kept))
+    for name in names:
+        table.add_column(name, justify="right")
+    for (rate, kind), edit in edits.items():
+        table.add_row(edit, *(_number(100 * kept[name, kind, rate]) for name in names))
     return table
 
 

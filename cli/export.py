@@ -37,7 +37,7 @@ def export(
     loaded = HNetLM.from_pretrained(model)
     with folder_beside(out) as folder:
         loaded.save_reference(folder, pt=pt)
-    show.results.print(f"Reference files: {out}", soft_wrap=True)
+    show.wrote([out], what="the reference's files")
 
 
 def import_(
@@ -69,4 +69,4 @@ def import_(
     with folder_beside(out) as folder:
         loaded.save_pretrained(folder)
     letters = loaded.config.alphabet
-    show.results.print(f"Model: {out} ({loaded.config}; alphabet: {letters or 'none'})", soft_wrap=True)
+    show.wrote([out], what=f"{loaded.config}; alphabet: {letters or 'none'}")

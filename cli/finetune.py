@@ -24,9 +24,11 @@ def finetune(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     task: options.Task = "classification",
-    head: Annotated[str, typer.Option(metavar="HEAD", help="conv or attention.")] = "conv",
+    head: Annotated[
+        str, typer.Option(metavar="HEAD", help="What turns vectors into labels: conv (convolutions) or attention.")
+    ] = "conv",
     level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help=options.LEVEL_HELP, show_default="encoder+decoder+letters")
+        str | None, typer.Option(metavar="LEVEL", help=options.LEVEL_HELP, show_default="encoder + decoder + letters")
     ] = None,
     strand: options.Strand = "both",
     aligned: Annotated[
@@ -38,17 +40,27 @@ def finetune(
         ),
     ] = None,
     lora: Annotated[
-        int, typer.Option(metavar="RANK", help="Train low-rank changes of matrices instead of all weights.", min=0)
+        int,
+        typer.Option(
+            metavar="RANK",
+            help="Train changes of this rank to the matrices instead of all weights; 0 trains all.",
+            min=0,
+        ),
     ] = 0,
-    last: Annotated[int, typer.Option(metavar="N", help="Train only the last N layers and the head.", min=0)] = 0,
+    last: Annotated[
+        int, typer.Option(metavar="N", help="Train only the last N layers and the head; 0 trains all.", min=0)
+    ] = 0,
     epochs: Annotated[int, typer.Option(metavar="N", help="Train for at most this many epochs.", min=1)] = 8,
     patience: Annotated[int, typer.Option(metavar="N", help="Epochs without a lower loss that end it.", min=1)] = 3,
-    batch: Annotated[int, typer.Option(metavar="N", help="Sequences of a batch.", min=1)] = 32,
+    batch: Annotated[int, typer.Option(metavar="N", help="Sequences in a step of training.", min=1)] = 32,
     learning_rate: Annotated[
-        float, typer.Option("--lr", metavar="RATE", help="Of the head; the last layer has half of it.")
+        float,
+        typer.Option(
+            "--lr", metavar="RATE", help="Learning rate of the head; the last layer of the model has half of it."
+        ),
     ] = 2e-3,
     layer_decay: Annotated[
-        float, typer.Option(metavar="FACTOR", help="On the rate, for each layer further from the head.")
+        float, typer.Option(metavar="FACTOR", help="Factor on the learning rate for each layer further from the head.")
     ] = 0.9,
     class_weights: Annotated[
         bool, typer.Option("--class-weights", help="Let all classes count the same, whatever their shares.")
@@ -56,7 +68,7 @@ def finetune(
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Train from random weights and fit baselines too.")
     ] = True,
-    folds: Annotated[int, typer.Option(metavar="N", help="Folds.", min=2)] = 5,
+    folds: Annotated[int, typer.Option(metavar="N", help="Number of folds of the cross-validation.", min=2)] = 5,
     test: options.TestFile = None,
     split: Annotated[
         str | None,
@@ -107,5 +119,5 @@ def finetune(
     tables.print_table(tables.metrics_table(result.title, result.results))
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
-    show.results.print(f"Tuned model, head and report: {out}", soft_wrap=True)
-    show.results.print(f"Next:  hnet-dna predict NEW.fa --head {quote(str(out))}", soft_wrap=True)
+    then = f"hnet-dna predict NEW.fa --head {quote(str(out))}"
+    show.wrote([out], quiet, what="the tuned model, its head, and the report", then=then)

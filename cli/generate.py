@@ -34,7 +34,7 @@ def generate(
 
     Example: hnet-dna generate --model run --length 2000 --count 3 --seed 7
     """
-    check_outputs({"--out": out}, [prompt, model])
+    written = check_outputs({"--out": out}, [prompt, model])
     from hnet_dna.inference.generate import generate_to_fasta
 
     loaded = show.load_model(model, device, precision)
@@ -43,3 +43,4 @@ def generate(
             loaded, length, stream, count=count, prompt=prompt, temperature=temperature, top_p=top_p, seed=seed,
             on_progress=reports,
         )  # fmt: skip
+    show.wrote(written, quiet)

@@ -46,7 +46,7 @@ def inspect(
         typer.echo(json.dumps({"fasta": values.pop("source"), **values}, indent=2, default=str))
         return
     contigs = show.counted(len(described.contigs), "contig")
-    table = Table(title=f"{Path(described.source).name}: {contigs}, {described.bases:,} bases")
+    table = Table(title=f"{Path(described.source).name}: {contigs}, {show.counted(described.bases, 'base')}")
     table.add_column("contig")
     for name in ("bases", "GC %", "N", "N runs", "soft-masked %", "IUPAC"):
         table.add_column(name, justify="right")
@@ -60,7 +60,7 @@ def inspect(
     show.results.print(f"Assembly: {described.assembly or 'none of the known ones'}")
     if described.store is not None:
         show.results.print(f"Store: {described.store}")
-        show.next_step(f"hnet-dna pretrain --genome {quote(fasta)} --out run", quiet)
+        show.wrote([], quiet, then=f"hnet-dna pretrain --genome {quote(fasta)} --out {show.unused('run')}")
 
 
 @genome.command()
@@ -79,11 +79,12 @@ def fetch(
     assembly = assembly_to_fetch(name)
     show.notes.print(f"{assembly.assembly}, {assembly.organism}: {assembly.url}")
     show.notes.print(assembly.licence or "terms of use: not on record here, see the source")
-    with show.Progress(f"fetching {name}", quiet=quiet, late=True) as progress:
-        fetched = fetch_genome(name, on_progress=progress.part)
+    with show.Reports(quiet=quiet) as reports:
+        fetched = fetch_genome(name, on_progress=reports)
     typer.echo(fetched.source)
     checked = "checksum of the file and " if assembly.md5 or assembly.sha256 else ""
-    show.notes.print(f"{checked}contigs agree with the manifest; use it as --genome {assembly.name}")
+    show.notes.print(f"{checked}contigs agree with the manifest")
+    show.wrote([], quiet, then=f"hnet-dna genome inspect {name}")
 
 
 @genome.command()
@@ -92,7 +93,7 @@ def extract(
     regions: Annotated[
         list[str],
         typer.Argument(
-            metavar="REGION...",
+            metavar="REGION",
             help="contig:start-end, counted from 1, both ends included, as samtools has it; or a contig's name.",
         ),
     ],
@@ -104,13 +105,14 @@ def extract(
 
     Example: hnet-dna genome extract yeast chrXV:1-50000 > sample.fa
     """
-    check_outputs({"--out": out}, [fasta])
+    written = check_outputs({"--out": out}, [fasta])
     from hnet_dna.annotation.extract import extract as extracted
     from hnet_dna.genome.fasta import write_fasta
 
     parts = extracted(show.open_genome(fasta, quiet, aliases=aliases), regions)
     with output(out) as stream:
         write_fasta(((part.name, part.codes) for part in parts), stream)
+    show.wrote(written, quiet)
 
 
 @genome.command()
@@ -125,9 +127,10 @@ def annotation(
     from hnet_dna.genome.known import annotation_path
 
     path = annotation_path(name)
-    check_outputs({"--out": out}, [path])
+    written = check_outputs({"--out": out}, [path])
     with gzip.open(path, "rt") as lines, output(out) as stream:
         stream.writelines(lines)
+    show.wrote(written)
 
 
 @genome.command("list")

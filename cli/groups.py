@@ -12,19 +12,26 @@ _CHOSEN = "hnet_dna.command"
 
 
 class Commands(TyperGroup):
-    """Commands whose flags are shown without a type, as if they took a value."""
+    """Commands whose help shows no types: not of flags, as if they took a value, and not of arguments."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command of this name."""
         command = super().get_command(ctx, cmd_name)
         if command is not None:
             _untyped([*command.params, command.get_help_option(ctx)])
+            parameters: list[Any] = command.params
+            for argument in (one for one in parameters if one.param_type_name == "argument"):
+                argument.display_type_rich = _no_type  # `<list[Path]>`, where the text says what it is
         ctx.meta[_CHOSEN] = command  # of a group within a group the inner one, which is chosen last
         return command
 
     def get_params(self, ctx: Any) -> Any:
         """Return the options of the group itself."""
         return _untyped(super().get_params(ctx))
+
+
+def _no_type(ctx: Any = None) -> None:
+    return None
 
 
 def _untyped(parameters: list[Any]) -> list[Any]:

@@ -58,15 +58,16 @@ def hub(
         if genome is None or not given:
             raise UsageError("hub needs --genome and --tracks")
         check_pipes({"--genome": genome})
-        refuse_filled(out)
+        shown = f", or show the hub that is there: hnet-dna hub {quote(str(out))} --serve"
+        refuse_filled(out, "choose another folder" + (shown if (out / "hub.txt").is_file() else ""))
         opened = show.open_genome(genome, quiet, aliases=aliases)
         from hnet_dna.hub.write import EMAIL, write_hub
 
         made = write_hub(given, opened, out, model=model, locus=locus, email=email or EMAIL)
-        whose = "UCSC's" if made.of_ucsc else "an assembly of its own,"
-        show.notes.print(f"{out}: {show.counted(len(made.tracks), 'track')} on {whose} {made.assembly}")
-        if not serve:
-            show.next_step(f"hnet-dna hub {quote(str(out))} --serve", quiet)
+        own = f"an assembly of its own, {made.assembly}, since {made.why}"
+        whose = f"UCSC's {made.assembly}" if made.of_ucsc else own
+        what = f"{show.counted(len(made.tracks), 'track')} on {whose}"
+        show.wrote([out], quiet, what=what, then=None if serve else f"hnet-dna hub {quote(str(out))} --serve")
     elif not serve:
         raise UsageError("hub needs --genome and --tracks, or --serve and the folder of a hub")
     if serve:

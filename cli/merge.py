@@ -19,7 +19,10 @@ def merge(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", metavar="PATH", help="X.bed, X.bedgraph, X.bw or X.bb; X.bed.gz is compressed and indexed."
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="File to write: X.bed, X.bedgraph, X.bw or X.bb; X.bed.gz is compressed and indexed.",
         ),
     ],
     quiet: options.Quiet = False,
@@ -34,10 +37,10 @@ def merge(
     from hnet_dna.tracks.merge import kind_of_track, merge_tracks
 
     kind = kind_of_track(out)
-    check_outputs(
+    written = check_outputs(
         {"--out": with_index(out)}, tracks, {"--out": {"text": "text", "bigwig": "bigWig", "bigbed": "bigBed"}[kind]}
     )
-    with show.Progress("merging", about=show.counted(len(tracks), "file"), quiet=quiet) as progress:
-        count = merge_tracks(tracks, out, lambda share: progress.update(share=share))
-    what = "line" if kind == "text" else "contig"
-    show.notes.print(f"{out}: {show.counted(count, what)} of {show.counted(len(tracks), 'file')}")
+    with show.Reports(quiet=quiet) as reports:
+        count = merge_tracks(tracks, out, on_progress=reports)
+    what = show.counted(count, "line" if kind == "text" else "contig")
+    show.wrote(written, quiet, what=f"{what} of {show.counted(len(tracks), 'file')}")

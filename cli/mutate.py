@@ -18,14 +18,14 @@ from .outputs import check_outputs
 def mutate(
     region: Annotated[
         list[str] | None,
-        typer.Argument(metavar="REGION...", help="contig:start-end as in samtools: 1-based, both ends included."),
+        typer.Argument(metavar="REGION", help="contig:start-end as in samtools: 1-based, both ends included."),
     ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
     bed: Annotated[Path | None, typer.Option(metavar="BED", help="Regions as BED instead.")] = None,
-    deletions: Annotated[bool, typer.Option("--deletions", help="Delete each base, too.")] = False,
+    deletions: Annotated[bool, typer.Option("--deletions", help="Score the deletion of each base, too.")] = False,
     window: options.Window = 512,
     context: Annotated[int, typer.Option(metavar="N", help="Bases read before each mutation at least.", min=0)] = 4096,
     strand: options.Strand = "both",
@@ -36,8 +36,10 @@ def mutate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="Table to write: Parquet if named so, else TSV.")
     ] = None,
-    bigwig: Annotated[Path | None, typer.Option(metavar="PATH", help="Mean effect of each base.")] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="PATH", help="Picture of a region: .png, .svg or .pdf.")] = None,
+    bigwig: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Write the mean effect of changing each base here.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="PATH", help="Draw the region: .png, .svg or .pdf.")] = None,
     annotation: Annotated[
         Path | None, typer.Option(metavar="ANNOTATION", help="With --plot: GFF3, GTF, GenBank or BED to draw below.")
     ] = None,
@@ -60,17 +62,16 @@ def mutate(
 
     Example: hnet-dna mutate chrXV:110,201-110,320 --genome yeast --out mutations.parquet --plot map.svg
     """
-    if genome is None or (out is None and not dependencies):
-        needed = {"--genome": genome, "--out": out or dependencies}
-        raise UsageError(f"mutate needs {' and '.join(name for name, given in needed.items() if given is None)}")
-    if out is None and (bigwig is not None or plot is not None):
-        raise UsageError("--bigwig and --plot need --out, too")
+    if genome is None:
+        raise UsageError("mutate needs --genome")
+    if out is None and bigwig is None and plot is None and not dependencies:
+        raise UsageError("say what to write: --out, --bigwig, --plot or --dependencies")
     if bool(region) == (bed is not None):
         raise UsageError("name regions as REGION... or by --bed")
     if annotation is not None and plot is None:
         raise UsageError("--annotation belongs to --plot")
     table = "Parquet" if out is not None and out.suffix.lower() == ".parquet" else "text"
-    check_outputs(
+    written = check_outputs(
         {"--out": out, "--bigwig": bigwig, "--plot": plot, "--dependencies": dependencies},
         [genome, bed, annotation, model],
         {"--out": table, "--bigwig": "bigWig", "--plot": "", "--dependencies": ""},
@@ -86,8 +87,4 @@ def mutate(
             dependencies=dependencies or (), deletions=deletions, window=window, context=context,
             strand=check_strand(strand), boundaries=boundaries, jobs=jobs, on_progress=reports,
         )  # fmt: skip
-    if dependencies:
-        show.notes.print(f"wrote {', '.join(map(str, dependencies))}")
-    if out is not None:
-        written = ", ".join(str(path) for path in (out, bigwig, plot) if path is not None)
-        show.notes.print(f"{show.counted(count, 'mutation')}; wrote {written}")
+    show.wrote(written, quiet, what=show.counted(count, "mutation") if count else "")

@@ -40,7 +40,7 @@ NewFolder = Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="Fo
 OutFile = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write to this file instead of stdout.")
 ]
-Strand = Annotated[str, typer.Option(metavar="STRAND", help="+, - or both (the mean).")]
+Strand = Annotated[str, typer.Option(metavar="STRAND", help="Strand to read: +, - or both (the mean).")]
 Summary = Annotated[
     int | None,
     typer.Option(
@@ -49,12 +49,22 @@ Summary = Annotated[
         help="Also write means in windows of N bases, as bigWig beside the first file: b.N.bw for b.bw.",
     ),
 ]
-Window = Annotated[int, typer.Option(metavar="N", help="Bases of reference around a variant or mutation.", min=2)]
+Window = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Bases of reference around a variant or mutation that are compared with and without it.",
+        min=2,
+    ),
+]
 Jobs = Annotated[int, typer.Option(metavar="N", help="Processes that share the work.", min=1)]
-LEVEL_HELP = "Where vectors are taken: encoder, decoder, chunk, chunk:1 and so on, letters, or several joined by +."
+LEVEL_HELP = (
+    "Where in the network vectors are taken: encoder or decoder (one for each base), chunk, chunk:1 and so on (one for "
+    "each chunk of a stage), letters (the bases themselves), or several joined by +."
+)
 POOLING_HELP = (
-    "mean, max, last, boundary (mean weighted by boundary probability), bins:K (means of K equal parts), or several "
-    "joined by +."
+    "How the vectors of a sequence become one: mean, max, last, boundary (mean weighted by boundary probability), "
+    "bins:K (means of K equal parts), or several joined by +."
 )
 Level = Annotated[str, typer.Option(metavar="LEVEL", help=LEVEL_HELP)]
 Pooling = Annotated[str, typer.Option("--pool", metavar="POOLING", help=POOLING_HELP)]
@@ -87,4 +97,4 @@ IdColumn = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Co
 GroupColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")]
 Task = Annotated[str, typer.Option(metavar="TASK", help="classification, multilabel or regression.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress; only notes, warnings and errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say only what is unusual: no progress, and no closing lines.")]

@@ -46,7 +46,7 @@ Outputs = Mapping[str, Path | Sequence[Path] | None]
 
 def check_outputs(
     outputs: Outputs, inputs: Iterable[str | Path | None] = (), formats: Mapping[str, str] | None = None
-) -> None:
+) -> list[Path]:
     """Refuse files to write that cannot be, that would replace what is read or one another, or whose names mislead.
 
     Args:
@@ -56,6 +56,9 @@ def check_outputs(
             as the name of a known genome, is ignored.
         formats: what an option writes, such as `bigWig`; `text` if it is missing, and empty if the command
             itself checks the ending of the name.
+
+    Returns:
+        The files, for `show.wrote`.
     """
     read = {key for path in inputs if path is not None for place in _read_with(path) for key in _identities(place)}
     taken: dict[Path | tuple[int, int], str] = {}
@@ -71,6 +74,7 @@ def check_outputs(
     for option, paths in written.items():
         if paths and (format := (formats or {}).get(option, "text")):
             _check_name(option, paths[0], format)
+    return [path for paths in written.values() for path in paths]
 
 
 def with_index(out: Path | None) -> list[Path]:

@@ -53,17 +53,17 @@ def plot(
             raise UsageError("--karyotype draws a track; leave out REGION, --genome, --annotation and --mutations")
         if out is None:
             raise UsageError("plot needs --out, the picture to write")
-        check_outputs({"--out": out}, [karyotype], {"--out": ""})
+        written = check_outputs({"--out": out}, [karyotype], {"--out": ""})
         from hnet_dna.explanation.figures.karyotype import plot_karyotype
 
         drawn = plot_karyotype(karyotype, out)
-        show.notes.print(f"wrote {out}: {show.counted(len(drawn), 'contig')}")
+        show.wrote(written, quiet, what=show.counted(len(drawn), "contig"))
         return
     if region is None:
         raise UsageError("give a REGION, or --karyotype with a bigWig")
     if genome is None or out is None:
         raise UsageError("plot needs --genome and --out, the picture to write")
-    check_outputs({"--out": out}, [genome, annotation, model], {"--out": ""})
+    written = check_outputs({"--out": out}, [genome, annotation, model], {"--out": ""})
     check_pipes({"--genome": genome, "--annotation": annotation})
     from hnet_dna.explanation.figures.locus import plot_locus
 
@@ -77,4 +77,4 @@ def plot(
         annotation=annotation,
         mutations=mutations,
     )
-    show.notes.print(f"wrote {out}")
+    show.wrote(written, quiet)

@@ -61,7 +61,12 @@ def pretrain(
     ] = None,
     split: options.Split = None,
     regions: options.UsedRegions = None,
-    window: Annotated[int | None, typer.Option(metavar="N", help="Bases per window.", min=1)] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Bases per window, the piece of sequence that the model reads at once in training.", min=1
+        ),
+    ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Windows per step, over all GPUs.", min=1)] = None,
     window_warmup: Annotated[
         str | None,
@@ -71,7 +76,12 @@ def pretrain(
         ),
     ] = None,
     repeat_weight: Annotated[
-        float | None, typer.Option(metavar="X", help="Weight of soft-masked bases in the loss.", min=0.0)
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Weight of soft-masked bases (repeats) in the loss: 1 counts them as all others, 0 not at all.",
+            min=0.0,
+        ),
     ] = None,
     workers: Annotated[
         int | None,

@@ -49,8 +49,8 @@ def probe(
         str | None,
         typer.Option(
             metavar="HEAD",
-            help="On one vector: logistic (default), ridge (default of regression), svm, mlp. On all, in their order: "
-            "conv, attention.",
+            help="Classifier. On one vector for each sequence: logistic (default), ridge (default of regression), svm, "
+            "mlp. On all its vectors, in their order: conv, attention.",
         ),
     ] = None,
     level: Annotated[
@@ -63,7 +63,7 @@ def probe(
         str | None, typer.Option("--pool", metavar="POOLING", help=options.POOLING_HELP, show_default="mean")
     ] = None,
     strand: options.Strand = "both",
-    folds: Annotated[int, typer.Option(metavar="N", help="Outer folds.", min=2)] = 5,
+    folds: Annotated[int, typer.Option(metavar="N", help="Number of folds on which the head is judged.", min=2)] = 5,
     test: options.TestFile = None,
     split: Annotated[
         str | None,
@@ -107,9 +107,9 @@ def probe(
     tables.print_table(tables.metrics_table(result.title, result.results))
     for line in result.conclusions:
         show.results.print(line, soft_wrap=True)
-    show.results.print(f"Head and report: {out}", soft_wrap=True)
-    if result.about.pooling is not None:  # predict has one vector for each sequence, none for a chunk
-        show.results.print(f"Next:  hnet-dna predict NEW.fa --head {quote(str(out))}", soft_wrap=True)
+    # predict has one vector for each sequence, none for a chunk
+    then = None if result.about.pooling is None else f"hnet-dna predict NEW.fa --head {quote(str(out))}"
+    show.wrote([out], quiet, what="the head, its report, and predictions of the rows held out", then=then)
 
 
 def predict(
@@ -144,10 +144,11 @@ def predict(
 
     read: list[str | Path | None] = [sequences, head, model]
     check_outputs({"--out": out}, read)
-    check_outputs({"--out": out, "--bigwig": bigwigs_of(head, bigwig)}, read, BINARY)
+    written = check_outputs({"--out": out, "--bigwig": bigwigs_of(head, bigwig)}, read, BINARY)
     with show.Reports(quiet=quiet, on_data=shares_terminal(out)) as progress, output(out) as stream:
         predict_to_file(
             sequences, head, stream, bigwig=bigwig, model=model, sequence=sequence, device=device,
             precision=precision,  # type: ignore[arg-type]
             on_progress=progress,
         )  # fmt: skip
+    show.wrote(written, quiet)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from hnet_dna.genome.genome import Genome, is_streamed, known_bases
+from hnet_dna.data.run_record import genomes_of_run
+from hnet_dna.files import is_streamed
+from hnet_dna.genome.genome import Genome, known_bases
 from hnet_dna.progress import Progress as Report
 from hnet_dna.training.run import Beginning, Evaluation, Run, RunObserver
 
@@ -30,7 +32,7 @@ class RunView:
     """Shows a run on stderr, and its result on stdout; a context manager that ends the progress lines."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._stack = ExitStack()
+        self._stack, self._quiet = ExitStack(), quiet
         self.observer: RunObserver = _Shown(quiet, self._stack)
 
     def __enter__(self) -> RunView:
@@ -55,11 +57,11 @@ class RunView:
             if better := tables.better_baseline(run.comparison):
                 resume = f"hnet-dna pretrain --out {quote(str(run.path))} --resume --minutes N"
                 show.results.print(f"{better}; train longer: {resume}", soft_wrap=True)
-        fasta = "FASTA" if genome is None or is_streamed(genome) else quote(genome)
-        command = f"hnet-dna segment {fasta} --model {quote(str(run.path))} > boundaries.bed"
-        best = run.path / "best"
-        also = f"; the best on the validation part: {best}" if best.is_dir() else ""
-        show.results.print(f"Model: {run.path}{also}\nNext:  {command}", soft_wrap=True)
+        read = genome or next(iter(genomes_of_run(run.path)), "")
+        command = f"hnet-dna segment {quote(read)} --model {quote(str(run.path))} > boundaries.bed"
+        best = f"; the best on the validation part is in {run.path / 'best'}" if (run.path / "best").is_dir() else ""
+        then = command if read and not is_streamed(read) else None
+        show.wrote([run.path], self._quiet, what=f"the model{best}", then=then)
 
 
 @contextmanager
@@ -76,12 +78,12 @@ def few_notes(mix: GenomeMix | None) -> Iterator[None]:
 
 class _Shown(RunObserver):
     def __init__(self, quiet: bool, stack: ExitStack) -> None:
-        self._quiet, self._stack = quiet, stack
-        self._opening = stack.enter_context(show.Reports(quiet=quiet))
+        self._quiet, self._stack = quiet, stack.enter_context(ExitStack())
+        self._reports = stack.enter_context(show.Reports(quiet=quiet))
         self._progress: show.Progress | None = None
 
     def opening(self, report: Report) -> None:
-        self._opening(report)
+        self._reports(report)
 
     def begun(self, beginning: Beginning) -> None:
         record = beginning.record
@@ -96,7 +98,10 @@ class _Shown(RunObserver):
         model = beginning.model.config
         show.notes.print(f"model: {model}, {record['parameters']:,} parameters, {machine['device']}, {threads}")
         if (memory := beginning.model.memory) is not None:
-            words = [f"{len(table.keys):,} words of {k} bases" for k, table in memory.counted.items()]
+            words = [
+                f"{show.counted(len(table.keys), 'word')} of {show.counted(k, 'base')}"
+                for k, table in memory.counted.items()
+            ]
             show.notes.print(f"memory: {', '.join(words) or 'tables'}")
         show.notes.print(f"budget: {budget_text(beginning.budget)}")
 
@@ -125,18 +130,17 @@ class _Shown(RunObserver):
         taken, of = evaluation.taken, evaluation.held_out
         show.notes.print(f"evaluating {taken:,}{'' if taken == of else f' of {of:,}'} held-out bases")
         if evaluation.counted < evaluation.train:
-            show.notes.print(f"Markov models count {evaluation.counted:,} of {evaluation.train:,} training bases")
+            show.notes.print(
+                f"Markov models count {evaluation.counted:,} of {show.counted(evaluation.train, 'training base')}"
+            )
         if taken < of or evaluation.counted < evaluation.train:
             show.notes.print(
                 "Both are evenly spread samples, so that this takes at most a tenth of the time of training, or a "
                 "minute; `hnet-dna evaluate` takes all"
             )
-        about = "the model, and Markov models beside it"
-        self._show(show.Progress("evaluating", evaluation.known, "bases", about=about, quiet=self._quiet))
 
-    def evaluated(self, what: str, share: float) -> None:
-        if self._progress is not None:
-            self._progress.part(what, share)
+    def evaluated(self, report: Report) -> None:
+        self._reports(report)
 
     def not_evaluated(self, why: str) -> None:
         later = "; `hnet-dna evaluate` does it later" if why == "as asked" else ""
@@ -196,7 +200,8 @@ def _step_lines(plan: Plan) -> list[str]:
     ]
     return [
         f"layout: {LEGEND}; a number counts layers; brackets hold the stage that reads chunks",
-        f"step: {recipe.batch} windows of {recipe.window:,} bases = {recipe.batch * recipe.window:,} bases"
+        f"step: {show.counted(recipe.batch, 'window')} of {show.counted(recipe.window, 'base')} = "
+        + show.counted(recipe.batch * recipe.window, "base")
         + (f", in {recipe.accumulate} parts" if recipe.accumulate > 1 else "")
         + (f", over {plan.ranks} ranks" if plan.ranks > 1 else ""),
         f"memory per process, estimated in float32: {memory:.2f} GiB"
@@ -212,18 +217,19 @@ def _run_lines(plan: Plan, mixture: Mixture) -> list[str]:
     lines = mixture_lines(mixture)
     if mixture.several:
         lines += [
-            f"epoch of {part.name}: {bases:,} bases predicted, about "
-            f"{plan.steps_of(bases) / part.share:,.0f} steps of the run"
+            f"epoch of {part.name}: {show.counted(bases, 'base')} predicted, about "
+            f"{show.counted(round(plan.steps_of(bases) / part.share), 'step')} of the run"
             for part, bases in zip(mixture.parts, plan.predicted, strict=True)
             if part.share
         ][:MOST_GENOMES]
     bases = sum(plan.predicted)
     per_epoch = plan.steps_of(bases)
     what = "all of them" if mixture.several else "epoch"
-    lines.append(f"{what}: {bases:,} bases predicted, about {per_epoch:,.0f} steps")
+    lines.append(f"{what}: {show.counted(bases, 'base')} predicted, about {show.counted(round(per_epoch), 'step')}")
     if (longest := max(len(i) for part in mixture.parts for i in part.split.train)) < recipe.window:
         lines.append(
-            f"no training stretch is as long as a window: the longest has {longest:,} bases, the rest is empty"
+            f"no training stretch is as long as a window: the longest has {show.counted(longest, 'base')}, "
+            "the rest is empty"
         )
     of_epochs = f", {budget.steps / per_epoch:.2f} epochs" if budget.steps is not None and not mixture.several else ""
     lines.append(f"budget: {budget_text(budget)}{of_epochs or '; the number of steps depends on the machine'}")
@@ -241,7 +247,7 @@ def print_genome(mixture: Mixture, letters: str | None) -> None:
         sum(getattr(contig, name) for contig in genome.contigs) for name in ("n_bases", "ambiguous", "uracils")
     )
     contigs = show.counted(len(genome.contigs), "contig")
-    first = f"{genome.source.name}: {contigs}, {genome.length:,} bases; {n:,} N left out"
+    first = f"{genome.source.name}: {contigs}, {show.counted(genome.length, 'base')}; {n:,} N left out"
     show.notes.print("; ".join([first, *alphabet(letters).rereads(ambiguous, uracils)]))
 
 
@@ -253,7 +259,7 @@ def mixture_lines(mixture: Mixture) -> list[str]:
     if not mixture.several:
         return split_lines(mixture.parts[0].split, mixture.parts[0].genome)
     total = sum(part.genome.length for part in mixture.parts)
-    lines = [f"genomes: {len(mixture.parts):,}, {total:,} bases"]
+    lines = [f"genomes: {len(mixture.parts):,}, {show.counted(total, 'base')}"]
     for part in mixture.parts[:MOST_GENOMES]:
         split = part.split
         sizes = ", ".join(
@@ -278,7 +284,7 @@ def split_lines(split: Split, genome: Genome) -> list[str]:
         share = f" ({bases / total:.1%})" if bases else ""
         unknown = bases - known_bases(genome, intervals)
         n = f", {unknown:,} of them N" if unknown else ""
-        lines.append(f"  {part}: {bases:,} bases{share}{n}: {places or 'nothing'}")
+        lines.append(f"  {part}: {show.counted(bases, 'base')}{share}{n}: {places or 'nothing'}")
     if not split.valid:
         lines.append("  no best model is kept without a validation part; a BED file for --split can mark one as valid")
     return lines
@@ -292,15 +298,15 @@ def resumption_line(progress: Progress, budget: Budget) -> str:
         return f"complete at {reached}{beyond}: evaluated again; give more --steps or --minutes to train on"
     if asked is not None:
         return f"continues from {reached} of {asked:,}"
-    return f"continues from {reached}, after {progress.seconds / 60:.1f} of {(budget.seconds or 0) / 60:g} minutes"
+    of = show.counted((budget.seconds or 0) / 60, "minute")
+    return f"continues from {reached}, after {progress.seconds / 60:.1f} of {of}"
 
 
 def budget_text(budget: Budget) -> str:
     """Say how long a run trains."""
     if budget.steps is not None:
         return show.counted(budget.steps, "step")
-    minutes = (budget.seconds or 0) / 60
-    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
+    return show.counted((budget.seconds or 0) / 60, "minute")
 
 
 def training_line(report: StepReport) -> str:

@@ -13,6 +13,7 @@ from hnet_dna.sequence.strand import check_strand
 from hnet_dna.tracks.outputs import TrackFiles
 
 from . import options, show
+from .browser import hub_of
 from .inputs import check_pipes
 from .outputs import BINARY, check_outputs, output, shares_terminal, track_paths, with_index
 
@@ -109,7 +110,7 @@ def score(
         raise UsageError("say what to write: --bigwig, --bedgraph, --parquet or --regions")
     if out is not None and vcf is None and regions is None:
         raise UsageError("--out belongs to --vcf and --regions; tracks have options of their own")
-    check_outputs(
+    written = check_outputs(
         {"--out": out if vcf is None else with_index(out), **paths},
         [fasta, genome, vcf, regions, model],
         {"--out": "text" if vcf is None else "VCF", **BINARY},
@@ -141,7 +142,8 @@ def score(
             from hnet_dna.tracks.to_files import score_to_files
 
             score_to_files(opened, loaded, tracks, strand=strand, shard=shard, streams=streams, on_progress=reports)
-            show.notes.print(f"wrote {', '.join(str(path) for written in paths.values() for path in written)}")
+    shown = fasta is not None and not opened.streamed
+    show.wrote(written, quiet, then=hub_of(paths.get("--bigwig", ()), fasta or "", model) if shown else None)
 
 
 def _summary(report: VcfReport) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from shlex import join, quote
 from typing import Annotated
 
 import typer
 
 from hnet_dna.errors import UsageError
+from hnet_dna.files import is_streamed
 from hnet_dna.sequence.strand import check_strand
 from hnet_dna.tracks.outputs import TrackFiles
 
 from . import options, show
+from .browser import hub_of
 from .inputs import check_pipes
 from .outputs import BINARY, check_outputs, shares_terminal, stdout_or, track_paths, with_index
 
@@ -25,8 +26,15 @@ def segment(
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
     streams: options.Streams = None,
-    stage: Annotated[int, typer.Option(metavar="N", help="Chunking stage, 0 outermost.", min=0)] = 0,
-    strand: Annotated[str, typer.Option(metavar="STRAND", help="+, - or both.")] = "+",
+    stage: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Chunking stage to write: 0 cuts the bases, 1 cuts the chunks of stage 0, and so on.",
+            min=0,
+        ),
+    ] = 0,
+    strand: Annotated[str, typer.Option(metavar="STRAND", help="Strand to read: +, - or both.")] = "+",
     regions: Annotated[
         Path | None, typer.Option(metavar="BED", help="Read only these regions, each from its start.")
     ] = None,
@@ -35,7 +43,9 @@ def segment(
         typer.Option(metavar="I/N", help="Only part I of N, of whole contigs and about equal length."),
     ] = None,
     points: Annotated[bool, typer.Option("--points", help="Write only the first base of each chunk.")] = False,
-    nested: Annotated[bool, typer.Option("--nested", help="BED12: chunks of the stage outside are blocks.")] = False,
+    nested: Annotated[
+        bool, typer.Option("--nested", help="Write BED12, whose blocks are the chunks of the stage outside.")
+    ] = False,
     bigbed: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Write the chunks as bigBed; BED is then written only if --out names it."),
@@ -72,9 +82,8 @@ def segment(
     if points and nested:
         raise UsageError("give --points or --nested, not both")
     files = TrackFiles(out, bigbed, bigwig, bedgraph, summary=summary)
-    check_outputs({"--out": with_index(out), **track_paths(files, strand)}, [fasta, regions, model], BINARY)
+    written = check_outputs({"--out": with_index(out), **track_paths(files, strand)}, [fasta, regions, model], BINARY)
     check_pipes({"GENOME": fasta, "--regions": regions})
-    from hnet_dna.genome.genome import is_streamed
     from hnet_dna.genome.open import find_genome
 
     source = find_genome(fasta)  # a mistake is reported before what takes seconds to import
@@ -87,7 +96,7 @@ def segment(
         stdout_or(out) if lines else nullcontext() as place,
         show.Reports(quiet=quiet, on_data=lines and shares_terminal(out)) as reports,
     ):
-        segment_to_files(
+        count = segment_to_files(
             read,
             loaded,
             replace(files, out=place),
@@ -99,8 +108,7 @@ def segment(
             streams=streams,
             on_progress=reports,
         )
-    written = files.paths(strand)
-    tracks = [str(path) for kind in ("bigbed", "bigwig") for path in written.get(kind, ())]
-    if tracks and not is_streamed(source):
-        inputs = f"--genome {quote(fasta)} --model {quote(str(model))} --tracks {join(tracks)}"
-        show.next_step(f"hnet-dna hub browser {inputs} --serve", quiet)
+    paths = files.paths(strand)
+    tracks = [path for kind in ("bigbed", "bigwig") for path in paths.get(kind, ())]
+    then = None if is_streamed(source) else hub_of(tracks, fasta, model)
+    show.wrote(written, quiet, what=show.counted(count, "chunk"), then=then)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from shutil import get_terminal_size
 from types import TracebackType
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
-from hnet_dna.progress import SMALL
+from hnet_dna.files import is_stream
+from hnet_dna.plural import counted as counted
 from hnet_dna.progress import Progress as Report
 
 from .groups import with_options
@@ -50,11 +53,6 @@ _EVERY = 60.0  # seconds between lines of progress
 _TOO_SHORT = 0.01  # seconds after which a rate can be told
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural if there are not exactly one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def load_model(model: Path, device: str | None, precision: str = "fp32") -> HNetLM:
     """Read what --model names and put it where --device says; say where it comes from if it is not a folder."""
     from hnet_dna.inference.load import load_model as load
@@ -67,10 +65,28 @@ def load_model(model: Path, device: str | None, precision: str = "fp32") -> HNet
     return loaded
 
 
-def next_step(command: str, quiet: bool) -> None:
-    """Tell a person at a terminal what is usually done next."""
-    if notes.is_terminal and not quiet:
-        notes.print(f"Next:  {command}")
+def wrote(places: Iterable[Path], quiet: bool = False, *, what: str = "", then: str | None = None) -> None:
+    """Close a command: name the files and folders that it has written, and say what is usually done next.
+
+    Args:
+        places: what it may have written; what is not there, and devices and pipes, are not named.
+        quiet: whether to say nothing.
+        what: is in them.
+        then: a command that can be pasted, with the inputs that this one had; None where nothing follows naturally.
+    """
+    if quiet:
+        return
+    names = [str(place) for place in dict.fromkeys(places) if place.exists() and not is_stream(place)]
+    if names:
+        notes.print(f"wrote {', '.join(names)}" + (f": {what}" if what else ""))
+    if then is not None:
+        notes.print(f"Next:  {then}")
+
+
+def unused(name: str) -> str:
+    """Return a name of a folder to create that nothing has yet, for a command that is to be pasted."""
+    numbered = (f"{name}{number}" for number in count(2))
+    return name if not Path(name).exists() else next(one for one in numbered if not Path(one).exists())
 
 
 class Progress:
@@ -86,7 +102,6 @@ class Progress:
         about: what the first line says beside `what`; the total where it is not given.
         quiet: whether to say nothing at all.
         on_data: whether data goes to a terminal, so that a bar would run through it.
-        late: whether to begin with the first `update`, since there may be nothing to do.
         clock: seconds.
     """
 
@@ -99,17 +114,18 @@ class Progress:
         about: str = "",
         quiet: bool = False,
         on_data: bool = False,
-        late: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._what, self._total, self._unit, self._late, self._clock = what, total, unit, late, clock
+        self._what, self._total, self._unit, self._clock = what, total, unit, clock
         self._about = about or ("" if total is None else _amount(total, unit))
         self._bar: Bar | None = None
         self._lines = not quiet
         if not quiet and sys.stderr.isatty() and notes.is_interactive:
             self._lines = False
             if not on_data:
-                columns = BarColumn(bar_width=24), TextColumn("{task.description}", markup=False)
+                # In a narrow terminal the text goes on in a second line, and is not cut.
+                text = TextColumn("{task.description}", markup=False, table_column=Column())
+                columns = BarColumn(bar_width=24), text
                 self._bar = Bar(*columns, console=notes, transient=True)
                 self._task = self._bar.add_task(what, total=None)
         self._began: float | None = None
@@ -120,8 +136,7 @@ class Progress:
         self._from: tuple[float, int, float] = (0.0, 0, 0.0)  # time, done and share where the part began
 
     def __enter__(self) -> Progress:
-        if not self._late:
-            self._begin()
+        self._begin()
         return self
 
     def __exit__(
@@ -168,37 +183,12 @@ class Progress:
             self._said = now
             notes.print(self._text(now))
 
-    def expect(self, total: int) -> None:
-        """Set how much there is to do, where that is known only after the work has been prepared."""
-        self._total, self._about = total, self._about or _amount(total, self._unit)
-
-    def add(self, count: int) -> None:
-        """Report how many units have been done since the last call."""
-        self.update(self._done + count)
-
-    def part(self, what: str, share: float) -> None:
-        """Report the share that is done of a part of the work; the part with the name of the whole has its units."""
-        if what != self._what:
-            self.update(share=share, part=what)
-        elif self._total is None:
-            self.update(share=share, part="")
-        else:
-            self.update(round(share * self._total), part="")
-
-    def read(self, done: int, size: int | None) -> None:
-        """Report how far the input file has been read.
-
-        Its share is that of the work if the file is large, and of no interest where the total is known.
-        """
-        if self._total is None and size and size > SMALL:
-            self.update(share=done / size)
-
-    def go_on(self, done: int = 0, share: float = 0.0) -> None:
+    def go_on(self, done: int = 0, share: float | None = 0.0) -> None:
         """Report how much had been done before this command began, which its rate does not count."""
         self._done, self._share = done, share
         if self._began is None:
             self._begin()
-        self._from = (self._clock(), done, share)
+        self._from = (self._clock(), done, share or 0.0)
 
     def _begin(self) -> None:
         self._began = self._said = self._clock()
@@ -246,17 +236,25 @@ class Progress:
 class Reports:
     """Shows what a function of the library reports of its work, one piece after the other; a context manager."""
 
-    def __init__(self, *, quiet: bool = False, on_data: bool = False) -> None:
-        self._quiet, self._on_data = quiet, on_data
+    def __init__(
+        self, *, quiet: bool = False, on_data: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._quiet, self._on_data, self._clock = quiet, on_data, clock
         self._shown: Progress | None = None
 
     def __call__(self, report: Report) -> None:
         """Show a report."""
         if self._shown is None:
             self._shown = Progress(
-                report.what, report.total, report.unit, about=report.about, quiet=self._quiet, on_data=self._on_data
+                report.what,
+                report.total,
+                report.unit,
+                about=report.about,
+                quiet=self._quiet,
+                on_data=self._on_data,
+                clock=self._clock,
             )
-            self._shown.go_on(report.done, report.done / report.total if report.total else 0.0)
+            self._shown.go_on(report.done, report.done / report.total if report.total else None)
         elif report.finished:
             self._shown.__exit__(None, None, None)
             self._shown = None

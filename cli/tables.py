@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
@@ -16,33 +19,51 @@ if TYPE_CHECKING:
     from hnet_dna.evaluation.breakdown import ClassBits
     from hnet_dna.evaluation.compare import Comparison
     from hnet_dna.probing.cross_validation import Result
+    from hnet_dna.probing.metrics import Metric
 
+_BREAK = re.compile(r"(?<=,) | (?=[^\W\d]{3,})")  # where a header goes on in a new line: `95 %` and `k = 12` stay whole
 _WIDEST = 10_000  # columns of a terminal, so that no cell is broken where a table's width is measured
 
 
-def print_table(table: Table) -> None:
-    """Print a table, whole in a file or a pipe; a terminal that it is too wide for gets it in parts that fit."""
-    for part in _parts(table, get_terminal_size().columns) if show.results.is_terminal else [table]:
+def print_table(table: Table, keys: int = 1) -> None:
+    """Print a table, whole in a file or a pipe; a terminal that it is too wide for gets it in parts that fit.
+
+    Each part has the first `keys` columns, which say what a row is about, and some of the others.
+    """
+    for part in _parts(table, keys, get_terminal_size().columns) if show.results.is_terminal else [table]:
         show.results.width = max(_width(part), show.results.width)
         show.results.print(part)
 
 
-def _parts(table: Table, width: int) -> Iterator[Table]:
-    """Yield a table, or several that have its first column and some of the others, as many as `width` has room for."""
+def _parts(table: Table, keys: int, width: int) -> Iterator[Table]:
+    """Yield a table, or several that have its first columns and some of the others, as many as `width` has room for."""
     if _width(table) <= width:
         yield table
         return
-    first, *others = (replace(column, header=str(column.header).replace(" ", "\n")) for column in table.columns)
-    first.max_width, first.overflow = width // 2, "fold"
-    title = table.title
-    while others:
-        count = len(others)
-        while count > 1 and _width(_with_columns(table, [first, *others[:count]])) > width:
-            count -= 1
-        part, others = _with_columns(table, [first, *others[:count]]), others[count:]
-        part.title, part.caption = title, None if others else table.caption
-        title = None
-        yield part
+    columns = [replace(column, header=_BREAK.sub("\n", str(column.header))) for column in table.columns]
+    first, others = columns[:keys], columns[keys:]
+    for column in first:
+        column.max_width, column.overflow = width // (2 * keys), "fold"
+    parts = [_with_columns(table, [*first, *some]) for some in _shared(table, first, others, width)]
+    parts[0].title, parts[-1].caption = table.title, table.caption
+    yield from parts
+
+
+def _shared(table: Table, first: list[Column], others: list[Column], width: int) -> list[list[Column]]:
+    """Share columns among as few tables as there have to be, and evenly if they fit so."""
+
+    def fits(some: list[Column]) -> bool:
+        return _width(_with_columns(table, [*first, *some])) <= width
+
+    filled: list[list[Column]] = [[]]
+    for column in others:
+        if filled[-1] and not fits([*filled[-1], column]):
+            filled.append([])
+        filled[-1].append(column)
+    each, more = divmod(len(others), len(filled))
+    ends = list(accumulate(each + (number < more) for number in range(len(filled))))
+    even = [others[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return even if all(map(fits, even)) else filled
 
 
 def _width(table: Table) -> int:
@@ -76,8 +97,8 @@ def comparison_table(comparison: Comparison, model_name: str, seen: int = 0) -> 
 
     whole = comparison.whole
     bits = whole.bits_per_base
-    title = f"Bits per base ({whole.bases:,} bases, {seen:,} of them trained on)"
-    table = Table(title=title if seen else f"Held-out bits per base ({whole.bases:,} bases)")
+    title = f"Bits per base ({show.counted(whole.bases, 'base')}, {seen:,} of them trained on)"
+    table = Table(title=title if seen else f"Held-out bits per base ({show.counted(whole.bases, 'base')})")
     table.add_column("model")
     table.add_column("bits/base", justify="right")
     table.add_column("note")
@@ -128,6 +149,13 @@ def metrics_table(title: str, results: Sequence[Result]) -> Table:
     for name in names:
         table.add_column(name, justify="right")
     for row in results:
-        metrics = [row.metrics.get(name) for name in names]
-        table.add_row(row.name, *("-" if m is None else f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in metrics))
+        table.add_row(row.name, *(metric_cell(row.metrics.get(name)) for name in names))
     return table
+
+
+def metric_cell(metric: Metric | None) -> str:
+    """Write a metric with its 95 % interval, where there is one."""
+    if metric is None:
+        return "-"
+    interval = "" if math.isnan(metric.low) else f" [{metric.low:.3f}, {metric.high:.3f}]"
+    return f"{metric.value:.3f}{interval}"

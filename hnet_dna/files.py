@@ -69,6 +69,11 @@ def is_stream(path: Path) -> bool:
     return descriptor(path) is not None or (path.exists() and not path.is_file() and not path.is_dir())
 
 
+def is_streamed(source: str | Path) -> bool:
+    """Tell whether a source is stdin (`-`), a pipe, or something else that can be read only once."""
+    return str(source) == "-" or is_stream(Path(source))
+
+
 def open_stream(path: Path) -> BinaryIO:
     """Open a device, a pipe or an open file for writing; what is open already goes on where it is."""
     number = descriptor(path)
@@ -195,9 +200,13 @@ def no_room(path: Path) -> int | None:
 
 
 def refuse_filled(folder: Path, advice: str = "choose another folder") -> None:
-    """Refuse a folder to create that holds anything already."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"`out` {folder} exists already; {advice}")
+    """Refuse a folder to create that holds anything already, and say what."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"`out` {folder} is a file; {advice}")
+    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if held:
+        more = f" and {len(held) - 3:,} more" if len(held) > 3 else ""
+        raise UsageError(f"`out` {folder} exists already, with {', '.join(held[:3])}{more}; {advice}")
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -85,8 +86,11 @@ class Work:
         """Report that `done` units are done, in all."""
         self._report(done=done)
 
-    def at(self, part: str, share: float | None = None) -> None:
-        """Report which part of the work is being done, and the share of that part where it is known."""
+    def at(self, part: str = "", share: float | None = None) -> None:
+        """Report which part of the work is being done, and the share of that part where it is known.
+
+        Without a part, the share is that of the work.
+        """
         self._report(part=part, share=share)
 
     def read(self, done: int, size: int | None) -> None:
@@ -100,6 +104,24 @@ class Work:
     def _report(self, **changes: object) -> None:
         self._progress = replace(self._progress, **changes)  # type: ignore[arg-type]
         self._on_progress(self._progress)
+
+
+@contextmanager
+def counting_bytes(on_progress: OnProgress, what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield a callback for the bytes that are done, and how many there are in all, or None.
+
+    The work begins with its first call, since there may be nothing to do.
+    """
+    with ExitStack() as stack:
+        work: Work | None = None
+
+        def on_bytes(done: int, total: int | None) -> None:
+            nonlocal work
+            if work is None:
+                work = stack.enter_context(Work(on_progress, what, total, "bytes", done=done))
+            work.reach(done)
+
+        yield on_bytes
 
 
 def is_small(source: str | Path) -> bool:

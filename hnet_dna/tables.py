@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hnet_dna.errors import SequenceError, UsageError, did_you_mean
+from hnet_dna.plural import counted
 from hnet_dna.text import Source, numbered_lines
 
 _SUFFIXES = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": None}
@@ -251,6 +252,7 @@ def _checked(source: Source, count: int, records: Iterator[_Record]) -> Iterator
             continue
         if len(cells) != count:
             raise SequenceError(
-                f"{source}: line {line}: expected {count} columns, got {len(cells)} (the header names {count})"
+                f"{source}: line {line}: expected {counted(count, 'column')}, got {len(cells)} (the header names "
+                f"{count})"
             )
         yield line, cells

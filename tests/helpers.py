@@ -16,6 +16,7 @@ from hnet_dna.config.schema import ModelConfig
 from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import Split
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.effects import How
 from hnet_dna.inference.variants import Variant, VariantReader
 from hnet_dna.model.lm import HNetLM
@@ -122,7 +123,7 @@ def tiny_model() -> HNetLM:
 
 def make_genome(tmp_path: Path) -> Genome:
     """Write and open a genome with one longer and one short contig."""
-    return Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(4000), "b": random_dna(400, 1)}))
+    return open_genome(write_fasta(tmp_path / "g.fa", {"a": random_dna(4000), "b": random_dna(400, 1)}))
 
 
 def train(

@@ -8,7 +8,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +64,43 @@ def test_the_library_prints_nothing_and_knows_no_option() -> None:
             texts = [node.value for node in ast.walk(raised) if isinstance(node, ast.Constant)]
             options = [text for text in texts if isinstance(text, str) and re.search(r"(^|[\s(])--[a-z]", text)]
             assert not [text for text in options if "hnet-dna " not in text], f"{path}: {options}"
+
+
+def test_counts_are_written_with_the_right_noun() -> None:
+    """`{n:,} contigs` reads `1 contigs` one day; `counted` does not. Constants, in capitals, are not one."""
+    nouns = re.compile(
+        r" ([a-z-]+ )?(bases|chunks|classes|contigs|families|files|folds|genes|genomes|groups|lines|minutes|others|"
+        r"records|regions|rows|sequences|sites|steps|tiles|windows|words)\b"
+    )
+    for path in (*(ROOT / "hnet_dna").rglob("*.py"), *(ROOT / "cli").rglob("*.py")):
+        for text in (node.values for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.JoinedStr)):
+            for value, after in pairwise(text):
+                if isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant):
+                    spec = ast.unparse(value.format_spec) if value.format_spec else ""
+                    constant = ast.unparse(value.value).rpartition(".")[2].isupper()
+                    found = spec in ("f','", "f'g'") and not constant and nouns.match(str(after.value))
+                    assert not found, f"{path}:{value.lineno}: {ast.unparse(value.value)}{after.value!r}"
+
+
+def test_every_command_that_writes_files_names_them() -> None:
+    """By the one function that does; data that goes to stdout is not mixed with it."""
+    import inspect
+    from importlib import import_module
+
+    from typer.main import get_command
+
+    def commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+        for name, command in group.commands.items():
+            yield from commands(command, f"{path} {name}") if hasattr(command, "commands") else [(path + name, command)]
+
+    writing = {
+        name: inspect.getsource(inspect.unwrap(command.callback))
+        for name, command in commands(get_command(import_module("hnet_dna_cli.main").app), "")
+        if {"out", "bigwig", "plot", "features"} & {parameter.name for parameter in command.params}
+    }
+    assert len(writing) > 15
+    silent = [name for name, source in writing.items() if not re.search(r"show\.wrote\(|view\.conclude\(", source)]
+    assert not silent
 
 
 def test_models_load_without_the_compiler() -> None:

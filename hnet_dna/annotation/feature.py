@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hnet_dna.annotation.attributes import Values, attributes
+from hnet_dna.annotation.attributes import GROUP, Values, attributes, value_of
 from hnet_dna.sequence.interval import Interval
 
 # Kinds of features that are whole genes: NCBI has the first, Ensembl distinguishes all three.
 GENES = ("gene", "ncRNA_gene", "pseudogene")
+# Kinds of features that are transposons, in NCBI's GFF3, GenBank files, and the annotations of model organisms.
+TRANSPOSONS = (
+    "mobile_genetic_element", "mobile_element", "transposable_element", "transposable_element_gene",
+    "natural_transposable_element", "transposon", "retrotransposon", "LTR_retrotransposon", "non_LTR_retrotransposon",
+    "LINE_element", "SINE_element", "terminal_inverted_repeat_element", "MITE", "helitron", "insertion_sequence",
+    "long_terminal_repeat",
+)  # fmt: skip
 # Kinds of features that are parts of coding sequences.
 CODING = ("coding_exon", "CDS")
 # What readers add to the attributes of a feature whose parts do not follow one another along a strand: it is
@@ -17,6 +24,13 @@ CODING = ("coding_exon", "CDS")
 OUT_OF_ORDER = "exception=parts out of order"
 # What they add on circular contigs to lines that end or begin at the origin; a feature with both kinds crosses it.
 BEFORE_ORIGIN, AFTER_ORIGIN = "origin=after this", "origin=before this"
+
+
+# Attributes that name a feature, by its kind; the first that a line has is taken.
+_NAMES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(GENES, ("Name", "gene_name", "gene", "gene_id", "ID", "locus_tag", "name", GROUP)),
+    **dict.fromkeys(TRANSPOSONS, ("mobile_element_type", "mobile_element", "Name", "name", "rpt_family")),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,11 @@ class Feature:
     strand: str = "."
     phase: int | None = None
     attributes: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the line calls a gene or a transposon; empty where it gives no name, and for other kinds of features."""
+        return value_of(self.values, *_NAMES.get(self.kind, ()))
 
     @property
     def values(self) -> Values:

@@ -18,6 +18,7 @@ from hnet_dna.annotation.feature import GENES, OUT_OF_ORDER, Feature
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
+from hnet_dna.plural import counted
 from hnet_dna.sequence.interval import Interval
 
 SUFFIXES = (".gb", ".gbk", ".gbff", ".genbank", ".seq")
@@ -122,7 +123,7 @@ def _contig(path: Path, genome: Genome, record: Any) -> str:
     length = genome[contig].length
     if len(record.seq) != length:
         raise SequenceError(
-            f"{path}: record {record.id} has {len(record.seq):,} bases, {contig} in {genome.source.name} has "
+            f"{path}: record {record.id} has {counted(len(record.seq), 'base')}, {contig} in {genome.source.name} has "
             f"{length:,}; is it the same assembly?"
         )
     return contig

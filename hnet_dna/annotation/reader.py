@@ -26,6 +26,7 @@ from hnet_dna.errors import SequenceError
 from hnet_dna.genome.assemblies import assemblies, recognise
 from hnet_dna.genome.contig_names import same_contig, unknown_contig
 from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.plural import counted
 from hnet_dna.sequence.interval import Interval, difference, overlapping, union
 from hnet_dna.text import numbered_lines
 
@@ -170,8 +171,8 @@ def _gff(lines: Iterable[tuple[int, str]], path: Path, genome: Genome) -> list[F
         features = [_marked(feature, genome) if feature.interval.contig in circles else feature for feature in features]
     if elsewhere:
         names = ", ".join(islice(elsewhere, 3)) + (" ..." if len(elsewhere) > 3 else "")
-        count, lacking = f"{elsewhere.total():,}", genome.source.name
-        _log.info("%s: %s lines left out, on contigs that %s lacks: %s", path.name, count, lacking, names)
+        count, lacking = counted(elsewhere.total(), "line"), genome.source.name
+        _log.info("%s: %s left out, on contigs that %s lacks: %s", path.name, count, lacking, names)
     if shorter:
         message = "%s: contigs that are longer in %s: %s, such as %s. Is it the same assembly?"
         _log.warning(message, path.name, genome.source.name, f"{len(shorter):,}", shorter[0])
@@ -195,10 +196,10 @@ def _declared(line: str, where: str, genome: Genome) -> list[str]:
         length = genome[name].length
         if end > length:
             raise SequenceError(
-                f"{where}: {name} has {end:,} bases by this line, {length:,} in {genome.source.name}; is it the same "
-                "assembly?"
+                f"{where}: {name} has {counted(end, 'base')} by this line, {length:,} in {genome.source.name}; is "
+                "it the same assembly?"
             )
-        return [f"{name} ({end:,} bases here, {length:,} there)"] if start == 1 and end < length else []
+        return [f"{name} ({counted(end, 'base')} here, {length:,} there)"] if start == 1 and end < length else []
     if match := _BUILD.match(line):
         build = (match["build"] or match["gencode"]).strip()
         words = {re.sub(r"\.p\d+$", "", word).lower() for word in build.split()}
@@ -238,8 +239,8 @@ def _marked(feature: Feature, genome: Genome) -> Feature:
 
 def _past_the_end(where: str, place: Interval, genome: Genome) -> SequenceError:
     return SequenceError(
-        f"{where}: {place} ends past the contig ({genome[place.contig].length:,} bases); is it the same assembly as "
-        f"{genome.source.name}? A circular contig needs a line with Is_circular=true"
+        f"{where}: {place} ends past the contig ({counted(genome[place.contig].length, 'base')}); is it the same "
+        f"assembly as {genome.source.name}? A circular contig needs a line with Is_circular=true"
     )
 
 

@@ -17,6 +17,7 @@ from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.store import Contig
+from hnet_dna.plural import counted
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.text import Source, numbered_lines
 
@@ -97,7 +98,8 @@ def regions_of(lines: Iterable[tuple[int, str]], path: Source, genome: Contigs) 
             raise SequenceError(f"{where}: {error}")
         if end > genome[name].length:
             raise SequenceError(
-                f"{where}: {name}:{start + 1:,}-{end:,} ends past the contig ({genome[name].length:,} bases in "
+                f"{where}: {name}:{start + 1:,}-{end:,} ends past the contig "
+                f"({counted(genome[name].length, 'base')} in "
                 f"{genome.source.name}); is it the same assembly?"
             )
         if end > start:
@@ -130,7 +132,7 @@ def parse_region(text: str, genome: Genome) -> Interval:
     match = re.fullmatch(r"(.+):([\d,]*\d)-([\d,]*\d)", text)
     wanted = "expected contig:start-end, counted from 1, both ends included, such as chr2:1,001-2,000"
     if match is None:
-        whole = f"; {text} is a contig of {genome[text].length:,} bases" if text in genome else ""
+        whole = f"; {text} is a contig of {counted(genome[text].length, 'base')}" if text in genome else ""
         raise UsageError(f"region {text!r}: {wanted}{whole}. Names of genes are not looked up")
     name, start, end = genome.find(match[1]), *(int(number.replace(",", "")) for number in match.groups()[1:])
     if not 1 <= start <= end:
@@ -138,7 +140,7 @@ def parse_region(text: str, genome: Genome) -> Interval:
     length = genome[name].length
     if end > length:
         raise SequenceError(
-            f"region {text!r} ends past the contig: {name} has {length:,} bases in {genome.source.name}"
+            f"region {text!r} ends past the contig: {name} has {counted(length, 'base')} in {genome.source.name}"
         )
     return Interval(name, start - 1, end)
 

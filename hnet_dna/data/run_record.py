@@ -67,6 +67,12 @@ def genomes_in(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(data["genomes"]) if "genomes" in data else [dict(data)]
 
 
+def genomes_of_run(run: Path) -> list[str]:
+    """Return the paths of the genomes that a run reads; without those that came through a pipe or from memory."""
+    data = json.loads((run / RUN_FILE).read_text())["data"]
+    return [record["genome"] for record in genomes_in(data) if not record.get("streamed")]
+
+
 def mix_in(data: Mapping[str, Any]) -> GenomeMix:
     """Return the mix that a run's data describe.
 

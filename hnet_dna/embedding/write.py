@@ -18,6 +18,7 @@ from hnet_dna.embedding.table import TableWriter, check_kind
 from hnet_dna.errors import UsageError
 from hnet_dna.genome.open import GenomeLike, open_with_progress
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 from hnet_dna.progress import OnProgress, Work, ignore, is_small
 from hnet_dna.sequence.codes import checksum_of
@@ -113,7 +114,7 @@ def embed_to_table(
     source = sequences if isinstance(sequences, str | Path) else ""
     with TableWriter(out, embedder.width, settings, resume=resume) as writer:
         if writer.inputs:
-            _log.info("continuing after %s sequences", f"{writer.inputs:,}")
+            _log.info("continuing after %s", counted(writer.inputs, "sequence"))
         if genome is not None and regions is not None:
             read = read_regions_of(genome, regions)
         else:
@@ -131,11 +132,12 @@ def embed_to_table(
         writer.finish()
     repeated = [name for name, count in times.items() if count > 1]
     if left_out:
-        _log.info("%s sequences have no A, C, G or T and were left out: %s", f"{len(left_out):,}", first_few(left_out))
+        without = counted(len(left_out), "sequence")
+        _log.info("%s without any A, C, G or T left out: %s", without, first_few(left_out))
     if repeated:
         _log.info(
-            "%s ids occur more than once, and labels cannot be matched to them by id: %s",
-            f"{len(repeated):,}",
+            "%s given more than once, by which no label can be matched: %s",
+            counted(len(repeated), "id"),
             first_few(repeated),
         )
     return EmbeddedTable(out, writer.rows, embedder.width, tuple(left_out), tuple(repeated))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.genome import Genome, known_bases
 from hnet_dna.inference.strands import annotate_intervals
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.progress import OnProgress, Work, ignore
 from hnet_dna.sequence.interval import Interval
 
 Parts: TypeAlias = "list[tuple[Interval, ...]]"  # intervals of each of several genomes
@@ -126,7 +127,7 @@ def compare(
     orders: Sequence[int] = ORDERS,
     sample: Sample | None = None,
     streams: int | None = None,
-    on_progress: Callable[[str, float], None] = lambda what, share: None,
+    on_progress: OnProgress = ignore,
 ) -> Comparison | None:
     """Evaluate on the held-out parts; None where they have no base at all.
 
@@ -142,7 +143,7 @@ def compare(
         sample: what to take at most, shared out evenly over the genomes: where there is more, evenly spread stretches
             of a megabase. Only a training part that is taken whole is searched for words of the held-out bases.
         streams: held-out intervals that are run side by side, at most; what suits the model's device where None.
-        on_progress: called with what is being done and the share of it done.
+        on_progress: called with a `Progress` as the work goes on.
     """
     taken, train = sampled(genomes, sample)
     total = sum(known_bases(each.genome, intervals) for each, intervals in zip(genomes, taken, strict=True))
@@ -157,32 +158,27 @@ def compare(
         for s in each.genome.segments(i)
     ]
     novelty = None
-    if bases_of(train) == bases_of(each.split.train for each in genomes):
-        on_progress("looking up words of the training part", 0.0)
-        novelty = Novelty(counted)
-    others: Counts | None = None
-    done = 0
-
-    def ran(count: int) -> None:
-        nonlocal done
-        done += count
-        on_progress("evaluating", done / total)
-
-    for each, held_out, part in zip(genomes, taken, train, strict=True):
-        if not held_out:
-            continue
-        on_progress("counting words for the Markov models", score.read / total)
-        if part:
-            counts = genome_counts(each.genome, part, orders)
-        else:
-            counts = others = others or count_words((genome.codes(segment) for genome, segment in counted), orders)
-        baselines = Baselines.of_counts(counts)
-        by_contig = {name: sorted(i for i in held_out if i.contig == name) for name in {i.contig for i in held_out}}
-        for bases in annotate_intervals(each.genome, held_out, model, streams=streams, on_bases=ran):
-            score += Score.of(bases)
-            bits = {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)}
-            marked = novelty.mark(each.genome, by_contig, bases, each.name) if novelty else None
-            breakdown.add(bases, bits, each.name, marked)
+    with Work(on_progress, "evaluating", total, "bases") as work:
+        if bases_of(train) == bases_of(each.split.train for each in genomes):
+            work.at("looking up words of the training part")
+            novelty = Novelty(counted)
+        others: Counts | None = None
+        for each, held_out, part in zip(genomes, taken, train, strict=True):
+            if not held_out:
+                continue
+            work.at("counting words for the Markov models")
+            if part:
+                counts = genome_counts(each.genome, part, orders)
+            else:
+                counts = others = others or count_words((genome.codes(segment) for genome, segment in counted), orders)
+            baselines = Baselines.of_counts(counts)
+            work.at()
+            by_contig = {name: sorted(i for i in held_out if i.contig == name) for name in {i.contig for i in held_out}}
+            for bases in annotate_intervals(each.genome, held_out, model, streams=streams, on_bases=work.add):
+                score += Score.of(bases)
+                bits = {MODEL: bases.bits, **baselines.feed(bases.codes, first=bases.first)}
+                marked = novelty.mark(each.genome, by_contig, bases, each.name) if novelty else None
+                breakdown.add(bases, bits, each.name, marked)
     containment = novelty.containment() if novelty else None
     return Comparison(
         score, breakdown.results(), tuple(orders), containment=containment, counted=sum(len(s) for _, s in counted)

@@ -17,6 +17,7 @@ from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.stream import log_windows
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.progress import OnProgress, ignore
 from hnet_dna.sequence.interval import Interval, intersection
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def evaluate(
     annotation: str | Path | None = None,
     streams: int | None = None,
     on_start: Callable[[int, str], None] = lambda bases, rule: None,
-    on_progress: Callable[[str, float], None] = lambda what, share: None,
+    on_progress: OnProgress = ignore,
 ) -> Comparison:
     """Measure bits per base on held-out bases, beside uniform and Markov models counted on the rest of the genome.
 
@@ -47,7 +48,7 @@ def evaluate(
         annotation: GFF3, GTF, GenBank, or BED with a class in column 4; the comparison has these classes too.
         streams: held-out intervals that are run side by side, at most; what suits the model's device where None.
         on_start: called before any base is read, with the number of held-out bases and how they were chosen.
-        on_progress: called with what is being done and the share of it that is done.
+        on_progress: called with a `Progress` as the work goes on.
 
     Raises:
         SequenceError: nothing is held out, or a file cannot be used.

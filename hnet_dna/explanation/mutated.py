@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hnet_dna.annotation.regions import parse_region, read_regions
 from hnet_dna.explanation.figures.dependencies import check_dependencies, write_dependencies
+from hnet_dna.explanation.figures.drawing import source_title
 from hnet_dna.explanation.figures.mutations import check_plot, plot_mutations
 from hnet_dna.genome.open import GenomeLike, open_with_progress
 from hnet_dna.inference.dependencies import dependencies as find_dependencies
@@ -37,13 +38,13 @@ def mutate_to_files(
     jobs: int = 1,
     on_progress: OnProgress = ignore,
 ) -> int:
-    """Score every single-base mutation of regions, and write and draw them; return how many there are.
+    """Score every single-base mutation of regions, and write and draw them; return how many were scored.
 
     Args:
         regions: a BED file, or regions as `mutate` takes them.
         genome: anything that `open_genome` takes.
         model: anything that `load_model` takes.
-        out: table, Parquet if it is named so, else with tabs; without it no mutations are scored.
+        out: table, Parquet if it is named so, else with tabs. Without it, `bigwig` and `plot`, none are scored.
         bigwig: mean effect of each base.
         plot: a picture of the region, which has to be one; .png, .svg or .pdf.
         annotation: GFF3, GTF, GenBank or BED file, drawn in the picture.
@@ -71,8 +72,9 @@ def mutate_to_files(
     loaded = load_model(model)
     if dependencies:
         matrix = find_dependencies(intervals[0], opened, loaded, context=context, on_progress=on_progress)
-        write_dependencies(matrix, [Path(path) for path in dependencies])
-    if out is None:
+        title = source_title(intervals[0], opened, loaded)
+        write_dependencies(matrix, [Path(path) for path in dependencies], title)
+    if out is None and bigwig is None and plot is None:
         return 0
     pieces: Iterable[Mutations] = mutate(
         intervals, opened, loaded, deletions=deletions, window=window, context=context, strand=strand,
@@ -80,5 +82,6 @@ def mutate_to_files(
     )  # fmt: skip
     if plot is not None:
         pieces = list(pieces)
-        plot_mutations(pieces[0], plot, genome=opened, annotation=annotation)
+        title = source_title(intervals[0], opened, loaded)
+        plot_mutations(pieces[0], plot, genome=opened, annotation=annotation, title=title)
     return write_mutations(pieces, out, genome=opened, bigwig=bigwig)

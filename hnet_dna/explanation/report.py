@@ -18,7 +18,14 @@ from hnet_dna.explanation.figures.drawing import need_matplotlib
 from hnet_dna.explanation.page.browser import read_shown
 from hnet_dna.explanation.page.page import write_page
 from hnet_dna.explanation.statistics.analysis import analyse
-from hnet_dna.explanation.statistics.findings import Finding, interesting, judge, too_few_shifts
+from hnet_dna.explanation.statistics.findings import (
+    WORDS,
+    Finding,
+    interesting,
+    judge,
+    too_few_shifts,
+    with_verdicts,
+)
 from hnet_dna.explanation.statistics.locus import typical
 from hnet_dna.explanation.statistics.reading import select
 from hnet_dna.explanation.statistics.tables import Table
@@ -27,6 +34,7 @@ from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.load import load_model, untrained
 from hnet_dna.inference.stream import log_windows
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.progress import OnProgress, Work, ignore
 
 if TYPE_CHECKING:
@@ -131,7 +139,7 @@ def explain(
     loaded = load_model(model)
     log_windows(loaded)
     selection = select(opened, loaded.name_or_path, bases, seed)
-    _log.info("read: %s bases, %s", f"{sum(map(len, selection.intervals)):,}", selection.rule)
+    _log.info("read: %s, %s", counted(sum(map(len, selection.intervals)), "base"), selection.rule)
     # The folder is made before the long work, which would be lost where it cannot be made.
     with Work(on_progress, "explaining") as work, folder_beside(Path(out)) if out else nullcontext() as folder:
         control = untrained(loaded.config, loaded)
@@ -145,7 +153,9 @@ def explain(
             "annotation": Path(annotation).name,
             "repeats": Path(repeats).name if repeats else None,
         }
-        report = Report(tables, {**about, **measured})
+        tables = with_verdicts(tables)
+        verdicts = [{"stage": f.stage, "class": f.name, "verdict": WORDS[f.verdict]} for f in judge(tables)]
+        report = Report(tables, {**about, **measured, "verdicts": verdicts})
         if folder is not None:
             report.write(folder)
         if folder is not None and page:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hnet_dna.plural import counted
 from hnet_dna.probing.base_targets import BaseTargets
 from hnet_dna.probing.baselines import CONVOLUTIONAL
 from hnet_dna.probing.contenders import Contender, Fitted, Fold, OnSequences
@@ -63,7 +64,8 @@ def judge_bases(
                 seed, targets.names)  # fmt: skip
     rows, labels, folds = targets.judged(seed)
     known = np.asarray(~np.isnan(targets.target[rows]).all(axis=2))
-    _log.info("%s bases of %s windows are judged; split %s", f"{len(labels.ids):,}", f"{len(rows):,}", folds.rule)
+    bases, windows = counted(len(labels.ids), "base"), counted(len(rows), "window")
+    _log.info("judged: %s of %s; split %s", bases, windows, folds.rule)
     results, fitted = [], []
     for contender in [_Shares(targets), *contenders]:
         on_step(contender.name)

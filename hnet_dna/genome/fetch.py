@@ -21,10 +21,11 @@ from hnet_dna.errors import DownloadError
 from hnet_dna.files import home, write_beside
 from hnet_dna.genome.assemblies import Assembly
 from hnet_dna.genome.genome import Genome
+from hnet_dna.plural import counted
 
 _BLOCK = 1 << 18
 _NOT_SATISFIABLE = 416
-OnProgress = Callable[[int, int | None], None]
+OnBytes = Callable[[int, int | None], None]
 
 
 def place_of(assembly: Assembly) -> Path:
@@ -38,7 +39,7 @@ def download(
     attempts: int = 6,
     timeout: float = 30.0,
     pause: float = 1.0,
-    on_progress: OnProgress = lambda done, total: None,
+    on_bytes: OnBytes = lambda done, total: None,
 ) -> Path:
     """Download an assembly unless it is there, check the file, and return its path.
 
@@ -47,7 +48,7 @@ def download(
         attempts: how many times in a row a connection may fail without transferring a byte.
         timeout: seconds without data after which a connection counts as failed.
         pause: seconds before the second attempt; doubled for each further attempt.
-        on_progress: called with the bytes received, and their total if it is known.
+        on_bytes: called with the bytes received, and their total if it is known.
 
     Raises:
         DownloadError: the server cannot be reached, or what it serves is not what the manifest promises.
@@ -57,21 +58,19 @@ def download(
     with FileLock(path.with_name(f".{path.name}.lock")):
         if not path.exists():
             part = path.with_name(path.name + ".part")
-            _download(assembly, part, attempts, timeout, pause, on_progress)
+            _download(assembly, part, attempts, timeout, pause, on_bytes)
             _check_file(assembly, part)
             part.replace(path)
             _version_file(part).unlink(missing_ok=True)
     return path
 
 
-def _download(
-    assembly: Assembly, part: Path, attempts: int, timeout: float, pause: float, on_progress: OnProgress
-) -> None:
+def _download(assembly: Assembly, part: Path, attempts: int, timeout: float, pause: float, on_bytes: OnBytes) -> None:
     failed = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            _receive(assembly, part, timeout, on_progress)
+            _receive(assembly, part, timeout, on_bytes)
             return
         except requests.HTTPError as error:
             status = error.response.status_code
@@ -90,7 +89,7 @@ def _download(
         time.sleep(pause * 2**failed if failed else 0)
 
 
-def _receive(assembly: Assembly, part: Path, timeout: float, on_progress: OnProgress) -> None:
+def _receive(assembly: Assembly, part: Path, timeout: float, on_bytes: OnBytes) -> None:
     """Request what is missing and append it, until the file has the length that the server says."""
     done = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
@@ -116,7 +115,7 @@ def _receive(assembly: Assembly, part: Path, timeout: float, on_progress: OnProg
                 done += len(block)
                 if assembly.size is not None and done > assembly.size:
                     break  # more than the manifest says, which _check_file reports
-                on_progress(done, total)
+                on_bytes(done, total)
 
 
 def _check_file(assembly: Assembly, part: Path) -> None:
@@ -149,8 +148,8 @@ def check_contigs(assembly: Assembly, genome: Genome) -> None:
         contig = genome[name]
         if contig.length != known.length or (known.m5 is not None and contig.md5 != known.m5):
             raise DownloadError(
-                f"{genome.source}: contig {name} has {contig.length:,} bases and M5 {contig.md5}; the manifest says "
-                f"{known.length:,} and {known.m5 or 'no M5'}. Remove the file and fetch it again"
+                f"{genome.source}: contig {name} has {counted(contig.length, 'base')} and M5 {contig.md5}; the "
+                f"manifest says {known.length:,} and {known.m5 or 'no M5'}. Remove the file and fetch it again"
             )
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hnet_dna.errors import SequenceError
-from hnet_dna.files import descriptor, is_stream
 from hnet_dna.genome.contig_names import same_contig, unknown_contig
-from hnet_dna.genome.fasta import Piece, read_fasta
-from hnet_dna.genome.store import Contig, Store, open_store, read_store, temporary_store
+from hnet_dna.genome.store import Contig, Store, read_store
+from hnet_dna.plural import counted
 from hnet_dna.sequence.codes import Codes, to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -60,29 +59,6 @@ class Genome:
             self._found[name] = own or name
         return self._found[name]
 
-    @classmethod
-    def open(cls, source: str | Path) -> Genome:
-        """Open a FASTA file (plain, gzip or bgzip) or a .2bit file, and build its store if there is none.
-
-        FASTA may also come from stdin (`-`) or through a pipe, which is read here, once. `open_genome` takes more.
-        """
-        if is_streamed(source):
-            number = 0 if str(source) == "-" else descriptor(Path(source))
-            name = Path(source) if number is None else Path("pipe" if number else "stdin")
-            return cls.in_memory(read_fasta(source, check=True), name)
-        source = Path(source)
-        if not source.is_file():
-            what = "is a directory" if source.is_dir() else "no such file"
-            raise SequenceError(f"{source}: {what}; expected a FASTA file")
-        store = open_store(source)
-        _check_index(source, store.contigs)
-        return cls(source, store)
-
-    @classmethod
-    def in_memory(cls, pieces: Iterator[Piece], source: Path) -> Genome:
-        """Keep pieces that can be read only once in a temporary store, which lives as long as this genome."""
-        return cls(source, temporary_store(pieces), streamed=True)
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.source, self._store.place, self._store.key, self.streamed, self.aliases)
 
@@ -101,8 +77,8 @@ class Genome:
         return iter(self._by_name)
 
     def __repr__(self) -> str:
-        contigs = f"{len(self):,} contig{'' if len(self) == 1 else 's'}"
-        return f"<Genome {self.source.name}: {contigs}, {self.length:,} bases>"
+        contigs = counted(len(self), "contig")
+        return f"<Genome {self.source.name}: {contigs}, {counted(self.length, 'base')}>"
 
     @property
     def store_path(self) -> Path:
@@ -128,8 +104,8 @@ class Genome:
         contig = self[interval.contig]
         if interval.end > contig.length:
             raise SequenceError(
-                f"{interval} ends {interval.end - contig.length:,} bases past {contig.name} "
-                f"({contig.length:,} bases in {self.source.name})"
+                f"{interval} ends {counted(interval.end - contig.length, 'base')} past {contig.name} "
+                f"({counted(contig.length, 'base')} in {self.source.name})"
             )
         return self._store.codes[contig.offset + interval.start : contig.offset + interval.end]
 
@@ -147,21 +123,6 @@ class Genome:
         return segments
 
 
-def _check_index(fasta: Path, contigs: Iterable[Contig]) -> None:
-    """Log where the .fai beside a FASTA file is not of this file; we do not read it, but other tools do."""
-    index = fasta.with_name(f"{fasta.name}.fai")
-    try:
-        rows = [line.split("\t") for line in index.read_text(errors="replace").splitlines()]
-    except OSError:
-        return
-    if [row[:2] for row in rows] != [[contig.name, str(contig.length)] for contig in contigs]:
-        _log.warning(
-            "%s is not the index of %s (other contigs or lengths), and tools that use it read wrong bases; make it "
-            "anew: samtools faidx %s",
-            index, fasta.name, fasta,
-        )  # fmt: skip
-
-
 def known_bases(genome: Genome, intervals: Iterable[Interval]) -> int:
     """Return how many bases of intervals are not N."""
     return sum(len(segment) for interval in intervals for segment in genome.segments(interval))
@@ -170,11 +131,6 @@ def known_bases(genome: Genome, intervals: Iterable[Interval]) -> int:
 def whole(contig: Contig) -> Interval:
     """Return a contig as an interval."""
     return Interval(contig.name, 0, contig.length)
-
-
-def is_streamed(source: str | Path) -> bool:
-    """Tell whether a source is stdin (`-`), a pipe, or something else that can be read only once."""
-    return str(source) == "-" or is_stream(Path(source))
 
 
 def _reopen(source: Path, place: Path, key: dict[str, int], streamed: bool, aliases: bool = False) -> Genome:

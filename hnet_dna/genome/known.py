@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,8 @@ from hnet_dna.genome.assemblies import Assembly, assemblies, find_assembly
 from hnet_dna.genome.bundled import BUNDLED_NAME, bundled_genome
 from hnet_dna.genome.fetch import check_contigs, download, place_of
 from hnet_dna.genome.genome import Genome
-from hnet_dna.text import watched
-
-OnProgress = Callable[[str, float], None]
+from hnet_dna.genome.open import open_genome, open_with_progress
+from hnet_dna.progress import OnProgress, counting_bytes, ignore
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,11 @@ def known_genomes() -> list[KnownGenome]:
         listed.append(KnownGenome(known.name, known.assembly, known.organism, bases, fetched, bundled=False))
     bundled = bundled_genome()
     assembly, organism = (str(bundled.manifest[key]) for key in ("assembly", "organism"))
-    bases = Genome.open(bundled.fasta).length
+    bases = open_genome(bundled.fasta).length
     return [*listed, KnownGenome(BUNDLED_NAME, assembly, organism, bases, bundled.fasta, bundled=True)]
 
 
-def fetch_genome(name: str, *, on_progress: OnProgress = lambda what, share: None) -> Genome:
+def fetch_genome(name: str, *, on_progress: OnProgress = ignore) -> Genome:
     """Download a known genome unless it is there, check it, and open it.
 
     An interrupted download continues where it stopped. Genomes are kept in the folder that the environment variable
@@ -59,20 +57,16 @@ def fetch_genome(name: str, *, on_progress: OnProgress = lambda what, share: Non
 
     Args:
         name: of the genome, or another name of its assembly; `known_genomes` lists them.
-        on_progress: called with what is being done, the download or the reading of the file, and the share of it done.
+        on_progress: called with a `Progress` as the file is downloaded, and then read.
 
     Raises:
         UsageError: no known genome has this name, or it is part of the package.
         DownloadError: the server cannot be reached, or what it serves is not what the manifest promises.
     """
     assembly = assembly_to_fetch(name)
-
-    def tell(what: str) -> Callable[[int, int | None], None]:
-        return lambda done, size: on_progress(f"{what} {assembly.file}", done / size) if size else None
-
-    path = download(assembly, on_progress=tell("downloading"))
-    with watched(path, tell("reading")):
-        genome = Genome.open(path)
+    with counting_bytes(on_progress, f"downloading {assembly.file}") as on_bytes:
+        path = download(assembly, on_bytes=on_bytes)
+    genome = open_with_progress(path, on_progress)
     check_contigs(assembly, genome)
     return genome
 

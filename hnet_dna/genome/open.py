@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, cast
-
-import numpy as np
+from typing import Any, TypeAlias
 
 from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.files import descriptor, is_streamed
 from hnet_dna.genome.assemblies import find_assembly
 from hnet_dna.genome.bundled import BUNDLED_NAME, bundled_genome
-from hnet_dna.genome.fasta import PIECE, Piece
+from hnet_dna.genome.fasta import Piece, read_fasta
 from hnet_dna.genome.fetch import place_of
 from hnet_dna.genome.genome import Genome
-from hnet_dna.progress import OnProgress, Work
-from hnet_dna.sequence.coerce import SequenceLike, as_codes, as_text, name_of
+from hnet_dna.genome.sequences import read_sequences
+from hnet_dna.genome.store import Contig, open_store, temporary_store
+from hnet_dna.genome.twobit import is_twobit, read_twobit
+from hnet_dna.progress import OnProgress, counting_bytes
+from hnet_dna.sequence.coerce import SequenceLike
 from hnet_dna.text import OnRead, called, watched
 
 GenomeLike: TypeAlias = Genome | str | Path | Mapping[str, SequenceLike] | Iterable[Any]
 """What `open_genome` takes; a `pyfaidx.Fasta` is an iterable of its records."""
 
 _IN_MEMORY = Path("genome in memory")
+_log = logging.getLogger(__name__)
 
 
 def open_genome(genome: GenomeLike, *, aliases: bool = False, on_read: OnRead | None = None) -> Genome:
@@ -59,34 +64,13 @@ def open_genome(genome: GenomeLike, *, aliases: bool = False, on_read: OnRead | 
         return _read(place, on_read)
     if hasattr(genome, "faidx"):
         return _from_pyfaidx(genome, on_read)
-    if isinstance(genome, Mapping):
-        sequences: Iterable[tuple[str, SequenceLike]] = genome.items()
-    elif name := name_of(genome):
-        sequences = [(name, cast(Any, genome))]
-    elif isinstance(genome, Iterable) and not isinstance(genome, bytes | np.ndarray):
-        sequences = _named(genome)
-    else:
-        raise UsageError(
-            "`genome`: expected a path, a known name, a pyfaidx.Fasta, a mapping of names to sequences, or SeqRecords, "
-            f"got {type(genome).__name__}"
-        )
-    return Genome.in_memory(_pieces(sequences), _IN_MEMORY)
+    return _kept(read_sequences(genome), _IN_MEMORY)
 
 
 def open_with_progress(genome: GenomeLike, on_progress: OnProgress, *, aliases: bool = False) -> Genome:
     """Open a genome, reporting how far its file is read where its store has to be built."""
-    with ExitStack() as stack:
-        work: Work | None = None
-        read = 0
-
-        def on_read(done: int, size: int | None) -> None:
-            nonlocal work, read
-            if work is None:
-                name = called(genome) if isinstance(genome, str | Path) else "the genome"
-                work = stack.enter_context(Work(on_progress, f"reading {name}", size, "bytes"))
-            work.add(done - read)
-            read = done
-
+    name = called(genome) if isinstance(genome, str | Path) else "the genome"
+    with counting_bytes(on_progress, f"reading {name}") as on_read:
         return open_genome(genome, aliases=aliases, on_read=on_read)
 
 
@@ -131,7 +115,36 @@ def find_genome(genome: str) -> Path:
 
 def _read(place: Path, on_read: OnRead | None) -> Genome:
     with watched(place, on_read) if on_read else nullcontext():
-        return Genome.open(place)
+        if is_streamed(place):
+            number = 0 if str(place) == "-" else descriptor(place)
+            name = place if number is None else Path("pipe" if number else "stdin")
+            return _kept(read_fasta(place, check=True), name)
+        if not place.is_file():
+            what = "is a directory" if place.is_dir() else "no such file"
+            raise SequenceError(f"{place}: {what}; expected a FASTA file")
+        store = open_store(place, read_twobit if is_twobit(place) else partial(read_fasta, check=True))
+    _check_index(place, store.contigs)
+    return Genome(place, store)
+
+
+def _kept(pieces: Iterator[Piece], source: Path) -> Genome:
+    """Keep pieces that can be read only once in a temporary store, which lives as long as the genome."""
+    return Genome(source, temporary_store(pieces), streamed=True)
+
+
+def _check_index(fasta: Path, contigs: Iterable[Contig]) -> None:
+    """Log where the .fai beside a FASTA file is not of this file; we do not read it, but other tools do."""
+    index = fasta.with_name(f"{fasta.name}.fai")
+    try:
+        rows = [line.split("\t") for line in index.read_text(errors="replace").splitlines()]
+    except OSError:
+        return
+    if [row[:2] for row in rows] != [[contig.name, str(contig.length)] for contig in contigs]:
+        _log.warning(
+            "%s is not the index of %s (other contigs or lengths), and tools that use it read wrong bases; make it "
+            "anew: samtools faidx %s",
+            index, fasta.name, fasta,
+        )  # fmt: skip
 
 
 def _from_pyfaidx(fasta: Any, on_read: OnRead | None) -> Genome:
@@ -149,38 +162,4 @@ def _from_pyfaidx(fasta: Any, on_read: OnRead | None) -> Genome:
         else:
             if [(c.name, c.length) for c in genome.contigs] == [(record.name, len(record)) for record in fasta]:
                 return genome
-    return Genome.in_memory(_pieces(_named(fasta)), path)
-
-
-def _named(sequences: Iterable[Any]) -> Iterator[tuple[str, SequenceLike]]:
-    for number, sequence in enumerate(sequences, start=1):
-        name = name_of(sequence)
-        if name is None:
-            raise UsageError(
-                f"`genome`: item {number} is a {type(sequence).__name__} without a name; expected SeqRecords, or a "
-                "mapping of names to sequences"
-            )
-        yield name, sequence
-
-
-def _pieces(sequences: Iterable[tuple[str, SequenceLike]]) -> Iterator[Piece]:
-    """Yield named sequences piece by piece, as a reader of FASTA does, and hold them to the same rules."""
-    seen: set[str] = set()
-    for name, sequence in sequences:
-        if not isinstance(name, str) or not name or any(letter <= " " or letter == "\x7f" for letter in name):
-            raise SequenceError(f"record {name!r}: expected a name without blanks and control characters")
-        if name in seen:
-            raise SequenceError(f"record {name} occurs twice; names must be unique")
-        seen.add(name)
-        where = f"record {name}"
-        uracils = 0
-        if not isinstance(sequence, np.ndarray):
-            sequence = as_text(sequence, where)
-            uracils = sequence.count("U") + sequence.count("u")
-        codes = as_codes(sequence, where)
-        if len(codes) == 0:
-            raise SequenceError(f"record {name} has no sequence")
-        for start in range(0, len(codes), PIECE):
-            yield Piece(name, start, codes[start : start + PIECE], uracils if start == 0 else 0)
-    if not seen:
-        raise SequenceError("the genome has no record; expected a sequence or more")
+    return _kept(read_sequences(fasta), path)

@@ -22,7 +22,7 @@ import tempfile
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,8 +33,7 @@ from filelock import FileLock
 
 from hnet_dna.errors import SequenceError
 from hnet_dna.files import home, write_beside
-from hnet_dna.genome.fasta import Piece, read_fasta
-from hnet_dna.genome.twobit import is_twobit, read_twobit
+from hnet_dna.genome.fasta import Piece
 from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, SOFT_MASK, Codes, runs_of_n, to_text
 
 STORE_SUFFIX = ".hnetdna"
@@ -139,8 +138,8 @@ def _identity(file: BinaryIO) -> tuple[int, int]:
     return status.st_ino, status.st_size
 
 
-def open_store(source: Path) -> Store:
-    """Open the store of a FASTA or .2bit file, and build it first if there is none that fits."""
+def open_store(source: Path, read: Callable[[Path], Iterator[Piece]]) -> Store:
+    """Open the store of a file, and build it first from what `read` makes of the file if there is none that fits."""
     key = _key(source)
     places = (source.with_name(source.name + STORE_SUFFIX), _place_in_cache(source))
     for place in places:
@@ -157,7 +156,7 @@ def open_store(source: Path) -> Store:
                 with _alone(lock):
                     store = read_store(place, key)  # another process may have built it meanwhile
                     if store is None:
-                        _build(source, place, key)
+                        _write(read(source), place, key)
                         _log.info("%s: the genome's store, made once (%s bytes)", place, f"{place.stat().st_size:,}")
             finally:
                 # Outside of the lock, which is also left behind if a signal comes while it is taken. Whoever waits on
@@ -258,10 +257,6 @@ def _read_table(file: BinaryIO, size: int) -> dict[str, Any] | None:
     except ValueError:
         return None
     return table if table["bases"] + length + _TAIL.size == size else None
-
-
-def _build(source: Path, place: Path, key: dict[str, int]) -> None:
-    _write(read_twobit(source) if is_twobit(source) else read_fasta(source, check=True), place, key)
 
 
 def _write(pieces: Iterator[Piece], place: Path, key: dict[str, int]) -> None:

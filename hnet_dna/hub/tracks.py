@@ -11,6 +11,7 @@ from typing import Any, Literal
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
+from hnet_dna.plural import counted
 from hnet_dna.tracks.bigbed_process import SCHEMA
 from hnet_dna.tracks.bigwig import pybigwig
 
@@ -140,6 +141,6 @@ def _check_contigs(track: HubTrack, genome: Genome) -> None:
             raise unknown_contig(name, genome.contigs, genome.source.name, asked=track.contigs)
         if genome[own].length != length:
             raise SequenceError(
-                f"{track.path}: {name} has {length:,} bases there, and {genome[own].length:,} in "
+                f"{track.path}: {name} has {counted(length, 'base')} there, and {genome[own].length:,} in "
                 f"{genome.source.name}; is it the same assembly?"
             )

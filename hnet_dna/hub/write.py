@@ -62,12 +62,14 @@ class Hub:
         assembly: by which browsers know the genome.
         of_ucsc: whether UCSC has this genome, so that the hub only adds tracks to it.
         tracks: names of the tracks, in order.
+        why: the genome is an assembly of its own; empty if UCSC has it.
     """
 
     folder: Path
     assembly: str
     of_ucsc: bool
     tracks: tuple[str, ...]
+    why: str
 
 
 def write_hub(
@@ -106,7 +108,8 @@ def write_hub(
     asked = parse_region(locus, opened) if locus else None
     described = read_tracks([Path(track) for track in tracks], opened)
     made_by = "" if model is None else _model_text(model)
-    assembly, of_ucsc = _assembly(opened, described)
+    assembly, why = _assembly(opened, described)
+    of_ucsc = not why
     with folder_beside(place) as folder:
         data = folder / assembly
         data.mkdir()
@@ -144,17 +147,23 @@ def write_hub(
             texts[f"{assembly}/{_ALIASES}"] = others
         for name, text in texts.items():
             (folder / name).write_text(text)
-    return Hub(place, assembly, of_ucsc, tuple(track.name for track in described))
+    return Hub(place, assembly, of_ucsc, tuple(track.name for track in described), why)
 
 
-def _assembly(genome: Genome, tracks: Sequence[HubTrack]) -> tuple[str, bool]:
-    """Return UCSC's name of the genome if it is one of UCSC's, else a name made from that of the file."""
+def _assembly(genome: Genome, tracks: Sequence[HubTrack]) -> tuple[str, str]:
+    """Return UCSC's name of the genome if it is one of UCSC's, else a name made from that of the file, and why."""
     known = recognise(genome.contigs)
     names = {name for track in tracks for name in track.contigs}
-    if known is not None and "ucsc.edu" in known.assembly.url and all(name.startswith("chr") for name in names):
-        return known.assembly.name, True
+    if known is None:
+        why = "its contigs are not those of an assembly that hnet-dna knows to be UCSC's"
+    elif "ucsc.edu" not in known.assembly.url:
+        why = f"it is {known.assembly.name}, which is not one of UCSC's assemblies"
+    elif other := next((name for name in sorted(names) if not name.startswith("chr")), None):
+        why = f"it is {known.assembly.name}, but the tracks call a contig {other}, as UCSC does not"
+    else:
+        return known.assembly.name, ""
     stem = re.sub(r"\.(fa|fasta|fna|2bit)$", "", re.sub(r"\.(gz|bgz)$", "", genome.source.name))
-    return re.sub(r"\W", "_", stem, flags=re.ASCII) or "genome", False
+    return re.sub(r"\W", "_", stem, flags=re.ASCII) or "genome", why
 
 
 def _file(track: HubTrack) -> str:

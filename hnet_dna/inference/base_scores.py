@@ -17,6 +17,7 @@ from hnet_dna.inference.load import load_model
 from hnet_dna.inference.strands import read_strands
 from hnet_dna.inference.stream import log_windows
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.progress import OnProgress, Work, ignore
 from hnet_dna.sequence.codes import is_acgt
 from hnet_dna.sequence.interval import Interval, union
@@ -166,7 +167,7 @@ def score_regions(
     log_windows(loaded)
     rows = read_regions(regions, opened) if isinstance(regions, str | Path) else regions
     total = known_bases(opened, read_for(opened, rows, context)) * (2 if strand == "both" else 1)
-    about = f"{len(rows):,} region{'' if len(rows) == 1 else 's'}, {total:,} bases"
+    about = f"{counted(len(rows), 'region')}, {counted(total, 'base')}"
     with Work(on_progress, "scoring", total, "bases", about=about) as work:
         return region_scores(opened, rows, loaded, strand, context=context, streams=streams, on_bases=work.add)
 

@@ -11,6 +11,7 @@ from hnet_dna.config.recipe import Precision
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.errors import UsageError, did_you_mean
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 
 
 def load_model(
@@ -70,7 +71,7 @@ def _checked(device: str | torch.device) -> torch.device:
         raise UsageError(f"`device` {device}: expected cpu, cuda, or one of several GPUs as cuda:1")
     count = torch.cuda.device_count()
     if found.type == "cuda" and (found.index or 0) >= count:
-        there = f"{count} GPU{'' if count == 1 else 's'}, from cuda:0" if count else "no GPU that it can use"
+        there = f"{counted(count, 'GPU')}, from cuda:0" if count else "no GPU that it can use"
         raise UsageError(f"`device` {device}: PyTorch finds {there}; without `device`, the best there is is used")
     return found
 

@@ -13,6 +13,7 @@ from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.store import Contig
+from hnet_dna.plural import counted
 from hnet_dna.probing.dataset import Labels, check_genome, few, lengths_of, part_of
 from hnet_dna.sequence.interval import Interval, union
 from hnet_dna.tables import require_one_line
@@ -47,7 +48,7 @@ def parts_by_place(labels: Labels, table: Table, bed: str | Path, genome: Genome
     if not kept:
         raise SequenceError(f"{bed}: no labelled row lies in any of its regions")
     if len(kept) < len(parts):
-        _log.info("%s: %s rows lie in none of its regions and are left out", bed, f"{len(parts) - len(kept):,}")
+        _log.info("%s: %s in none of its regions left out", bed, counted(len(parts) - len(kept), "row"))
     return replace(
         labels,
         ids=[labels.ids[index] for index in kept],

@@ -18,6 +18,7 @@ from hnet_dna.embedding.table import Table
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
+from hnet_dna.plural import counted
 from hnet_dna.sequence.codes import Codes, checksum_of, from_text, reverse_complement, to_text
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tables import (
@@ -243,8 +244,9 @@ def match(labels: Labels, table: Table) -> NDArray[np.float32]:
     missing = [name for name in labels.ids if name not in place]
     if "ids" not in labels.columns and not missing and len(place) > len(wanted):
         raise SequenceError(
-            f"{path}: there is no column of ids, so rows are matched by their number, but the table has {len(place):,} "
-            f"rows and there are {len(wanted):,} labels; which belongs to which is not known without ids"
+            f"{path}: there is no column of ids, so rows are matched by their number, but the table has "
+            f"{counted(len(place), 'row')} and there are {counted(len(wanted), 'label')}; which belongs to which is "
+            "not known without ids"
         )
     if missing:
         shown = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
@@ -294,8 +296,8 @@ def check_genome(table: Table, genome: Genome) -> None:
             raise unknown_contig(name, genome.contigs, genome.source.name, asked=lengths_of(table))
         if length is not None and genome[name].length != length:
             raise SequenceError(
-                f"{name} has {genome[name].length:,} bases in {genome.source.name}, and {length:,} in the genome that "
-                "the table was made from; give that genome"
+                f"{name} has {counted(genome[name].length, 'base')} in {genome.source.name}, and {length:,} in the "
+                "genome that the table was made from; give that genome"
             )
 
 
@@ -332,7 +334,9 @@ def check_labels(labels: Labels, task: Task, folds: int) -> None:
     if count < 2:
         raise SequenceError(f"{labels.path}: {what} has 1 row; each class needs at least 2, one of them to be held out")
     if count < folds:
-        raise UsageError(f"{labels.path}: {what} has {count} rows, fewer than {folds} folds; use `folds` {count}")
+        raise UsageError(
+            f"{labels.path}: {what} has {counted(count, 'row')}, fewer than {folds} folds; use `folds` {count}"
+        )
 
 
 def _check_several(labels: Labels, folds: int) -> None:
@@ -340,12 +344,12 @@ def _check_several(labels: Labels, folds: int) -> None:
     if not labels.names:
         raise SequenceError(f"{labels.path}: no row has a label")
     if rows < max(folds, 2):
-        raise UsageError(f"{labels.path}: {rows} rows, fewer than {folds} folds")
+        raise UsageError(f"{labels.path}: {counted(rows, 'row')}, fewer than {folds} folds")
     for name, count in zip(labels.names, labels.target.sum(axis=0).tolist(), strict=True):
         if not 1 < count < rows - 1:
             raise SequenceError(
-                f"{labels.path}: {count:,} of {rows:,} rows have the label {name}; at least 2 rows with it and 2 "
-                "without it are needed"
+                f"{labels.path}: {count:,} of {counted(rows, 'row')} have the label {name}; at least 2 rows with it "
+                "and 2 without it are needed"
             )
 
 

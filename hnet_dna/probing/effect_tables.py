@@ -20,6 +20,7 @@ import numpy as np
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.inference.variants import reason_to_skip
+from hnet_dna.plural import counted
 from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.tables import Rows, is_missing, is_number, read_rows
@@ -245,7 +246,9 @@ def _of_sequences(rows: Rows, values: int, genome: Genome) -> list[Effect]:
         if set(sequence) - set("ACGT"):
             raise SequenceError(f"{where}: the sequence has other letters than A, C, G and T")
         if read and len(sequence) != len(read[0][1]):
-            raise SequenceError(f"{where}: expected {len(read[0][1])} bases as in the first row, got {len(sequence)}")
+            raise SequenceError(
+                f"{where}: expected {counted(len(read[0][1]), 'base')} as in the first row, got {len(sequence)}"
+            )
         read.append((line, sequence, measured))
     if not read:
         return []

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.plural import counted
 from hnet_dna.probing.dataset import Labels, Task, check_labels
 from hnet_dna.probing.families import families, first_copies, word_length
 
@@ -83,11 +84,12 @@ def make_folds(labels: Labels, task: Task, count: int, seed: int) -> Folds:
     copies = int((first != np.arange(len(first))).sum())
     if labels.groups is not None:
         names = {name: index for index, name in enumerate(dict.fromkeys(labels.groups))}
-        group, rule = np.array([names[name] for name in labels.groups]), f"by group ({len(names):,} groups)"
+        group, rule = np.array([names[name] for name in labels.groups]), f"by group ({counted(len(names), 'group')})"
     elif sequences is not None:
         group = families(sequences)
         sizes = np.bincount(group)
-        rule = f"by similarity of sequences ({len(sizes):,} families of {len(sequences):,} sequences"
+        found = counted(len(sizes), "family", "families")
+        rule = f"by similarity of sequences ({found} of {counted(len(sequences), 'sequence')}"
         rule += (
             f", the largest of {sizes.max():,}, which is more than a fold)" if sizes.max() * count > len(group) else ")"
         )
@@ -164,7 +166,7 @@ def _check_groups(labels: Labels, count: int, folds: int) -> None:
     groups = "1 group" if count == 1 else f"{count} groups"
     if labels.groups is None:
         k = word_length(labels.sequences or [""])
-        groups = "1 family" if count == 1 else f"{count} families"
+        groups = counted(count, "family", "families")
         what = f"by the {k}-mers that they share, the sequences make {groups}"
         otherwise = "a column of groups (`group`)"
     else:

@@ -19,6 +19,7 @@ from hnet_dna.embedding.write import first_few
 from hnet_dna.errors import UsageError
 from hnet_dna.inference.load import load_model
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.probing.dataset import several_as_text
 from hnet_dna.probing.head_file import OWN_MODEL, PER_BASE, About, Head, load_head
 from hnet_dna.probing.inputs import FrozenVectors
@@ -202,14 +203,21 @@ def _predictions(
 ) -> Iterator[Prediction]:
     source = sequences if isinstance(sequences, str | Path) else ""
     total = count_sequences(sequences, column)
-    left_out = longer = 0
+    left_out, warned = 0, False
     times: Counter[str] = Counter()
     about = called(source) if total is None else ""
     with Work(on_progress, "predicting", total, "sequences", about=about) as work, watched(source, work.read):
         # At first few, so that those that come slowly through a pipe are answered soon.
         for batch in batches(read_sequences(sequences, column), _SEQUENCES_AT_ONCE, _BASES_AT_ONCE, first=1):
             times.update(item.id for item in batch)
-            longer += sum(len(item.codes) > _MUCH_LONGER * longest for item in batch)
+            longer = [] if warned or not longest else [i for i in batch if len(i.codes) > _MUCH_LONGER * longest]
+            if longer:  # said before they are read, which may take long
+                warned = True
+                _log.warning(
+                    "%s has %s, and the longest sequence that the head was trained on %s: of sequences more than %s "
+                    "times as long, predictions mean little; cut them into pieces of about that length",
+                    longer[0].id, counted(len(longer[0].codes), "base"), f"{longest:,}", _MUCH_LONGER,
+                )  # fmt: skip
             for item, said in zip(batch, apply([item.codes for item in batch]), strict=True):
                 if said is None:
                     left_out += 1
@@ -217,12 +225,6 @@ def _predictions(
                     yield Prediction(item.id, *said)
             work.add(len(batch))
     if left_out:
-        _log.info("%s sequences have no A, C, G or T and were left out", f"{left_out:,}")
-    if longest and longer:
-        _log.info(
-            "%s of %s sequences are more than %s times as long as the longest that the head was trained on (%s bases), "
-            "so that their predictions may mean little; cut them into pieces of about that length",
-            f"{longer:,}", f"{times.total():,}", _MUCH_LONGER, f"{longest:,}",
-        )  # fmt: skip
+        _log.info("%s without any A, C, G or T left out", counted(left_out, "sequence"))
     if repeated := [name for name, count in times.items() if count > 1]:
-        _log.info("%s ids occur more than once: %s", f"{len(repeated):,}", first_few(repeated))
+        _log.info("%s given more than once: %s", counted(len(repeated), "id"), first_few(repeated))

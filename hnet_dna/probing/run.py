@@ -17,6 +17,7 @@ from hnet_dna.errors import UsageError
 from hnet_dna.files import folder_beside, refuse_filled
 from hnet_dna.genome.open import GenomeLike, open_with_progress
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.pretrained.builtin import DEFAULT_MODEL
 from hnet_dna.probing.baselines import baselines
 from hnet_dna.probing.by_place import labels_of_chunks, parts_by_place
@@ -72,7 +73,7 @@ class ProbeResult:
     @property
     def title(self) -> str:
         """The labels, the head and the folds, in words."""
-        folds = "split" if self.folds.given else f"{self.folds.count} folds"
+        folds = "split" if self.folds.given else counted(self.folds.count, "fold")
         return f"{self.labels.path.name}: {self.head} head, {folds} {self.folds.rule}"
 
     def to_pandas(self) -> Any:
@@ -345,11 +346,12 @@ def _class_counts(labels: Labels) -> str:
 def about_folds(labels: Labels, folds: Folds) -> str:
     """Say how rows were put into folds, and what became of copies."""
     if folds.given:
-        text = f"{len(labels.ids):,} rows; split {folds.rule}"
-        return text + (f"; {folds.parted:,} test rows have a sequence that is trained on" if folds.parted else "")
-    text = f"{len(labels.ids):,} rows; {folds.count} folds {folds.rule}"
+        text = f"{counted(len(labels.ids), 'row')}; split {folds.rule}"
+        parted = f"; {counted(folds.parted, 'test row')} with a sequence that is trained on"
+        return text + parted * (folds.parted > 0)
+    text = f"{counted(len(labels.ids), 'row')}; {counted(folds.count, 'fold')} {folds.rule}"
     if folds.copies:
-        text += f"; {folds.copies:,} row{'' if folds.copies == 1 else 's'} with a copy of an earlier sequence"
+        text += f"; {counted(folds.copies, 'row')} with a copy of an earlier sequence"
         if folds.parted:
             text += f", {folds.parted:,} of them in another fold than the original, since the groups part them"
         else:

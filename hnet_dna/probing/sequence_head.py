@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hnet_dna.errors import CheckpointError, SequenceError
 from hnet_dna.files import write_beside
+from hnet_dna.plural import counted
 from hnet_dna.probing.fitting import Goal, Rows, Schedule, Training, predict
 from hnet_dna.probing.inputs import Inputs, backwards
 from hnet_dna.probing.network import Network, Shape
@@ -91,7 +92,8 @@ class SequenceHead:
         positions = self.shape.positions
         if positions and (others := inputs.lengths[rows][inputs.lengths[rows] != positions]).size:
             raise SequenceError(
-                f"the head was trained on aligned sequences of {positions:,} bases, and one has {others[0]:,}; give "
+                f"the head was trained on aligned sequences of {counted(positions, 'base')}, and one has "
+                f"{others[0]:,}; give "
                 "sequences of that length"
             )
         each = [self.goal.scores(predict(OnInputs(network, inputs), rows)) for network in self.networks]

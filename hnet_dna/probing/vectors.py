@@ -16,6 +16,7 @@ from hnet_dna.embedding.table import Table
 from hnet_dna.errors import CheckpointError, ConfigError, SequenceError, UsageError
 from hnet_dna.inference import load
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.pretrained.folder import read_config
 from hnet_dna.probing.contenders import Contender, OnSequences, OnVectors
 from hnet_dna.probing.cross_validation import MODEL, UNTRAINED
@@ -94,7 +95,8 @@ def untrained_twin(
             embedder = Embedder(twin, about.level, about.pooling or "", about.strand)
             if embedder.width != vectors.contender.width:
                 raise UsageError(
-                    f"its vectors have {embedder.width} numbers, those of the table {vectors.contender.width}"
+                    f"its vectors have {counted(embedder.width, 'number')}, those of the table "
+                    f"{vectors.contender.width}"
                 )
     except UsageError as error:
         reason = f"{about.model} holds another model now ({error})"
@@ -153,4 +155,6 @@ def _contender(
 
 
 def _without_bases(labels: Labels, names: list[str]) -> SequenceError:
-    return SequenceError(f"{labels.path}: {len(names)} sequences have no A, C, G or T: {', '.join(names[:5])}")
+    return SequenceError(
+        f"{labels.path}: {counted(len(names), 'sequence')} without any A, C, G or T: {', '.join(names[:5])}"
+    )

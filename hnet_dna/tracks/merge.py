@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hnet_dna.errors import SequenceError, UsageError
+from hnet_dna.plural import counted
+from hnet_dna.progress import OnProgress, Work, ignore
 from hnet_dna.tracks.bgzip import indexed, is_compressed, text_file
 from hnet_dna.tracks.bigbed import Rows, write_records
 from hnet_dna.tracks.bigbed_process import SCHEMA
 from hnet_dna.tracks.bigwig import pybigwig, write_bigwig
 
 _BLOCK = 1 << 18  # values held at once
-OnShare = Callable[[float], None]
 _TEXT = (".bed", ".bedgraph", ".bg")
 _BINARY: dict[str, Literal["bigwig", "bigbed"]] = {
     ".bw": "bigwig", ".bigwig": "bigwig", ".bb": "bigbed", ".bigbed": "bigbed",
@@ -41,14 +42,14 @@ def kind_of_track(path: Path) -> Literal["text", "bigwig", "bigbed"]:
     raise UsageError(f"{path}: expected a name that ends in .bed, .bed.gz, .bedgraph, .bedgraph.gz, .bw or .bb")
 
 
-def merge_tracks(paths: Sequence[str | Path], out: str | Path, on_share: OnShare = lambda share: None) -> int:
+def merge_tracks(paths: Sequence[str | Path], out: str | Path, *, on_progress: OnProgress = ignore) -> int:
     """Join tracks of different contigs into one; return the number of lines, or of contigs for bigWig and bigBed.
 
     Args:
         paths: BED or bedGraph (plain or gzip), bigWig, or bigBed files of `write_bigbed`. BED and bedGraph are joined
             in this order.
         out: a name that ends in .bed, .bedgraph or .bg, with .gz behind it for bgzip and an index, or in .bw or .bb.
-        on_share: called with the share that is done.
+        on_progress: called with a `Progress` as the work goes on.
 
     Raises:
         SequenceError: a file that is not such a track, or a contig in two files.
@@ -56,16 +57,15 @@ def merge_tracks(paths: Sequence[str | Path], out: str | Path, on_share: OnShare
     """
     places, target = [Path(path) for path in paths], Path(out)
     kind = kind_of_track(target)
-    if kind != "text":
-        return (merge_bigwig if kind == "bigwig" else merge_bigbed)(places, target, on_share)
-    with indexed(target, "bed") if is_compressed(target) else text_file(target) as stream:
-        return merge_bed(places, stream, on_share)
+    with Work(on_progress, "merging", about=counted(len(places), "file")) as work:
+        if kind != "text":
+            return (merge_bigwig if kind == "bigwig" else merge_bigbed)(places, target, work)
+        with indexed(target, "bed") if is_compressed(target) else text_file(target) as stream:
+            return merge_bed(places, stream, work)
 
 
-def merge_bed(paths: Sequence[Path], out: TextIO, on_share: OnShare = lambda share: None) -> int:
+def merge_bed(paths: Sequence[Path], out: TextIO, work: Work) -> int:
     """Write the lines of BED or bedGraph files (plain or gzip), one file after the other; return how many.
-
-    `on_share` gets the share of the files that is done.
 
     Raises:
         SequenceError: a line that is not of such a file, or a contig that comes back after another one, in the same
@@ -75,7 +75,7 @@ def merge_bed(paths: Sequence[Path], out: TextIO, on_share: OnShare = lambda sha
     current: str | None = None
     count = 0
     for index, path in enumerate(paths):
-        on_share(index / len(paths))
+        work.at(share=index / len(paths))
         with _text(path) as lines:
             try:
                 for number, line in enumerate(lines, start=1):
@@ -95,10 +95,8 @@ def merge_bed(paths: Sequence[Path], out: TextIO, on_share: OnShare = lambda sha
     return count
 
 
-def merge_bigwig(paths: Sequence[Path], out: Path, on_share: OnShare = lambda share: None) -> int:
+def merge_bigwig(paths: Sequence[Path], out: Path, work: Work) -> int:
     """Write the values of bigWig files to one; return the number of contigs.
-
-    `on_share` gets the share of the bases that is done.
 
     Raises:
         SequenceError: a file that is not a bigWig, or a contig in two files.
@@ -110,7 +108,7 @@ def merge_bigwig(paths: Sequence[Path], out: Path, on_share: OnShare = lambda sh
         def values(contig: str) -> Iterator[tuple[int, NDArray[np.float32], int]]:
             nonlocal done
             file, length = home[contig], lengths[contig]
-            on_share(done / total)
+            work.at(share=done / total)
             done += length
             if file.header()["nBasesCovered"] == 0:
                 return
@@ -134,10 +132,8 @@ def _spans(start: int, values: NDArray[np.float32]) -> Iterator[tuple[int, NDArr
         yield start + int(edges[first]), values[edges[first:last]], int(spans[first])
 
 
-def merge_bigbed(paths: Sequence[Path], out: Path, on_share: OnShare = lambda share: None) -> int:
+def merge_bigbed(paths: Sequence[Path], out: Path, work: Work) -> int:
     """Write the chunks of bigBed files to one; return the number of contigs.
-
-    `on_share` is told the share of the bases that is done.
 
     Raises:
         SequenceError: a file that is not a bigBed of chunks, chunks of several stages, or a contig in two files.
@@ -149,7 +145,7 @@ def merge_bigbed(paths: Sequence[Path], out: Path, on_share: OnShare = lambda sh
         def rows(contig: str) -> Iterator[Rows]:
             nonlocal done
             file, length = home[contig], lengths[contig]
-            on_share(done / total)
+            work.at(share=done / total)
             done += length
             for start in range(0, length, _BLOCK):
                 entries = file.entries(contig, start, min(start + _BLOCK, length)) or ()

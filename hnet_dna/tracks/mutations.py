@@ -17,25 +17,29 @@ _Add: TypeAlias = Callable[[dict[str, Any]], None]
 
 
 def write_mutations(
-    mutations: Iterable[Mutations], out: str | Path, *, genome: GenomeLike = "", bigwig: str | Path | None = None
+    mutations: Iterable[Mutations], out: str | Path | None, *, genome: GenomeLike = "", bigwig: str | Path | None = None
 ) -> int:
     """Write mutations as they come, in memory that does not grow with their number; return how many there are.
 
     Args:
         mutations: as `mutate` yields them.
         out: Parquet where the name ends in .parquet, else a table with tabs; columns are those of `Mutations.columns`.
+            None writes no table.
         genome: what the mutations belong to, for the lengths of contigs in a bigWig.
         bigwig: also write the mean log-likelihood ratio of the three other bases, by base.
     """
     count = 0
-    path = Path(out)
+    path = None if out is None else Path(out)
     with ExitStack() as stack:
-        add = stack.enter_context(_parquet(path) if path.suffix.lower() == ".parquet" else _tsv(path))
+        add: _Add | None = None
+        if path is not None:
+            add = stack.enter_context(_parquet(path) if path.suffix.lower() == ".parquet" else _tsv(path))
         values = stack.enter_context(Values())
         for piece in mutations:
             columns = piece.columns()
             count += len(columns["start"])
-            add(columns)
+            if add is not None:
+                add(columns)
             if bigwig is not None:
                 values.add(piece.interval.contig, piece.interval.start, piece.effect)
         if bigwig is not None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from hnet_dna.annotation.regions import read_regions
 from hnet_dna.errors import UsageError
+from hnet_dna.files import is_streamed
 from hnet_dna.genome.fasta import Piece, read_fasta
-from hnet_dna.genome.genome import Genome, is_streamed, known_bases, whole
+from hnet_dna.genome.genome import Genome, known_bases, whole
 from hnet_dna.genome.open import GenomeLike, find_genome, open_with_progress
 from hnet_dna.genome.shards import shard as shard_of
 from hnet_dna.genome.twobit import is_twobit

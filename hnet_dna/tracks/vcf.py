@@ -30,6 +30,7 @@ from hnet_dna.inference.effects import Effects, How, Shift
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.variants import Variant, VariantReader, controls, reason_to_skip, reference_differs
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.progress import OnProgress, Work, ignore, is_small
 from hnet_dna.sequence.strand import Strand, check_strand
 from hnet_dna.text import called, count_lines, raw_lines, watched
@@ -150,9 +151,9 @@ class VcfScorer:
         if not header.contigs:  # readers want them, and we know them
             known = [contig for contig in self.genome.contigs if _CONTIG_ID.fullmatch(contig.name)]
             added = [f"##contig=<ID={contig.name},length={contig.length}>" for contig in known]
-        read = f"{self.window} bases"
+        read = counted(self.window, "base")
         if self.context is not None:
-            read = f"{self.window // 2} bases after the variant and at least {self.context} before it"
+            read = f"{counted(self.window // 2, 'base')} after the variant and at least {self.context} before it"
         added.append(
             f'##INFO=<ID={SCORE_FIELD},Number=A,Type=Float,Description="log2 p(window with the allele) - log2 p(window '
             f"without it), {read}, {strands}, by hnet-dna model {model}; an allele that changes the length has more or "
@@ -161,7 +162,8 @@ class VcfScorer:
         if self.boundaries:
             added.append(
                 f'##INFO=<ID={BOUNDARY_FIELD},Number=A,Type=String,Description="chunk boundaries within '
-                f"{self.boundaries} bases after the variant: lost|gained|largest change of probability|its distance, 0 "
+                f"{counted(self.boundaries, 'base')} after the variant: lost|gained|largest change of probability|"
+                "its distance, 0 "
                 'being the last base of the variant, on the + strand, and the same on the - strand">'
             )
         if self.controls:
@@ -187,7 +189,7 @@ class VcfScorer:
         if others:
             first = declared[others[0]]
             message = (
-                f"{name}: line {first.number}: the header gives {others[0]} {first.length:,} bases; in "
+                f"{name}: line {first.number}: the header gives {others[0]} {counted(first.length or 0, 'base')}; in "
                 f"{self.genome.source.name} it has {own[others[0]].length:,}"
             )
             if self.strict or len(others) == len(sized):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hnet_dna.errors import SequenceError
+from hnet_dna.plural import counted
 from hnet_dna.sequence.interval import Interval
 
 SCORE_FIELD, BOUNDARY_FIELD, SHARE_FIELD, SKIP_FIELD = "HNET_LLR", "HNET_DBOUND", "HNET_DBOUND_SHARE", "HNET_SKIPPED"
@@ -129,7 +130,8 @@ def _record(number: int, text: bytes, line_end: bytes, columns: int, where: str)
     cells = text.count(b"\t") + 1
     if cells != columns:
         raise SequenceError(
-            f"{where}: expected {columns} columns with tabs between them, as in the line #CHROM, got {cells}: "
+            f"{where}: expected {counted(columns, 'column')} with tabs between them, as in the line #CHROM, got "
+            f"{cells}: "
             f"{_shown(text)}"
         )
     parts = text.split(b"\t", 8)

@@ -13,6 +13,7 @@ from hnet_dna.config.layout import LEGEND, layout_text
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.data.run_record import genomes_in
 from hnet_dna.evaluation.markov import MIXTURE, markov_name
+from hnet_dna.plural import counted
 from hnet_dna.sequence.alphabet import ALPHABETS
 
 _NAMED = 5  # genomes that are named one by one
@@ -68,6 +69,19 @@ def _what(description: Mapping[str, Any], config: ModelConfig) -> str:
     )
 
 
+# What `base_counts` counts, for readers who see nothing of it but the table.
+_BECAME = {
+    "predicted": "training part: read, and predicted once in an epoch",
+    "first base of a stretch, which has nothing before it": "training part: the first of a stretch, read but not "
+    "predicted, since nothing comes before it",
+    "IUPAC codes other than N, read but not predicted": "training part: other IUPAC codes than N, read but not "
+    "predicted",
+    "runs of N": "training part: runs of N, not read",
+    "held out": "validation and test part: held out from training",
+    "outside the split or the regions": "outside the split or the regions: not used",
+}
+
+
 def _data(data: Mapping[str, Any]) -> str:
     if "genomes" in data:
         return _data_of_several(data)
@@ -76,11 +90,11 @@ def _data(data: Mapping[str, Any]) -> str:
     lengths = [(_cell(name), f"{contig['length']:,}", _code(contig["md5"])) for name, contig in contigs.items()]
     parts = [
         "## Data",
-        f"{_code(PurePath(data['genome']).name)}: {len(contigs):,} contigs, {total:,} bases. "
+        f"{_code(PurePath(data['genome']).name)}: {counted(len(contigs), 'contig')}, {counted(total, 'base')}. "
         f"Split: {_cell(data['split_rule'])}.",
         _table(
-            ("bases of the training part", "count"),
-            [(_cell(what), f"{count:,}") for what, count in data["bases"].items()],
+            ("what became of the bases of the genome", "bases"),
+            [(_cell(_BECAME.get(what, what)), f"{count:,}") for what, count in data["bases"].items() if count],
         ),
         "Checksums are of the upper-case sequence.",
         _table(("contig", "bases", "MD5"), lengths, "run.json"),
@@ -108,7 +122,7 @@ def _data_of_several(data: Mapping[str, Any]) -> str:
     head = ("genome", "file", "share of windows", "training bases", "validation bases", "test bases", "split")
     parts_of_card = [
         "## Data",
-        f"A mixture of {len(rows):,} genomes." if len(rows) > 1 else "One genome.",
+        f"A mixture of {counted(len(rows), 'genome')}." if len(rows) > 1 else "One genome.",
         _table(head, rows, "run.json"),
         "Checksums are of the upper-case sequence.",
         _table(("genome", "contig", "bases", "MD5"), lengths, "run.json"),
@@ -120,13 +134,13 @@ def _genomes(data: Mapping[str, Any]) -> str:
     genomes = genomes_in(data)
     if len(genomes) <= _NAMED:
         return ", ".join(_code(each.get("name") or PurePath(each["genome"]).name) for each in genomes)
-    return f"{len(genomes):,} genomes"
+    return counted(len(genomes), "genome")
 
 
 def _training(description: Mapping[str, Any]) -> str:
     budget, recipe, versions = description["budget"], description["recipe"], description["versions"]
-    asked = [f"{budget['steps']:,} steps"] if budget.get("steps") is not None else []
-    asked += [f"{budget['seconds'] / 60:g} minutes"] if budget.get("seconds") is not None else []
+    asked = [counted(budget["steps"], "step")] if budget.get("steps") is not None else []
+    asked += [counted(budget["seconds"] / 60, "minute")] if budget.get("seconds") is not None else []
     settings = [(name, _cell(recipe[name])) for name in _RECIPE if recipe.get(name) not in (None, [], ())]
     used = ", ".join(f"{name} {version}" for name, version in versions.items())
     parent = description.get("parent")
@@ -177,7 +191,8 @@ def _results(results: Mapping[str, Any] | None) -> str:
     ]
     parts = [
         title,
-        f"{results['held_out_bases']:,} bases A, C, G, T that training did not see. Lower is better. Intervals of 95 % "
+        f"{counted(results['held_out_bases'], 'base')} A, C, G, T that training did not see. Lower is better. "
+        "Intervals of 95 % "
         "come from resampling blocks of the held-out sequence; they do not show how another training run would do.",
         _table(("model", "bits/base", "95 %"), rows),
     ]
@@ -208,8 +223,8 @@ def _containment(shared: Mapping[str, Any]) -> str:
         return "How much of it the training part has too was not measured: no stretch is long enough."
     chosen = f", looking at one in {shared['one_in']:,}" if shared["one_in"] > 1 else ""
     parts = [
-        f"Of the distinct words of {shared['word']} bases there, on either strand, {shared['whole']:.2%} are in the "
-        f"training part too{chosen}. Figures on such copies say less of new sequence."
+        f"Of the distinct words of {counted(shared['word'], 'base')} there, on either strand, {shared['whole']:.2%} "
+        f"are in the training part too{chosen}. Figures on such copies say less of new sequence."
     ]
     rows = [(_cell(name), f"{share:.2%}") for name, share in {**shared["genomes"], **shared["contigs"]}.items()]
     if len(rows) > 1:
@@ -231,7 +246,7 @@ hnet-dna embed sample.fa --model MODEL --out vectors.parquet
 ```python
 import torch
 from hnet_dna import HNetLM
-
+from hnet_dna.plural import counted
 model = HNetLM.from_pretrained("MODEL").eval()
 out = model(torch.tensor([[{ids}]]))  # out.logits, out.stages[0].boundary_prob
 ```"""

@@ -16,8 +16,8 @@ from hnet_dna.data.mixture import Mixture, open_mixture
 from hnet_dna.data.run_record import mix_in, refuse_other_data
 from hnet_dna.errors import CheckpointError, UsageError
 from hnet_dna.evaluation.compare import Comparison, HeldOut, Sample, bases_of, compare, sampled
-from hnet_dna.files import sole_owner
-from hnet_dna.genome.genome import is_streamed, known_bases
+from hnet_dna.files import is_streamed, sole_owner
+from hnet_dna.genome.genome import known_bases
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.progress import Progress as Report
 from hnet_dna.training.freezing import freeze
@@ -118,8 +118,8 @@ class RunObserver:
     def evaluating(self, evaluation: Evaluation) -> None:
         """Take note that evaluation begins."""
 
-    def evaluated(self, what: str, share: float) -> None:
-        """Take note of the share of a part of the evaluation that is done."""
+    def evaluated(self, report: Report) -> None:
+        """Take note of how far the evaluation has come."""
 
     def not_evaluated(self, why: str) -> None:
         """Take note of why there is no evaluation."""

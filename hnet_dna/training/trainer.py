@@ -13,6 +13,7 @@ from hnet_dna.config.recipe import Recipe
 from hnet_dna.data.batches import Batch
 from hnet_dna.errors import StoppedEarly, TrainingError, UsageError
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.training.feed import Feed
 from hnet_dna.training.freezing import freeze
 from hnet_dna.training.meter import Meter, StepSums
@@ -58,7 +59,8 @@ def train(
     ranks = ranks or Ranks()
     if recipe.batch % (ranks.size * recipe.accumulate):
         raise UsageError(
-            f"train.batch: {recipe.batch} windows cannot be shared by {ranks.size} ranks in {recipe.accumulate} "
+            f"train.batch: {counted(recipe.batch, 'window')} cannot be shared by {ranks.size} ranks in "
+            f"{recipe.accumulate} "
             f"parts each; choose a multiple of {ranks.size * recipe.accumulate}"
         )
     training = Training(model, feed, recipe, budget, ranks, observers)

@@ -16,7 +16,7 @@ from helpers import lively_model, small_config, write_fasta
 
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.fasta import read_fasta
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.stream import Bases, annotate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import to_text
@@ -64,7 +64,7 @@ def model() -> HNetLM:
 def page(tmp_path_factory: pytest.TempPathFactory, script: ModuleType, model: HNetLM) -> Path:
     """A real piece of yeast with its genes, segmented by a model that knows nothing."""
     folder = tmp_path_factory.mktemp("browser")
-    genome = Genome.open(shutil.copy(bundled_genome().fasta, folder / "yeast.fa.gz"))
+    genome = open_genome(shutil.copy(bundled_genome().fasta, folder / "yeast.fa.gz"))
     fasta = write_fasta(folder / "chrI.fa", {"chrI": to_text(genome.codes(Interval("chrI", 0, LENGTH)))})
     script.write_page(folder / "page", fasta, model, bundled_genome().annotation, "chrI:1,800-2,400")
     write_bigbed(segment(fasta, model), fasta, folder / "page" / "chunks.bb")

@@ -291,7 +291,7 @@ def test_demo_end_to_end(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert rows[-1].split("\t")[2] == "900"
     for name in ("c.fa", "run/model.safetensors", "run/results.json"):
         assert (tmp_path / "demo" / name).exists()
-        assert name.split("/")[0] in result.stdout
+        assert name.split("/")[0] in result.stderr
 
 
 def test_demo_does_not_write_into_a_folder_that_holds_something(cli: Cli, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_demo_does_not_write_into_a_folder_that_holds_something(cli: Cli, tmp_pa
     (tmp_path / "demo" / "x").touch()
     result = cli("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 2
-    assert "demo exists already; choose another folder" in one_line_error(result)
+    assert "demo exists already, with x; choose another folder" in one_line_error(result)
     assert "--resume" not in result.output
 
 

@@ -84,6 +84,14 @@ def test_commands_parse(page: Path) -> None:
         assert refusal(arguments) is None, f"{page.name}: hnet-dna {' '.join(arguments)}"
 
 
+def test_help_is_whole_in_80_columns(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in COMMANDS:
+        shown = cli(*name.split()[1:], "--help").stdout
+        assert "…" not in shown, f"{name}: a word without blanks is cut"
+        assert max(map(len, shown.splitlines())) <= 80, name
+
+
 def test_wrong_commands_do_not_parse() -> None:
     """The test above can fail."""
     wrong = {

@@ -16,7 +16,7 @@ from chromium import Chromium
 from helpers import lively_model, one_line_error, random_dna, small_config, write_fasta
 from typer.testing import Result
 
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.hub.twobit import write_twobit
 from hnet_dna.hub.write import write_hub
 from hnet_dna.sequence.interval import Interval
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub")
     model = lively_model(small_config()).float()
     model.save_pretrained(folder / "my-model")
-    genome = Genome.open(write_fasta(folder / "g.fa", RECORDS))
+    genome = open_genome(write_fasta(folder / "g.fa", RECORDS))
     write_bigbed(segment(genome, model), genome, folder / "chunks.bb")
     write_bigwig(segment(genome, model, every_base=True), genome, folder / "chunks.bw")
     write_summary(segment(genome, model), genome, folder / "wide.bw", window=100)
@@ -64,7 +64,7 @@ def hub(cli: Cli, folder: Path) -> Path:
         command = ["hub", folder / "hub", "--genome", folder / "g.fa", "--model", folder / "my-model"]
         result = cli(*command, "--email", "me@example.org", "--tracks", *tracks)
         assert result.exit_code == 0, result.output
-        assert "3 tracks on an assembly of its own, g" in result.stderr
+        assert "3 tracks on an assembly of its own, g, since its contigs are not those of" in result.stderr
     return folder / "hub"
 
 
@@ -139,7 +139,7 @@ def test_the_genome_is_what_it_was(hub: Path, folder: Path, tmp_path: Path) -> N
     assert file.sequence("chr2") == RECORDS["chr2"]
     assert file.sequence("chr1") == RECORDS["chr1"].replace("R", "N")
     masked = {"a": "acgtN", "b": "NNacgtacgtaNNN" * 3 + "C", "c": "T"}
-    genome = Genome.open(write_fasta(tmp_path / "m.fa", masked))
+    genome = open_genome(write_fasta(tmp_path / "m.fa", masked))
     write_twobit(genome, tmp_path / "m.2bit")
     file = py2bit.open(str(tmp_path / "m.2bit"), True)
     assert {name: file.sequence(name) for name in masked} == masked
@@ -234,6 +234,9 @@ def test_a_genome_of_ucsc_is_named_as_there(cli: Cli, tmp_path: Path) -> None:
     assert "twoBitPath" not in genome
     assert genome["defaultPos"] == "chrXV:1101-1200"
     assert "was not named" in (tmp_path / "hub" / "sacCer3" / "y.html").read_text()
+    again = one_line_error(cli(*command))
+    assert "hub exists already, with LICENSE.igv, config.json, genomes.txt and 5 more; choose another folder" in again
+    assert f"or show the hub that is there: hnet-dna hub {tmp_path / 'hub'} --serve" in again
 
 
 def test_first_view_is_where_values_are(tmp_path: Path) -> None:

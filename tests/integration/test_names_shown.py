@@ -60,7 +60,7 @@ def test_errors_and_notes(cli: Cli, folder: Path) -> None:
 def test_pretrain_and_its_results(cli: Cli, folder: Path) -> None:
     result = cli("pretrain", "--genome", "g[b].fa", "--out", "r[/b]", "--steps", "1", "--held-out", NAMES[1])
     assert result.exit_code == 0, result.output
-    assert "Model: r[/b]" in result.stdout
+    assert "wrote r[/b]: the model" in result.stderr
     assert f"test: 12,000 bases (16.7%): {NAMES[1]}" in result.stderr
 
 

@@ -134,6 +134,25 @@ def test_names_in_gz_are_compressed(cli: Cli, folder: Path, ending: str) -> None
         assert fasta.fetch("b").upper() == random_dna(90, 1)
 
 
+def test_what_is_written_is_named_and_what_may_follow(cli: Cli, folder: Path) -> None:
+    there = set(folder.iterdir())
+    command = ["segment", FASTA, "--model", "m", "--strand", "both", "-o", "t.bed.gz", "--bigwig", "t.bw"]
+    command += ["--summary", "100"]
+    result = cli(*command)
+    assert result.exit_code == 0, result.output
+    wrote, then = result.stderr.splitlines()[-2:]
+    written = {path.name for path in set(folder.iterdir()) - there} - {f"{FASTA}.hnetdna"}
+    named, _, chunks = wrote.removeprefix("wrote ").partition(": ")
+    assert sorted(named.split(", ")) == sorted(written)
+    with gzip.open(folder / "t.bed.gz", "rt") as lines:
+        assert chunks == f"{len(list(lines))} chunks"
+    assert {"t.bed.gz", "t.bed.gz.tbi", "t.100.plus.bw"} <= written
+    assert then == f"Next:  hnet-dna hub browser --genome {FASTA} --model m --tracks t.plus.bw t.minus.bw --serve"
+    (folder / "browser").mkdir()  # what is pasted works: the folder that it names is new
+    assert "hub browser2 --genome" in cli("segment", FASTA, "--model", "m", "--bigwig", "u.bw").stderr
+    assert "wrote" not in cli(*command, "--quiet").stderr
+
+
 def test_the_strand_comes_before_the_ending(cli: Cli, folder: Path) -> None:
     tracks = ["--bedgraph", "t.bedgraph.gz", "--bigwig", "t.bw"]
     result = cli("segment", FASTA, "--model", "m", "--strand", "both", "-o", "t.bed", *tracks)

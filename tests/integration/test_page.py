@@ -31,7 +31,7 @@ from hnet_dna.explanation.page import browser
 from hnet_dna.explanation.statistics.findings import judge
 from hnet_dna.explanation.statistics.locus import Locus, read_locus
 from hnet_dna.explanation.statistics.tables import read_tables
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.mutate import mutate
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
@@ -66,8 +66,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (script,) = entry_points(group="console_scripts", name="hnet-dna")
     result = CliRunner().invoke(script.load(), list(map(str, command)))
     assert result.exit_code == 0, result.output
-    assert f"to read: {folder / 'report' / 'index.html'}" in result.stdout
-    genome = Genome.open(fasta)
+    assert f"to read: {folder / 'report' / 'index.html'}" in result.stderr
+    genome = open_genome(fasta)
     about = re.search(r'"about": "in (c:[\d,]+-[\d,]+), ', (folder / "report" / "index.html").read_text())
     assert about is not None
     interval = parse_region(about[1], genome)
@@ -140,7 +140,7 @@ def test_effects_of_mutations_in_view(made: Made, monkeypatch: pytest.MonkeyPatc
     """Each base once, where the views of two examples overlap, and the values of `mutate`."""
     monkeypatch.setattr(browser, "_VIEW", 40)
     model = HNetLM.from_pretrained(made.folder.parent / "model")
-    genome = Genome.open(made.folder.parent / "g.fa")
+    genome = open_genome(made.folder.parent / "g.fa")
     examples = {"one": Interval("c", 2_000, 2_010), "two": Interval("c", 2_020, 2_030)}
     shown = browser.read_shown(model, genome, [], examples, mutations=True)
     track = browser.options(shown, "g.fa")["tracks"][-1]

@@ -18,7 +18,7 @@ from helpers import lively_model, one_line_error, random_dna, small_config, writ
 from typer.testing import CliRunner, Result
 
 from hnet_dna.errors import SequenceError
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.genome.store import STORE_SUFFIX
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval
@@ -265,10 +265,10 @@ def test_sigterm_leaves_no_temporary_store(when: str, tmp_path: Path, temporary:
 
 
 def test_a_genome_of_a_pipe_in_the_library(fasta: Path, temporary: Path, pipe_of: Callable[[Path], str]) -> None:
-    genome = Genome.open(pipe_of(fasta))
+    genome = open_genome(pipe_of(fasta))
     assert genome.streamed
-    assert not Genome.open(fasta).streamed
-    assert genome.contigs == Genome.open(fasta).contigs
+    assert not open_genome(fasta).streamed
+    assert genome.contigs == open_genome(fasta).contigs
     place = genome.store_path
     assert place.is_relative_to(temporary)
     child = os.fork()
@@ -282,4 +282,4 @@ def test_a_genome_of_a_pipe_in_the_library(fasta: Path, temporary: Path, pipe_of
     assert not place.exists()
     assert to_text(kept) == RECORDS["a"]
     with pytest.raises(SequenceError, match="pipe has no contig c"):
-        Genome.open(pipe_of(fasta))["c"]
+        open_genome(pipe_of(fasta))["c"]

@@ -102,16 +102,18 @@ def wait_for(condition: object) -> None:
 @pytest.mark.slow
 def test_killed_at_any_moment_the_curve_is_the_uninterrupted_one(lab: Lab) -> None:
     """`benchmarks/kill_resume.py` does the same twenty times."""
-    lab.run("straight", 120)
+    lab.run("straight", 120, "--no-evaluation")
     chance = random.Random(0)
-    again = lab.command("broken", 120, "--resume")  # the same line begins and goes on, as a scheduler's does
+    again = lab.command(
+        "broken", 120, "--resume", "--no-evaluation"
+    )  # the same line begins and goes on, as a scheduler's does
     for attempt in range(3):
-        process = lab.start(again if attempt == 0 else lab.command("broken", 120, fresh=False))
+        process = lab.start(again if attempt == 0 else lab.command("broken", 120, "--no-evaluation", fresh=False))
         wait_for((lab.folder / "broken" / "metrics.jsonl").exists)
         time.sleep(chance.uniform(0, 1.5) if attempt else 0)
         process.kill()
         process.communicate()
-    lab.run("broken", 120, fresh=False)
+    lab.run("broken", 120, "--no-evaluation", fresh=False)
     assert lab.curve("broken") == lab.curve("straight")
     straight = lab.weights("straight")
     for name, tensor in lab.weights("broken").items():
@@ -186,12 +188,14 @@ def test_the_line_for_several_gpus_in_the_docs(lab: Lab) -> None:
 @pytest.mark.slow
 def test_one_rank_then_two_then_one(lab: Lab) -> None:
     out = lab.folder / "changing"
-    lab.run("changing", 30, "--set", "train.checkpoint_every=0", "--set", "train.keep_checkpoints=40")
+    lab.run(
+        "changing", 30, "--no-evaluation", "--set", "train.checkpoint_every=0", "--set", "train.keep_checkpoints=40"
+    )
     straight = lab.weights("changing")
     keep_only(out, 10)
-    lab.run("changing", 30, fresh=False, ranks=2)
+    lab.run("changing", 30, "--no-evaluation", fresh=False, ranks=2)
     keep_only(out, 20)
-    lab.run("changing", 30, fresh=False)
+    lab.run("changing", 30, "--no-evaluation", fresh=False)
     for name, tensor in lab.weights("changing").items():
         torch.testing.assert_close(tensor, straight[name], rtol=0, atol=1e-4, msg=name)
 

@@ -15,7 +15,6 @@ from hnet_dna.annotation.regions import parse_region, read_regions
 from hnet_dna.data.genome_mix import GenomeMix
 from hnet_dna.embedding.table import read_table
 from hnet_dna.errors import SequenceError
-from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.interval import Interval
 from hnet_dna.training.plan import plan
@@ -30,7 +29,7 @@ def fasta(tmp_path: Path) -> Path:
 
 
 def test_every_reader_takes_other_names(fasta: Path, tmp_path: Path) -> None:
-    plain, genome = Genome.open(fasta), open_genome(str(fasta), aliases=True)
+    plain, genome = open_genome(fasta), open_genome(str(fasta), aliases=True)
     (tmp_path / "r.bed").write_text("1\t10\t20\nMT\t0\t5\nchr1\t30\t40\n")
     (tmp_path / "g.gff3").write_text("##sequence-region 1 1 300\n1\tx\tgene\t11\t20\t.\t+\t.\tID=a\n")
     wanted = [Interval("chr1", 10, 20), Interval("chrM", 0, 5), Interval("chr1", 30, 40)]

@@ -15,9 +15,9 @@ from hnet_dna.annotation.genes import coding_sequences, sites
 from hnet_dna.annotation.reader import classes_of, read_annotation, read_features
 from hnet_dna.annotation.regions import Region, is_bed, read_regions
 from hnet_dna.errors import SequenceError
-from hnet_dna.explanation.statistics.locus import name_of
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.interval import Interval
 
 GFF = (
@@ -35,7 +35,7 @@ GFF = (
 
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
-    return Genome.open(write_fasta(tmp_path / "g.fa", {"chr1": random_dna(500), "chr2": random_dna(200, 1)}))
+    return open_genome(write_fasta(tmp_path / "g.fa", {"chr1": random_dna(500), "chr2": random_dna(200, 1)}))
 
 
 @pytest.mark.parametrize("name", ["a.gff3", "a.gff3.gz", "a.gtf"])
@@ -127,13 +127,13 @@ GENE = "chr1\tx\tgene\t11\t100\t.\t+\t.\tID=g;Name=caf\u00e9\n"
 def test_gff_as_it_comes(text: str, genome: Genome, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     features = read(text, genome, tmp_path / "a.gff3")
     assert [f.interval for f in features] == [Interval("chr1", 10, 100), Interval("chr2", 0, 200)]
-    assert name_of(features[0]) == "caf\u00e9"
+    assert features[0].name == "caf\u00e9"
     assert caplog.text == ""
 
 
 def test_attributes_are_shown_decoded(genome: Genome, tmp_path: Path) -> None:
     (gene,) = read("chr1\tx\tgene\t1\t9\t.\t+\t.\tID=g;Name=HLA%2CA%3B%20x\n", genome, tmp_path / "a.gff3")
-    assert name_of(gene) == "HLA,A; x"
+    assert gene.name == "HLA,A; x"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_contig_that_the_file_has_shorter_is_told_once(
 
 
 def test_builds_are_compared(tmp_path: Path) -> None:
-    yeast = Genome.open(bundled_genome().fasta)
+    yeast = open_genome(bundled_genome().fasta)
     gene = "chrI\tx\tgene\t1\t9\t.\t+\t.\tI\n"
     for line in ("#!genome-build R64-1-1", "##genome-build SGD R64", "#!genome-build Release 6 plus ISO1 MT"):
         assert len(read(f"{line}\n{gene}", yeast, tmp_path / "a.gtf")) == 1

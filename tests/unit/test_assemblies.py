@@ -11,7 +11,7 @@ from hnet_dna.errors import UsageError
 from hnet_dna.genome.assemblies import assemblies, find_assembly, recognise
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.contig_names import same_contig
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 
 WANTED = {"hg38", "hs1", "hg19", "mm39", "dm6", "ce11", "sacCer3", "mg1655", "tair10"}
 
@@ -41,7 +41,7 @@ def test_found_by_any_name() -> None:
 
 
 def test_bundled_yeast_is_recognised() -> None:
-    genome = Genome.open(bundled_genome().fasta)
+    genome = open_genome(bundled_genome().fasta)
     recognised = recognise(genome.contigs)
     assert recognised is not None
     assert recognised.assembly.name == "sacCer3"
@@ -54,7 +54,7 @@ def test_bundled_yeast_is_recognised() -> None:
 
 def test_other_bases_under_known_names_are_not_recognised() -> None:
     """A masked or patched copy has the same names and lengths, and is not the assembly."""
-    contigs = [replace(contig, md5="0" * 32) for contig in Genome.open(bundled_genome().fasta).contigs]
+    contigs = [replace(contig, md5="0" * 32) for contig in open_genome(bundled_genome().fasta).contigs]
     assert recognise(contigs) is None
 
 
@@ -62,7 +62,7 @@ def test_hg38_and_grch37_are_told_apart_under_each_others_names() -> None:
     hg38, hg19 = find_assembly("hg38"), find_assembly("hg19")
     contigs = [
         replace(
-            Genome.open(bundled_genome().fasta).contigs[0], name=name.removeprefix("chr"), length=k.length, md5=k.m5
+            open_genome(bundled_genome().fasta).contigs[0], name=name.removeprefix("chr"), length=k.length, md5=k.m5
         )
         for name, k in hg19.contigs.items()
         if k.m5

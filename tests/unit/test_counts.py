@@ -15,6 +15,7 @@ from hnet_dna.evaluation.compare import Sample, spread
 from hnet_dna.evaluation.markov import count_words
 from hnet_dna.files import home
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.codes import Codes, from_text
 from hnet_dna.sequence.interval import Interval
 
@@ -45,7 +46,7 @@ def test_words_of_all_orders(block: int, orders: list[int], monkeypatch: pytest.
 def genome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Genome:
     monkeypatch.setenv("HNET_DNA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(counts, "_KEPT_FROM", 1000)
-    return Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(2000) + "NN" + random_dna(90), "b": "ACGT"}))
+    return open_genome(write_fasta(tmp_path / "g.fa", {"a": random_dna(2000) + "NN" + random_dna(90), "b": "ACGT"}))
 
 
 def test_counted_once(genome: Genome, monkeypatch: pytest.MonkeyPatch) -> None:

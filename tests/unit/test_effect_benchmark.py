@@ -22,6 +22,7 @@ from typer.testing import Result
 from hnet_dna.errors import SequenceError
 from hnet_dna.evaluation.markov import MarkovModel
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.variants import score_variants
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.probing.effect_benchmark import MODEL, MODEL_MEAN, benchmark_variants
@@ -37,7 +38,7 @@ SCAN = "gene\tchrom\tcds_start\tcds_end\tstrand\tresidue\tref_aa\talt_aa\tscore\
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory: pytest.TempPathFactory) -> Genome:
-    return Genome.open(write_fasta(tmp_path_factory.mktemp("g") / "g.fa", {"a": TEXT}))
+    return open_genome(write_fasta(tmp_path_factory.mktemp("g") / "g.fa", {"a": TEXT}))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_residues_become_codons_on_their_strand(genome: Genome, tmp_path: Path) 
 @pytest.mark.parametrize("strand", ["+", "-"])
 def test_a_codon_with_an_intron_in_it(strand: str, tmp_path: Path) -> None:
     cut = CDS[:11] + "GTAAGTAG" + CDS[11:] if strand == "+" else turned(CDS[:11] + "GTAAGTAG" + CDS[11:])
-    genome = Genome.open(write_fasta(tmp_path / "i.fa", {"a": "CC" + cut + "CC"}))
+    genome = open_genome(write_fasta(tmp_path / "i.fa", {"a": "CC" + cut + "CC"}))
     starts, ends = ("2,21", "13,31") if strand == "+" else ("2,20,", "12,31,")
     row = f"g\ta\t{starts}\t{ends}\t{strand}\t{{}}\t{{}}\t1\n"
     (tmp_path / "s.tsv").write_text(SCAN + row.format(4, "K\tN") + row.format(5, "R\tL"))

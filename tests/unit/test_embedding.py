@@ -183,7 +183,7 @@ def test_cli_tables(cli: Cli, tmp_path: Path, folder: Path) -> None:
     out = tmp_path / "v.parquet"
     result = cli("embed", fasta, "--model", folder, "--out", out)
     assert result.exit_code == 0, result.output
-    assert "1 sequences have no A, C, G or T and were left out: n" in result.stderr
+    assert "1 sequence without any A, C, G or T left out: n" in result.stderr
     table = read_table(out)
     assert table.id == ["a", "b"]
     model = HNetLM.from_pretrained(folder)
@@ -219,12 +219,12 @@ def test_cli_inputs(cli: Cli, tmp_path: Path, folder: Path) -> None:
     odd.write_text("id\tsequence\nempty\t\none\tA\nonly_n\tNNNN\nlast\tACGT\n")
     left_out = cli("embed", odd, "--model", folder, "--out", tmp_path / "odd.parquet")
     assert left_out.exit_code == 0, left_out.output
-    assert "2 sequences have no A, C, G or T and were left out: empty, only_n" in left_out.stderr
+    assert "2 sequences without any A, C, G or T left out: empty, only_n" in left_out.stderr
     assert read_table(tmp_path / "odd.parquet").id == ["one", "last"]
     assert "more than once" not in left_out.stderr
     (tmp_path / "twice.bed").write_text("a\t10\t60\tx\na\t70\t90\ty\na\t100\t130\tx\n")
     twice = cli("embed", fasta, "--model", folder, "--out", out, "--regions", tmp_path / "twice.bed", "--per-chunk")
-    assert "1 ids occur more than once, and labels cannot be matched to them by id: x\n" in twice.stderr
+    assert "1 id given more than once, by which no label can be matched: x\n" in twice.stderr
     bad = cli("embed", csv, "--model", folder, "--out", out, "--sequence", "sequense")
     assert bad.exit_code == 2
     assert "no column 'sequense'" in one_line_error(bad)

@@ -13,7 +13,7 @@ from hnet_dna.evaluation.breakdown import Breakdown
 from hnet_dna.evaluation.markov import Baselines, MarkovModel
 from hnet_dna.evaluation.score import Score
 from hnet_dna.genome.fasta import Piece
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.generate import Sampling, _choose, sample
 from hnet_dna.inference.strands import read_strands
 from hnet_dna.inference.stream import Bases, annotate, read_sources
@@ -322,7 +322,7 @@ def test_bytes_alphabet_normalises_over_the_four_bases() -> None:
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 101])
 def test_reverse_strand_is_the_reverse_complement_mapped_back(model: HNetLM, length: int, tmp_path: Path) -> None:
     texts = {"a": random_dna(length, 7) + "NNN" + random_dna(40, 8), "b": random_dna(length, 9)}
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", texts))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", texts))
     intervals = [Interval("a", 0, length + 43), Interval("b", 0, length)]
     text = texts["b"].translate(str.maketrans("ACGT", "TGCA"))[::-1]
     bits, starts, probs = whole_forward(model, text)

@@ -32,7 +32,7 @@ from hnet_dna.explanation.statistics.measures import (
     value,
 )
 from hnet_dna.explanation.statistics.motifs import Words
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.codes import from_text, to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -217,7 +217,7 @@ def test_shuffle_is_uniform() -> None:
 def test_words_by_chance(tmp_path: Path) -> None:
     text = random_dna(200_001, 4)
     axis = Axis([Interval("c", 0, len(text))])
-    words = Words(axis, axis.codes(Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))))
+    words = Words(axis, axis.codes(open_genome(write_fasta(tmp_path / "g.fa", {"c": text}))))
     random = np.random.default_rng(0)
     at_random = np.flatnonzero(axis.usable & (random.random(axis.size) < 0.2))
     (actual,) = shifted(axis, at_random, [words.log_odds], 100, 0)

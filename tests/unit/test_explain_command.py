@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from typer.testing import Result
 from hnet_dna.explanation.statistics import robustness
 from hnet_dna.explanation.statistics.axis import Axis
 from hnet_dna.explanation.statistics.reading import read, reverse_boundaries, select
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.stream import annotate
 from hnet_dna.sequence.codes import from_text, reverse_complement, to_text
@@ -24,7 +25,7 @@ from hnet_dna.sequence.interval import Interval
 
 def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> None:
     text = random_dna(700, 1) + "NNN" + random_dna(400, 2)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"c": text}))
     model = lively_model(small_config())
     interval = Interval("c", 0, len(text))
     axis = Axis(genome.segments(interval))
@@ -38,7 +39,7 @@ def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> N
         assert places.tolist() == axis.place("c", np.array(wanted)).tolist()
     # The other strand, read as a genome of its own: a chunk that begins at j there borders on len - j here.
     turned = to_text(reverse_complement(from_text(text)))
-    other = Genome.open(write_fasta(tmp_path / "r.fa", {"c": turned}))
+    other = open_genome(write_fasta(tmp_path / "r.fa", {"c": turned}))
     other_axis = Axis(other.segments(interval))
     theirs = read(model, forward_pieces(other, [interval]), other_axis).boundaries
     for stage, places in enumerate(reverse_boundaries(model, genome, [interval], axis)):
@@ -49,7 +50,7 @@ def test_boundaries_of_both_strands_are_those_of_the_engine(tmp_path: Path) -> N
 
 
 def test_what_is_read(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"b": random_dna(9000), "a": random_dna(1000, 1) + "NN"}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"b": random_dna(9000), "a": random_dna(1000, 1) + "NN"}))
     everything = select(genome, tmp_path, 20_000, 0)
     assert everything.intervals == (Interval("b", 0, 9000), Interval("a", 0, 1002))
     some = select(genome, tmp_path, 1000, 0)
@@ -81,9 +82,11 @@ def test_command(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest
     command += ["--repeats", tmp_path / "repeats.bed", "--shifts", 5, "--no-page", "--out", tmp_path / "report"]
     result = cli(*command)
     assert result.exit_code == 0, result.output
-    assert "2 complete coding sequences in the annotation, 0 others left out" in result.stdout
-    kept = next(line for line in result.stdout.splitlines() if "k-mers" in line)
-    assert [cell.strip() for cell in kept.split("│")[2:8]][3:] == ["100.00", "0.00", "0.00"]
+    assert "2 complete coding sequences in the annotation\n" in result.stdout
+    assert re.search(r"intron +│ too few data +│ +90 │", result.stdout)
+    for edit, kept in (("one substitution", "100.00"), ("one insertion", "0.00"), ("one deletion", "0.00")):
+        line = next(line for line in result.stdout.splitlines() if edit in line)
+        assert line.split("│")[4].strip() == kept  # of k-mers, behind the model and the untrained one
     tables = {}
     for path in (tmp_path / "report").glob("*.tsv"):
         header, *lines = path.read_text().splitlines()
@@ -95,6 +98,9 @@ def test_command(cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest
     assert bases["all"] == summary["read"]["bases_that_count"] == 9698
     assert (bases["CDS"], bases["intron"], bases["LINE"], bases["SINE"]) == (180, 90, 120, 49)
     assert (bases["promoter window"], bases["soft-masked"]) == (199, 699)  # without the first base of each contig
+    judged = {(r["stage"], r["class"], r["verdict"]) for r in tables["classes"] if r["verdict"] != "not judged"}
+    said = {(str(row["stage"]), row["class"], row["verdict"]) for row in summary["verdicts"]}
+    assert {row for row in said if not row[1].startswith("codon")} == judged
     for stage in ("0", "1"):
         all_bases = next(r for r in tables["classes"] if r["stage"] == stage and r["class"] == "all")
         assert int(all_bases["boundaries"]) == summary["stages"][int(stage)]["boundaries"]
@@ -133,7 +139,7 @@ def test_command_that_fails_leaves_nothing(cli: Callable[..., Result], tmp_path:
 
 def test_bits_are_those_of_the_engine(tmp_path: Path) -> None:
     text = random_dna(300, 1) + "RNN" + random_dna(100, 2)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"c": text}))
     model = lively_model(small_config())
     interval = Interval("c", 0, len(text))
     axis = Axis(genome.segments(interval))

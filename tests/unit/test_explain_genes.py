@@ -11,7 +11,7 @@ from planted import CODINGS, GFF, SITES
 from hnet_dna.annotation.genes import Site, coding_sequences, sites
 from hnet_dna.annotation.reader import Feature, read_features
 from hnet_dna.explanation.statistics.analysis import promoters
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.interval import Interval
 
 GTF = (
@@ -31,7 +31,7 @@ GTF = (
 
 
 def features_of(text: str, path: Path, tmp_path: Path) -> list[Feature]:
-    genome = Genome.open(write_fasta(tmp_path / "c.fa", {"c": random_dna(900)}))
+    genome = open_genome(write_fasta(tmp_path / "c.fa", {"c": random_dna(900)}))
     path.write_text(text)
     return read_features(path, genome)
 
@@ -92,6 +92,6 @@ def test_coding_sequences_of_one_transcript_are_told_apart_by_id() -> None:
 
 
 def test_promoters_lie_before_genes(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": random_dna(600)}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"c": random_dna(600)}))
     genes = [Feature("gene", Interval("c", 40, 200), "+"), Feature("gene", Interval("c", 300, 450), "-")]
     assert promoters(genes, genome) == [Interval("c", 0, 40), Interval("c", 450, 550)]

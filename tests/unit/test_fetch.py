@@ -21,6 +21,7 @@ from hnet_dna.genome.assemblies import Assembly, KnownContig
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.fetch import check_contigs, download, place_of
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 
 SEQUENCE = random_dna(400_000)
 FASTA = gzip.compress(f">chr1\n{SEQUENCE}\n".encode(), mtime=0)
@@ -95,7 +96,7 @@ def assembly(url: str) -> Assembly:
 
 
 def fetch(known: Assembly, **how: Any) -> Genome:
-    genome = Genome.open(download(known, **how))
+    genome = open_genome(download(known, **how))
     check_contigs(known, genome)
     return genome
 
@@ -121,7 +122,7 @@ def test_fetched_once_and_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(HNetError, match="has not been fetched yet; run: hnet-dna genome fetch test1"):
             opening.open_genome("test1")
         seen: list[tuple[int, int | None]] = []
-        fetch(known, on_progress=lambda done, total: seen.append((done, total)))
+        fetch(known, on_bytes=lambda done, total: seen.append((done, total)))
         assert seen[-1] == (len(FASTA), len(FASTA))
         quick(known)
         assert ranges == [None]

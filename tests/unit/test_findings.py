@@ -14,7 +14,7 @@ import pytest
 from hnet_dna.errors import SequenceError
 from hnet_dna.explanation.figures.figures import figures
 from hnet_dna.explanation.page.page import write_page
-from hnet_dna.explanation.statistics.findings import discoveries, interesting, judge
+from hnet_dna.explanation.statistics.findings import WORDS, discoveries, interesting, judge, with_verdicts
 from hnet_dna.explanation.statistics.tables import read_tables
 
 COLUMNS = ("stage", "group", "class", "bases", "boundaries", "rate", "enrichment", "enrichment_low", "enrichment_high",
@@ -62,6 +62,8 @@ def test_verdicts(folder: Path) -> None:
     findings = judge(read_tables(folder))
     assert {f.name: f.verdict for f in findings} == {row[0]: row[-1] for row in ROWS} | {"one base": "too little"}
     assert [f.name for f in findings][:2] == ["sparser", "denser"]  # 0.6 is further from 1 than 1.4 is
+    rows = {row["class"]: row["verdict"] for row in with_verdicts(read_tables(folder))["classes"].rows}
+    assert rows == {f.name: WORDS[f.verdict] for f in findings} | {"all": "not judged", "nowhere": "not judged"}
     assert interesting(findings) == [f.name for f in findings if f.verdict != "too little"]
     assert findings[0].sentence() == (
         "sparser: 0.50 times as many boundaries per base as in all bases (95 % interval 0.40 to 0.60, p = 0.005 "
@@ -89,7 +91,9 @@ def test_page_of_what_there_is(folder: Path) -> None:
     odd = ("x", hostile, 9, 1.7, 1.6, 1.8, -0.2, -0.3, -0.1, 2.0, 0.01)
     write_table(folder, "bits", bits, [whole, odd, of_codons])
     profile = ("site", "strand", "offset", "bases", "bits_per_base", "difference", "untrained_difference")
-    rows: list[tuple[object, ...]] = [("TSS", s, o, 30, 1.9, 0.1, 0.0) for s in "+-" for o in range(-50, 51)]
+    rows: list[tuple[object, ...]] = [
+        ("TSS", s, o, 30 if s == "+" else 9, 1.9, 0.1, 0.0) for s in "+-" for o in range(-50, 51)
+    ]
     write_table(folder, "bits_profiles", profile, [*rows, *rows])
     edited = ("stage", "segmentation", "edit", "rate", "within", "kept", "low", "high", "kept_by_chance", "bits_added",
               "bits_added_low", "bits_added_high")  # fmt: skip
@@ -105,6 +109,8 @@ def test_page_of_what_there_is(folder: Path) -> None:
     assert [figure.table for figure in drawn] == ["classes", "bits", "bits_profiles", "robustness"]
     assert "bits per base - overall" in drawn[1].svg
     assert "codon 1, -  (99)" in drawn[1].svg
+    assert ("TSS, + strand" in drawn[2].svg, "TSS, - strand" in drawn[2].svg) == (True, False)
+    assert "with fewer than 10 sites: TSS on the - strand (n = 9)." in drawn[2].caption
     assert "bits per base added" in drawn[3].svg
     page = write_page(folder).read_text()
     assert "Stands out against all three controls" in page
@@ -115,6 +121,8 @@ def test_page_of_what_there_is(folder: Path) -> None:
     assert '<td class="text">insertion</td><td data-value=""></td>' in page
     assert "Genome browser" not in page
     assert '<td class="text">of nature</td><td class="text">untrained does as much</td>' in page
+    assert "Not present in what was read: nowhere.</p>" in page
+    assert '<td class="text">nowhere</td>' not in page
     for words in ("profiles", "codons", "edges"):
         assert f'id="{words}"' not in page
 

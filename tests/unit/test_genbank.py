@@ -15,6 +15,7 @@ from hnet_dna.annotation.genes import coding_sequences, derived_genes, directed_
 from hnet_dna.annotation.reader import classes_of, read_features
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.interval import Interval
 
 # f: two exons, the intron inside a codon. r: the same on the other strand. p: begins before the record, /codon_start=3.
@@ -86,7 +87,7 @@ def record(name: str = "c", features: str = FEATURES, length: int = 900) -> str:
 
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
-    return Genome.open(write_fasta(tmp_path / "g.fa", {"c": random_dna(900), "d.1": random_dna(80, 1)}))
+    return open_genome(write_fasta(tmp_path / "g.fa", {"c": random_dna(900), "d.1": random_dna(80, 1)}))
 
 
 def read(text: str | bytes, genome: Genome, path: Path) -> list[Feature]:

@@ -8,7 +8,7 @@ from hnet_dna.annotation.feature import Feature
 from hnet_dna.annotation.genes import coding_sequences, derived_genes, sites
 from hnet_dna.annotation.reader import read_features
 from hnet_dna.genome.bundled import bundled_genome
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.interval import Interval
 
 # Two exons of 10 and 11 bases, twice: codons run on over the introns.
@@ -154,7 +154,7 @@ def test_exons_of_a_gene_are_not_those_of_one_transcript() -> None:
 
 def test_genes_of_yeast() -> None:
     bundled = bundled_genome()
-    features = read_features(bundled.annotation, Genome.open(bundled.fasta))
+    features = read_features(bundled.annotation, open_genome(bundled.fasta))
     codings, left_out = coding_sequences(features)
     assert (len(features), len(codings), left_out) == (13984, 5989, {})
     counts = {name: len(places) for name, places in sites(features, codings).items()}

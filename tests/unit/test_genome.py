@@ -6,10 +6,9 @@ import os
 import re
 import struct
 import sys
+from collections.abc import Iterator
 from multiprocessing import Queue, get_context
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
 
 import pyfaidx
 import pytest
@@ -18,7 +17,9 @@ from helpers import PATIENCE, random_dna, write_fasta
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome import fasta, store, twobit
 from hnet_dna.genome.bundled import bundled_genome
-from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.fasta import Piece, read_fasta
+from hnet_dna.genome.genome import whole
+from hnet_dna.genome.open import open_genome
 from hnet_dna.genome.store import STORE_SUFFIX
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval
@@ -28,7 +29,7 @@ def test_bases_equal_pyfaidx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(fasta, "PIECE", 700)
     records = {"a": random_dna(3000), "b": random_dna(1234, 1).lower(), "c": "ACG"}
     path = write_fasta(tmp_path / "g.fa", records)
-    genome = Genome.open(path)
+    genome = open_genome(path)
     judge = pyfaidx.Fasta(str(path))
     for contig, start, end in [("a", 0, 3000), ("a", 699, 1402), ("b", 5, 6), ("c", 0, 3), ("a", 7, 7)]:
         expected = str(judge[contig][start:end]) if end > start else ""
@@ -39,16 +40,16 @@ def test_bases_equal_pyfaidx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_contig_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fasta, "PIECE", 8)  # runs of N across pieces
     path = write_fasta(tmp_path / "g.fa", {"a": "NNNACgtNNNNNNNNNNNNNRYacN", "b": "uuAA"}, width=7)
-    a, b = Genome.open(path).contigs
+    a, b = open_genome(path).contigs
     assert a.n_runs == ((0, 3), (7, 20), (24, 25))
     assert (a.length, a.soft_masked, a.ambiguous, a.gc, a.n_bases) == (25, 4, 2, 3, 17)
     assert a.md5 == hashlib.md5(b"NNNACGTNNNNNNNNNNNNNRYACN").hexdigest()
     assert b.uracils == 2
-    assert Genome.open(path).segments(Interval("a", 1, 22)) == [Interval("a", 3, 7), Interval("a", 20, 22)]
+    assert open_genome(path).segments(Interval("a", 1, 22)) == [Interval("a", 3, 7), Interval("a", 20, 22)]
 
 
 def test_past_the_end_and_unknown_contig(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"chr7": "ACGT"}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"chr7": "ACGT"}))
     with pytest.raises(SequenceError, match=r"chr7:3-9 ends 5 bases past chr7 \(4 bases in g.fa\)"):
         genome.codes(Interval("chr7", 2, 9))
     with pytest.raises(SequenceError, match=r"g.fa has no contig chr8\. Its contigs: chr7\. Did you mean chr7"):
@@ -57,56 +58,52 @@ def test_past_the_end_and_unknown_contig(tmp_path: Path) -> None:
 
 def test_changed_fasta_never_meets_its_old_store(tmp_path: Path) -> None:
     path = write_fasta(tmp_path / "g.fa", {"a": "AAAA"})
-    assert to_text(Genome.open(path).codes(Interval("a", 0, 4))) == "AAAA"
+    assert to_text(open_genome(path).codes(Interval("a", 0, 4))) == "AAAA"
     write_fasta(path, {"a": "CCCC"})
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    assert to_text(Genome.open(path).codes(Interval("a", 0, 4))) == "CCCC"
+    assert to_text(open_genome(path).codes(Interval("a", 0, 4))) == "CCCC"
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"x" * 100])
 def test_damaged_store_is_rebuilt(tmp_path: Path, damage: bytes) -> None:
     path = write_fasta(tmp_path / "g.fa", {"a": "ACGT"})
-    Genome.open(path)
+    open_genome(path)
     path.with_name("g.fa" + STORE_SUFFIX).write_bytes(damage)
-    assert to_text(Genome.open(path).codes(Interval("a", 0, 4))) == "ACGT"
+    assert to_text(open_genome(path).codes(Interval("a", 0, 4))) == "ACGT"
 
 
 def test_store_is_written_once_and_bad_input_leaves_none(tmp_path: Path) -> None:
     path = write_fasta(tmp_path / "g.fa", {"a": "ACGT"})
-    Genome.open(path)
+    open_genome(path)
     store = path.with_name("g.fa" + STORE_SUFFIX)
     written = store.stat().st_mtime_ns
-    Genome.open(path)
+    open_genome(path)
     assert store.stat().st_mtime_ns == written
     bad = tmp_path / "bad.fa"
     bad.write_text(">a\nACGT\nMKLE\n")
     with pytest.raises(SequenceError):
-        Genome.open(bad)
+        open_genome(bad)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.fa", "g.fa", "g.fa" + STORE_SUFFIX]
 
 
-def _open(path: Path, queue: Queue[str], barrier: Barrier) -> None:
-    barrier.wait()
-    queue.put(to_text(Genome.open(path).codes(Interval("a", 0, 50))))
-
-
-def test_processes_that_start_together_build_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_start_together_build_one_store(tmp_path: Path) -> None:
     sequence = random_dna(200_000)
     path = write_fasta(tmp_path / "g.fa", {"a": sequence})
     context = get_context("fork")
     queue: Queue[str] = context.Queue()
-    builds = context.Value("i", 0)
-    build = store._build
+    barrier, builds = context.Barrier(4), context.Value("i", 0)
 
-    def counted(*arguments: Any) -> None:
+    def read(source: Path) -> Iterator[Piece]:
         with builds.get_lock():
             builds.value += 1
-        build(*arguments)
+        return read_fasta(source)
 
-    monkeypatch.setattr(store, "_build", counted)
-    barrier = context.Barrier(4)
-    processes = [context.Process(target=_open, args=(path, queue, barrier)) for _ in range(4)]
+    def open_and_tell() -> None:
+        barrier.wait()
+        queue.put(to_text(store.open_store(path, read).codes[:50]))
+
+    processes = [context.Process(target=open_and_tell) for _ in range(4)]
     for process in processes:
         process.start()
     assert {queue.get(timeout=PATIENCE) for _ in processes} == {sequence[:50]}
@@ -119,27 +116,24 @@ def test_processes_that_start_together_build_one_store(tmp_path: Path, monkeypat
 def test_replaced_by_a_file_of_the_same_size_and_age(tmp_path: Path) -> None:
     """As `cp -p` and `rsync -t` do."""
     path = write_fasta(tmp_path / "g.fa", {"a": "AAAA"})
-    Genome.open(path)
+    open_genome(path)
     other = write_fasta(tmp_path / "other.fa", {"a": "CCCC"})
     times = path.stat()
     os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
     other.replace(path)
-    assert to_text(Genome.open(path).codes(Interval("a", 0, 4))) == "CCCC"
+    assert to_text(open_genome(path).codes(Interval("a", 0, 4))) == "CCCC"
 
 
-def test_changed_while_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_while_read(tmp_path: Path) -> None:
     path = write_fasta(tmp_path / "g.fa", {"a": "AAAA"})
-    build = store._build
 
-    def build_then_change(*arguments: Any) -> None:
-        build(*arguments)
+    def read_then_change(source: Path) -> Iterator[Piece]:
+        yield from read_fasta(source)
         write_fasta(path, {"a": "CCCCCC"})
 
-    monkeypatch.setattr(store, "_build", build_then_change)
     with pytest.raises(SequenceError, match="changed while it was read"):
-        Genome.open(path)
-    monkeypatch.undo()
-    assert Genome.open(path).length == 6
+        store.open_store(path, read_then_change)
+    assert open_genome(path).length == 6
 
 
 def test_a_store_is_built_when_a_later_change_would_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +155,7 @@ def test_a_store_is_built_when_a_later_change_would_show(tmp_path: Path, monkeyp
         monkeypatch.setattr("hnet_dna.genome.store.time.time_ns", lambda now=changed + after: now)
         monkeypatch.setattr(store, "_key", lambda source, key=key: key)
         path.with_name("g.fa" + STORE_SUFFIX).unlink(missing_ok=True)
-        Genome.open(path)
+        open_genome(path)
         assert slept == ([] if expected is None else [pytest.approx(expected)])
 
 
@@ -170,7 +164,7 @@ def test_without_locks_a_store_is_built_all_the_same(tmp_path: Path, monkeypatch
         raise NotImplementedError("FileSystem does not appear to support flock")
 
     monkeypatch.setattr(store, "FileLock", no_lock)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": "ACGT"}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": "ACGT"}))
     assert genome.store_path == tmp_path / f"g.fa{STORE_SUFFIX}"
 
 
@@ -180,7 +174,7 @@ def test_read_only_folder_uses_the_cache(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HNET_DNA_HOME", str(tmp_path / "home"))
     beside = path.with_name("g.fa" + STORE_SUFFIX)
     beside.mkdir()  # stands in the way of a file, also for root
-    genome = Genome.open(path)
+    genome = open_genome(path)
     assert genome.store_path.parent == tmp_path / "home" / "stores"
     assert to_text(genome.codes(Interval("a", 0, 4))) == "ACGT"
 
@@ -212,7 +206,7 @@ def test_2bit_equals_fasta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "chr2": "acgtnACGT".replace("n", "N"),
     }
     write_2bit(tmp_path / "g.2bit", records)
-    genome, same = Genome.open(tmp_path / "g.2bit"), Genome.open(write_fasta(tmp_path / "g.fa", records))
+    genome, same = open_genome(tmp_path / "g.2bit"), open_genome(write_fasta(tmp_path / "g.fa", records))
     assert genome.contigs == same.contigs
     for contig in genome.contigs:
         assert to_text(genome.codes(whole(contig))) == records[contig.name]
@@ -222,28 +216,28 @@ def test_2bit_equals_fasta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_2bit_by_any_name(tmp_path: Path, name: str) -> None:
     pytest.importorskip("py2bit")
     write_2bit(tmp_path / name, {"a": "ACGTNN"})
-    assert to_text(Genome.open(tmp_path / name).codes(Interval("a", 0, 6))) == "ACGTNN"
+    assert to_text(open_genome(tmp_path / name).codes(Interval("a", 0, 6))) == "ACGTNN"
 
 
 def test_2bit_through_gzip_is_named(tmp_path: Path) -> None:
     write_2bit(tmp_path / "g.2bit", {"a": "ACGT"})
     (tmp_path / "g.gz").write_bytes(gzip.compress((tmp_path / "g.2bit").read_bytes()))
     with pytest.raises(SequenceError, match=r"this looks like \.2bit; twoBitToFa makes FASTA of it"):
-        Genome.open(tmp_path / "g.gz")
+        open_genome(tmp_path / "g.gz")
 
 
 def test_broken_2bit(tmp_path: Path) -> None:
     pytest.importorskip("py2bit")
     (tmp_path / "g.2bit").write_bytes(b"not a 2bit file, not at all")
     with pytest.raises(SequenceError, match=r"g\.2bit is not a \.2bit file"):
-        Genome.open(tmp_path / "g.2bit")
+        open_genome(tmp_path / "g.2bit")
 
 
 def test_2bit_without_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_2bit(tmp_path / "g.2bit", {"a": "ACGT"})
     monkeypatch.setitem(sys.modules, "py2bit", None)
     with pytest.raises(SequenceError, match=r"pip install 'hnet-dna\[twobit\]'"):
-        Genome.open(tmp_path / "g.2bit")
+        open_genome(tmp_path / "g.2bit")
 
 
 def test_bundled_genome_is_what_its_manifest_says() -> None:
@@ -256,8 +250,8 @@ def test_an_index_of_another_file_is_named(tmp_path: Path, caplog: pytest.LogCap
     """`samtools faidx` and pyfaidx would cut wrong bases by it."""
     fasta = write_fasta(tmp_path / "x.fa", {"a": "ACGT", "b": "GGCCA"})
     (tmp_path / "x.fa.fai").write_text("a\t4\t15\t4\t5\nb\t5\t35\t5\t6\n")
-    Genome.open(fasta)
+    open_genome(fasta)
     assert "not the index" not in caplog.text
     write_fasta(fasta, {"a": "ACGT", "b": "GGCCAT"})
-    Genome.open(fasta)
+    open_genome(fasta)
     assert f"{fasta}.fai is not the index of x.fa" in caplog.text

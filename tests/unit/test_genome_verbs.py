@@ -19,6 +19,7 @@ from hnet_dna.genome import known
 from hnet_dna.genome.assemblies import Assembly, KnownContig
 from hnet_dna.genome.fasta import write_fasta as write_records
 from hnet_dna.genome.fetch import place_of
+from hnet_dna.progress import Progress
 from hnet_dna.sequence.interval import Interval
 
 TEXT = random_dna(90) + "nnN" + random_dna(70_000, 1).lower()
@@ -94,10 +95,12 @@ def test_known_genomes(known_assembly: Assembly) -> None:
 
 
 def test_fetch_genome_opens_what_is_there_and_checks_it(known_assembly: Assembly) -> None:
-    seen: list[tuple[str, float]] = []
-    genome = hnet_dna.fetch_genome("test1", on_progress=lambda what, share: seen.append((what, share)))
+    seen: list[Progress] = []
+    genome = hnet_dna.fetch_genome("test1", on_progress=seen.append)
     assert genome.sequence("a") == TEXT
-    assert seen[-1] == ("reading g.fa", 1.0)
+    place = place_of(known_assembly)
+    size = place.stat().st_size
+    assert seen[-1] == Progress(f"reading {place}", size, size, "bytes", finished=True)
     write_fasta(place_of(known_assembly), {"a": TEXT[1:]})
     with pytest.raises(DownloadError, match="the manifest says"):
         hnet_dna.fetch_genome("test1")

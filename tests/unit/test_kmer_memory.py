@@ -18,6 +18,7 @@ from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import Split, split_genome, training_segments
 from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.model.cost import cost_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.memory import LEAST, MemoryState
@@ -81,7 +82,7 @@ def test_large_counts_are_powers_of_two() -> None:
 @pytest.mark.parametrize("passes", [1, 16])
 def test_words_are_counted_as_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int, passes: int) -> None:
     sequences = [repetitive_dna(2000), "ACG" + "N" * 9 + repetitive_dna(1200, 5).lower() + "RA", "ACGT"]
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", dict(zip("abc", sequences, strict=True))))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", dict(zip("abc", sequences, strict=True))))
     split = Split(train=tuple(training_all(genome)), valid=(), test=(), rule="")
     monkeypatch.setattr(counting, "_PIECE", 100)
     if passes > 1:
@@ -111,7 +112,7 @@ def training_all(genome: Genome) -> list[Any]:
 
 
 def taught(tmp_path: Path, **memory: object) -> tuple[HNetLM, Genome, Split]:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": repetitive_dna(3000), "b": random_dna(400, 9)}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": repetitive_dna(3000), "b": random_dna(400, 9)}))
     split = split_genome(genome, ["b"])
     model = lively_model(small_config(memory_cfg={**MEMORY, **memory}))
     learn_words(model, Mixture.of(genome, split))
@@ -284,7 +285,7 @@ def test_cost_counts_the_memory(tmp_path: Path) -> None:
 
 
 def test_stopped_and_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": repetitive_dna(4000), "b": random_dna(400, 1)}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": repetitive_dna(4000), "b": random_dna(400, 1)}))
     split = split_genome(genome, ["b"])
     recipe = Recipe(window=64, batch=4, checkpoint_every=0.0, optimizer="muon")
     config = small_config(
@@ -322,7 +323,7 @@ def test_repeats_are_predicted_after_few_steps(tmp_path: Path) -> None:
     unit = random_dna(800)
     between = [random_dna(200, seed) for seed in range(1, 7)]
     text = "".join(itertools.chain.from_iterable((unit, part) for part in between))
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": text, "b": unit}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": text, "b": unit}))
     split = replace(split_genome(genome, ["b"]), valid=())
     bits = []
     for orders in ([], [12]):

@@ -18,7 +18,7 @@ from hnet_dna.config.schema import ModelConfig
 from hnet_dna.data.split import split_genome
 from hnet_dna.errors import ConfigError, UsageError
 from hnet_dna.genome.fasta import Piece
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.generate import sample
 from hnet_dna.inference.stream import annotate
 from hnet_dna.inference.variants import Variant
@@ -162,7 +162,7 @@ def test_evaluation_generation_and_variants_are_the_model_itself(tmp_path: Path)
     text = prompt + "".join("ACGT"[code] for code in codes[0])
     np.testing.assert_allclose(-log2p[0], bits(text)[10:], atol=1e-9)
 
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": texts[0]}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": texts[0]}))
     alts = tuple(base for base in "ACGT" if base != texts[0][50])
     variant = Variant(Interval("a", 50, 51), texts[0][50], (*alts, texts[0][50] + "GA"))
     (scores,) = allele_scores(genome, [variant], model, window=400, strand="+")
@@ -182,7 +182,7 @@ def test_what_has_no_meaning_is_refused() -> None:
 def test_training_learns_a_repeat_and_is_saved(tmp_path: Path) -> None:
     """Random bases, repeated: only what reaches the k-mers before tells the next, and every parameter learns."""
     unit = random_dna(10, 3)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": unit * 60, "b": random_dna(40)}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": unit * 60, "b": random_dna(40)}))
     torch.manual_seed(0)
     model = HNetLM(kmer_config(3, attn_cfg={"num_heads": 3, "window_size": 16}))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}

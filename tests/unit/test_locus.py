@@ -15,8 +15,9 @@ from typer.testing import Result
 from hnet_dna.annotation.reader import Feature, read_features
 from hnet_dna.annotation.regions import Region, parse_region
 from hnet_dna.errors import HNetError, SequenceError, UsageError
-from hnet_dna.explanation.statistics.locus import CONTEXT, LONGEST, SHOWN, around, read_locus, typical
+from hnet_dna.explanation.statistics.locus import CONTEXT, LONGEST, SHOWN, annotation_of, around, read_locus, typical
 from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import open_genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
@@ -34,7 +35,7 @@ GFF = (
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
     text = random_dna(120) + "N" * 5 + random_dna(375, 1)
-    return Genome.open(write_fasta(tmp_path / "g.fa", {"c": text, "HLA:A": random_dna(50)}))
+    return open_genome(write_fasta(tmp_path / "g.fa", {"c": text, "HLA:A": random_dna(50)}))
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +102,28 @@ def test_locus_of_all_n_and_one_too_long(genome: Genome, model: HNetLM) -> None:
 
 def test_context_is_what_a_locus_begins_with(tmp_path: Path, model: HNetLM) -> None:
     text = random_dna(CONTEXT + 300)
-    long = Genome.open(write_fasta(tmp_path / "long.fa", {"c": text}))
-    short = Genome.open(write_fasta(tmp_path / "short.fa", {"c": text[200:]}))
+    long = open_genome(write_fasta(tmp_path / "long.fa", {"c": text}))
+    short = open_genome(write_fasta(tmp_path / "short.fa", {"c": text[200:]}))
     locus = read_locus(model, long, Interval("c", CONTEXT + 200, CONTEXT + 300))
     same = read_locus(model, short, Interval("c", CONTEXT, CONTEXT + 100))
     np.testing.assert_array_equal(locus.bits, same.bits)
+
+
+def test_transposons_have_their_own_names(genome: Genome) -> None:
+    """By the attributes of NCBI and of GenBank files; those without one keep the name of their kind, and meet there."""
+    lines = [
+        ("mobile_genetic_element", 10, "ID=id-c:1..9;Name=x;mobile_element_type=transposon:INE-1"),
+        ("mobile_element", 30, "mobile_element=IS1"),
+        ("LTR_retrotransposon", 50, "ID=Y1;Name=Ty1"),
+        ("MITE", 70, "ID=m1"),
+        ("MITE", 75, "ID=m2"),
+        ("tRNA", 90, "Name=trnA"),
+    ]
+    features = [Feature(kind, Interval("c", start, start + 9), attributes=text) for kind, start, text in lines]
+    _, others = annotation_of(Interval("c", 0, 100), genome, features)
+    found = {name: [(part.start, part.end) for part in parts] for name, parts in others.items()}
+    assert found == {"transposon:INE-1": [(10, 19)], "IS1": [(30, 39)], "Ty1": [(50, 59)], "MITE": [(70, 84)],
+                     "tRNA": [(90, 99)]}  # fmt: skip
 
 
 def test_typical_loci_have_the_median_length(genome: Genome) -> None:
@@ -122,7 +140,7 @@ def test_typical_loci_have_the_median_length(genome: Genome) -> None:
 
 
 def test_surroundings_stay_inside_the_contig(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": "ACGT" * 3000}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"c": "ACGT" * 3000}))
     assert around(Interval("c", 6000, 6100), genome) == Interval("c", 4050, 8050)
     assert around(Interval("c", 10, 20), genome) == Interval("c", 0, SHOWN)
     assert around(Interval("c", 11_900, 11_990), genome) == Interval("c", 12_000 - SHOWN, 12_000)
@@ -167,7 +185,7 @@ def test_far_picture_gives_means(genome: Genome, tmp_path: Path, model: HNetLM) 
     from hnet_dna.explanation.figures.drawing import svg
     from hnet_dna.explanation.figures.locus import draw_locus
 
-    far = Genome.open(write_fasta(tmp_path / "far.fa", {"c": random_dna(3000) + "N" * 40}))
+    far = open_genome(write_fasta(tmp_path / "far.fa", {"c": random_dna(3000) + "N" * 40}))
     text = svg(draw_locus(read_locus(model, far, Interval("c", 0, 3040)), "title"))
     assert "mean of 6" in text
     assert "bases per chunk" in text

@@ -62,7 +62,7 @@ def test_card_of_made_up_files() -> None:
         "dna, 5 ids",
         "25 contigs, 25,300 bases",
         "Split: as s.bed says.",
-        "| predicted | 1,999 |",
+        "| training part: read, and predicted once in an epoch | 1,999 |",
         "| c\\_0\\|x | 1,000 | `md5of0` |",
         "5 more are in run.json",
         "1.5 minutes",

@@ -10,7 +10,7 @@ from helpers import random_dna, write_fasta
 
 from hnet_dna.explanation.statistics.axis import Axis, Positions
 from hnet_dna.explanation.statistics.motifs import Words, homopolymers, logo, microsatellites, tandem_repeats
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.interval import Interval
 
 
@@ -28,7 +28,7 @@ def test_tandem_repeats(tmp_path: Path) -> None:
     }
     text = "N" + "N".join(planted.values())  # N, so that none goes on by chance
     axis = Axis([Interval("c", 0, len(text))])
-    codes = axis.codes(Genome.open(write_fasta(tmp_path / "g.fa", {"c": text})))
+    codes = axis.codes(open_genome(write_fasta(tmp_path / "g.fa", {"c": text})))
     start = int(axis.offset[0]) - 1
     actual = [text[s - start : e - start] for s, e in tandem_repeats(axis, codes).tolist()]
     assert actual == list(planted.values())[:3]
@@ -36,7 +36,7 @@ def test_tandem_repeats(tmp_path: Path) -> None:
 
 def test_repeats_words_and_logo(tmp_path: Path) -> None:
     text = "CGAAAAAAGTCTCTCTCTCTCTAAGACGACGACGACGACTTTTTTTTTTTTTTGCA"
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"c": text}))
     axis = Axis([Interval("c", 0, len(text))])
     codes = axis.codes(genome)
     start = int(axis.offset[0]) - 1
@@ -49,7 +49,7 @@ def test_repeats_words_and_logo(tmp_path: Path) -> None:
     assert of(tandem_repeats(axis, codes)) == []
     whole = Axis([Interval("c", 0, 3001)])
     text = random_dna(3001, 3)
-    codes = whole.codes(Genome.open(write_fasta(tmp_path / "h.fa", {"c": text})))
+    codes = whole.codes(open_genome(write_fasta(tmp_path / "h.fa", {"c": text})))
     at = [i for i in range(3, 2990) if text[i - 1 : i + 1] == "GC"]
     positions = whole.place("c", np.array(at))
     actual = logo(whole, codes, positions)
@@ -58,7 +58,7 @@ def test_repeats_words_and_logo(tmp_path: Path) -> None:
     assert dict(zip(actual.offset.tolist(), actual.count.tolist(), strict=True))[-1] == [0, 0, len(at), 0]
     assert Words(whole, codes).listed(positions) == []  # none of 4,096 words occurs 20 times
     repeated = "ACGTTGCATT" * 300
-    codes = whole.codes(Genome.open(write_fasta(tmp_path / "i.fa", {"c": "A" + repeated})))
+    codes = whole.codes(open_genome(write_fasta(tmp_path / "i.fa", {"c": "A" + repeated})))
     words, before_tgc = Words(whole, codes), whole.place("c", np.arange(5, 3000, 10))  # in ACGTTGC
     ranked = words.listed(before_tgc)
     first = ranked[0]

@@ -18,6 +18,7 @@ from typer.testing import Result
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.errors import HNetError, SequenceError, UsageError
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference import branches, effects, variants
 from hnet_dna.inference.dependencies import dependencies
 from hnet_dna.inference.effects import How, Shift
@@ -47,7 +48,7 @@ def model() -> HNetLM:
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory: pytest.TempPathFactory) -> Genome:
-    return Genome.open(write_fasta(tmp_path_factory.mktemp("g") / "g.fa", {"a": TEXT, "b": GAPPED}))
+    return open_genome(write_fasta(tmp_path_factory.mktemp("g") / "g.fa", {"a": TEXT, "b": GAPPED}))
 
 
 def forward(model: HNetLM, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -163,7 +164,7 @@ def test_what_is_read_before_a_variant_depends_on_its_place(
 
 def test_ambiguity_codes_in_the_reference_count_as_their_letter(model: HNetLM, tmp_path: Path) -> None:
     text = TEXT[:30] + "R" + TEXT[31:]
-    genome = Genome.open(write_fasta(tmp_path / "r.fa", {"a": text}))
+    genome = open_genome(write_fasta(tmp_path / "r.fa", {"a": text}))
     given = [("a", 30, "A", "C"), ("a", 33, text[33], "A" if text[33] != "A" else "C")]
     windows, shared = (score_variants(given, genome, model, window=200, context=context) for context in (None, 200))
     np.testing.assert_allclose(shared, windows, atol=1e-6)
@@ -258,6 +259,10 @@ def test_mutate_writes_table_track_and_picture(cli: Cli, genome: Genome, model: 
         "--deletions", "--boundaries", 0,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
+    alone = cli(*common, "b:101-110", "--plot", tmp_path / "alone.svg")  # a picture needs no table
+    assert f"wrote {tmp_path / 'alone.svg'}: 30 mutations" in alone.stderr, alone.output
+    title = f"b:101-110  ({genome.source.name}, model m)"
+    assert all(title in path.read_text() for path in (picture, tmp_path / "alone.svg"))
     lines = (tmp_path / "m.tsv").read_text().splitlines()
     assert lines[0] == "chrom\tstart\tend\tref\talt\tllr\tentropy"
     assert len(lines) == 1 + 4 * 10
@@ -321,7 +326,7 @@ def test_dependencies_against_whole_sequences(
             "b:140-160 has N in it; dependencies need a region without",
         ),
         (["a:1-5", "--dependencies", tmp_path / "x.tsv"], "expected a name that ends in .npz, .png, .svg, .pdf"),
-        (["a:1-5"], "mutate needs --out"),
+        (["a:1-5"], "say what to write: --out, --bigwig, --plot or --dependencies"),
     ):
         assert message in one_line_error(cli(*common, *extra))
 

@@ -23,6 +23,7 @@ import hnet_dna
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome import fasta
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.codes import from_text, to_text
 from hnet_dna.sequence.coerce import as_codes, name_of
 
@@ -46,7 +47,7 @@ def seq_records() -> list[SeqRecord]:
 SOURCES: dict[str, Callable[[Path], Any]] = {
     "path": lambda path: path,
     "text": str,
-    "genome": lambda path: Genome.open(path),
+    "genome": lambda path: open_genome(path),
     "pyfaidx": lambda path: pyfaidx.Fasta(str(path)),
     "pyfaidx, as text": lambda path: pyfaidx.Fasta(str(path), as_raw=True),
     "pyfaidx, mutable": lambda path: pyfaidx.Fasta(str(path), mutable=True),
@@ -69,11 +70,11 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("kind", SOURCES)
 def test_every_source_gives_the_same_genome(kind: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fasta, "PIECE", 700)
-    monkeypatch.setattr("hnet_dna.genome.open.PIECE", 700)
+    monkeypatch.setattr("hnet_dna.genome.sequences.PIECE", 700)
     genome = hnet_dna.open_genome(SOURCES[kind](path))
     assert hnet_dna.open_genome(genome) is genome
     assert letters(genome) == LETTERS
-    expected = Genome.open(path).contigs
+    expected = open_genome(path).contigs
     if kind == "mapping of codes":  # which do not tell U from T
         assert [contig.uracils for contig in genome.contigs] == [0, 0]
         assert [contig.md5 for contig in genome.contigs] == [contig.md5 for contig in expected]
@@ -100,7 +101,7 @@ def test_a_genome_behaves_as_a_collection_of_contigs(path: Path) -> None:
 def test_pyfaidx_that_shows_its_file_as_it_is_shares_the_file_s_store(path: Path) -> None:
     genome = hnet_dna.open_genome(pyfaidx.Fasta(str(path)))
     assert (genome.source, genome.streamed) == (path, False)
-    assert genome.store_path == Genome.open(path).store_path
+    assert genome.store_path == open_genome(path).store_path
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_probe_and_predict(cli: Cli, tmp_path: Path, model: Path) -> None:
     result = cli("probe", labels, "--model", model, "--out", out, "--folds", 3, "--plot")
     assert result.exit_code == 0, result.output
     assert "columns: labels from label, ids from name, sequences from seq\n" in result.stderr
-    assert f"Next:  hnet-dna predict NEW.fa --head {out}" in result.stdout
+    assert f"Next:  hnet-dna predict NEW.fa --head {out}" in result.stderr
     kinds = ("majority class", "GC content", "k-mers, linear", "k-mers, boosting", "one-hot", "convolutional network")
     for name in (*kinds, "untrained model", "The best row without the model"):
         assert name in result.stdout
@@ -67,7 +67,7 @@ def test_probe_and_predict(cli: Cli, tmp_path: Path, model: Path) -> None:
     rows = [line.split("\t") for line in predicted.stdout.splitlines()]
     assert rows[0] == ["id", "predicted", "p_at", "p_gc"]
     assert [row[:2] for row in rows[1:]] == [["x", "at"], ["y", "gc"]]
-    assert "1 sequences have no A, C, G or T" in predicted.stderr
+    assert "1 sequence without any A, C, G or T left out" in predicted.stderr
     other = lively_model(small_config(), seed=1).float()
     other.save_pretrained(tmp_path / "other")
     refused = cli("predict", fasta, "--head", out, "--model", tmp_path / "other")
@@ -320,7 +320,7 @@ def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path)
     assert "longest that the head was trained on" not in result.stderr
     longer = f">a\n{random_dna(500)}\n>b\n{random_dna(30)}\n".encode()
     assert (
-        "1 of 2 sequences are more than 2 times as long as the longest that the head was trained on (50 bases)"
+        "a has 500 bases, and the longest sequence that the head was trained on 50: of sequences more than 2 times"
         in cli("predict", "-", "--head", out, stdin=longer).stderr
     )
     for path in ("-", tmp_path / "t.tsv"):
@@ -328,7 +328,7 @@ def test_tables_through_pipes_and_odd_ids(cli: Cli, tmp_path: Path, model: Path)
         vectors = tmp_path / "v.npy"
         result = cli("embed", path, "--model", model, "--out", vectors, stdin=(tmp_path / "t.tsv").read_bytes())
         assert result.exit_code == 0, result.output
-        assert '1 ids occur more than once, and labels cannot be matched to them by id: "s0' in result.stderr
+        assert '1 id given more than once, by which no label can be matched: "s0' in result.stderr
         assert (tmp_path / "v.ids.txt").read_text().splitlines() == [*ids, '"s0']
     (tmp_path / "t.csv").write_text('id,sequence\na,ACGT\n"b\nc",ACGT\n')
     for command in (

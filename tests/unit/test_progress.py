@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hnet_dna.progress import SMALL, is_small
+from hnet_dna.progress import SMALL, Work, counting_bytes, is_small
 
 show = import_module("hnet_dna_cli.show")  # its installed name, which mypy does not follow
 
@@ -35,9 +35,9 @@ def test_a_line_at_the_start_one_a_minute_and_one_at_the_end(capsys: pytest.Capt
     clock = Clock()
     with show.Progress("segmenting", 100_000_000, "bases", clock=clock) as progress:
         assert lines(capsys) == ["segmenting: 100,000,000 bases"]
-        for _ in range(340):  # not quite three minutes, told twice a second
+        for number in range(340):  # not quite three minutes, told twice a second
             clock.now += 0.5
-            progress.add(35_000)
+            progress.update(35_000 * (number + 1))
         assert lines(capsys) == [
             "segmenting: 4,200,000 of 100,000,000 bases (4 %), 70,000 bases/s, 23 min left",
             "segmenting: 8,400,000 of 100,000,000 bases (8 %), 70,000 bases/s, 22 min left",
@@ -64,16 +64,17 @@ def test_never_more_than_one_line_a_minute(capsys: pytest.CaptureFixture[str]) -
 
 def test_without_a_total_there_is_no_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with show.Progress("segmenting", unit="bases", about="stdin", clock=clock) as progress:
+    reports = show.Reports(clock=clock)
+    with reports, Work(reports, "segmenting", unit="bases", about="stdin") as work:
         clock.now += 100
-        progress.update(5_000)
-        progress.read(10, None)  # a pipe
-        progress.read(10, 1000)  # a file so small that it is read whole before any of it is worked on
+        work.add(5_000)
+        work.read(10, None)  # a pipe
+        work.read(10, 1000)  # a file so small that it is read whole before any of it is worked on
         clock.now += 60
-        progress.update(8_000)
-        progress.read(SMALL, 4 * SMALL)
+        work.add(3_000)
+        work.read(SMALL, 4 * SMALL)
         clock.now += 60
-        progress.update(11_000)
+        work.add(3_000)
     assert lines(capsys) == [
         "segmenting: stdin",
         "segmenting: 5,000 bases, 50 bases/s",
@@ -85,9 +86,7 @@ def test_without_a_total_there_is_no_time_left(capsys: pytest.CaptureFixture[str
 
 def test_a_run_that_goes_on_counts_its_own_work_only(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with show.Progress("training", about="200 steps", late=True, clock=clock) as progress:
-        clock.now += 1000  # what comes before has no part in it
-        assert lines(capsys) == []
+    with show.Progress("training", about="200 steps", clock=clock) as progress:
         progress.go_on(share=0.5)
         clock.now += 600
         progress.update(share=0.75, detail="step 150, 1.912 bits/base, 4.52 bases/chunk, 812 bases/s")
@@ -100,24 +99,26 @@ def test_a_run_that_goes_on_counts_its_own_work_only(capsys: pytest.CaptureFixtu
 
 def test_parts_have_their_own_time(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with show.Progress("evaluating", 1000, "bases", clock=clock) as progress:
+    reports = show.Reports(clock=clock)
+    with reports, Work(reports, "evaluating", 1000, "bases") as work:
         clock.now += 90
-        progress.part("counting words for the Markov models", 0.0)
-        progress.part("evaluating", 0.01)
+        work.at("counting words for the Markov models")
+        work.at()
+        work.reach(10)
         clock.now += 60
-        progress.part("evaluating", 0.5)
+        work.reach(500)
     assert lines(capsys) == [
         "evaluating: 1,000 bases",
-        "evaluating: counting words for the Markov models, 0 %",
+        "evaluating: counting words for the Markov models",
         "evaluating: 500 of 1,000 bases (50 %), 8.3 bases/s, 1 min left",
         "evaluating: 500 bases in 2 min, 3.3 bases/s",
     ]
     with show.Progress("explaining", clock=clock) as progress:
-        progress.part("reading", 0.4)
+        progress.update(part="reading", share=0.4)
         clock.now += 75
-        progress.part("reading shuffled sequence", 0.1)
+        progress.update(part="reading shuffled sequence", share=0.1)
         clock.now += 75
-        progress.part("reading shuffled sequence", 0.6)
+        progress.update(part="reading shuffled sequence", share=0.6)
     assert lines(capsys) == [
         "explaining",
         "explaining: reading shuffled sequence, 10 %",
@@ -135,7 +136,7 @@ def test_what_a_part_began_with_says_nothing_of_its_pace(capsys: pytest.CaptureF
     clock = Ticking()
     with show.Progress("explaining", clock=clock) as progress:
         clock.now += 75
-        progress.part("reading edited sequence", 0.03)
+        progress.update(part="reading edited sequence", share=0.03)
         assert lines(capsys) == ["explaining", "explaining: reading edited sequence, 3 %"]
 
 
@@ -143,19 +144,19 @@ def test_no_rate_that_would_read_as_zero(capsys: pytest.CaptureFixture[str]) -> 
     clock = Clock()
     with show.Progress("embedding", 1, "sequences", clock=clock) as progress:
         clock.now += 28
-        progress.add(1)
+        progress.update(1)
     assert lines(capsys) == ["embedding: 1 sequence", "embedding: 1 sequence in 28 s"]
 
 
 def test_bytes_and_single_things(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with show.Progress("reading hg38.fa.gz", 983_659_424, "bytes", late=True, clock=clock) as progress:
+    with show.Progress("reading hg38.fa.gz", 983_659_424, "bytes", clock=clock) as progress:
         progress.update(0)
         clock.now += 80
         progress.update(120_000_000)
     with show.Progress("scoring", 1, "records", clock=clock) as progress:
         clock.now += 0.5
-        progress.add(1)
+        progress.update(1)
     assert lines(capsys) == [
         "reading hg38.fa.gz: 984 MB",
         "reading hg38.fa.gz: 120 MB of 984 MB (12 %), 1.5 MB/s, 10 min left",
@@ -169,8 +170,8 @@ def test_quiet_unneeded_and_failed_work(capsys: pytest.CaptureFixture[str]) -> N
     clock = Clock()
     with show.Progress("segmenting", 10, "bases", quiet=True, clock=clock) as progress:
         clock.now += 100
-        progress.add(5)
-    with show.Progress("reading x.fa", 10, "bytes", late=True, clock=clock):
+        progress.update(5)
+    with show.Reports(clock=clock) as reports, counting_bytes(reports, "reading x.fa"):
         pass  # it has a store already
     assert lines(capsys) == []
     with pytest.raises(ValueError, match="no"), show.Progress("segmenting", 10, "bases", clock=clock):
@@ -194,6 +195,20 @@ def test_the_bar_of_a_terminal(quiet: bool, on_data: bool, monkeypatch: pytest.M
     else:
         assert "segmenting: 250 of 1,000 bases (25 %), ctg1[organism=yeast], 25 bases/s, 30 s left" in text
         assert "segmenting: 1,000 bases\n" not in text
+
+
+def test_what_a_narrow_terminal_has_no_room_for_goes_on_in_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(show, "notes", Console(file=screen, force_terminal=True, width=80, color_system=None))
+    clock = Clock()
+    with show.Progress("training", 1000, "bases", clock=clock) as progress:
+        clock.now += 10
+        progress.update(250, detail="step 40, 1.905 bits/base, 2.63 bases/chunk, 2,707 bases/s")
+    text = screen.getvalue()
+    assert "30 s left" in text
+    assert "…" not in text
 
 
 def test_small_files_are_those_that_can_be_read_twice(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from hnet_dna.explanation.statistics.robustness import (
     sample,
 )
 from hnet_dna.genome.fasta import Piece
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.stream import annotate
 from hnet_dna.sequence.codes import Codes, from_text, to_text
 from hnet_dna.sequence.interval import Interval
@@ -178,7 +178,7 @@ def test_a_causal_model_keeps_what_lies_before_a_single_edit() -> None:
 
 def test_samples_are_evenly_spaced(tmp_path: Path) -> None:
     text = random_dna(10_000)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"c": text}))
     sampled = sample(genome, [Interval("c", 0, 10_000)], 100, 10, 0)
     starts = [text.index(to_text(codes)) for codes in sampled]
     assert np.diff(starts).tolist() == [1000] * 9

@@ -18,6 +18,7 @@ from helpers import allele_scores, lively_model, random_dna, small_config, write
 from hnet_dna.annotation.regions import read_regions
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference import branches as branches_module
 from hnet_dna.inference.base_scores import base_scores, region_scores
 from hnet_dna.inference.stream import forward
@@ -37,7 +38,7 @@ def model() -> HNetLM:
 
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
-    return Genome.open(write_fasta(tmp_path / "g.fa", RECORDS))
+    return open_genome(write_fasta(tmp_path / "g.fa", RECORDS))
 
 
 def forward_log2p(model: HNetLM, text: str) -> np.ndarray:
@@ -68,7 +69,7 @@ def test_bases_by_strand(genome: Genome, model: HNetLM, strand: str, piece: int)
 
 
 def test_other_letters_have_no_score(model: HNetLM, tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "r.fa", {"a": "ACGRTA"}))
+    genome = open_genome(write_fasta(tmp_path / "r.fa", {"a": "ACGRTA"}))
     (scores,) = base_scores(genome, [whole(genome.contigs[0])], model)
     assert np.isnan(scores.log2p).tolist() == [False, False, False, True, False, False]
 
@@ -126,7 +127,7 @@ def test_variants_against_whole_windows(genome: Genome, model: HNetLM, strand: s
 
 
 def test_one_indel_has_one_score_however_it_is_written(model: HNetLM, tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "i.fa", {"a": "GATTC" + "ACACACAC" + "GGTA"}))
+    genome = open_genome(write_fasta(tmp_path / "i.fa", {"a": "GATTC" + "ACACACAC" + "GGTA"}))
     written = [(4, "CAC", "C"), (6, "CAC", "C"), (10, "CAC", "C"), (7, "ACAC", "AC"), (3, "TCAC", "TC")]
     text = "GATTC" + "ACACACAC" + "GGTA"
     variants = [Variant(Interval("a", s, s + len(ref)), ref, (alt,)) for s, ref, alt in written]
@@ -140,7 +141,7 @@ def test_one_indel_has_one_score_however_it_is_written(model: HNetLM, tmp_path: 
 def test_long_alleles_among_short_ones(model: HNetLM, tmp_path: Path, strand: str, monkeypatch: Any) -> None:
     """Each has the score that it has when it is run by itself; none is padded to the long ones, nor run at once."""
     text = random_dna(900, 3)
-    genome = Genome.open(write_fasta(tmp_path / "l.fa", {"a": text}))
+    genome = open_genome(write_fasta(tmp_path / "l.fa", {"a": text}))
     other = str.maketrans("ACGT", "CGTA")
     variants = [
         Variant(Interval("a", start, start + 1), text[start], (text[start].translate(other),))
@@ -180,7 +181,7 @@ def test_long_windows_are_run_in_pieces(genome: Genome, model: HNetLM, monkeypat
 def test_shifts_of_indels_against_strings(tmp_path: Path) -> None:
     """Against the definition: the leftmost place from which the alleles give the same sequences."""
     text = "GATTC" + "ACACACAC" + "CCCC" + "N" + "AAAA" + "GGTA"
-    genome = Genome.open(write_fasta(tmp_path / "i.fa", {"a": text}))
+    genome = open_genome(write_fasta(tmp_path / "i.fa", {"a": text}))
     for start in range(len(text)):
         for length in range(1, 6):
             ref = text[start : start + length]

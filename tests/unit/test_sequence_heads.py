@@ -212,7 +212,7 @@ def test_given_splits(cli: Cli, model: HNetLM, tmp_path: Path, monkeypatch: pyte
     options = ("--model", tmp_path / "model", *kind)
     by_column = cli("probe", one, "--out", tmp_path / "p1", *options)
     assert by_column.exit_code == 0, by_column.output
-    assert "40 rows; split as given (24 train, 6 valid, 10 test); 1 test rows have a sequence that is trained on" in (
+    assert "40 rows; split as given (24 train, 6 valid, 10 test); 1 test row with a sequence that is trained on" in (
         by_column.stderr
     )
     by_file = cli("probe", two, "--test", held, "--out", tmp_path / "p2", *options)

@@ -12,11 +12,11 @@ from rich.table import Table
 show, tables = import_module("hnet_dna_cli.show"), import_module("hnet_dna_cli.tables")
 
 
-def printed(monkeypatch: pytest.MonkeyPatch, table: Table, *, terminal: bool) -> list[str]:
+def printed(monkeypatch: pytest.MonkeyPatch, table: Table, *, terminal: bool, keys: int = 1) -> list[str]:
     stream = StringIO()
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(show, "results", Console(file=stream, width=140, force_terminal=terminal, color_system=None))
-    tables.print_table(table)
+    tables.print_table(table, keys)
     return stream.getvalue().splitlines()
 
 
@@ -36,6 +36,25 @@ def test_a_wide_table_fits_a_terminal_and_loses_no_cell(monkeypatch: pytest.Monk
     text = "\n".join(lines)
     assert all(text.count(f" {cell} ") == 1 for row in rows for cell in row[1:])
     assert (text.count("A title"), text.count("A caption")) == (1, 1)
+
+
+def test_columns_are_shared_evenly_and_headers_break_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("class", *(f"Markov, k = {i}" for i in range(10, 17)))
+    table.add_row("CDS", *("x" * 12,) * 7)
+    lines = printed(monkeypatch, table, terminal=True)
+    assert [line.count("┳") for line in lines if "┳" in line] == [4, 3]  # not five columns and two
+    heads = [[cell.strip() for cell in line.split("┃")[2:-1]] for line in lines if "┃" in line]
+    assert heads[:2] == [["Markov,"] * 4, [f"k = {i}" for i in range(10, 14)]]
+
+
+def test_every_part_says_what_its_rows_are_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("dataset", "features", *(f"metric {i}" for i in range(5)))
+    for number in range(2):
+        table.add_row(f"set {number}", f"head {number}", *("0.500 [0.400, 0.600]",) * 5)
+    lines = printed(monkeypatch, table, terminal=True, keys=2)
+    rows = [line for line in lines if "0.500" in line]
+    assert len(rows) > 2
+    assert [("set 0" in row, "head 0" in row) for row in rows[::2]] == [(True, True)] * (len(rows) // 2)
 
 
 def test_a_narrow_table_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from hnet_dna.data.split import Split, base_counts, split_genome, training_segme
 from hnet_dna.data.windows import Position, WindowSampler
 from hnet_dna.errors import HNetError, SequenceError, UsageError
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.interval import Interval, difference, intersection, union
 
 
@@ -28,7 +29,7 @@ def assert_disjoint(split: Split) -> None:
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
     records = {"chr1": random_dna(300) + "N" * 50 + random_dna(150, 1), "chr2": random_dna(400, 2), "chrM": "ACGTRYAC"}
-    return Genome.open(write_fasta(tmp_path / "g.fa", records))
+    return open_genome(write_fasta(tmp_path / "g.fa", records))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def genome(tmp_path: Path) -> Genome:
     ],
 )
 def test_default(tmp_path: Path, lengths: dict[str, int], held_out: list[Interval]) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {name: random_dna(n) for name, n in lengths.items()}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {name: random_dna(n) for name, n in lengths.items()}))
     split = split_genome(genome)
     assert list(split.held_out) == held_out
     assert_disjoint(split)
@@ -52,7 +53,7 @@ def test_default(tmp_path: Path, lengths: dict[str, int], held_out: list[Interva
 def test_recognised_assembly_gets_its_recommended_split() -> None:
     from hnet_dna.genome.bundled import bundled_genome
 
-    split = split_genome(Genome.open(bundled_genome().fasta))
+    split = split_genome(open_genome(bundled_genome().fasta))
     assert split.rule == "as the manifest of sacCer3 recommends"
     assert [interval.contig for interval in split.test] == ["chrXV"]
 
@@ -63,9 +64,9 @@ def test_part_of_an_assembly_does_not_lose_most_of_itself(tmp_path: Path) -> Non
     from hnet_dna.genome.genome import whole
     from hnet_dna.sequence.codes import to_text
 
-    yeast = Genome.open(bundled_genome().fasta)
+    yeast = open_genome(bundled_genome().fasta)
     few = {name: to_text(yeast.codes(whole(yeast[name]))) for name in ("chrI", "chrIII", "chrXV")}
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", few))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", few))
     split = split_genome(genome)
     assert "manifest" not in split.rule
     assert 0.05 <= sum(map(len, split.test)) / genome.length <= 0.15
@@ -208,7 +209,7 @@ def test_interval_algebra_against_sets() -> None:
 
 
 def test_a_genome_that_can_spare_it_gives_a_validation_part(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(1_100_000), "b": random_dna(120_000, 1)}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": random_dna(1_100_000), "b": random_dna(120_000, 1)}))
     split = split_genome(genome)
     assert (split.valid, split.test) == ((Interval("a", 1_075_600, 1_100_000),), (Interval("b", 0, 120_000),))
     assert split.train == (Interval("a", 0, 1_075_600),)

@@ -15,7 +15,7 @@ from hnet_dna.data.batches import read_batch
 from hnet_dna.data.split import split_genome
 from hnet_dna.data.windows import Position, Window
 from hnet_dna.errors import ConfigError, UsageError
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
 from hnet_dna.sequence.codes import SOFT_MASK
@@ -43,7 +43,7 @@ def test_loss_counts_only_known_bases() -> None:
 def test_soft_masked_targets_weigh_less_on_both_strands(tmp_path: Path) -> None:
     """With weight 0, training on a genome whose second half is masked equals training without those targets."""
     model = lively_model(small_config())
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(40) + random_dna(40, 1).lower()}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": random_dna(40) + random_dna(40, 1).lower()}))
     for reverse in (False, True):
         batch = read_batch([genome], [Window(Interval("a", 0, 80), reverse)], Position())
         codes = batch.codes.long()
@@ -71,7 +71,7 @@ def test_window_warmup_keeps_bases_per_step() -> None:
 def test_accumulated_parts_make_the_step_of_the_whole_batch(tmp_path: Path) -> None:
     """Windows of several lengths and soft-masked bases, so that a mean of means would differ."""
     sequence = random_dna(4000)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": sequence[:2000] + sequence[2000:].lower()}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": sequence[:2000] + sequence[2000:].lower()}))
     split = split_genome(genome)
     recipe = replace(RECIPE, ratio_weights=(0.0,), repeat_weight=0.3, learning_rate=1e-2)
     models = []

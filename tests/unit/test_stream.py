@@ -18,6 +18,7 @@ from hnet_dna.data.split import split_genome, training_segments
 from hnet_dna.data.windows import Position, Window, WindowSampler
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.codes import to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -27,7 +28,7 @@ COMPLEMENT = str.maketrans("ACGTacgt", "TGCAtgca")
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
     records = {"a": random_dna(5000), "b": random_dna(900, 1).lower() + "NNN" + random_dna(40, 2), "c": "ACG"}
-    return Genome.open(write_fasta(tmp_path / "g.fa", records))
+    return open_genome(write_fasta(tmp_path / "g.fa", records))
 
 
 def make_sampler(genome: Genome, length: int = 37, seed: int = 3) -> WindowSampler:
@@ -105,7 +106,7 @@ def test_stop_anywhere_and_go_on_with_others(genome: Genome) -> None:
 
 
 def test_short_islands_are_used(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": "NN".join(random_dna(n, n) for n in (5, 2, 1, 64, 3))}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": "NN".join(random_dna(n, n) for n in (5, 2, 1, 64, 3))}))
     sampler = WindowSampler(training_segments(genome, split_genome(genome, split="0.01")), 32, 0)
     windows: list[Window] = []
     position = Position()
@@ -120,7 +121,7 @@ def test_short_islands_are_used(tmp_path: Path) -> None:
 
 def test_windows_of_a_megabase(tmp_path: Path) -> None:
     sequence = random_dna(2_300_000)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": sequence}, width=1000))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": sequence}, width=1000))
     batch = next(stream([genome], make_sampler_of(genome, 1_000_000), Position(), 3))
     assert sum(len(window.interval) - 1 for window in batch.windows) <= 2_299_999
     for window, codes, length in zip(batch.windows, batch.codes.numpy(), batch.lengths.tolist(), strict=True):

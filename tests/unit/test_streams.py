@@ -14,6 +14,7 @@ from hnet_dna.data.split import Split
 from hnet_dna.evaluation.compare import HeldOut, compare
 from hnet_dna.genome.fasta import Piece
 from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.base_scores import base_scores
 from hnet_dna.inference.strands import Reading, read_strands
 from hnet_dna.inference.stream import Result, read_sources
@@ -135,7 +136,7 @@ def test_rows_are_really_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory: pytest.TempPathFactory) -> Genome:
     records = {f"c{i}": text for i, text in enumerate(TEXTS) if text}
-    return Genome.open(write_fasta(tmp_path_factory.mktemp("genome") / "g.fa", records))
+    return open_genome(write_fasta(tmp_path_factory.mktemp("genome") / "g.fa", records))
 
 
 Place = tuple[str, str, int, int]

@@ -14,7 +14,7 @@ from typer.testing import Result
 
 import hnet_dna
 from hnet_dna.errors import HNetError, SequenceError, UsageError
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.probing.features import gc_content
 from hnet_dna.probing.suites import LAYOUTS, read_suite
 
@@ -54,7 +54,7 @@ def write_suite(folder: Path, layout: str) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_benchmark_layouts(tmp_path: Path, layout: str) -> None:
     write_suite(tmp_path / "set1", layout)
-    reference = Genome.open(tmp_path / "reference.fa") if layout == "genomic-benchmarks" else None
+    reference = open_genome(tmp_path / "reference.fa") if layout == "genomic-benchmarks" else None
     (dataset,) = read_suite(tmp_path, layout, reference)
     assert dataset.name == "set1"
     assert (len(dataset.train[0]), len(dataset.test[0])) == (40, 20)
@@ -79,7 +79,7 @@ def test_suites_are_read_as_all_tables(tmp_path: Path) -> None:
         with pytest.raises(SequenceError, match=message):
             list(read_suite(tmp_path, "gue"))
     write_suite(tmp_path / "set2", "genomic-benchmarks")
-    reference = Genome.open(tmp_path / "reference.fa")
+    reference = open_genome(tmp_path / "reference.fa")
     intervals = tmp_path / "set2" / "test" / "class1.csv"
     text = intervals.read_text()
     for line, message in {

@@ -12,6 +12,7 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.explanation.figures.karyotype import in_natural_order, plot_karyotype
 from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.base_scores import score
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.tracks.merge import merge_tracks
@@ -29,7 +30,7 @@ def model() -> HNetLM:
 
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
-    return Genome.open(write_fasta(tmp_path / "g.fa", RECORDS))
+    return open_genome(write_fasta(tmp_path / "g.fa", RECORDS))
 
 
 def intervals_of(path: Path) -> dict[tuple[str, int, int], float]:

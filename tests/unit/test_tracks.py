@@ -17,6 +17,7 @@ from helpers import lively_model, random_dna, small_config, write_fasta
 from hnet_dna.errors import HNetError, UsageError
 from hnet_dna.genome.fasta import read_fasta
 from hnet_dna.genome.genome import Genome, whole
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.strands import read_strands
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
@@ -41,7 +42,7 @@ def model() -> HNetLM:
 
 @pytest.fixture
 def genome(tmp_path: Path) -> Genome:
-    return Genome.open(write_fasta(tmp_path / "g.fa", RECORDS))
+    return open_genome(write_fasta(tmp_path / "g.fa", RECORDS))
 
 
 def rows(genome: Genome, model: HNetLM, strand: str = "+", piece: int = 50, **options: object) -> list[Row]:
@@ -78,8 +79,8 @@ def test_chunks_tile(genome: Genome, model: HNetLM, strand: str, stage: int, pie
 def test_reverse_strand_is_the_forward_of_the_reverse_complement(model: HNetLM, tmp_path: Path) -> None:
     text = random_dna(201, 5)
     flipped = text.translate(str.maketrans("ACGT", "TGCA"))[::-1]
-    there = Genome.open(write_fasta(tmp_path / "f.fa", {"c": flipped}))
-    here = Genome.open(write_fasta(tmp_path / "g.fa", {"c": text}))
+    there = open_genome(write_fasta(tmp_path / "f.fa", {"c": flipped}))
+    here = open_genome(write_fasta(tmp_path / "g.fa", {"c": text}))
     forward, reverse = rows(there, model), rows(here, model, "-")
     assert [(201 - int(e), 201 - int(s), n, p) for _, s, e, n, p, _ in forward[::-1]] == [
         (int(s), int(e), n, p) for _, s, e, n, p, _ in reverse
@@ -125,7 +126,7 @@ def test_nested_blocks_are_the_chunks_outside(genome: Genome, model: HNetLM, str
 def test_regions_are_read_on_their_own(genome: Genome, model: HNetLM, tmp_path: Path) -> None:
     stream = io.StringIO()
     Segmenter(model, stream).run_strands(genome, [Interval("chr2", 100, 200), Interval("chr10", 0, 9)], "+")
-    alone = Genome.open(write_fasta(tmp_path / "r.fa", {"chr2": RECORDS["chr2"][100:200]}))
+    alone = open_genome(write_fasta(tmp_path / "r.fa", {"chr2": RECORDS["chr2"][100:200]}))
     expected = [(int(s) + 100, int(e) + 100) for _, s, e, *_ in rows(alone, model)]
     written = [line.split("\t") for line in stream.getvalue().splitlines()]
     assert [(int(s), int(e)) for c, s, e, *_ in written if c == "chr2"] == expected

@@ -21,7 +21,7 @@ from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import split_genome
 from hnet_dna.errors import ConfigError
 from hnet_dna.evaluation.score import Score
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.cost import cost_of
@@ -170,7 +170,7 @@ def test_tensorboard_gets_the_same_figures(tmp_path: Path) -> None:
 
 
 def test_validation_is_logged_and_the_best_model_kept(tmp_path: Path) -> None:
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": "ACGTTGCA" * 500, "b": "ACGTTGCA" * 50}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": "ACGTTGCA" * 500, "b": "ACGTTGCA" * 50}))
     (tmp_path / "split.bed").write_text("a\t0\t4000\ttrain\nb\t0\t400\tvalid\n")
     run = RunFolder(tmp_path / "r")
     run.create()
@@ -191,7 +191,7 @@ def test_validation_is_logged_and_the_best_model_kept(tmp_path: Path) -> None:
 
 def test_time_that_a_validation_uses_up_ends_the_run_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last steps before it must not be lost, though no checkpoint is due."""
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(3000), "b": random_dna(200, 1)}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": random_dna(3000), "b": random_dna(200, 1)}))
     (tmp_path / "split.bed").write_text("a\t0\t3000\ttrain\nb\t0\t200\tvalid\n")
 
     def slowly(self: Validation, training: Training) -> None:
@@ -217,7 +217,7 @@ def test_time_that_a_validation_uses_up_ends_the_run_saved(tmp_path: Path, monke
 @pytest.mark.slow
 def test_overfits_two_kilobases_and_moves_every_parameter(tmp_path: Path) -> None:
     """Memorising random bases, which nothing but a gradient through every part can do."""
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": random_dna(2000), "b": random_dna(100)}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": random_dna(2000), "b": random_dna(100)}))
     run = RunFolder(tmp_path / "r")
     run.create()
     recipe = Recipe(

@@ -21,6 +21,7 @@ from typer.testing import Result
 
 from hnet_dna.errors import SequenceError
 from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.inference.effects import How
 from hnet_dna.inference.variants import Variant, VariantReader, controls
 from hnet_dna.model.lm import HNetLM
@@ -35,7 +36,7 @@ COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory: pytest.TempPathFactory) -> Genome:
-    return Genome.open(write_fasta(tmp_path_factory.mktemp("g") / "g.fa", {"chr1": CHR1, "chr2": CHR2}))
+    return open_genome(write_fasta(tmp_path_factory.mktemp("g") / "g.fa", {"chr1": CHR1, "chr2": CHR2}))
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +196,7 @@ def test_contigs_that_agree_are_not_spoken_of(
 def test_ambiguity_codes_of_the_reference(model: HNetLM, tmp_path: Path) -> None:
     """VCF writes the first base that a code stands for; N is N."""
     codes = {"R": "A", "Y": "C", "S": "C", "W": "A", "K": "G", "M": "A", "B": "C", "D": "A", "H": "A", "V": "A"}
-    genome = Genome.open(write_fasta(tmp_path / "r.fa", {"a": "GATTACA" + "".join(codes) + "GATTACAN"}))
+    genome = open_genome(write_fasta(tmp_path / "r.fa", {"a": "GATTACA" + "".join(codes) + "GATTACAN"}))
     for offset, (code, first) in enumerate(codes.items()):
         for ref in "ACGT":
             text = f"##fileformat=VCFv4.2\n{COLUMNS}\na\t{8 + offset}\t.\t{ref}\t{ref.translate(OTHER)}\t.\t.\t.\n"
@@ -207,7 +208,7 @@ def test_ambiguity_codes_of_the_reference(model: HNetLM, tmp_path: Path) -> None
 
 def test_names_that_a_header_cannot_hold(model: HNetLM, tmp_path: Path) -> None:
     names = ["a,b", "c<d>", 'e"f', "*g", "HLA-A*01:01", "gi|1|"]
-    genome = Genome.open(write_fasta(tmp_path / "n.fa", dict.fromkeys(names, CHR1)))
+    genome = open_genome(write_fasta(tmp_path / "n.fa", dict.fromkeys(names, CHR1)))
     lines = [snv(10).replace("chr1", name) for name in names]
     out, report = scored(f"##fileformat=VCFv4.2\n{COLUMNS}\n{''.join(lines)}", genome, model, tmp_path)
     assert report.scored == len(names)

@@ -8,7 +8,7 @@ from helpers import random_dna, write_fasta
 
 from hnet_dna.data.batches import read_batch
 from hnet_dna.data.windows import Position, Window, WindowSampler
-from hnet_dna.genome.genome import Genome
+from hnet_dna.genome.open import open_genome
 from hnet_dna.sequence.codes import N_CODE, from_text, to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -67,7 +67,7 @@ def test_nothing_to_train_on() -> None:
 
 def test_batch_spells_the_bases(tmp_path: Path) -> None:
     sequence = random_dna(50)
-    genome = Genome.open(write_fasta(tmp_path / "g.fa", {"a": sequence, "b": "AACCGtN"}))
+    genome = open_genome(write_fasta(tmp_path / "g.fa", {"a": sequence, "b": "AACCGtN"}))
     batch = read_batch([genome], [Window(Interval("b", 0, 6), False), Window(Interval("b", 1, 6), True)], Position())
     assert batch.lengths.tolist() == [5, 4]
     assert to_text(batch.codes.numpy()[0]) == "AACCGt"

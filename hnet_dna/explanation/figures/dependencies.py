@@ -15,21 +15,23 @@ from hnet_dna.inference.dependencies import Dependencies, check_region
 from hnet_dna.sequence.interval import Interval
 
 
-def plot_dependencies(dependencies: Dependencies, out: str | Path) -> None:
+def plot_dependencies(dependencies: Dependencies, out: str | Path, *, title: str = "") -> None:
     """Draw the matrix of dependencies: a row for each changed base, a column for each base whose prediction changes.
 
-    The scale ends at the 99.5th percentile of what is drawn.
+    What lies above the diagonal was read on the + strand, what lies below it on the - strand. The scale ends at the
+    99.5th percentile of what is drawn.
 
     Args:
         dependencies: as the function of this name returns them.
         out: the picture; the name ends in .png, .svg or .pdf.
+        title: of the picture; the region by default.
 
     Raises:
         UsageError: another ending, or matplotlib is missing.
     """
     check_format(Path(out))
     need_matplotlib()
-    save(draw_dependencies(dependencies), Path(out))
+    save(draw_dependencies(dependencies, title), Path(out))
 
 
 def check_dependencies(paths: Sequence[Path], intervals: Sequence[Interval], genome: Genome) -> None:
@@ -43,16 +45,16 @@ def check_dependencies(paths: Sequence[Path], intervals: Sequence[Interval], gen
             need_matplotlib()
 
 
-def write_dependencies(dependencies: Dependencies, paths: Sequence[Path]) -> None:
+def write_dependencies(dependencies: Dependencies, paths: Sequence[Path], title: str = "") -> None:
     """Write each file as its name says: .npz, or a picture."""
     for path in paths:
         if path.suffix.lower() == ".npz":
             dependencies.save(path)
         else:
-            plot_dependencies(dependencies, path)
+            plot_dependencies(dependencies, path, title=title)
 
 
-def draw_dependencies(dependencies: Dependencies) -> Any:
+def draw_dependencies(dependencies: Dependencies, title: str = "") -> Any:
     """Return a figure, with 1-based positions."""
     interval, matrix = dependencies.interval, dependencies.matrix
     off_diagonal = matrix[~np.eye(len(matrix), dtype=bool) & ~np.isnan(matrix)]
@@ -64,11 +66,12 @@ def draw_dependencies(dependencies: Dependencies) -> Any:
         image = axis.imshow(
             matrix, cmap="Blues", vmin=0, vmax=most or 1.0, interpolation="nearest", extent=(*edges, *edges[::-1])
         )
-        axis.set_xlabel(f"predicted base: position on {interval.contig} (the first is 1)")
-        axis.set_ylabel("changed base")
+        position = f"position on {interval.contig} (bases, the first is 1)"
+        axis.set_xlabel(f"predicted base: {position}")
+        axis.set_ylabel(f"changed base: {position}")
         for one in (axis.xaxis, axis.yaxis):
             one.set_major_formatter(lambda x, _: f"{x:,.0f}")
-        axis.set_title(f"{interval}: above the diagonal on the + strand, below it on the - strand")
+        axis.set_title(f"{title or interval}\nabove the diagonal on the + strand, below it on the - strand")
         bar = figure.colorbar(image, ax=axis, fraction=0.046, pad=0.02)
         bar.set_label("largest change of log2 odds (bits)")
     return figure

@@ -12,6 +12,9 @@ from typing import Any
 from hnet_dna.errors import UsageError
 from hnet_dna.explanation.statistics.tables import Table
 from hnet_dna.files import write_beside
+from hnet_dna.genome.genome import Genome
+from hnet_dna.model.lm import HNetLM
+from hnet_dna.sequence.interval import Interval
 
 # Okabe and Ito (2008). They differ in lightness too, so that they can be distinguished in print without colour.
 BLUE, PALE, ORANGE, GREEN, RED, GREY = "#0072B2", "#9CC4DE", "#E69F00", "#009E73", "#D55E00", "#666666"
@@ -48,7 +51,7 @@ class Figure:
         table: name of the table that it shows.
         title: what it shows.
         caption: how to read it.
-        svg: the picture.
+        svg: the picture; empty where there is nothing to draw, as the caption then says.
     """
 
     table: str
@@ -58,8 +61,8 @@ class Figure:
 
 
 def figure_of(table: Table, title: str, caption: str, drawn: Any) -> Figure:
-    """Return a figure of a table from what matplotlib drew."""
-    return Figure(table.name, title, caption, svg(drawn))
+    """Return a figure of a table from what matplotlib drew; `drawn` is None where there was nothing to draw."""
+    return Figure(table.name, title, caption, "" if drawn is None else svg(drawn))
 
 
 def need_matplotlib(instead: str = "") -> None:
@@ -89,6 +92,11 @@ def new_figure(height: float, **options: Any) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height), **options)
+
+
+def source_title(interval: Interval, genome: Genome, model: HNetLM) -> str:
+    """Return the title of a picture of a region: where it lies, in which genome, and which model read it."""
+    return f"{interval}  ({genome.source.name}, model {Path(model.name_or_path).name or 'in memory'})"
 
 
 def check_format(path: Path, parameter: str = "out", others: tuple[str, ...] = ()) -> None:

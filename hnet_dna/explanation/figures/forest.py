@@ -12,6 +12,7 @@ import numpy as np
 from hnet_dna.explanation.figures.controls import BAND, CONTROLS, marks_key, overall_rates
 from hnet_dna.explanation.figures.drawing import BLUE, GREEN, GREY, ORANGE, Figure, figure_of, new_figure, style
 from hnet_dna.explanation.statistics.tables import Table
+from hnet_dna.plural import counted
 
 _MOST = 40  # rows in a figure
 
@@ -39,7 +40,7 @@ def rates(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
             "Boundaries per base, divided by boundaries per base of all bases, on a log2 scale. "
             f"Blue: this model with its 95 % interval (blocks of 10 kb resampled). {CONTROLS} In parentheses: bases. "
             "1 is the overall density. An effect counts as learned only where blue lies beyond all three controls."
-            + (f" {left_out} classes nearest to 1 are left out." if left_out else ""),
+            + (f" {counted(left_out, 'class', 'classes')} nearest to 1 are left out." if left_out else ""),
             _forest(rows, "boundaries per base / overall"),
         )
 
@@ -123,7 +124,7 @@ def bits(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
         "How well each class of bases is predicted",
         "Bits per base of a class less bits per base of all bases; below 0, its bases are predicted better than most. "
         "Blue: this model with its 95 % interval. Orange: the untrained model. In parentheses: bases."
-        + (f" {left_out} classes nearest to 0 are left out." if left_out else ""),
+        + (f" {counted(left_out, 'class', 'classes')} nearest to 0 are left out." if left_out else ""),
         _forest(rows, "bits per base - overall", ratio=False, reference=0.0),
     )
 

@@ -26,18 +26,13 @@ def profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
             _with_controls(axis, rows, "offset", overall)
             axis.set_ylim(0)
 
-        figure = _around_sites(table.where(stage=stage), "of", "boundaries per base / overall", lines_key(), draw)
-        if figure is None:
-            continue
-        yield figure_of(
-            table,
-            f"Boundaries around sites, stage {stage}",
+        few, figure = _around_sites(table.where(stage=stage), "of", "boundaries per base / overall", lines_key(), draw)
+        caption = (
             "Boundaries per base at each offset from a site, divided by boundaries per base of all bases in the same "
-            f"reading. Blue: this model. {CONTROLS} Offset 0 is the base at which the site begins. n: number of sites; "
-            f"profiles of fewer than {_FEW} are not drawn. On the reverse strand, a border just before the site is at "
-            "offset -1.",
-            figure,
+            f"reading. Blue: this model. {CONTROLS} Offset 0 is the base at which the site begins. n: number of sites. "
+            "On the reverse strand, a border just before the site is at offset -1."
         )
+        yield figure_of(table, f"Boundaries around sites, stage {stage}", _caption(caption, few, figure), figure)
 
 
 def bits_profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]:
@@ -50,16 +45,20 @@ def bits_profiles(table: Table, tables: Mapping[str, Table]) -> Iterator[Figure]
         axis.plot(at, [row["difference"] for row in rows], color=BLUE, lw=1.2)
 
     model, _, untrained, _ = lines_key()
-    figure = _around_sites(table.rows, "bases", "bits per base - overall", [model, untrained], draw)
-    if figure is not None:
-        yield figure_of(
-            table,
-            "How well bases around sites are predicted",
-            "Bits per base at each offset from a site less bits per base of all bases. Blue: this model. Orange: the "
-            "untrained model. The model reads along the forward strand, so that it reads a gene on the reverse strand "
-            f"from its end. n: number of sites; profiles of fewer than {_FEW} are not drawn.",
-            figure,
-        )
+    few, figure = _around_sites(table.rows, "bases", "bits per base - overall", [model, untrained], draw)
+    caption = (
+        "Bits per base at each offset from a site less bits per base of all bases. Blue: this model. Orange: the "
+        "untrained model. The model reads along the forward strand, so that it reads a gene on the reverse strand "
+        "from its end. n: number of sites."
+    )
+    yield figure_of(table, "How well bases around sites are predicted", _caption(caption, few, figure), figure)
+
+
+def _caption(caption: str, few: Sequence[str], figure: Any) -> str:
+    """Return a caption that names what is not drawn."""
+    if figure is None:
+        return f"Nothing is drawn, since no kind of site has {_FEW} sites on a strand in what was read."
+    return f"{caption} Not drawn, with fewer than {_FEW} sites: {', '.join(few)}." if few else caption
 
 
 def _around_sites(
@@ -68,8 +67,8 @@ def _around_sites(
     label: str,
     key: list[Any],
     draw: Callable[[Any, list[dict[str, Any]]], None],
-) -> Any:
-    """Draw a row of panels for each kind of site, with a panel for each strand; None if there are too few sites.
+) -> tuple[list[str], Any]:
+    """Draw a row of panels for each kind of site, with a panel for each strand that has enough sites.
 
     Args:
         rows: of a table with site, strand and offset.
@@ -77,27 +76,39 @@ def _around_sites(
         label: of the y axis.
         key: legend.
         draw: draws the rows of one panel.
+
+    Returns:
+        The kinds of sites and strands with too few sites to draw, and the figure; None in its place if all have.
     """
     stranded = [row for row in rows if row["strand"] in STRANDS]
-    sites = list(dict.fromkeys(row["site"] for row in stranded if row[count] >= _FEW))
+    panels: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in stranded:
+        panels.setdefault((row["site"], row["strand"]), []).append(row)
+    most = {panel: max(row[count] for row in here) for panel, here in panels.items()}
+    few = [f"{site} on the {strand} strand (n = {n:,})" for (site, strand), n in most.items() if n < _FEW]
+    sites = list(dict.fromkeys(site for (site, _), n in most.items() if n >= _FEW))
     if not sites:
-        return None
+        return few, None
     with style():
         figure = new_figure(0.7 + 1.15 * len(sites))
         grid = figure.subplots(len(sites), 2, sharex=True, sharey="row", squeeze=False)
-        for axes, site in zip(grid, sites, strict=True):
-            for axis, strand in zip(axes, STRANDS, strict=True):
-                here = [row for row in stranded if row["site"] == site and row["strand"] == strand]
-                n = max((row[count] for row in here), default=0)
+        for strand, axes in zip(STRANDS, grid.T, strict=True):
+            lowest = None
+            for axis, site in zip(axes, sites, strict=True):
+                n = most.get((site, strand), 0)
+                if n < _FEW:
+                    axis.remove()
+                    continue
+                lowest = axis
                 axis.set_title(f"{site}, {strand} strand (n = {n:,})")
                 axis.axvline(0, color=GREY, lw=0.5, ls=":")
-                if n >= _FEW:
-                    draw(axis, here)
-        for axis in grid[-1]:
-            axis.set_xlabel("offset from the site, in the gene's direction (bases)")
+                draw(axis, panels[site, strand])
+            if lowest is not None:
+                lowest.set_xlabel("offset from the site, in the gene's direction (bases)")
+                lowest.tick_params(labelbottom=True)
         figure.supylabel(label, size=8)
         figure.legend(handles=key, ncols=4, loc="outside upper left")
-    return figure
+    return few, figure
 
 
 def _with_controls(axis: Any, rows: list[dict[str, Any]], x: str, overall: Mapping[str, float] | None) -> None:

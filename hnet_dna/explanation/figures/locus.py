@@ -23,15 +23,17 @@ from hnet_dna.explanation.figures.drawing import (
     need_matplotlib,
     new_figure,
     save,
+    source_title,
     style,
 )
 from hnet_dna.explanation.figures.mutation_panels import LONGEST, mutation_panels
-from hnet_dna.explanation.statistics.locus import Locus, StageTrack, name_of, read_locus
+from hnet_dna.explanation.statistics.locus import Locus, StageTrack, read_locus
 from hnet_dna.genome.open import GenomeLike, open_genome
 from hnet_dna.inference.load import load_model
 from hnet_dna.inference.mutate import mutate
 from hnet_dna.inference.stream import log_windows
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.sequence.codes import is_acgt, to_text
 from hnet_dna.sequence.interval import Interval
 
@@ -95,9 +97,9 @@ def plot_locus(
     loaded = load_model(model)
     log_windows(loaded)
     locus = read_locus(loaded, opened, interval, features)
-    title = f"{interval}  ({opened.source.name}, model {Path(loaded.name_or_path).name or 'in memory'})"
     found = list(mutate(interval, opened, loaded)) if mutations else []
-    save(draw_locus(locus, title, [panel for piece in found for panel in mutation_panels(piece)]), out)
+    panels = [panel for piece in found for panel in mutation_panels(piece)]
+    save(draw_locus(locus, source_title(interval, opened, loaded), panels), out)
     return locus
 
 
@@ -195,7 +197,7 @@ class _Lanes:
 
 
 def _with_strand(gene: Feature) -> str:
-    name = name_of(gene) or "gene"
+    name = gene.name or "gene"
     return {"+": f"{name} >", "-": f"< {name}"}.get(gene.strand, name)
 
 
@@ -298,7 +300,7 @@ def _draw_lengths(axis: Any, what: tuple[int, StageTrack, Locus]) -> None:
     length = np.divide(width, count, out=np.full(len(count), np.nan), where=count > 0)
     axis.stairs(length, np.minimum(edges, locus.interval.end) + 0.5, baseline=None, color=BLUE, lw=0.8)
     axis.set_ylim(0)
-    axis.set_ylabel(f"bases per chunk\nstage {number}\nin {size:,} bases")
+    axis.set_ylabel(f"bases per chunk\nstage {number}\nin {counted(size, 'base')}")
 
 
 def _draw_prob(axis: Any, what: tuple[int, StageTrack, Locus]) -> None:

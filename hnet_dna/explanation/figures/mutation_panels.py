@@ -20,7 +20,7 @@ def mutation_panels(mutations: Mutations) -> list[tuple[float, Any, Any]]:
     rows = 5 if not np.isnan(mutations.llr[:, 4]).all() else 4
     panels: list[tuple[float, Any, Any]] = [(0.9, _draw_effects, mutations), (0.16 * rows + 0.05, _draw_map, mutations)]
     if mutations.boundaries is not None:
-        panels.append((0.5, _draw_boundaries, mutations))
+        panels.append((0.65, _draw_boundaries, mutations))
     return panels
 
 
@@ -37,7 +37,7 @@ def _draw_effects(axis: Any, mutations: Mutations) -> None:
     low, high = min(float(height.min(initial=0)), 0.0), max(float(height.max(initial=0)), 0.0)
     margin = 0.05 * (high - low) or 1.0
     axis.set_ylim(low - margin, high + margin)
-    axis.set_ylabel("mean loss\n(bits)")
+    axis.set_ylabel("mean loss of\nlog2 p (bits)")
 
 
 def _draw_map(axis: Any, mutations: Mutations) -> None:
@@ -61,10 +61,11 @@ def _draw_map(axis: Any, mutations: Mutations) -> None:
     if values.shape[1] <= _LETTERS:
         axis.plot(start + own + 1, mutations.codes[own] & LETTER_BITS, ls="", marker=".", ms=1.5, color=GREY)
     axis.set_yticks(range(rows), [*MUTANTS[:4], "del."][:rows])
+    axis.set_ylabel("changed to")
     axis.tick_params(axis="y", length=0)
     axis.spines[["left", "bottom"]].set_visible(False)
     bar = axis.figure.colorbar(image, ax=axis, pad=0.01, fraction=0.02)
-    bar.set_label("ratio (bits)", size=6)
+    bar.set_label("log ratio (bits)", size=6)
     bar.ax.tick_params(labelsize=6)
 
 
@@ -78,4 +79,4 @@ def _draw_boundaries(axis: Any, mutations: Mutations) -> None:
     axis.stairs(height, np.arange(start, start + len(height) + 1) + 0.5, fill=True, color=LETTERS["C"])
     axis.set_ylim(0, 1)
     axis.set_yticks([0, 0.5, 1])
-    axis.set_ylabel("largest\nchange of a\nboundary")
+    axis.set_ylabel("largest change\nof boundary\nprobability")

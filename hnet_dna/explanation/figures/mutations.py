@@ -20,7 +20,12 @@ from hnet_dna.sequence.interval import Interval
 
 
 def plot_mutations(
-    mutations: Mutations, out: str | Path, *, genome: GenomeLike = "", annotation: str | Path | None = None
+    mutations: Mutations,
+    out: str | Path,
+    *,
+    genome: GenomeLike = "",
+    annotation: str | Path | None = None,
+    title: str = "",
 ) -> None:
     """Draw all mutations of a region of at most 2,000 bases.
 
@@ -33,6 +38,7 @@ def plot_mutations(
         out: the picture; the name ends in .png, .svg or .pdf.
         genome: what the annotation belongs to.
         annotation: GFF3, GTF, GenBank or BED file, drawn below.
+        title: of the picture; the region by default.
 
     Raises:
         UsageError: more than 2,000 bases, another ending, or matplotlib is missing.
@@ -44,7 +50,7 @@ def plot_mutations(
         of_genome = annotation_of(mutations.interval, opened, read_features(Path(annotation), opened))
         length = opened[mutations.interval.contig].length
         locus = Locus(mutations.interval, length, mutations.codes, np.zeros(0), (), *of_genome)
-    save(draw_mutations(mutations, locus), Path(out))
+    save(draw_mutations(mutations, locus, title), Path(out))
 
 
 def check_plot(path: Path, intervals: Sequence[Interval]) -> None:
@@ -57,7 +63,7 @@ def check_plot(path: Path, intervals: Sequence[Interval]) -> None:
         raise UsageError(f"`plot`: a picture shows at most {LONGEST:,} bases; {intervals[0]} has {len(intervals[0]):,}")
 
 
-def draw_mutations(mutations: Mutations, locus: Locus | None = None) -> Any:
+def draw_mutations(mutations: Mutations, locus: Locus | None = None, title: str = "") -> Any:
     """Return a figure, with 1-based positions."""
     interval = mutations.interval
     panels = mutation_panels(mutations) + (draw_annotation(locus) if locus is not None else [])
@@ -74,6 +80,6 @@ def draw_mutations(mutations: Mutations, locus: Locus | None = None) -> Any:
         axes[-1].set_xlim(interval.start + 0.5, interval.end + 0.5)
         axes[-1].xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
         axes[-1].set_xlabel(f"position on {interval.contig} (bases, the first is 1)")
-        axes[0].set_title(f"{interval}")
+        axes[0].set_title(title or str(interval))
         figure.align_ylabels(list(axes))
     return figure

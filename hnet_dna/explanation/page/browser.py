@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hnet_dna.annotation.reader import Feature
 from hnet_dna.explanation.figures.drawing import BLUE, GREY, ORANGE, PALE
-from hnet_dna.explanation.statistics.locus import Locus, around, name_of, read_locus
+from hnet_dna.explanation.statistics.locus import Locus, around, read_locus
 from hnet_dna.genome.genome import Genome
 from hnet_dna.inference.mutate import Mutations, mutate
 from hnet_dna.model.lm import HNetLM
@@ -157,7 +157,7 @@ def _fasta(loci: Sequence[Locus]) -> str:
 
 
 def _genes(loci: Sequence[Locus]) -> str:
-    lines = dict.fromkeys((gene.interval, name_of(gene) or "gene", gene.strand) for one in loci for gene in one.genes)
+    lines = dict.fromkeys((gene.interval, gene.name or "gene", gene.strand) for one in loci for gene in one.genes)
     return "".join(f"{i.contig}\t{i.start}\t{i.end}\t{_word(name)}\t0\t{s}\n" for i, name, s in sorted(lines))
 
 

@@ -20,11 +20,12 @@ from hnet_dna.explanation.figures.figures import figures
 from hnet_dna.explanation.figures.overview import codon_rates, overview
 from hnet_dna.explanation.page import browser
 from hnet_dna.explanation.page.browser import Shown
-from hnet_dna.explanation.statistics.columns import TABLES, VERDICT
-from hnet_dna.explanation.statistics.findings import RATE, WORDS, Finding, Verdict, judge, too_few_shifts
+from hnet_dna.explanation.statistics.columns import TABLES
+from hnet_dna.explanation.statistics.findings import RATE, WORDS, Finding, Verdict, judge, too_few_shifts, with_verdicts
 from hnet_dna.explanation.statistics.locus import CONTEXT
 from hnet_dna.explanation.statistics.tables import Table, read_tables
 from hnet_dna.files import write_beside
+from hnet_dna.plural import counted
 
 PAGE = "index.html"
 _MOST_ROWS = 300  # longer tables are linked and not shown
@@ -45,7 +46,7 @@ def write_page(folder: Path, shown: Sequence[Shown] = ()) -> Path:
     Returns:
         The page.
     """
-    tables = read_tables(folder)
+    tables = with_verdicts(read_tables(folder))
     summary = json.loads((folder / "summary.json").read_text())
     findings = judge(tables)
     drawn: dict[str, list[Figure]] = {}
@@ -61,7 +62,7 @@ def write_page(folder: Path, shown: Sequence[Shown] = ()) -> Path:
         _first(summary, tables, findings, first),
         _summary(summary, findings),
         _browser_section(shown),
-        *(_section(table, drawn.get(name, ()), findings) for name, table in tables.items()),
+        *(_section(table, drawn.get(name, ())) for name, table in tables.items()),
         "</main>",
         "<footer>Made by hnet-dna. This page needs no network; its links lead to the files beside it.",
         " The genome browser is igv.js, MIT licence.</footer>" if shown else "</footer>",
@@ -92,8 +93,11 @@ def _header(summary: Mapping[str, Any], links: Iterable[tuple[str, str]]) -> str
         ("Genome", summary.get("genome")),
         ("Annotation", summary.get("annotation")),
         ("Repeats", summary.get("repeats")),
-        ("Read", f"{read['bases']:,} bases: {read['rule']}"),
-        ("Controls", f"{summary['shifts']:,} circular shifts, an untrained model, dinucleotide-shuffled sequence"),
+        ("Read", f"{counted(read['bases'], 'base')}: {read['rule']}"),
+        (
+            "Controls",
+            f"{counted(summary['shifts'], 'circular shift')}, an untrained model, dinucleotide-shuffled sequence",
+        ),
     ]
     listed = "".join(f"<dt>{name}</dt><dd>{escape(str(fact))}</dd>" for name, fact in facts if fact)
     items = "".join(f'<li><a href="#{escape(anchor)}">{escape(name)}</a></li>' for anchor, name in links)
@@ -134,6 +138,8 @@ def _in_words(stage: Mapping[str, Any], tables: Mapping[str, Table], findings: S
 
 
 def _figure(figure: Figure, source: str = "") -> str:
+    if not figure.svg:
+        return f"<p><strong>{escape(figure.title)}.</strong> {escape(figure.caption)}</p>"
     picture = base64.b64encode(figure.svg.encode()).decode()
     return (
         f'<figure><img alt="{escape(figure.title)}. {escape(figure.caption)}" '
@@ -152,14 +158,14 @@ def _summary(summary: Mapping[str, Any], findings: Sequence[Finding]) -> str:
             f"<p>Bases per chunk: {_bases(stage['bases_per_chunk'])}; "
             f"of the untrained model: {_bases(stage['bases_per_chunk_untrained'])}; "
             f"on shuffled sequence: {_bases(stage['bases_per_chunk_shuffled'])}. "
-            f"{len(here)} classes and codon positions were judged.</p>"
+            f"{counted(len(here), 'row')} of classes and codon positions judged.</p>"
         )
         parts += [_verdict(verdict, here) for verdict in WORDS]
     parts.append(
         '<div class="note"><p><strong>How to read this.</strong> A class stands out if its boundaries are denser, or '
         "sparser, than those of all three controls: p against circular shifts passes Benjamini and Hochberg's "
-        f"procedure at a false discovery rate of {100 * RATE:.0f} % over all {len(findings)} rows judged, and the 95 % "
-        "interval lies beyond 1, beyond the untrained model and beyond shuffled sequence.</p>"
+        f"procedure at a false discovery rate of {100 * RATE:.0f} % over all {counted(len(findings), 'row')} "
+        "judged, and the 95 % interval lies beyond 1, beyond the untrained model and beyond shuffled sequence.</p>"
         "<p>A small p against shifts does not show by itself that anything was learned. It shows that boundaries "
         "follow the sequence, and those of a network that was never trained do so too. The untrained model is a single "
         "one, and its value has no interval. A class that stands out need not have a function either: classes differ "
@@ -196,16 +202,16 @@ def _verdict(verdict: Verdict, findings: Sequence[Finding]) -> str:
     return f"<p><strong>{heading}:</strong></p><ul>{items}{more}</ul>"
 
 
-def _section(table: Table, drawn: Sequence[Figure], findings: Sequence[Finding]) -> str:
+def _section(table: Table, drawn: Sequence[Figure]) -> str:
     name = escape(table.name)
     link = f'<a href="{name}.tsv" download>{name}.tsv</a>'
     parts = [f'<section id="{name}"><h2>{escape(_title(table.name))}</h2>']
     parts += [_figure(figure, f" Data: {link}.") for figure in drawn]
     if len(table.rows) > _MOST_ROWS:
-        parts.append(f"<p>{len(table.rows):,} rows, too many to show here: {link}.</p>")
+        parts.append(f"<p>{counted(len(table.rows), 'row')}, too many to show here: {link}.</p>")
     elif table.rows:
-        parts.append(_table(table, findings))
-        parts.append(f"<p>{'All columns' if VERDICT in _columns(table) else 'Data'}: {link}.</p>")
+        parts.append(_table(table))
+        parts.append(f"<p>{'All columns' if len(_columns(table)) < len(table.columns) else 'Data'}: {link}.</p>")
     else:
         parts.append(f"<p>No rows ({link}).</p>")
     return "\n".join(parts) + "</section>"
@@ -216,15 +222,16 @@ def _title(table: str) -> str:
 
 
 def _columns(table: Table) -> list[str]:
-    """Return the columns of a table that the page shows, with the verdict where rows are judged."""
+    """Return the columns of a table that the page shows."""
     shown = TABLES[table.name].shown if table.name in TABLES else ()
-    return [name for name in shown or table.columns if name in (*table.columns, VERDICT)]
+    return [name for name in shown or table.columns if name in table.columns]
 
 
-def _table(table: Table, findings: Sequence[Finding]) -> str:
-    judged = {finding.row: WORDS[finding.verdict] for finding in findings if finding.table == table.name}
+def _table(table: Table) -> str:
+    """Return a table, without the classes that have no base in what was read; a line below names these."""
     columns = _columns(table)
-    rows = [{**row, VERDICT: judged.get(number, "")} for number, row in enumerate(table.rows)]
+    rows = [row for row in table.rows if row.get("bases") != 0]
+    absent = [_named(row) for row in table.rows if row.get("bases") == 0]
     text = {name for name in columns if any(isinstance(row[name], str) for row in rows)}
     declared = TABLES[table.name].columns if table.name in TABLES else ()
     meanings = {column.name: escape(column.meaning.replace("`", "")) for column in declared}
@@ -235,11 +242,22 @@ def _table(table: Table, findings: Sequence[Finding]) -> str:
     )
     lines = [f"<tr>{''.join(_cell(row[name], name in text) for name in columns)}</tr>" for row in rows]
     return (
-        f'<details open><summary>Table: {len(table.rows):,} rows</summary><div class="wide" tabindex="0" role="region" '
-        f'aria-label="{escape(_title(table.name))}"><table class="sortable"><thead><tr>{head}</tr></thead>\n<tbody>\n'
+        f"<details open><summary>Table: {counted(len(rows), 'row')}</summary>"
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(_title(table.name))}">'
+        f'<table class="sortable"><thead><tr>{head}</tr></thead>\n<tbody>\n'
         + "\n".join(lines)
         + "\n</tbody></table></div></details>"
+        + (f"\n<p>Not present in what was read: {escape(', '.join(dict.fromkeys(absent)))}.</p>" if absent else "")
     )
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """Return what a row of `classes`, `codons`, `bits` or `bits_profiles` is about."""
+    if "codon_position" in row:
+        return f"codon position {row['codon_position']}, {row['strand']} strand"
+    if "site" in row:
+        return f"{row['site']}, {row['strand']} strand, offset {row['offset']}"
+    return f"codon position {row['class']}" if row["group"] == "codon position" else str(row["class"])
 
 
 def _browser_section(shown: Sequence[Shown]) -> str:
@@ -268,7 +286,7 @@ def _scripts(shown: Sequence[Shown], summary: Mapping[str, Any]) -> str:
         return f"<script>\n{script}</script>"
     igv, licence = browser.igv()
     loci = [
-        {"view": browser.view(one), "about": f"in {one.locus.interval}, {len(one.locus.interval):,} bases"}
+        {"view": browser.view(one), "about": f"in {one.locus.interval}, {counted(len(one.locus.interval), 'base')}"}
         for one in shown
     ]
     data = json.dumps({"options": browser.options(shown, str(summary.get("genome"))), "loci": loci})

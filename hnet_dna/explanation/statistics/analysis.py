@@ -17,7 +17,7 @@ from hnet_dna.annotation.regions import Region
 from hnet_dna.explanation.statistics import motifs, robustness
 from hnet_dna.explanation.statistics.axis import Axis, Positions
 from hnet_dna.explanation.statistics.bits import class_rows, overall, profile_rows
-from hnet_dna.explanation.statistics.columns import TABLES
+from hnet_dna.explanation.statistics.columns import NOT_JUDGED, TABLES
 from hnet_dna.explanation.statistics.controls import Shifted, shifted
 from hnet_dna.explanation.statistics.measures import (
     Agreement,
@@ -273,6 +273,7 @@ def _rate_rows(
         for other in (stage.untrained, stage.shuffled):
             rates = value(measure, other)
             columns += [rates, rates / _rate(len(other), all_bases)]
+        columns.append(np.full(len(measure.rows), NOT_JUDGED))  # until all rows are known, see `with_verdicts`
         rows.append(stage.named(measure, columns))
     return rows[0], rows[1]
 

@@ -109,6 +109,7 @@ _RATES = (
     Column("untrained_enrichment", "`enrichment` for the untrained model"),
     replace(_CONTROLS[1], unit=_PER_BASE),
     Column("shuffled_enrichment", "`enrichment` on shuffled sequence"),
+    _text("verdict", "whether the class stands out against all three controls, or else which of them does as much"),
 )
 _OF_BITS = (
     replace(_BASES, meaning="bases A, C, G and T that count"),
@@ -119,8 +120,8 @@ _UNTRAINED_BITS = (
     Column("untrained", "`bits_per_base` of the untrained model", _BITS),
     Column("untrained_difference", "`difference` of the untrained model", _BITS),
 )
-VERDICT = "verdict"  # a column that only the page has
-_SHOWN_RATES = (VERDICT, "enrichment", "enrichment_low", "enrichment_high", "p", "untrained_enrichment",
+NOT_JUDGED = "not judged"  # a verdict on all bases, and on classes that have none
+_SHOWN_RATES = ("verdict", "enrichment", "enrichment_low", "enrichment_high", "p", "untrained_enrichment",
                 "shuffled_enrichment", "over_shifted", "bases", "boundaries", "rate")  # fmt: skip
 
 # In the order of the page.

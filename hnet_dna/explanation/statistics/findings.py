@@ -21,7 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hnet_dna.explanation.statistics.columns import NOT_JUDGED
 from hnet_dna.explanation.statistics.tables import Table
+from hnet_dna.plural import counted
 
 RATE = 0.05  # false discovery rate
 FEWEST = 5  # boundaries that are expected in a class at the rate of all bases, for it to be judged
@@ -75,7 +77,7 @@ class Finding:
         return (
             f"{self.name}: {self.enrichment:.2f} times as many boundaries per base as in all bases (95 % interval "
             f"{self.low:.2f} to {self.high:.2f}, p = {self.p:.3g} against shifts); untrained model "
-            f"{self.untrained:.2f}, shuffled sequence {self.shuffled:.2f}; {self.bases:,} bases"
+            f"{self.untrained:.2f}, shuffled sequence {self.shuffled:.2f}; {counted(self.bases, 'base')}"
         )
 
 
@@ -92,14 +94,26 @@ def judge(tables: Mapping[str, Table]) -> list[Finding]:
     return sorted(findings, key=lambda f: (f.stage, order.index(f.verdict), -f.strength))
 
 
+def with_verdicts(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return tables with the column `verdict` of `classes` and `codons` filled in, which older reports lack."""
+    judged: dict[str, dict[int, str]] = {}
+    for finding in judge(tables):
+        judged.setdefault(finding.table, {})[finding.row] = WORDS[finding.verdict]
+    filled = dict(tables)
+    for name, words in judged.items():
+        rows = ({**row, "verdict": words.get(number, NOT_JUDGED)} for number, row in enumerate(tables[name].rows))
+        filled[name] = Table(name, tuple(dict.fromkeys((*tables[name].columns, "verdict"))), tuple(rows))
+    return filled
+
+
 def too_few_shifts(shifts: int) -> str:
     """Say why hardly any row can pass with so few shifts; empty if there are enough."""
     least = 1 / (1 + shifts)
     if 2 * least <= RATE:
         return ""
     return (
-        f"{shifts:,} shifts are too few: p cannot be below {least:.2g}, so that hardly any class can be told from "
-        "shifted boundaries, whatever its rate"
+        f"{counted(shifts, 'shift')} {'is' if shifts == 1 else 'are'} too few: p cannot be below {least:.2g}, so "
+        "that hardly any class can be told from shifted boundaries, whatever its rate"
     )
 
 

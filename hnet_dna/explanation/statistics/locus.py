@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.annotation.attributes import GROUP, attributes, value_of
-from hnet_dna.annotation.feature import GENES
+from hnet_dna.annotation.feature import GENES, TRANSPOSONS
 from hnet_dna.annotation.reader import Feature, classes_of
 from hnet_dna.annotation.regions import Region
 from hnet_dna.errors import UsageError
@@ -17,13 +16,13 @@ from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.pieces import forward_pieces
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.sequence.codes import Codes, is_acgt
 from hnet_dna.sequence.interval import Interval, intersection, overlapping
 
 CONTEXT = 4096  # bases that are read before a locus
 LONGEST = 2_000_000
 SHOWN = 4000  # bases around a locus in a report
-_NAMES = ("Name", "gene_name", "gene", "gene_id", "ID", "locus_tag", "name", GROUP)
 _WIDE = {*GENES, "intergenic"}  # classes that the row of genes shows
 
 
@@ -54,7 +53,8 @@ class Locus:
         bits: (L,) -log2 p of each base given those before it; NaN where it is not A, C, G or T.
         stages: outermost first.
         genes: lines of kind `gene` that overlap the locus, sorted.
-        others: other classes of the annotation, as disjoint intervals by name; derived ones (`intron`) too.
+        others: other classes of the annotation, as disjoint intervals by name; derived ones (`intron`) too. Transposons
+            are by their own names.
     """
 
     interval: Interval
@@ -74,7 +74,7 @@ def read_locus(model: HNetLM, genome: Genome, interval: Interval, features: Sequ
         SequenceError: it ends past its contig, or the genome lacks the contig.
     """
     if len(interval) > LONGEST:
-        raise UsageError(f"{interval} has {len(interval):,} bases; give {LONGEST:,} or fewer")
+        raise UsageError(f"{interval} has {counted(len(interval), 'base')}; give {LONGEST:,} or fewer")
     codes = genome.codes(interval)
     read = Interval(interval.contig, max(interval.start - CONTEXT, 0), interval.end)
     bits = np.full(len(read), np.nan)
@@ -106,15 +106,11 @@ def annotation_of(
     overlap = overlapping((feature.interval for feature in features), [interval])
     here = [feature for feature, is_here in zip(features, overlap, strict=True) if is_here]
     genes = sorted((f for f in here if f.kind in GENES), key=lambda f: f.interval)
-    others = {kind: parts for kind, parts in classes_of(here, genome).items() if kind not in _WIDE}
+    named = [replace(f, kind=f.name or f.kind) if f.kind in TRANSPOSONS else f for f in here]
+    others = {kind: parts for kind, parts in classes_of(named, genome).items() if kind not in _WIDE}
     if "intron" in others:  # of a gene that reaches out of the locus, exons are known only inside it
         others["intron"] = intersection(others["intron"], [interval])
     return tuple(genes), others
-
-
-def name_of(feature: Feature) -> str:
-    """Return the name of a gene as its line gives it, empty where it gives none."""
-    return value_of(attributes(feature.attributes), *_NAMES)
 
 
 def typical(

@@ -18,6 +18,7 @@ from hnet_dna.genome.genome import Genome, whole
 from hnet_dna.inference.strands import read_strands
 from hnet_dna.inference.stream import annotate
 from hnet_dna.model.lm import HNetLM
+from hnet_dna.plural import counted
 from hnet_dna.sequence.codes import is_acgt
 from hnet_dna.sequence.interval import Interval, union
 
@@ -72,7 +73,8 @@ def select(genome: Genome, model: str | Path, bases: int, seed: int) -> Selectio
     joined = union(tiles[i] for i in taken)
     order = {contig.name: index for index, contig in enumerate(genome.contigs)}
     joined.sort(key=lambda interval: (order[interval.contig], interval.start))
-    rule = f"{len(taken):,} of the {len(tiles):,} tiles of {size:,} bases in {rule}, evenly spaced, seed {seed}"
+    of = f"{counted(len(tiles), 'tile')} of {counted(size, 'base')}"
+    rule = f"{len(taken):,} of the {of} in {rule}, evenly spaced, seed {seed}"
     return Selection(tuple(joined), rule, bases)
 
 
