@@ -206,10 +206,13 @@ class Attention(nn.Module):
     def _after(self, state: AttentionState, key: Tensor, value: Tensor, rows: Rows) -> AttentionState:
         """Return the state after keys and values (B, L, H, P)."""
         seen = state.seen + rows.length
-        if self.window >= 0:  # known without waiting for a GPU; slots before a row's first position are never seen
-            keep = min(state.key.shape[1] + rows.longest, self.window)
+        if self.window >= 0 and rows.longest > 1:
+            # Known without waiting for a GPU. There may be more slots than any row has seen, which nobody looks at.
+            keep = state.key.shape[1] + rows.longest
         else:
             keep = int(seen.max()) if state.key.shape[1] else rows.longest
+        if self.window >= 0:
+            keep = min(keep, self.window)
         return AttentionState(
             last_positions(_grow(state.key, keep), key, rows, keep),
             last_positions(_grow(state.value, keep), value, rows, keep),
