@@ -23,10 +23,10 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.model.words import WordTable
 from hnet_dna.probing.dataset import Labels
 from hnet_dna.sequence.strand import Strand
-from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Budget, Progress, StepReport
 from hnet_dna.training.run_folder import RunFolder
 from hnet_dna.training.train_in_folder import train_in_folder
+from hnet_dna.training.trainer import TrainingObserver
 
 # Seconds after which what was waited for is said never to happen. No test depends on how fast a machine is.
 PATIENCE = 1200

@@ -47,6 +47,22 @@ def test_layers_are_those_of_the_documentation() -> None:
     assert "```\n" + "\n".join(shown) + "\n```\n" in (ROOT / "CONTRIBUTING.md").read_text()
 
 
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Not for their types either; import-linter sees circles between layers only."""
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / "hnet_dna").rglob("*.py")}
+    imported = {
+        name: {
+            node.module
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module in files
+        }
+        for name, path in files.items()
+    }
+    while free := {name for name, others in imported.items() if not others & imported.keys()}:
+        imported = {name: others for name, others in imported.items() if name not in free}
+    assert not imported, "these stand in a circle, or above one"
+
+
 def test_no_file_outgrows_its_name() -> None:
     for path in (*(ROOT / "hnet_dna").rglob("*.py"), *(ROOT / "cli").rglob("*.py")):
         assert len(path.read_text().splitlines()) <= 450, path

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, StageOutput, StageState
+from hnet_dna.model.hnet import ChunkingStage, Innermost, InnerState, MemoryState, StageOutput, StageState
 from hnet_dna.model.lm import HNetLM, HNetOutput
-from hnet_dna.model.memory import OTHER, PRIOR, SEEN, Memory, MemoryState, Recall
+from hnet_dna.model.memory import OTHER, PRIOR, SEEN, Memory, Recall
 from hnet_dna.model.mixer import (
     REFERENCE_ANGLES,
     Attention,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from hnet_dna.config.layout import Layout, parse_stack
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.model.kmers import KmerState
-from hnet_dna.model.memory import MemoryState
 from hnet_dna.model.mixer import AttentionState, join_attention
 from hnet_dna.model.router import Router, RouterState, Routing, chunk, dechunk
 from hnet_dna.model.rows import Rows
@@ -55,6 +54,13 @@ class StageState:
     inner: InnerState | None
     average: Tensor | None
     decoder: StackState | None
+
+
+class MemoryState(NamedTuple):
+    """What a model with a memory remembers: the last letters (B, K-1), right-aligned, and all that others do."""
+
+    letters: Tensor | None
+    inner: InnerState | None
 
 
 InnerState: TypeAlias = "StageState | StackState | KmerState | MemoryState"

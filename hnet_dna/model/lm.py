@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hnet_dna.config.schema import ModelConfig
-from hnet_dna.model.hnet import ChunkingStage, InnerState, StageOutput, build_stage
+from hnet_dna.model.hnet import ChunkingStage, InnerState, MemoryState, StageOutput, build_stage
 from hnet_dna.model.init import init_embeddings, init_kmer_stage, init_memory, init_stages
 from hnet_dna.model.kmers import KmerStage
-from hnet_dna.model.memory import Memory, MemoryState, Recall
+from hnet_dna.model.memory import Memory, Recall
 from hnet_dna.model.rows import Rows
 from hnet_dna.ops import at_least_float32, bfloat16_products
 from hnet_dna.pretrained.folder import PretrainedModel

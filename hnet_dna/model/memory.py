@@ -20,7 +20,7 @@ of the sequence, says nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,20 +30,10 @@ from hnet_dna.model.rows import Rows, last_positions
 from hnet_dna.model.words import ROUNDED, WordTable
 from hnet_dna.sequence.alphabet import alphabet
 
-if TYPE_CHECKING:
-    from hnet_dna.model.hnet import InnerState
-
 LEAST = 2  # occurrences of a word that is kept
 OTHER = 4  # the letter of all ids that are not A, C, G, T
 PRIOR = 0.05  # added to each count
 SEEN = (1, 2, 3, 4, 8, 16, 64)  # where the kinds of "seen so often" begin; 0 times is the kind before them
-
-
-class MemoryState(NamedTuple):
-    """What a model with a memory remembers: the last letters (B, K-1), right-aligned, and all that others do."""
-
-    letters: Tensor | None
-    inner: InnerState | None
 
 
 class Recall(NamedTuple):

@@ -7,10 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Measurement
 from hnet_dna.training.run_folder import RunFolder, Snapshot
-from hnet_dna.training.trainer import Training
+from hnet_dna.training.trainer import Training, TrainingObserver
 
 _SAVING_SHARE = 0.02  # of the time, at most, where checkpoints are due by the clock
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from hnet_dna.training.gauge import Gauge
-from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Measurement, StepReport
 from hnet_dna.training.run_folder import RunFolder
-from hnet_dna.training.trainer import Training
+from hnet_dna.training.trainer import Training, TrainingObserver
 
 _EVERY = 10  # steps
 

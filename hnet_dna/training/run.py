@@ -21,13 +21,12 @@ from hnet_dna.genome.genome import known_bases
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.progress import Progress as Report
 from hnet_dna.training.freezing import freeze
-from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Budget, Progress, StepReport
 from hnet_dna.training.ranks import Ranks, join_ranks
 from hnet_dna.training.request import budget_of, changes_of, settings_for, settings_of
 from hnet_dna.training.run_folder import RunFolder, describe_run
 from hnet_dna.training.train_in_folder import train_in_folder
-from hnet_dna.training.trainer import Training
+from hnet_dna.training.trainer import Training, TrainingObserver
 from hnet_dna.training.warm_start import Parent, refuse_other_shape, take_over
 from hnet_dna.training.words import learn_words
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hnet_dna.errors import UsageError
-from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Measurement, StepReport
-from hnet_dna.training.trainer import Training
+from hnet_dna.training.trainer import Training, TrainingObserver
 
 
 class TensorBoard(TrainingObserver):

@@ -11,12 +11,11 @@ from hnet_dna.training.checkpoints import BestModel, Checkpoints
 from hnet_dna.training.feed import Feed
 from hnet_dna.training.gauge import Gauge
 from hnet_dna.training.metrics import Metrics, Reports
-from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Budget, Progress
 from hnet_dna.training.ranks import Ranks
 from hnet_dna.training.run_folder import RunFolder
 from hnet_dna.training.tensorboard import TensorBoard
-from hnet_dna.training.trainer import train
+from hnet_dna.training.trainer import TrainingObserver, train
 from hnet_dna.training.validation import Validation
 
 

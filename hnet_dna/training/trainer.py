@@ -17,15 +17,47 @@ from hnet_dna.plural import counted
 from hnet_dna.training.feed import Feed
 from hnet_dna.training.freezing import freeze
 from hnet_dna.training.meter import Meter, StepSums
-from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.optim import build_optimizer, schedule, set_learning_rate
-from hnet_dna.training.progress import Budget, Progress
+from hnet_dna.training.progress import Budget, Measurement, Progress, StepReport
 from hnet_dna.training.ranks import Ranks
 from hnet_dna.training.signals import stop_requests
 from hnet_dna.training.step import Step
 from hnet_dna.training.watch import MAX_SKIPS, Trouble, Watch
 
 Restore = Callable[[HNetLM, torch.optim.Optimizer], Progress]
+
+
+class TrainingObserver:
+    """Follows training; every method may be overridden, and does nothing here.
+
+    With several ranks, each of them calls its own observers at the same points, so that an observer which all ranks
+    have may work together with its likes.
+    """
+
+    def begin(self, training: Training) -> None:
+        """Take note of where training begins or goes on."""
+
+    def step(self, training: Training) -> None:
+        """Take note of a step; the time of what it does, told to `Training.spend`, is a part of the budget."""
+
+    def step_over(self, training: Training, last: bool) -> None:
+        """Take note that all observers know of the step, and of whether it was the last one."""
+
+    def report(self, report: StepReport) -> None:
+        """Take note of the last few steps."""
+
+    def measured(self, training: Training, measurement: Measurement) -> None:
+        """Take note of a validation."""
+
+    def event(self, step: int, message: str) -> None:
+        """Take note that a step was left out, a router collapsed, or the like."""
+
+    def keep(self, training: Training) -> str:
+        """Keep the state, since training ends before its time; return where it is, empty for nowhere."""
+        return ""
+
+    def end(self, training: Training) -> None:
+        """Take note that training has come to its end."""
 
 
 def train(

@@ -12,9 +12,8 @@ from hnet_dna.evaluation.score import Score
 from hnet_dna.inference.strands import annotate_intervals
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.interval import Interval
-from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.progress import Measurement
-from hnet_dna.training.trainer import Training
+from hnet_dna.training.trainer import Training, TrainingObserver
 
 
 class Validation(TrainingObserver):

@@ -20,8 +20,9 @@ from hnet_dna.errors import CheckpointError, ConfigError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.open import open_genome
 from hnet_dna.model.cost import cost_of
+from hnet_dna.model.hnet import MemoryState
 from hnet_dna.model.lm import HNetLM
-from hnet_dna.model.memory import LEAST, MemoryState
+from hnet_dna.model.memory import LEAST
 from hnet_dna.model.rows import Rows
 from hnet_dna.model.words import WordTable
 from hnet_dna.training import words as counting

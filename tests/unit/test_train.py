@@ -28,14 +28,13 @@ from hnet_dna.model.cost import cost_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.checkpoints import rest_after
 from hnet_dna.training.gauge import Gauge
-from hnet_dna.training.observer import TrainingObserver
 from hnet_dna.training.optim import build_optimizer
 from hnet_dna.training.progress import Budget, StepReport
 from hnet_dna.training.ranks import Ranks
 from hnet_dna.training.run_folder import RunFolder, Snapshot
 from hnet_dna.training.signals import stop_requests
 from hnet_dna.training.train_in_folder import train_in_folder
-from hnet_dna.training.trainer import Training
+from hnet_dna.training.trainer import Training, TrainingObserver
 from hnet_dna.training.validation import Validation
 
 
