@@ -165,7 +165,7 @@ def test_finetune_from_the_command_line(cli: Cli, table: Path, tmp_path: Path, m
     result = cli(*command, "--out", tmp_path / "t")
     assert result.exit_code == 0, result.output
     for words in ("fine-tuned from random weights", "convolutional network", "hnet-dna predict NEW.fa --head"):
-        assert words in result.stdout
+        assert words in result.output
     assert len((tmp_path / "t" / "predictions.tsv").read_text().splitlines()) == 11
     assert cli("predict", held, "--head", tmp_path / "t").exit_code == 0
     for option, value, message in (

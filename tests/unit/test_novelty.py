@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from hnet_dna.data.split import split_genome
 from hnet_dna.evaluation import novelty
 from hnet_dna.evaluation.compare import HeldOut, compare
 from hnet_dna.genome.genome import Genome
-from hnet_dna.inference.stream import annotate
 from hnet_dna.inference.streams import Part
 from hnet_dna.sequence.interval import Interval
 
@@ -42,7 +40,7 @@ def test_shares_and_bits_are_those_of_sets_of_strings(genome: Genome, monkeypatc
     model = hnet_dna.load_model("five-genomes")
     split = split_genome(genome, ["b", "c"])
     # Words reach over the ends of pieces.
-    monkeypatch.setattr("hnet_dna.evaluation.compare.annotate", partial(annotate, piece=64))
+    monkeypatch.setattr("hnet_dna.inference.strands.piece_of", lambda model: 64)
     comparison = compare(model, [HeldOut(genome, split)], orders=[2])
     assert comparison is not None
     assert comparison.containment is not None
