@@ -16,7 +16,8 @@ from collections.abc import Callable
 import torch
 
 from hnet_dna.config.presets import preset
-from hnet_dna.inference.stream import PIECE, Stream
+from hnet_dna.inference.stream import PIECE
+from hnet_dna.inference.stream import forward as run
 from hnet_dna.model.likelihood import targets_of
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.alphabet import alphabet
@@ -58,9 +59,9 @@ def main() -> None:
             codes = torch.randint(0, 4, (1, length + 1), dtype=torch.uint8)
 
             def pieces(codes: torch.Tensor = codes, model: HNetLM = model) -> None:
-                stream = Stream(model)
+                state = None
                 for start in range(0, codes.shape[1] - 1, PIECE):
-                    stream.feed(codes[0, start : start + PIECE].numpy())
+                    state = run(model, codes[:, start : start + PIECE].numpy(), state, None).state
 
             def forward(codes: torch.Tensor = codes, model: HNetLM = model) -> None:
                 with torch.inference_mode():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,11 +21,15 @@ from training import Training, clock, seconds_per_step
 from hnet_dna.config.schema import StageConfig
 from hnet_dna.genome.fasta import Piece
 from hnet_dna.inference.generate import sample
-from hnet_dna.inference.stream import PIECE, Stream, forward, read_sources
+from hnet_dna.inference.one_base import OneBase
+from hnet_dna.inference.stream import PIECE, forward, forward_one, read_sources
 from hnet_dna.model.cost import cost_of
+from hnet_dna.model.hnet import InnerState
+from hnet_dna.model.lm import HNetOutput
 from hnet_dna.model.mixer import Mamba2
 from hnet_dna.model.rows import Rows
 from hnet_dna.ops import use_backend
+from hnet_dna.sequence.codes import Codes
 
 GENOME = "yeast"
 MIXERS = ((64, 32, 0.35), (128, 64, 0.45), (256, 64, 0.55))  # width, state, share of the matrix product aimed at
@@ -96,15 +101,20 @@ def main() -> None:
     square = torch.randn(1024, 1024)
     peak = 2 * 1024**3 / seconds(lambda: square @ square)
     piece = torch.randint(0, 4, (PIECE,), dtype=torch.uint8).numpy()
-    stream = Stream(model.eval())
-    whole = len(piece) / seconds(lambda: stream.feed(piece))
+    model.eval()
+    whole = len(piece) / seconds(lambda: forward(model, piece[None], None, None))
     contig = [Piece("contig", PIECE * i, piece, uracils=0) for i in range(4)]
     sampled = 200 / seconds(lambda: list(sample(model, 200)))
     state = forward(model, piece[None, :100], None, None).state
-    single, column = Stream(model), piece[:1]
-    single.feed(piece[:100])
-    fed = 100 / seconds(lambda: [single.feed(column) for _ in range(100)])
-    plain = 100 / seconds(lambda: [forward(model, column[None], state, None) for _ in range(100)])
+    one_base = OneBase(model)
+
+    def one_by_one(run: Callable[[Codes, InnerState | None], HNetOutput]) -> None:
+        after = state
+        for base in piece[100:200]:
+            after = run(base.reshape(1, 1), after).state
+
+    fed = 100 / seconds(lambda: one_by_one(partial(forward_one, one_base)))
+    plain = 100 / seconds(lambda: one_by_one(lambda codes, after: forward(model, codes, after, None)))
 
     share = train * cost_of(model.config, ratios, recipe.window).training_flops / peak
     print(f"{arguments.preset}, {arguments.threads} threads, batch {recipe.batch} x {recipe.window}")

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 
 from hnet_dna.genome.bundled import bundled_genome
 from hnet_dna.genome.fasta import read_fasta
-from hnet_dna.inference.stream import Stream
+from hnet_dna.inference.stream import forward
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import to_text
 
@@ -52,7 +52,7 @@ def main() -> None:
     name, gene_start, gene_end = first_long_gene(contig)
     model = HNetLM.from_pretrained(arguments.demo / "run").eval()
     origin = gene_start - CONTEXT
-    stage = Stream(model).feed(codes[origin : gene_end + 300]).stages[0]
+    stage = forward(model, codes[None, origin : gene_end + 300], None, None).stages[0]
     prob = stage.boundary_prob[0].numpy()
     begins = stage.boundary_mask[0].numpy()
 

@@ -76,26 +76,6 @@ class Bases(Part, Result):
         return cls(**vars(part), **vars(result))
 
 
-class Stream:
-    """One sequence through one model: `feed` takes its bases in any pieces.
-
-    The model's weights stay as they are while it is fed.
-    """
-
-    def __init__(self, model: HNetLM) -> None:
-        self._model, self._one_base = model, OneBase(model)
-        self._state: InnerState | None = None
-
-    def feed(self, codes: Codes) -> HNetOutput:
-        """Run the next bases; the output covers only them (a batch of one row)."""
-        if len(codes) == 1:
-            output = forward_one(self._one_base, codes[None], self._state)
-        else:
-            output = forward(self._model, codes[None], self._state, None)
-        self._state = output.state
-        return output
-
-
 def piece_of(model: HNetLM) -> int:
     """Return how many bases are best run at once where a model is, in all sequences together.
 
