@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -48,12 +49,25 @@ def termination() -> Iterator[None]:
 
     before: dict[signal.Signals, Any] = {}
     try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, end)
-        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
+        with _waiting(signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            with suppress(FileNotFoundError):  # it is an error only where such a folder is needed
+                tempfile.gettempdir()  # writes a file to see whether it can, and keeps the answer
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    before[number] = signal.signal(number, end)
+            before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _waiting(*signals: signal.Signals) -> Iterator[None]:
+    """Let signals come at the end of this block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

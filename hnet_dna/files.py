@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -43,8 +44,8 @@ def write_beside(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file to write", str(path))
     if is_stream(path):
-        with tempfile.TemporaryDirectory(prefix="hnet-dna-") as scratch:
-            temporary = Path(scratch) / path.name
+        with ScratchFolder() as scratch:
+            temporary = scratch / path.name
             with _reporting_full_disk(temporary, tempfile.gettempdir()):
                 yield temporary
             with temporary.open("rb") as written, open_stream(path) as stream:
@@ -113,6 +114,30 @@ def folder_beside(path: Path) -> Iterator[Path]:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
             raise UsageError(f"{path} was made by another process meanwhile; choose another folder") from None
+
+
+class ScratchFolder:
+    """A temporary folder that goes at the end of a `with` block, or when nothing refers to it any more.
+
+    Its removal is seen to before it is made. `tempfile` does this the other way round, and leaves a folder behind if a
+    signal comes in between.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.gettempdir()) / f"hnet-dna-{secrets.token_hex(8)}"
+        self.remove = weakref.finalize(self, _remove_in, os.getpid(), self.path)
+        self.path.mkdir(mode=0o700)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
+def _remove_in(process: int, folder: Path) -> None:
+    if os.getpid() == process:  # and not in one that was forked from it, which has a copy of everything
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Scratch(io.FileIO):

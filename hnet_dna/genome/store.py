@@ -16,9 +16,7 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import struct
-import tempfile
 import time
 import weakref
 from collections import deque
@@ -32,7 +30,7 @@ import numpy as np
 from filelock import FileLock
 
 from hnet_dna.errors import SequenceError
-from hnet_dna.files import home, write_beside
+from hnet_dna.files import ScratchFolder, home, write_beside
 from hnet_dna.genome.fasta import Piece
 from hnet_dna.sequence.codes import LETTER_BITS, N_CODE, SOFT_MASK, Codes, runs_of_n, to_text
 
@@ -88,6 +86,7 @@ class Store:
         contigs: in the order of the source.
         bases: of all contigs.
         identity: inode and size of the file, by which one that has been replaced is noticed.
+        folder: of a temporary store, which goes with it.
     """
 
     place: Path
@@ -95,6 +94,7 @@ class Store:
     contigs: tuple[Contig, ...]
     bases: int
     identity: tuple[int, int]
+    folder: ScratchFolder | None = field(default=None, repr=False)
     _codes: Codes | None = field(default=None, repr=False)
 
     @property
@@ -175,22 +175,17 @@ def open_store(source: Path, read: Callable[[Path], Iterator[Piece]]) -> Store:
 
 def temporary_store(pieces: Iterator[Piece]) -> Store:
     """Write pieces into a store that is removed when nothing refers to it any more."""
-    folder = Path(tempfile.mkdtemp(prefix="hnet-dna-"))
+    folder = ScratchFolder()
+    place = folder.path / f"genome{STORE_SUFFIX}"
     try:
-        place = folder / f"genome{STORE_SUFFIX}"
         _write(pieces, place, {})
-        store = read_store(place, {})
-        assert store is not None
-        weakref.finalize(store, _remove, folder, os.getpid())  # at the latest when Python ends
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()  # what is raised may be kept for long, and keeps the folder
         raise
+    store = read_store(place, {})
+    assert store is not None
+    store.folder = folder
     return store
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # and not in a process forked from it, which has a copy of everything
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_store(place: Path, key: dict[str, int]) -> Store | None:

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import itertools
 import math
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hnet_dna.files import reserve
+from hnet_dna.files import ScratchFolder, reserve
 from hnet_dna.genome.fasta import Piece
 from hnet_dna.genome.genome import Genome, known_bases
 from hnet_dna.genome.pieces import forward_pieces, reverse_pieces
@@ -150,8 +148,8 @@ class _Room:
         """Return an array of zeros."""
         size = -(-np.dtype(kind).itemsize * length // 8) * 8
         if len(self._free) < size:
-            with tempfile.TemporaryDirectory(prefix="hnet-dna-") as folder:
-                path = Path(folder) / "results"
+            with ScratchFolder() as folder:
+                path = folder / "results"
                 reserve(path, max(size, _FILE))
                 self._free = np.asarray(np.memmap(path, dtype=np.uint8, mode="r+"))  # is there without its name, too
         taken, self._free = self._free[:size], self._free[size:]

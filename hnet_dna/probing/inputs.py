@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hnet_dna.embedding.levels import LevelReader
-from hnet_dna.files import reserve
+from hnet_dna.files import ScratchFolder, reserve
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.sequence.codes import LETTER_BITS, Codes, reverse_complement
 
@@ -92,7 +90,7 @@ class FrozenVectors:
         self.letters = reader.letters
         self.lengths = np.array([len(codes) for codes in sequences], dtype=np.int64)
         self._start = np.concatenate(([0], np.cumsum(self.lengths)))
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: ScratchFolder | None = None
         self._vectors = self._room((int(self._start[-1]), self.width))
         for rows in by_length(self.lengths, _BASES_AT_ONCE, _ROWS_AT_ONCE):
             batch = [sequences[row] for row in rows]
@@ -115,8 +113,8 @@ class FrozenVectors:
         size = shape[0] * shape[1] * 2
         if size <= _IN_MEMORY:
             return np.zeros(shape, dtype=np.float16)
-        self._folder = tempfile.TemporaryDirectory(prefix="hnet-dna-")
-        path = Path(self._folder.name) / "vectors"
+        self._folder = ScratchFolder()
+        path = self._folder.path / "vectors"
         reserve(path, size)
         return np.memmap(path, dtype=np.float16, mode="r+", shape=shape)
 

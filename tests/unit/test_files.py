@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from hnet_dna.files import folder_beside, write_beside
+from hnet_dna.files import ScratchFolder, folder_beside, write_beside
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hnet_dna.files import folder_beside, write_beside
+from hnet_dna.files import ScratchFolder, folder_beside, write_beside
 with {writer}(Path(sys.argv[1])) as new:
     (new / "half" if new.is_dir() else new).write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -59,3 +60,34 @@ def test_a_written_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> No
     finally:
         os.umask(umask)
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_signal_while_a_scratch_folder_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    make = Path.mkdir
+
+    def make_and_stop(self: Path, mode: int = 0o777) -> None:
+        make(self, mode)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", make_and_stop)
+    with pytest.raises(KeyboardInterrupt), ScratchFolder():
+        pytest.fail("not reached")
+    gc.collect()  # the traceback refers to it
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scratch_folder_goes_with_what_refers_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = ScratchFolder()
+    (folder.path / "x").touch()
+    assert folder.path.parent == tmp_path
+    if os.fork() == 0:
+        del folder  # a worker's copy
+        os._exit(0)
+    os.wait()
+    assert (folder.path / "x").exists()
+    del folder
+    assert not list(tmp_path.iterdir())
