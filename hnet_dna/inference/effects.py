@@ -31,7 +31,7 @@ from hnet_dna.sequence.interval import Interval
 from hnet_dna.sequence.strand import Strand
 
 _CELL = 1 << 13  # shared readings begin `context` bases before multiples of this
-_SIDE_BY_SIDE = 16  # shared readings, of either strand; a large model has states of many megabytes for each
+_SIDE_BY_SIDE = 32  # shared readings, of either strand; a large model has states of many megabytes for each
 
 _SCATTERED, _GRID = 32, 128  # mean distance of scattered places, and of the marks at which trunks with such stop
 
