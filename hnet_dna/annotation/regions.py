@@ -8,8 +8,9 @@ unknown contig.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from hnet_dna.genome.contig_names import unknown_contig
 from hnet_dna.genome.genome import Genome
 from hnet_dna.genome.store import Contig
 from hnet_dna.plural import counted
-from hnet_dna.sequence.interval import Interval
+from hnet_dna.sequence.interval import Interval, intersection, union
 from hnet_dna.text import Source, numbered_lines
 
 _COMPRESSED = {".gz", ".bgz"}
@@ -108,6 +109,25 @@ def regions_of(lines: Iterable[tuple[int, str]], path: Source, genome: Contigs) 
     if not regions:
         raise SequenceError(f"{path}: no region in this BED file")
     return regions
+
+
+def refuse_overlap(path: Path, named: Mapping[str, Sequence[Region]], what: str) -> None:
+    """Stop at a base that lies in regions of two names, and say which lines claim it; a base has one `what`."""
+    # Overlaps of one name are merged first, so that the neighbours below are all that can meet.
+    claims = sorted(
+        (interval, name) for name, regions in named.items() for interval in union(r.interval for r in regions)
+    )
+    for (left, left_name), (right, right_name) in pairwise(claims):
+        if left.contig == right.contig and right.start < left.end:
+            (common,) = intersection([left], [right])
+            lines = {
+                name: next(r.line for r in named[name] if intersection([r.interval], [common]))
+                for name in (left_name, right_name)
+            }
+            raise SequenceError(
+                f"{path}: {common} is both {left_name} (line {lines[left_name]}) and {right_name} "
+                f"(line {lines[right_name]}); a base may have one {what} only"
+            )
 
 
 def coordinates(start: str, end: str, where: str) -> tuple[int, int]:

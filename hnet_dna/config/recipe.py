@@ -48,6 +48,8 @@ class DataSettings(_Group):
         repeat_weight: factor on the loss of soft-masked bases, where a genome of a mixture has none of its own.
         held_out: contigs to hold out; empty means the default split.
         split, regions: as `split_genome` takes them.
+        chunk_lengths: a BED file of a single genome whose fourth column is the bases per chunk to aim at there, instead
+            of N of the outermost stage.
         seed: decides initial weights, windows and strands.
     """
 
@@ -60,6 +62,7 @@ class DataSettings(_Group):
     held_out: Annotated[tuple[str, ...], several(contig_name)] = ()
     split: str = ""
     regions: str = ""
+    chunk_lengths: str = ""
     seed: Annotated[int, integer(0, 2**63 - 1)] = 0
 
     def window_at(self, share: float) -> int:

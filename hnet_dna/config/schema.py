@@ -50,6 +50,11 @@ class StageConfig:
     max_chunk: int
 
     @property
+    def is_learned(self) -> bool:
+        """Whether the router learns where chunks begin."""
+        return self.routing in ("cosine", "linear")
+
+    @property
     def d_inner(self) -> int:
         """Width inside a Mamba-2 mixer."""
         return self.expand * self.d_model

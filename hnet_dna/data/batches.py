@@ -12,9 +12,11 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from hnet_dna.data.chunk_lengths import ChunkLengths
 from hnet_dna.data.windows import Window
 from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.codes import N_CODE, reverse_complement
@@ -38,6 +40,7 @@ class Batch(Generic[P]):
         codes: (B, L+1) uint8 nucleotide codes; position t+1 is the target of position t.
         lengths: (B,) int64, bases of each row that are predicted, at most L.
         genomes: (B,) int64, the number of each row's genome.
+        aims: (B, L+1) uint8, the number of each base's entry in `ChunkLengths.aims`; None where all have the same.
         windows: where the rows come from.
         after: position of the sampler after this step, the same on all ranks.
     """
@@ -47,6 +50,7 @@ class Batch(Generic[P]):
     genomes: Tensor
     windows: tuple[Window, ...]
     after: P
+    aims: Tensor | None = None
 
     def pin_memory(self) -> Batch[P]:
         """Move to page-locked memory, from which a GPU copies while it computes."""
@@ -55,6 +59,7 @@ class Batch(Generic[P]):
             codes=self.codes.pin_memory(),
             lengths=self.lengths.pin_memory(),
             genomes=self.genomes.pin_memory(),
+            aims=None if self.aims is None else self.aims.pin_memory(),
         )
 
     def to(self, device: torch.device) -> Batch[P]:
@@ -64,10 +69,13 @@ class Batch(Generic[P]):
             codes=self.codes.to(device, non_blocking=True),
             lengths=self.lengths.to(device, non_blocking=True),
             genomes=self.genomes.to(device, non_blocking=True),
+            aims=None if self.aims is None else self.aims.to(device, non_blocking=True),
         )
 
 
-def read_batch(genomes: Sequence[Genome], windows: Sequence[Window], after: P) -> Batch[P]:
+def read_batch(
+    genomes: Sequence[Genome], windows: Sequence[Window], after: P, chunk_lengths: ChunkLengths | None = None
+) -> Batch[P]:
     """Read windows from their genomes, each on its strand."""
     spans = [window.interval.end - window.interval.start for window in windows]
     longest = max(spans)
@@ -86,7 +94,16 @@ def read_batch(genomes: Sequence[Genome], windows: Sequence[Window], after: P) -
         codes[turned] = reverse_complement(codes[turned])
     lengths = np.array(spans) - 1
     sources = torch.tensor([window.genome for window in windows])
-    return Batch(torch.from_numpy(codes), torch.from_numpy(lengths), sources, tuple(windows), after)
+    aims = None if chunk_lengths is None else torch.from_numpy(_aims(chunk_lengths, windows, longest))
+    return Batch(torch.from_numpy(codes), torch.from_numpy(lengths), sources, tuple(windows), after, aims)
+
+
+def _aims(chunk_lengths: ChunkLengths, windows: Sequence[Window], longest: int) -> NDArray[np.uint8]:
+    aims = np.zeros((len(windows), longest), dtype=np.uint8)
+    for row, window in zip(aims, windows, strict=True):
+        along = chunk_lengths.along(window.genome, window.interval)
+        row[: len(along)] = along[::-1] if window.reverse else along
+    return aims
 
 
 def stream(
@@ -99,6 +116,7 @@ def stream(
     ranks: int = 1,
     workers: int = 0,
     pin: bool = False,
+    chunk_lengths: ChunkLengths | None = None,
 ) -> Iterator[Batch[P]]:
     """Yield batches without end.
 
@@ -109,10 +127,11 @@ def stream(
         rank, ranks: which share of each step to yield.
         workers: processes that read ahead; 0 reads when asked.
         pin: whether batches come in page-locked memory (for a GPU).
+        chunk_lengths: where chunks are meant to be how long, of these genomes; None where that is the same everywhere.
     """
     if batch % ranks:
         raise ValueError(f"batch: expected a multiple of {ranks} ranks, got {batch}")
-    steps = _Steps(genomes, sampler, start, batch, rank, ranks)
+    steps = _Steps(genomes, sampler, start, batch, rank, ranks, chunk_lengths)
     if workers == 0:
         for item in steps:
             yield item.pin_memory() if pin else item
@@ -126,9 +145,16 @@ class _Steps(IterableDataset[Batch[P]]):
     """Every n-th step for each of n workers; a loader asks its workers in turn."""
 
     def __init__(
-        self, genomes: Sequence[Genome], sampler: Sampler[P], start: P, batch: int, rank: int, ranks: int
+        self,
+        genomes: Sequence[Genome],
+        sampler: Sampler[P],
+        start: P,
+        batch: int,
+        rank: int,
+        ranks: int,
+        chunk_lengths: ChunkLengths | None,
     ) -> None:
-        self._genomes, self._sampler, self._start = genomes, sampler, start
+        self._genomes, self._sampler, self._start, self._chunk_lengths = genomes, sampler, start, chunk_lengths
         self._batch, self._rank, self._ranks = batch, rank, ranks
 
     def __iter__(self) -> Iterator[Batch[P]]:
@@ -138,5 +164,5 @@ class _Steps(IterableDataset[Batch[P]]):
         while True:
             windows, position = self._sampler.take(position, self._batch)
             if step % workers == mine:
-                yield read_batch(self._genomes, windows[self._rank :: self._ranks], position)
+                yield read_batch(self._genomes, windows[self._rank :: self._ranks], position, self._chunk_lengths)
             step += 1

@@ -25,9 +25,10 @@ class MixEntry:
         name: by which figures are reported; that of the file, without its endings, where empty.
         weight: share of the windows, in proportion to the other entries' weights; all entries have one or none has.
         held_out, split, regions: which bases of it train and which are held out, as `split_genome` takes them.
+        chunk_lengths: a BED file whose fourth column is the bases per chunk to aim at there.
         unseen: hold out the whole genome: nothing of it trains.
         repeat_weight: factor on the loss of its soft-masked bases; that of the recipe where None.
-        aliases: let `held_out`, `split` and `regions` call contigs by other names; see `Genome.with_aliases`.
+        aliases: let these files and `held_out` call contigs by other names; see `Genome.with_aliases`.
     """
 
     genome: GenomeLike
@@ -36,6 +37,7 @@ class MixEntry:
     held_out: Annotated[tuple[str, ...], several(contig_name)] = ()
     split: str = ""
     regions: str = ""
+    chunk_lengths: str = ""
     unseen: bool = False
     repeat_weight: Annotated[float | None, number("of 0 or more", lambda x: x >= 0)] = None
     aliases: bool = False
@@ -178,7 +180,7 @@ def _read_entry(table: Mapping[str, Any], number: int, folder: Path) -> MixEntry
             table = {**table, "split": repr(table["split"])}
         source = text("genome", table["genome"])
         fields = {field: value for field, value in table.items() if field != "genome"}
-        for field in ("split", "regions"):
+        for field in ("split", "regions", "chunk_lengths"):
             if isinstance(fields.get(field), str) and (folder / fields[field]).is_file():
                 fields[field] = str((folder / fields[field]).resolve())  # a run may go on from elsewhere
         here = folder / source

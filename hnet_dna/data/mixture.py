@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from hnet_dna.config.recipe import DataSettings
+from hnet_dna.config.recipe import DataSettings, Recipe
+from hnet_dna.config.schema import ModelConfig
+from hnet_dna.data.chunk_lengths import ChunkLengths, read_chunk_lengths
 from hnet_dna.data.genome_mix import GenomeMix, MixEntry
 from hnet_dna.data.mix_sampler import MixSampler
 from hnet_dna.data.split import Split, is_share, split_genome, training_segments
@@ -51,11 +53,13 @@ class Mixture:
         parts: the genomes.
         size_power: see `GenomeMix`.
         plain: whether this is one genome of which nothing is asked but what the recipe says.
+        chunk_lengths: bases per chunk aimed at, of the outermost stage; None where that is the recipe's N everywhere.
     """
 
     parts: tuple[Part, ...]
     size_power: float = 1.0
     plain: bool = True
+    chunk_lengths: ChunkLengths | None = None
 
     @classmethod
     def of(cls, genome: Genome, split: Split, repeat_weight: float = 1.0) -> Mixture:
@@ -73,12 +77,25 @@ class Mixture:
         """Whether there is more than one genome, so that figures are also reported by genome."""
         return len(self.parts) > 1
 
+    @cached_property
+    def bases_per_chunk(self) -> float | None:
+        """Mean bases per chunk of what trains, if the outermost stage does what `chunk_lengths` say; None without."""
+        if (lengths := self.chunk_lengths) is None:
+            return None
+        read = [(number, part) for number, part in enumerate(self.parts) if part.share]
+        return 1 / sum(part.share / lengths.mean(number, part.segments) for number, part in read)
+
+    def check(self, model: ModelConfig) -> None:
+        """Raise `ConfigError` where chunks are to have lengths that a model cannot learn."""
+        if self.chunk_lengths and not (model.n_stages > 1 and model.stage(0).is_learned):
+            raise ConfigError("chunk_lengths: no chunks are learned by the outermost stage of this model")
+
     def sampler(self, length: int, seed: int) -> MixSampler:
         """Return the sampler of windows that predict `length` bases."""
         return MixSampler([part.segments for part in self.parts], [part.share for part in self.parts], length, seed)
 
 
-def open_mixture(mix: GenomeMix, recipe: DataSettings, on_progress: OnProgress = ignore) -> Mixture:
+def open_mixture(mix: GenomeMix, recipe: Recipe, on_progress: OnProgress = ignore) -> Mixture:
     """Open the genomes of a mix, and split and weigh them as its entries and the recipe ask.
 
     Raises:
@@ -87,7 +104,7 @@ def open_mixture(mix: GenomeMix, recipe: DataSettings, on_progress: OnProgress =
     genomes = _open(mix, on_progress)
     _refuse_repeated(mix, genomes)
     if not mix.plain:
-        for field in ("held_out", "regions"):
+        for field in ("held_out", "regions", "chunk_lengths"):
             if getattr(recipe, field):
                 raise UsageError(f"`{field}` is of one genome; of a mixture, give it to the entries it is for")
         if recipe.split and not is_share(recipe.split):
@@ -120,7 +137,8 @@ def open_mixture(mix: GenomeMix, recipe: DataSettings, on_progress: OnProgress =
         for entry, genome, (split, segments), weight in zip(mix.entries, genomes, splits, weights, strict=True)
     )
     _tell_of_copies(parts)
-    return Mixture(parts, mix.size_power, mix.plain)
+    files = [entry.chunk_lengths or recipe.chunk_lengths for entry in mix.entries]
+    return Mixture(parts, mix.size_power, mix.plain, read_chunk_lengths(files, genomes, recipe.ratio_target(0)))
 
 
 def _open(mix: GenomeMix, on_progress: OnProgress) -> list[Genome]:

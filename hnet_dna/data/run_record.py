@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hnet_dna.data.genome_mix import GenomeMix, MixEntry
-from hnet_dna.data.mixture import Mixture, Part
+from hnet_dna.data.mixture import Mixture
 from hnet_dna.data.split import PARTS, Split, base_counts
 from hnet_dna.errors import SequenceError, UsageError
 from hnet_dna.genome.genome import Genome
@@ -40,17 +40,17 @@ def find_run(model: Path) -> Path | None:
 def describe_data(mixture: Mixture) -> dict[str, Any]:
     """Return what run.json holds of the genomes and their splits."""
     if mixture.plain:
-        return _describe(mixture.parts[0])
+        return _describe(mixture, 0)
     genomes = [
         {"name": part.name, "asked": part.entry.asked, "share": part.share, "repeat_weight": part.repeat_weight}
-        | _describe(part)
-        for part in mixture.parts
+        | _describe(mixture, number)
+        for number, part in enumerate(mixture.parts)
     ]
     return {"size_power": mixture.size_power, "genomes": genomes}
 
 
-def _describe(part: Part) -> dict[str, Any]:
-    genome, split = part.genome, part.split
+def _describe(mixture: Mixture, number: int) -> dict[str, Any]:
+    genome, split = mixture.parts[number].genome, mixture.parts[number].split
     return {
         "genome": genome.source.name if genome.streamed else str(genome.source.resolve()),
         "streamed": genome.streamed,
@@ -59,7 +59,12 @@ def _describe(part: Part) -> dict[str, Any]:
         "split_rule": split.rule,
         "split": {name: [asdict(interval) for interval in getattr(split, name)] for name in PARTS},
         "bases": base_counts(genome, split),
+        "chunk_lengths": _digest(mixture, number),
     }
+
+
+def _digest(mixture: Mixture, number: int) -> str | None:
+    return None if mixture.chunk_lengths is None else mixture.chunk_lengths.digest(number)
 
 
 def genomes_in(data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -122,7 +127,7 @@ def refuse_other_data(mixture: Mixture, data: Mapping[str, Any]) -> None:
             f"`resume`: the run began with {_listed(then, data)}; got {', '.join(now)}. Leave `genome` out, or give "
             "the same ones in the same order"
         )
-    for part, record in zip(mixture.parts, described, strict=True):
+    for number, (part, record) in enumerate(zip(mixture.parts, described, strict=True)):
         if _contigs(part.genome) != record["contigs"]:
             raise UsageError(
                 f"`resume`: {part.genome.source} is not the genome of this run ({record['genome']}); give it again"
@@ -134,6 +139,8 @@ def refuse_other_data(mixture: Mixture, data: Mapping[str, Any]) -> None:
                     f"`resume`: the {name} part{of} is no longer what this run began with; are `split` and `regions` "
                     "files unchanged?"
                 )
+        if _digest(mixture, number) != record.get("chunk_lengths"):
+            raise UsageError(f"`resume`: `chunk_lengths`{of} is no longer the file that this run began with")
         for field in ("share", "repeat_weight"):
             before = record.get(field, getattr(part, field))
             if not math.isclose(getattr(part, field), before, rel_tol=1e-9):

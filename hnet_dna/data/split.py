@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-from hnet_dna.annotation.regions import Region, read_regions
+from hnet_dna.annotation.regions import Region, read_regions, refuse_overlap
 from hnet_dna.errors import SequenceError, TrainingError, UsageError, did_you_mean
 from hnet_dna.genome.assemblies import recognise
 from hnet_dna.genome.contig_names import same_contig
@@ -223,27 +222,8 @@ def _by_bed(genome: Genome, path: Path) -> Split:
                 f"{did_you_mean(part, PARTS)}"
             )
         parts[part].append(region)
-    _refuse_overlap(path, parts)
+    refuse_overlap(path, parts, "part")
     if not parts["train"]:
         raise SequenceError(f"{path}: no region is marked train")
     train, valid, test = (tuple(union(region.interval for region in parts[part])) for part in PARTS)
     return Split(train, valid, test, f"as {path.name} says")
-
-
-def _refuse_overlap(path: Path, parts: dict[str, list[Region]]) -> None:
-    """Stop at a base that is in two parts, which would be a leak, and name the lines that claim it."""
-    # Overlaps inside a part are merged first, so that the neighbours below are all that can meet.
-    claims = sorted(
-        (interval, part) for part, regions in parts.items() for interval in union(r.interval for r in regions)
-    )
-    for (left, left_part), (right, right_part) in pairwise(claims):
-        if left.contig == right.contig and right.start < left.end:
-            (common,) = intersection([left], [right])
-            lines = {
-                part: next(r.line for r in parts[part] if intersection([r.interval], [common]))
-                for part in (left_part, right_part)
-            }
-            raise SequenceError(
-                f"{path}: {common} is both {left_part} (line {lines[left_part]}) and {right_part} "
-                f"(line {lines[right_part]}); a base may be in one part only"
-            )

@@ -51,6 +51,7 @@ class Feed:
                 ranks=self._ranks.size,
                 workers=self._workers,
                 pin=self._pin,
+                chunk_lengths=self.mixture.chunk_lengths,
             )
             self._length = length
         return next(self._batches)

@@ -25,10 +25,39 @@ def ratio_loss(stage: StageOutput, target: float, total: Callable[[Tensor], Tens
     loss is 1 where both are 1/N. Padding counts in neither (the reference counts it in its padded mode). `total` sums
     over all ranks; each rank's loss is then its part of the sum, since the loss is linear in G.
     """
-    count = total(stage.length.sum()).clamp(min=1)
-    f = total(stage.boundary_mask.sum().float()) / count
-    g = stage.boundary_prob.float().sum() / count
-    own = stage.length.sum() / count
+    marked, probability = stage.boundary_mask.sum().float(), stage.boundary_prob.float().sum()
+    return _ratio_loss(marked, probability, stage.length.sum(), target, total)
+
+
+def ratio_loss_by_aim(
+    stage: StageOutput, aims: Tensor, targets: Sequence[float], total: Callable[[Tensor], Tensor] = _alone
+) -> Tensor:
+    """Return the mean of the ratio losses of positions with different N, each weighted by its share of positions.
+
+    Args:
+        stage: of the outermost stage, whose positions are bases.
+        aims: (B, L) the number of each position's N.
+        targets: (C,) N by number.
+        total: see `ratio_loss`.
+    """
+    inside = torch.arange(aims.shape[1], device=aims.device) < stage.length[:, None]
+    positions = total(stage.length.sum()).clamp(min=1)
+    loss = torch.zeros((), device=aims.device)
+    for number, target in enumerate(targets):
+        here = inside & (aims == number)
+        marked, probability = (stage.boundary_mask & here).sum().float(), (stage.boundary_prob.float() * here).sum()
+        share = total(here.sum()) / positions
+        loss = loss + share * _ratio_loss(marked, probability, here.sum(), target, total)
+    return loss
+
+
+def _ratio_loss(
+    marked: Tensor, probability: Tensor, positions: Tensor, target: float, total: Callable[[Tensor], Tensor]
+) -> Tensor:
+    count = total(positions).clamp(min=1)
+    f = total(marked) / count
+    g = probability / count
+    own = positions / count
     return target / (target - 1) * ((target - 1) * f * g + (1 - f) * (own - g))
 
 
@@ -74,6 +103,7 @@ def language_model_loss(
     bases: Tensor | None = None,
     share: float = 1.0,
     total: Callable[[Tensor], Tensor] = _alone,
+    aims: tuple[Tensor, Sequence[float]] | None = None,
 ) -> Loss:
     """Compute the loss of a batch, or of a part of one: the parts' losses add up to the step's.
 
@@ -88,6 +118,8 @@ def language_model_loss(
         bases: counted bases of the whole step; by default those of this part.
         share: of the step's ratio loss that this part stands for.
         total: sums a tensor over all ranks.
+        aims: where N of the outermost stage is not the same everywhere, the number of each position's N (B, L), and N
+            by number.
     """
     is_counted = targets != IGNORED
     counted = is_counted.sum()
@@ -95,13 +127,12 @@ def language_model_loss(
     nats = each.sum()
     # Divided by all counted bases: a batch of only down-weighted repeats then counts little, and none divides by zero.
     mean = (each if weights is None else each * weights).sum() / (counted if bases is None else bases).clamp(min=1)
-    ratio = sum(
-        (
-            weight * ratio_loss(stage, target, total)
-            for stage, target, weight in zip(output.stages, ratio_targets, ratio_weights, strict=True)
-        ),
-        torch.zeros((), device=nats.device),
-    )
+    ratio = torch.zeros((), device=nats.device)
+    for number, (stage, target, weight) in enumerate(zip(output.stages, ratio_targets, ratio_weights, strict=True)):
+        by_aim = aims is not None and number == 0
+        ratio = ratio + weight * (
+            ratio_loss_by_aim(stage, *aims, total) if by_aim else ratio_loss(stage, target, total)
+        )
     return Loss(
         total=mean + share * ratio,
         nats=nats.detach(),

@@ -48,7 +48,10 @@ class Plan:
     def cost(self) -> Cost:
         """What the model costs, by stage."""
         model, recipe = self.settings.model, self.settings.recipe
-        return cost_of(model, [recipe.ratio_target(stage) for stage in range(model.n_stages - 1)], recipe.window)
+        targets = [recipe.ratio_target(stage) for stage in range(model.n_stages - 1)]
+        if self.mixture and self.mixture.bases_per_chunk:
+            targets[0] = self.mixture.bases_per_chunk
+        return cost_of(model, targets, recipe.window)
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
@@ -103,4 +106,5 @@ def plan(
     mixture = None
     if (mix := mix_of(genome, held_out_genome)) is not None:
         mixture = open_mixture(mix, settings.recipe, on_progress)
+        mixture.check(settings.model)
     return Plan(settings, budget or Budget(None, DEFAULT_MINUTES * 60), (place_of_process() or Place()).size, mixture)

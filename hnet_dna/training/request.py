@@ -15,7 +15,13 @@ from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.progress import Budget
 from hnet_dna.training.run_folder import RunFolder
 
-_OF_ITS_DATA = {"held_out", "split", "regions", "freeze"}  # what a run that begins from another does not inherit
+_OF_ITS_DATA = {
+    "held_out",
+    "split",
+    "regions",
+    "chunk_lengths",
+    "freeze",
+}  # what a run that begins from another does not inherit
 # What a run that goes on may change: how fast, how often, how far a step goes, and what to do in trouble; not what it
 # learns from.
 _CHANGEABLE = {

@@ -303,6 +303,7 @@ class _Life:
     def begin(self, mix: GenomeMix, settings: Settings, budget: Budget, parent: Parent | None) -> Run:
         recipe = settings.recipe
         mixture = open_mixture(mix, recipe, self.observer.opening)
+        mixture.check(settings.model)
         torch.manual_seed(recipe.seed)
         model = HNetLM(settings.model)
         if parent is not None:

@@ -30,9 +30,20 @@ class Step:
     """Runs one batch forward and backward, in parts; everything it returns is summed over the ranks."""
 
     def __init__(
-        self, model: HNetLM, recipe: Recipe, ranks: Ranks, repeat_weights: Sequence[float] | None = None
+        self,
+        model: HNetLM,
+        recipe: Recipe,
+        ranks: Ranks,
+        repeat_weights: Sequence[float] | None = None,
+        aims: Sequence[float] = (),
     ) -> None:
-        """Prepare; `repeat_weights` are those of the genomes, the recipe's for a single one by default."""
+        """Prepare.
+
+        Args:
+            model, recipe, ranks: what is trained, how, and by which process.
+            repeat_weights: of the genomes; the recipe's for a single one by default.
+            aims: N of the outermost stage by number, where batches say which serves where.
+        """
         self._recipe, self._ranks = recipe, ranks
         self._letters = alphabet(model.config.alphabet)
         self._stages = range(model.n_chunking_stages)
@@ -40,7 +51,8 @@ class Step:
         self._repeat_weights = torch.tensor(repeat_weights or [recipe.repeat_weight], device=self._device)
         # Codes travel as bytes and become ids on the device.
         self._id_of_code = torch.from_numpy(self._letters.encode(np.arange(256, dtype=np.uint8))).to(self._device)
-        targets = [recipe.ratio_target(stage) for stage in self._stages]
+        self._aims = tuple(aims)
+        targets = [min(aims) if aims and stage == 0 else recipe.ratio_target(stage) for stage in self._stages]
         positions = [stage.positions for stage in cost_of(model.config, targets, recipe.window).stages]
         bases = -(-recipe.batch // (recipe.accumulate * ranks.size)) * recipe.window
         if recipe.compile:
@@ -94,6 +106,7 @@ class Step:
                     bases=bases,
                     share=1 / parts,
                     total=self._ranks.total,
+                    aims=None if batch.aims is None else (batch.aims[rows, :-1], self._aims),
                 )
                 # Gradients are averaged over the ranks, while each rank's loss is its part of a sum.
                 (loss.total * self._ranks.size).backward()  # type: ignore[no-untyped-call]

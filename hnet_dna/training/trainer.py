@@ -130,13 +130,15 @@ class Training:
         self._feed, parts = feed, feed.mixture.parts
         freeze(model, recipe.freeze)
         # Before the optimizer, since it may spread the parameters over the ranks.
-        self._step = Step(model, recipe, ranks, [part.repeat_weight for part in parts])
+        lengths = feed.mixture.chunk_lengths
+        weights = [part.repeat_weight for part in parts]
+        self._step = Step(model, recipe, ranks, weights, lengths.aims if lengths else ())
         self.optimizer = build_optimizer(model, model.config, recipe)
         self.progress = Progress()
         stages = range(model.n_chunking_stages)
         self._genomes = [part.name for part in parts] if feed.mixture.several else []
         self._stages, self._meter = len(stages), Meter(len(stages), self._genomes)
-        self._watch = Watch(recipe, [model.config.stage(s).routing in ("cosine", "linear") for s in stages])
+        self._watch = Watch(recipe, [model.config.stage(s).is_learned for s in stages])
         self._rate = 0.0
 
     def restore(self, progress: Progress) -> None:

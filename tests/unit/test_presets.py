@@ -36,7 +36,7 @@ def test_parameters_are_those_published(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny", "tiny-mamba2", "tiny-transformer", "tiny-hybrid", "tiny-6mers", "tiny-memory"]
+    "name", ["tiny", "tiny-mamba2", "tiny-transformer", "tiny-hybrid", "tiny-6mers", "tiny-memory", "small"]
 )
 def test_parameters_by_stage_are_the_models(name: str) -> None:
     config = preset(name, "dna", 5)

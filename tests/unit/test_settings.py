@@ -51,7 +51,7 @@ BAD: dict[str, list[Any]] = {
     **{f"train.{name}": NO_FLAG for name in ("compile", "recompute", "shard", "tensorboard")},
     **{f"train.{name}": NO_CHOICE for name in ("optimizer", "schedule", "precision", "on_trouble", "best_by")},
     "train.freeze": NO_CHOICE,
-    **{f"train.{name}": [*NO_TEXT, 1, ["a"]] for name in ("split", "regions")},
+    **{f"train.{name}": [*NO_TEXT, 1, ["a"]] for name in ("split", "regions", "chunk_lengths")},
     "train.held_out": NO_TEXT,
     "train.seed": [*(value for value in NO_COUNT if value != 10**30), 2**63],
     "train.window_warmup": [

@@ -57,7 +57,7 @@ def test_windows_equal_a_slow_reader_for_any_number_of_workers(genome: Genome, w
 
 
 def test_workers_that_inherit_nothing_read_the_same(genome: Genome) -> None:
-    steps = _Steps([genome], make_sampler(genome), Position(), 6, 0, 1)
+    steps = _Steps([genome], make_sampler(genome), Position(), 6, 0, 1, None)
     loader = DataLoader(steps, batch_size=None, num_workers=1, multiprocessing_context="spawn")
     assert rows(iter(loader), 5) == rows(iter(steps), 5)
     assert len(pickle.dumps(genome)) < 1000  # a path, not the bases
