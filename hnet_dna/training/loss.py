@@ -129,10 +129,10 @@ def language_model_loss(
     mean = (each if weights is None else each * weights).sum() / (counted if bases is None else bases).clamp(min=1)
     ratio = torch.zeros((), device=nats.device)
     for number, (stage, target, weight) in enumerate(zip(output.stages, ratio_targets, ratio_weights, strict=True)):
-        by_aim = aims is not None and number == 0
-        ratio = ratio + weight * (
-            ratio_loss_by_aim(stage, *aims, total) if by_aim else ratio_loss(stage, target, total)
-        )
+        if aims is not None and number == 0:
+            ratio = ratio + weight * ratio_loss_by_aim(stage, *aims, total)
+        else:
+            ratio = ratio + weight * ratio_loss(stage, target, total)
     return Loss(
         total=mean + share * ratio,
         nats=nats.detach(),
