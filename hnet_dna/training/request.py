@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from hnet_dna.config.recipe import Recipe
 from hnet_dna.config.schema import ModelConfig
 from hnet_dna.config.settings import Settings, resolve
 from hnet_dna.data.run_record import find_run
+from hnet_dna.data.split import is_share
 from hnet_dna.errors import CheckpointError, ConfigError, UsageError
 from hnet_dna.model.lm import HNetLM
 from hnet_dna.training.progress import Budget
 from hnet_dna.training.run_folder import RunFolder
 
+_FILES = ("split", "regions", "chunk_lengths")
 _OF_ITS_DATA = {
     "held_out",
     "split",
@@ -64,7 +67,16 @@ def settings_for(
     }
     given = {name: value for name, value in fields.items() if value is not None}
     tables = None if parent is None or began is not None else _tables_of(parent)
-    return resolve(preset, None if config is None else Path(config), tuple(settings), given, alphabet, began, tables)
+    asked = resolve(preset, None if config is None else Path(config), tuple(settings), given, alphabet, began, tables)
+    return _from_anywhere(asked)
+
+
+def _from_anywhere(settings: Settings) -> Settings:
+    """Name the files of a recipe in full, so that the run can go on from another folder."""
+    recipe = settings.recipe
+    named = {name: file for name in _FILES if (file := getattr(recipe, name)) and not is_share(file)}
+    places = {name: str(Path(file).resolve()) for name, file in named.items() if Path(file).is_file()}
+    return replace(settings, recipe=replace(recipe, **places))
 
 
 def _tables_of(parent: HNetLM) -> dict[str, Any]:
@@ -94,7 +106,8 @@ def budget_of(steps: int | None, minutes: float | None) -> Budget | None:
 def settings_of(record: dict[str, Any]) -> Settings:
     """Return the settings in a run's record."""
     try:
-        return Settings(record["preset"], ModelConfig.from_dict(record["model"]), Recipe.from_dict(record["recipe"]))
+        model, recipe = ModelConfig.from_dict(record["model"]), Recipe.from_dict(record["recipe"])
+        return _from_anywhere(Settings(record["preset"], model, recipe))
     except (ConfigError, KeyError, TypeError) as error:
         raise CheckpointError(f"run.json does not say what the run is ({error}); is it damaged?") from None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -104,3 +106,19 @@ def test_training_follows_the_file_and_goes_on_only_with_the_same(tmp_path: Path
     with pytest.raises(ConfigError, match="chunk_lengths: no chunks are learned"):
         pretrain(fasta, tmp_path / "no", steps=1, **{**asked, "preset": "tiny-mamba2"})  # type: ignore[arg-type]
     assert not (tmp_path / "no").exists()
+
+
+def test_a_run_goes_on_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were named from where it began are found, and may be named again."""
+    there = tmp_path / "there"
+    there.mkdir()
+    monkeypatch.chdir(there)
+    write_fasta(Path("g.fa"), {"a": random_dna(3000), "t": random_dna(600, 1)})
+    Path("r.bed").write_text("a\t0\t2000\t2\nt\t0\t600\t2\n")
+    Path("s.bed").write_text("a\t0\t3000\ttrain\nt\t0\t600\ttest\n")
+    files: dict[str, Any] = {"split": "s.bed", "regions": "r.bed", "settings": ["train.chunk_lengths=r.bed"]}
+    run = pretrain("g.fa", "run", preset="tiny", steps=1, window=64, batch=2, evaluation=False, **files)
+    pretrain(None, "run", steps=2, evaluation=False, resume=True, **files)
+    monkeypatch.chdir(tmp_path)
+    assert resume("there/run", steps=3, evaluation=False).path == Path("there/run")
+    assert json.loads((there / run.path / "run.json").read_text())["recipe"]["regions"] == str(there / "r.bed")
