@@ -23,7 +23,7 @@ class _Benchmarks(Commands):
 benchmark = typer.Typer(
     cls=_Benchmarks,
     no_args_is_help=True,
-    help="Compare models with what was measured.\n\n"
+    help="Test a model on published data sets, or its variant scores against measured effects.\n\n"
     "Example: hnet-dna benchmark suite GUE --layout gue --model run --out gue\n\n"
     "Example: hnet-dna benchmark variants scan.tsv --genome yeast --model run",
 )

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 def suite(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the collection, or of one dataset.")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder of the results; new, or to go on with.")
+        Path, typer.Option("--out", "-o", metavar="PATH", help="Folder for the results: a new one, or one to continue.")
     ],
     layout: Annotated[str, typer.Option(metavar="LAYOUT", help="genomic-benchmarks, nt or gue.")],
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="GENOME", help=f"Genome of intervals. {options.GENOME_HELP}")
+        str | None,
+        typer.Option(metavar="GENOME", help=f"Genome of data sets that are given as intervals. {options.GENOME_HELP}"),
     ] = None,
     head: Annotated[
         list[str] | None,
@@ -37,21 +38,22 @@ def suite(
         ),
     ] = None,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Fine-tune too, from the model and from random weights.")
+        bool, typer.Option("--tune", help="Also fine-tune, both from the model and from random weights.")
     ] = False,
     remove_copies: Annotated[
-        bool, typer.Option("--remove-copies", help="Leave out train rows whose sequence is in the test part.")
+        bool, typer.Option("--remove-copies", help="Leave out training rows whose sequence is also in the test part.")
     ] = False,
     most: Annotated[
         int | None, typer.Option(metavar="N", help="Use at most this many training rows.", min=2, show_default="all")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Decides what is random.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of all that is random.", min=0)] = 0,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Judge a model on each dataset of a collection, on its own train, validation and test parts, beside baselines.
+    """Test a model on each dataset of a collection, with its own train, validation and test parts, beside baselines.
 
-    Writes table.tsv and table.md with intervals and published figures. The same command goes on where it was stopped.
+    Writes table.tsv and table.md with 95 % intervals and published figures. If it was stopped, the same command
+    continues.
 
     Example: hnet-dna benchmark suite GUE --layout gue --model run --out gue
     """

@@ -23,23 +23,26 @@ if TYPE_CHECKING:
 
 def variants(
     table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="CSV, TSV or VCF with measured effects of variants or sequences.")
+        Path,
+        typer.Argument(
+            metavar="TABLE", help="CSV, TSV, Parquet or VCF with measured effects of variants or sequences."
+        ),
     ],
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
     value: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column, or field of INFO, with what was measured.")
+        str | None, typer.Option(metavar="NAME", help="Column, or field of INFO, with the measured effects.")
     ] = None,
     window: options.Window = 512,
-    context: Annotated[int, typer.Option(metavar="N", help="Bases read before each variant at least.", min=0)] = 4096,
+    context: Annotated[int, typer.Option(metavar="N", help="Read at least N bases before each variant.", min=0)] = 4096,
     strand: options.Strand = "both",
     annotation: Annotated[
         Path | None,
         typer.Option(
             metavar="ANNOTATION",
-            help="GFF3, GTF or GenBank with genes: how often each codon is used, as one more predictor.",
+            help="GFF3, GTF or GenBank with genes, whose codon usage becomes one more predictor.",
         ),
     ] = None,
     conservation: Annotated[
@@ -47,22 +50,25 @@ def variants(
     ] = None,
     rows: Annotated[int | None, typer.Option(metavar="N", help="Use N rows, drawn at random.", min=3)] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="PATH", help="Write each row with its predictors as TSV.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="PATH", help="Write each row with the scores of all predictors, as TSV."),
     ] = None,
     features: Annotated[
         Path | None,
-        typer.Option(metavar="PARQUET", help="Write the model's scores as TraitGym takes features, a row for each."),
+        typer.Option(
+            metavar="PARQUET", help="Write the model's scores in TraitGym's format for features, one row per variant."
+        ),
     ] = None,
     jobs: options.Jobs = 1,
     as_json: options.AsJson = False,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Compare likelihoods of variants with measured effects, beside predictors that need no model.
+    """Compare log-likelihood ratios of variants with measured effects, beside predictors that need no model.
 
-    TABLE has residues (deep mutational scans), bases, or whole sequences that replace a place of the genome; or it is a
-    VCF whose INFO has the labels. Nothing is trained. Reported are Spearman's correlation, and AUROC and AUPRC where
-    there are two labels, with 95 % bootstrap intervals over positions.
+    TABLE has changes of residues (deep mutational scans), changes of bases, or whole sequences that replace a place of
+    the genome; or it is a VCF whose INFO has the labels. Nothing is trained. Reported are Spearman's correlation, and
+    AUROC and AUPRC if there are only two labels, with 95 % bootstrap intervals over positions.
 
     Example: hnet-dna benchmark variants scan.tsv --genome yeast --model run
     """

@@ -14,12 +14,12 @@ from . import options, show, tables
 
 def demo(
     out: options.NewFolder = Path("hnet-dna-demo"),
-    minutes: Annotated[float, typer.Option(metavar="X", help="Train this long.", min=0.0)] = 4.0,
+    minutes: Annotated[float, typer.Option(metavar="X", help="Minutes of training.", min=0.0)] = 4.0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Pretrain on the yeast genome, evaluate on a held-out chromosome, and write its chunks.
+    """Pretrain on the yeast genome, evaluate on a held-out chromosome, and write the chunks of that chromosome.
 
-    Takes the training time and about a minute more on two CPU cores.
+    Takes about a minute more than the training, on two CPU cores.
 
     Example: hnet-dna demo --minutes 1 --out quick-look
     """

@@ -17,10 +17,10 @@ _OPS = {  # as printed
 
 
 def doctor(as_json: options.AsJson = False, quiet: options.Quiet = False) -> None:
-    """Show what serves the model's scans, convolution and norms on this machine, and check it against plain loops.
+    """Show which backend computes scans, convolution and norms on this machine, and check it against plain loops.
 
-    Exits 0 if all is well, and 1 if the backend that HNET_DNA_BACKEND asks for cannot serve, or if one that is there
-    differs from the plain loops in outputs, states or gradients.
+    Exits with 0 if all is well, and with 1 if the backend that HNET_DNA_BACKEND asks for cannot run here, or if one
+    that can run differs from the plain loops in outputs, states or gradients.
 
     Example: hnet-dna doctor
     """

@@ -30,23 +30,24 @@ def embed(
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
     regions: Annotated[
-        Path | None, typer.Option(metavar="BED", help="Embed these regions of the genome, each on its strand.")
+        Path | None,
+        typer.Option(metavar="BED", help="Embed these regions of the genome, each on its BED strand."),
     ] = None,
     sequence: options.SequenceColumn = None,
     level: options.Level = "chunk",
     pooling: options.Pooling = "mean",
     strand: options.Strand = "both",
     per_chunk: Annotated[
-        bool, typer.Option("--per-chunk", help="Write one row per chunk of the sequence as given.")
+        bool, typer.Option("--per-chunk", help="Write one row per chunk, of sequences read forward only.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a table that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a table whose writing was interrupted.")] = False,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write one vector per sequence (or per chunk), with ids, in the order of the input.
 
-    Sequences without any A, C, G or T are reported and left out. A region on strand - of --regions is read as its
-    reverse complement.
+    Sequences without any A, C, G or T are reported and left out. A region that --regions has on strand - is embedded as
+    its reverse complement.
 
     Example: hnet-dna embed new.fa --model run --out vectors.parquet
 

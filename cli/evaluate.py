@@ -27,16 +27,17 @@ def evaluate(
     annotation: Annotated[
         Path | None,
         typer.Option(
-            metavar="ANNOTATION", help="Report on its classes too: GFF3, GTF, GenBank, or BED with a class in column 4."
+            metavar="ANNOTATION",
+            help="Also report each class of this annotation: GFF3, GTF, GenBank, or BED with classes in column 4.",
         ),
     ] = None,
     as_json: options.AsJson = False,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Report bits per base of a model, beside uniform and Markov models counted on the rest of the genome.
+    """Report held-out bits per base of a model, and of uniform and Markov models counted on the rest of the genome.
 
-    By default, the model of a run on this genome is evaluated on what the run held out, and any other model on what
+    By default, a model from a run on this genome is evaluated on what that run held out, and any other model on what
     pretrain holds out by default. Intervals are 95 % block-bootstrap intervals over blocks of 10,000 bases.
 
     Example: hnet-dna evaluate --genome yeast --model run --annotation genes.gff3

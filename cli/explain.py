@@ -27,11 +27,16 @@ def explain(
     precision: options.InPrecision = "fp32",
     annotation: Annotated[
         Path | None,
-        typer.Option(metavar="ANNOTATION", help="GFF3, GTF or GenBank with genes; a BED gives only classes of bases."),
+        typer.Option(
+            metavar="ANNOTATION",
+            help="GFF3, GTF or GenBank with genes; or BED, which has only classes of bases and no genes.",
+        ),
     ] = None,
-    repeats: Annotated[Path | None, typer.Option(metavar="BED", help="Repeats, with their class in column 4.")] = None,
+    repeats: Annotated[
+        Path | None, typer.Option(metavar="BED", help="Repeats, with the class of each in column 4.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="PATH", help="Folder to create.")] = None,
-    bases: Annotated[int, typer.Option(metavar="N", help="Read at most about this many bases.", min=2)] = 5_000_000,
+    bases: Annotated[int, typer.Option(metavar="N", help="Read about this many bases at most.", min=2)] = 5_000_000,
     shifts: Annotated[
         int, typer.Option(metavar="N", help="Number of random shifts of the boundaries, as a control.", min=1)
     ] = 200,
@@ -42,17 +47,20 @@ def explain(
         bool, typer.Option("--page/--no-page", help="Also write index.html, which needs matplotlib.")
     ] = True,
     mutations: Annotated[
-        bool, typer.Option("--mutations", help="Show the mean effect of every substitution in the page's loci, too.")
+        bool,
+        typer.Option(
+            "--mutations", help="On the page, also show the mean effect of every substitution in the example loci."
+        ),
     ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Show the report in a web browser, until Ctrl-C.")] = False,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure boundaries and bits by annotation, codon position, repeats and words; write tables and a page.
+    """Measure boundaries and bits by annotation, codon position, repeats and 6-mers; write tables and an HTML page.
 
     If --model is a run on this genome, the part that it held out is read; otherwise the whole genome, or evenly spaced
-    tiles of it. Controls are circularly shifted boundaries, an untrained model, and dinucleotide-shuffled sequence.
-    Sampled windows are read again with random edits and with single variants; k-mers are compared on the same edits.
+    tiles of it. Controls are circularly shifted boundaries, an untrained model, and dinucleotide-shuffled sequence. To
+    measure robustness, sampled windows are read again with random edits and single variants, beside k-mers.
 
     Example: hnet-dna explain --genome yeast --model run --annotation genes.gff3 --out report
 

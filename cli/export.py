@@ -16,16 +16,18 @@ from . import options, show
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
     out: options.NewFolder,
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="Whose files to write: reference.")] = "reference",
+    format: Annotated[
+        str, typer.Option(metavar="FORMAT", help="Format to write; reference is the only one.")
+    ] = "reference",
     pt: Annotated[
         bool, typer.Option("--pt", help="Also write model.pt, which the reference's generate.py reads.")
     ] = False,
 ) -> None:
-    """Write a model as the reference implementation reads it (github.com/goombalab/hnet).
+    """Write a model in the form that the reference implementation reads (github.com/goombalab/hnet).
 
-    The folder gets config.json and model.safetensors, with the reference's names. The reference has only Mamba-2 heads
-    of 64 and its own routing: a model with others is refused. Its files do not name the alphabet, so give --alphabet to
-    import.
+    The folder gets config.json and model.safetensors, with the reference's names of weights. The reference has only
+    Mamba-2 heads of width 64, the usual rotation and its own routing: any other model is refused. Its files do not name
+    the alphabet, so give --alphabet when you import them.
 
     Example: hnet-dna export run --out reference --pt
     """
@@ -41,17 +43,19 @@ def export(
 
 
 def import_(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The reference's JSON config.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="JSON configuration of the reference implementation.")
+    ],
     weights: Annotated[
-        Path, typer.Argument(metavar="WEIGHTS", help="Its state dict as safetensors; a .pt file has to be converted.")
+        Path, typer.Argument(metavar="WEIGHTS", help="Its weights as safetensors; a .pt file has to be converted.")
     ],
     out: options.NewFolder,
     alphabet: Annotated[
         str | None,
         typer.Option(
             metavar="ALPHABET",
-            help="Its letters: dna, rna, iupac or bytes. Default: bytes if vocab_size is 256, else none; a model "
-            "without letters cannot read sequences.",
+            help="Letters of the model: dna, rna, iupac or bytes. Default: bytes if vocab_size is 256, else none; a "
+            "model without letters cannot read sequences.",
         ),
     ] = None,
 ) -> None:

@@ -17,7 +17,7 @@ def finetune(
         Path,
         typer.Argument(
             metavar="LABELS",
-            help="CSV or TSV with a header and sequences, '-' for stdin; with --genome, a BED or bigWig of its bases.",
+            help="CSV or TSV with a header and sequences, '-' for stdin; with --genome, BED or bigWig labels of bases.",
         ),
     ],
     out: options.NewFolder,
@@ -25,7 +25,7 @@ def finetune(
     device: options.Device = None,
     task: options.Task = "classification",
     head: Annotated[
-        str, typer.Option(metavar="HEAD", help="What turns vectors into labels: conv (convolutions) or attention.")
+        str, typer.Option(metavar="HEAD", help="Network from vectors to labels: conv (convolutions) or attention.")
     ] = "conv",
     level: Annotated[
         str | None, typer.Option(metavar="LEVEL", help=options.LEVEL_HELP, show_default="encoder + decoder + letters")
@@ -35,7 +35,8 @@ def finetune(
         bool | None,
         typer.Option(
             "--aligned/--not-aligned",
-            help="Whether positions correspond and the strand means something, as in promoters.",
+            help="Whether position and strand mean the same in all sequences, as in promoters cut at the start of "
+            "transcription.",
             show_default="chosen inside the training part",
         ),
     ] = None,
@@ -43,30 +44,32 @@ def finetune(
         int,
         typer.Option(
             metavar="RANK",
-            help="Train changes of this rank to the matrices instead of all weights; 0 trains all.",
+            help="LoRA: train low-rank changes of this rank instead of all weights; 0 trains all weights.",
             min=0,
         ),
     ] = 0,
     last: Annotated[
-        int, typer.Option(metavar="N", help="Train only the last N layers and the head; 0 trains all.", min=0)
+        int, typer.Option(metavar="N", help="Train only the last N layers and the head; 0 trains all layers.", min=0)
     ] = 0,
     epochs: Annotated[int, typer.Option(metavar="N", help="Train for at most this many epochs.", min=1)] = 8,
-    patience: Annotated[int, typer.Option(metavar="N", help="Epochs without a lower loss that end it.", min=1)] = 3,
-    batch: Annotated[int, typer.Option(metavar="N", help="Sequences in a step of training.", min=1)] = 32,
+    patience: Annotated[
+        int, typer.Option(metavar="N", help="Stop after N epochs without a lower validation loss.", min=1)
+    ] = 3,
+    batch: Annotated[int, typer.Option(metavar="N", help="Sequences per training step.", min=1)] = 32,
     learning_rate: Annotated[
         float,
         typer.Option(
-            "--lr", metavar="RATE", help="Learning rate of the head; the last layer of the model has half of it."
+            "--lr", metavar="RATE", help="Learning rate of the head; that of the model's last layer is half of it."
         ),
     ] = 2e-3,
     layer_decay: Annotated[
-        float, typer.Option(metavar="FACTOR", help="Factor on the learning rate for each layer further from the head.")
+        float, typer.Option(metavar="FACTOR", help="Factor on the learning rate with each layer further from the head.")
     ] = 0.9,
     class_weights: Annotated[
-        bool, typer.Option("--class-weights", help="Let all classes count the same, whatever their shares.")
+        bool, typer.Option("--class-weights", help="Let all classes count the same in the loss, whatever their shares.")
     ] = False,
     compare: Annotated[
-        bool, typer.Option("--compare/--no-compare", help="Train from random weights and fit baselines too.")
+        bool, typer.Option("--compare/--no-compare", help="Also train from random weights, and fit baselines.")
     ] = True,
     folds: Annotated[int, typer.Option(metavar="N", help="Number of folds of the cross-validation.", min=2)] = 5,
     test: options.TestFile = None,
@@ -74,7 +77,7 @@ def finetune(
         str | None,
         typer.Option(
             metavar="SPLIT",
-            help="Column that says train, valid or test; with --genome, a BED whose 4th column does, or a share.",
+            help="Column with train, valid or test; with --genome, BED with these in column 4, or a share to hold out.",
             show_default="a column called split",
         ),
     ] = None,
@@ -84,22 +87,24 @@ def finetune(
     group: options.GroupColumn = None,
     genome: Annotated[
         str | None,
-        typer.Option(metavar="GENOME", help=f"Genome of the bases in LABELS. {options.GENOME_HELP}"),
+        typer.Option(metavar="GENOME", help=f"Genome whose bases LABELS labels. {options.GENOME_HELP}"),
     ] = None,
     window: Annotated[int, typer.Option(metavar="N", help="With --genome: bases read at once.", min=16)] = 512,
     regions: Annotated[
         Path | None, typer.Option(metavar="BED", help="With --genome: use only these regions of it.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Decides folds, order and weights of the head.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of folds, order of rows and initial weights of the head.", min=0)
+    ] = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a fine-tuning that was stopped, with the same options.")
+        bool, typer.Option("--resume", help="Continue a fine-tuning that was stopped; needs the same options.")
     ] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a model together with a head on labelled sequences, and judge it like a probe.
+    """Train a model together with a head on labelled sequences, and judge it as probe does.
 
-    The folder gets the tuned model, which all commands take as --model, its head for predict, predictions of the rows
-    held out, and the report.
+    The folder gets the fine-tuned model, which all commands take as --model, its head for predict, predictions of the
+    held-out rows, and the report.
 
     Example: hnet-dna finetune labels.csv --model run --out tuned
     """

@@ -14,23 +14,22 @@ def generate(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
-    length: Annotated[int, typer.Option(metavar="N", help="Bases to sample.", min=1)] = 1000,
+    length: Annotated[int, typer.Option(metavar="N", help="Bases to sample for each sequence.", min=1)] = 1000,
     count: Annotated[int, typer.Option(metavar="N", help="Number of sequences, for each prompt.", min=1)] = 1,
-    prompt: Annotated[
-        str | None, typer.Option(metavar="FASTA", help="Continue these records; '-' reads stdin.")
-    ] = None,
+    prompt: Annotated[str | None, typer.Option(metavar="FASTA", help="Sequences to continue; '-' reads stdin.")] = None,
     temperature: Annotated[
         float,
         typer.Option(metavar="X", help="1 samples from the model's probabilities, 0 takes the likeliest base.", min=0),
     ] = 1.0,
     top_p: Annotated[
-        float, typer.Option(metavar="X", help="Sample only the likeliest bases, up to this probability together.")
+        float,
+        typer.Option(metavar="X", help="Sample only among the likeliest bases that together reach this probability."),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the sequences.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the sampling.", min=0)] = 0,
     out: options.OutFile = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Sample sequences as FASTA, with their log-likelihood (bits, without the prompt) in the header.
+    """Sample sequences as FASTA; the header has their log-likelihood in bits, without the prompt.
 
     Example: hnet-dna generate --model run --length 2000 --count 3 --seed 7
     """

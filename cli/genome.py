@@ -19,7 +19,7 @@ from .outputs import check_outputs, output
 genome = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    help="Look at genomes, fetch known ones, cut out parts.\n\nExample: hnet-dna genome inspect yeast",
+    help="Inspect genomes, download known ones, cut out parts.\n\nExample: hnet-dna genome inspect yeast",
 )
 
 
@@ -34,7 +34,7 @@ def inspect(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show contigs, lengths, GC, N, soft-masked share, other IUPAC codes, M5 checksums, and which assembly it is.
+    """Show contigs, lengths, GC, N, soft-masked share, other IUPAC codes, MD5 checksums (M5), and which assembly it is.
 
     Example: hnet-dna genome inspect genome.fa.gz
     """
@@ -65,10 +65,12 @@ def inspect(
 
 @genome.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A known genome; 'hnet-dna genome list' shows them.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of a known genome; 'hnet-dna genome list' shows them.")
+    ],
     quiet: options.Quiet = False,
 ) -> None:
-    """Download a known genome, check it, and prepare it, so that --genome NAME finds it.
+    """Download a known genome, check it, and prepare it, so that --genome NAME works.
 
     An interrupted download continues where it stopped. Genomes are kept in $HNET_DNA_HOME or the user's cache folder.
 
@@ -94,14 +96,14 @@ def extract(
         list[str],
         typer.Argument(
             metavar="REGION",
-            help="contig:start-end, counted from 1, both ends included, as samtools has it; or a contig's name.",
+            help="contig:start-end as in samtools (1-based, both ends included), or the name of a contig.",
         ),
     ],
     out: options.OutFile = None,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write parts of a genome as FASTA, each named by its region; soft-masked bases stay lower case.
+    """Write parts of a genome as FASTA, each named after its region; soft-masked bases stay lower case.
 
     Example: hnet-dna genome extract yeast chrXV:1-50000 > sample.fa
     """
@@ -117,10 +119,10 @@ def extract(
 
 @genome.command()
 def annotation(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="yeast: the genome in the package.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="yeast, the genome in the package.")],
     out: options.OutFile = None,
 ) -> None:
-    """Write the annotation of the genome in the package as GFF3.
+    """Write the annotation (GFF3) of the genome in the package.
 
     Example: hnet-dna genome annotation yeast > genes.gff3
     """
@@ -135,7 +137,7 @@ def annotation(
 
 @genome.command("list")
 def list_known() -> None:
-    """List the known genomes: name, assembly, size, and where they are.
+    """List the known genomes: name, assembly, organism, size, and where each was downloaded to.
 
     Example: hnet-dna genome list
     """

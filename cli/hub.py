@@ -18,38 +18,44 @@ from .inputs import check_pipes
 
 def hub(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to create.")],
-    more: Annotated[list[Path] | None, typer.Argument(metavar="TRACK", help="More tracks.")] = None,
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="TRACK", help="More tracks, after the one that --tracks names.")
+    ] = None,
     genome: options.Genome = None,
     tracks: Annotated[
         list[Path] | None,
-        typer.Option(metavar="TRACK", help="bigBed and bigWig files in the order of the view; more may follow it."),
+        typer.Option(
+            metavar="TRACK", help="bigBed or bigWig file to show; more may follow it. They are shown in this order."
+        ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Model that made the tracks, for the pages about them.")
+        Path | None,
+        typer.Option(metavar="MODEL", help="Model that made the tracks, to be described on the page of each track."),
     ] = None,
     locus: Annotated[
         str,
         typer.Option(
-            metavar="REGION", help="What is shown first, such as chr2:1,001-2,000.", show_default="a middle with values"
+            metavar="REGION", help="Region shown first, such as chr2:1,001-2,000.", show_default="the middle of a track"
         ),
     ] = "",
     email: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Whom users of a public hub may ask; UCSC wants one.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Contact address for users of a public hub, which UCSC asks for."),
     ] = None,
     serve: Annotated[
         bool,
         typer.Option(
             "--serve",
-            help="Then serve the folder on this machine, until Ctrl-C; later, OUT without tracks serves it again.",
+            help="Then serve the folder on this machine until Ctrl-C; to serve it again, give only OUT and --serve.",
         ),
     ] = False,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a UCSC track hub, a JBrowse 2 configuration and a page with igv.js, of the same bigBed and bigWig files.
+    """Write a UCSC track hub, a JBrowse 2 configuration and a page with igv.js, from the same bigBed and bigWig files.
 
     Put the folder on a web server that answers Range requests, and give UCSC's browser the address of hub.txt, or
-    JBrowse 2 that of config.json. index.html shows the tracks without either.
+    JBrowse 2 that of config.json. index.html shows the tracks without either of them.
 
     Example: hnet-dna hub tracks --genome yeast --tracks chunks.bb boundaries.bw --serve
     """

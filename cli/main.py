@@ -127,7 +127,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="H-Nets for DNA: pretrain on a genome, write learned chunk boundaries. Start with: hnet-dna demo",
+    help="Train H-Nets on DNA, and use them: chunks, scores, classifiers. Start with: hnet-dna demo",
 )
 
 

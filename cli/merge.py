@@ -14,7 +14,9 @@ from .outputs import check_outputs, with_index
 def merge(
     tracks: Annotated[
         list[Path],
-        typer.Argument(metavar="TRACK", help="BED, bedGraph, bigWig or bigBed files, in the order of the genome."),
+        typer.Argument(
+            metavar="TRACK", help="BED, bedGraph, bigWig or bigBed files of one kind, in the order of the genome."
+        ),
     ],
     out: Annotated[
         Path,
@@ -30,7 +32,7 @@ def merge(
     """Join tracks of different contigs, such as those made with --shard, into one.
 
     BED and bedGraph files are joined in the order given; in a bigWig or bigBed, contigs are in lexicographic order. A
-    contig in two files is an error.
+    contig that is in two files is an error.
 
     Example: hnet-dna merge part1.bed part2.bed --out all.bed.gz
     """

@@ -24,41 +24,49 @@ def mutate(
     model: options.Model = options.BUILT_IN,
     device: options.Device = None,
     precision: options.InPrecision = "fp32",
-    bed: Annotated[Path | None, typer.Option(metavar="BED", help="Regions as BED instead.")] = None,
+    bed: Annotated[Path | None, typer.Option(metavar="BED", help="Regions from a BED file instead.")] = None,
     deletions: Annotated[bool, typer.Option("--deletions", help="Score the deletion of each base, too.")] = False,
     window: options.Window = 512,
-    context: Annotated[int, typer.Option(metavar="N", help="Bases read before each mutation at least.", min=0)] = 4096,
+    context: Annotated[
+        int, typer.Option(metavar="N", help="Read at least N bases before each mutation.", min=0)
+    ] = 4096,
     strand: options.Strand = "both",
     boundaries: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Bases after a mutation whose chunk boundaries are compared.", min=0),
+        typer.Option(
+            metavar="N", help="Compare the chunk boundaries in N bases after a mutation. Default: 64 or less.", min=0
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="PATH", help="Table to write: Parquet if named so, else TSV.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="Table to write: Parquet if the name ends in .parquet, else TSV."
+        ),
     ] = None,
     bigwig: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Write the mean effect of changing each base here.")
+        Path | None, typer.Option(metavar="PATH", help="Write the mean effect of changing each base as bigWig.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="PATH", help="Draw the region: .png, .svg or .pdf.")] = None,
     annotation: Annotated[
-        Path | None, typer.Option(metavar="ANNOTATION", help="With --plot: GFF3, GTF, GenBank or BED to draw below.")
+        Path | None,
+        typer.Option(metavar="ANNOTATION", help="With --plot: GFF3, GTF, GenBank or BED to draw below the mutations."),
     ] = None,
     dependencies: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="How changing each base of a region changes the prediction of each other: .npz or a picture; repeat "
-            "for both.",
+            help="Write how changing each base of a region changes the prediction of each other base, as .npz or as a "
+            "picture; repeat for both.",
         ),
     ] = None,
     jobs: options.Jobs = 1,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score every single-base mutation of regions: log-likelihood ratio, and what happens to chunk boundaries.
+    """Score every single-base mutation of regions: log-likelihood ratio, and change of chunk boundaries.
 
-    The ratio is that of 'score --vcf --context': log2 p of the mutated sequence less log2 p of the reference, the mean
-    of both strands. Overlapping regions are joined.
+    The ratio is that of 'score --vcf --context': log2 p of the mutated sequence minus log2 p of the reference, as the
+    mean of both strands. Overlapping regions are joined.
 
     Example: hnet-dna mutate chrXV:110,201-110,320 --genome yeast --out mutations.parquet --plot map.svg
     """

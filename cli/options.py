@@ -32,7 +32,7 @@ Streams = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Contigs, regions and strands run side by side. Default: 1 on a CPU, 8 on a GPU.",
+        help="How many contigs, regions and strands are read at once. Default: 1 on a CPU, 8 on a GPU.",
     ),
 ]
 BUILT_IN = Path(DEFAULT_MODEL)
@@ -46,18 +46,18 @@ Summary = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Also write means in windows of N bases, as bigWig beside the first file: b.N.bw for b.bw.",
+        help="Also write a summary in windows of N bases, as bigWig beside another output: b.N.bw for b.bw.",
     ),
 ]
 Window = Annotated[
     int,
     typer.Option(
         metavar="N",
-        help="Bases of reference around a variant or mutation that are compared with and without it.",
+        help="Compare log2 p over N bases of reference around a variant or mutation, half of them after it.",
         min=2,
     ),
 ]
-Jobs = Annotated[int, typer.Option(metavar="N", help="Processes that share the work.", min=1)]
+Jobs = Annotated[int, typer.Option(metavar="N", help="Number of processes that share the work.", min=1)]
 LEVEL_HELP = (
     "Where in the network vectors are taken: encoder or decoder (one for each base), chunk, chunk:1 and so on (one for "
     "each chunk of a stage), letters (the bases themselves), or several joined by +."
@@ -72,7 +72,7 @@ Aliases = Annotated[
     bool,
     typer.Option(
         "--aliases",
-        help="Let the other files call contigs by other names: chr1, 1, NC_000001.11. Names written are the genome's.",
+        help="Accept other names of contigs (chr1, 1, NC_000001.11) in other inputs. Output has the genome's names.",
     ),
 ]
 HeldOut = Annotated[
@@ -81,22 +81,27 @@ HeldOut = Annotated[
 ]
 Split = Annotated[
     str | None,
-    typer.Option(metavar="SPLIT", help="BED with train, valid or test in column 4; or a share to hold out."),
+    typer.Option(
+        metavar="SPLIT", help="BED with train, valid or test in column 4; or a share to hold out, such as 0.1."
+    ),
 ]
 UsedRegions = Annotated[str | None, typer.Option("--regions", metavar="BED", help="Use only these regions.")]
 SequenceColumn = Annotated[
     str | None, typer.Option("--sequence", metavar="COLUMN", help="Column of sequences in CSV and TSV files.")
 ]
 TestFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="File like LABELS whose rows are held out, instead of folds.")
+    Path | None, typer.Option(metavar="FILE", help="File like LABELS whose rows are the test part, instead of folds.")
 ]
 LabelColumn = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Column of labels; for multilabel also several, A,B,C, of 0 and 1.")
+    str | None,
+    typer.Option(metavar="COLUMN", help="Column of labels; for multilabel also several columns of 0 and 1: A,B,C."),
 ]
-IdColumn = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of ids.")]
-GroupColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of groups that folds keep together.")]
+IdColumn = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of sequence ids.")]
+GroupColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of groups; rows of one group are never in different folds.")
+]
 Task = Annotated[str, typer.Option(metavar="TASK", help="classification, multilabel or regression.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Say only what is unusual: no progress, and no closing lines.")
+    bool, typer.Option("--quiet", "-q", help="Leave out progress and closing lines; notes and warnings stay.")
 ]

@@ -21,7 +21,9 @@ def plot(
     ] = None,
     karyotype: Annotated[
         Path | None,
-        typer.Option(metavar="BIGWIG", help="Draw this track along all chromosomes instead, such as a --summary."),
+        typer.Option(
+            metavar="BIGWIG", help="Draw this track along all chromosomes instead, such as one made with --summary."
+        ),
     ] = None,
     genome: options.Genome = None,
     model: options.Model = options.BUILT_IN,
@@ -31,7 +33,8 @@ def plot(
         Path | None, typer.Option(metavar="ANNOTATION", help="GFF3, GTF, GenBank or BED: genes and other features.")
     ] = None,
     mutations: Annotated[
-        bool, typer.Option("--mutations", help="Draw the effect of every substitution, too (up to 2,000 bases).")
+        bool,
+        typer.Option("--mutations", help="Also draw the effect of every substitution (regions of up to 2,000 bases)."),
     ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PATH", help="Picture to write: .png, .svg or .pdf.")

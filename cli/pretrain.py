@@ -28,14 +28,18 @@ def pretrain(
     ] = None,
     genomes: Annotated[
         Path | None,
-        typer.Option(metavar="TOML", help="File of a mixture of genomes (docs/howto/many-genomes.md)."),
+        typer.Option(metavar="TOML", help="File that lists the genomes of a mixture (docs/howto/many-genomes.md)."),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Named model shape and recipe. Default: the one in --config, or tiny."),
+        typer.Option(
+            metavar="NAME",
+            help="Named model with its training settings. Default: the one that --config names, or tiny.",
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="TOML", help="File with the tables model and train (docs/training.md).")
+        Path | None,
+        typer.Option(metavar="TOML", help="Settings file with the tables model and train (docs/training.md)."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -47,7 +51,7 @@ def pretrain(
         float | None,
         typer.Option(
             metavar="X",
-            help="Train this long in all; evaluation follows. Default: 10, unless --steps is given.",
+            help="Minutes of training in all, without the evaluation. Default: 10, unless --steps is given.",
             min=0.0,
         ),
     ] = None,
@@ -57,7 +61,7 @@ def pretrain(
     held_out: options.HeldOut = None,
     held_out_genome: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Genome of a mixture to hold out whole; repeat for more."),
+        typer.Option(metavar="NAME", help="Genome of a mixture to hold out as a whole; repeat for more."),
     ] = None,
     split: options.Split = None,
     regions: options.UsedRegions = None,
@@ -72,26 +76,28 @@ def pretrain(
         str | None,
         typer.Option(
             metavar="SHARE:BASES,...",
-            help="Shorter windows at first: 0.1:256 is 256 bases in the first tenth of the run.",
+            help="Shorter windows at first: 0.1:256 means 256 bases in the first tenth of the run.",
         ),
     ] = None,
     repeat_weight: Annotated[
         float | None,
         typer.Option(
             metavar="X",
-            help="Weight of soft-masked bases (repeats) in the loss: 1 counts them as all others, 0 not at all.",
+            help="Weight of soft-masked bases (repeats) in the loss: 1 counts them like all others, 0 not at all.",
             min=0.0,
         ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Processes that prepare windows ahead. Default: 2 with a GPU, else none.", min=0
+            metavar="N",
+            help="Processes that prepare training windows in advance. Default: 2 with a GPU, else 0.",
+            min=0,
         ),
     ] = None,
     alphabet: Annotated[
         str | None,
-        typer.Option(metavar="ALPHABET", help="Letters the model knows: dna (default), rna, iupac or bytes."),
+        typer.Option(metavar="ALPHABET", help="Letters that the model knows: dna (default), rna, iupac or bytes."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Seed of initial weights, windows and strands.", min=0)
@@ -99,7 +105,9 @@ def pretrain(
     from_: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="MODEL", help="Begin from these weights: a run, model folder, built-in model or hub name."
+            "--from",
+            metavar="MODEL",
+            help="Begin from the weights of this run, model folder, built-in model or model on the hub.",
         ),
     ] = None,
     resume: Annotated[
@@ -110,7 +118,8 @@ def pretrain(
         bool, typer.Option("--no-evaluation", help="Skip the closing evaluation on the held-out part.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print sizes, arithmetic and steps, without training or a run folder.")
+        bool,
+        typer.Option("--dry-run", help="Only print parameters, FLOPs, memory and steps; no training, no run folder."),
     ] = False,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,

@@ -20,7 +20,7 @@ def probe(
         Path,
         typer.Argument(
             metavar="LABELS",
-            help="CSV or TSV with a header, '-' for stdin; or a BED, which labels the rows of --embeddings by place.",
+            help="CSV or TSV with a header, '-' for stdin; or a BED, which labels rows of --embeddings by position.",
         ),
     ],
     out: options.NewFolder,
@@ -41,7 +41,7 @@ def probe(
         str | None,
         typer.Option(
             metavar="GENOME",
-            help="With --embeddings: their genome, for baselines and to check a BED against it.",
+            help="With --embeddings: the genome of their regions, for baselines and to check a BED against it.",
         ),
     ] = None,
     task: options.Task = "classification",
@@ -49,8 +49,8 @@ def probe(
         str | None,
         typer.Option(
             metavar="HEAD",
-            help="Classifier. On one vector for each sequence: logistic (default), ridge (default of regression), svm, "
-            "mlp. On all its vectors, in their order: conv, attention.",
+            help="Classifier. On one vector per sequence: logistic (default), ridge (default of regression), svm, mlp. "
+            "On all vectors of a sequence, in their order: conv, attention.",
         ),
     ] = None,
     level: Annotated[
@@ -63,13 +63,13 @@ def probe(
         str | None, typer.Option("--pool", metavar="POOLING", help=options.POOLING_HELP, show_default="mean")
     ] = None,
     strand: options.Strand = "both",
-    folds: Annotated[int, typer.Option(metavar="N", help="Number of folds on which the head is judged.", min=2)] = 5,
+    folds: Annotated[int, typer.Option(metavar="N", help="Number of folds of the cross-validation.", min=2)] = 5,
     test: options.TestFile = None,
     split: Annotated[
         str | None,
         typer.Option(
             metavar="SPLIT",
-            help="Column that says train, valid or test, or a BED whose 4th column does, for --embeddings.",
+            help="Column with train, valid or test; with --embeddings, also a BED with these in column 4.",
             show_default="a column called split",
         ),
     ] = None,
@@ -78,14 +78,16 @@ def probe(
     sequence: options.SequenceColumn = None,
     group: options.GroupColumn = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.", min=0)] = 0,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw curves or a scatter (needs matplotlib).")] = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw ROC and precision-recall curves, or a scatter plot (needs matplotlib).")
+    ] = False,
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a head on frozen vectors and judge it by nested cross-validation, beside baselines on the same folds.
 
     Folds keep groups together: those of --group or of a column such as contig, or else families of
-    similar sequences. The folder gets the fitted head, predictions with folds, and the report.
+    similar sequences. The folder gets the fitted head, a table of predictions with their folds, and the report.
 
     Example: hnet-dna probe labels.csv --model run --out probe
     """
@@ -120,7 +122,7 @@ def predict(
     model: Annotated[
         Path | None,
         typer.Option(
-            metavar="MODEL", help="The model that the head was trained on. Default: from where probe read it."
+            metavar="MODEL", help="The model that the head was trained on. Default: the place where probe found it."
         ),
     ] = None,
     device: options.Device = None,
@@ -128,15 +130,18 @@ def predict(
     sequence: options.SequenceColumn = None,
     bigwig: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Write what a head says of each base; of several labels X.LABEL.bw each."),
+        typer.Option(
+            metavar="PATH",
+            help="Write predictions of a head for single bases as X.bw; with several labels, X.LABEL.bw for each.",
+        ),
     ] = None,
     out: options.OutFile = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Apply a head to new sequences: a table of ids and predictions, with class scores if the head has them.
 
-    A model that was fine-tuned on bases gives BED: the stretches where a label is more likely than not, with the mean
-    probability times 1,000 as score.
+    A model that was fine-tuned on labels of single bases gives BED: the stretches where a label is more likely than
+    not, with the mean probability times 1,000 as score.
 
     Example: hnet-dna predict new.fa --head probe
     """

@@ -30,40 +30,49 @@ def score(
     precision: options.InPrecision = "fp32",
     streams: options.Streams = None,
     vcf: Annotated[
-        str | None, typer.Option(metavar="VCF", help="Score these variants instead; '-' reads stdin.")
+        str | None, typer.Option(metavar="VCF", help="Score these variants instead of bases; '-' reads stdin.")
     ] = None,
     genome: Annotated[
-        str | None, typer.Option(metavar="GENOME", help="With --vcf: the reference, in any form that GENOME has.")
+        str | None,
+        typer.Option(metavar="GENOME", help="With --vcf: the reference genome, in any form that GENOME may have."),
     ] = None,
-    regions: Annotated[Path | None, typer.Option(metavar="BED", help="Print sum and mean for each region.")] = None,
+    regions: Annotated[
+        Path | None, typer.Option(metavar="BED", help="Print the sum and mean of log2 p for each of these regions.")
+    ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Tracks of part I of N, of whole contigs and about equal length."),
+        typer.Option(metavar="I/N", help="Read only part I of N; parts are whole contigs, and about equally long."),
     ] = None,
     strand: options.Strand = "both",
-    bigwig: Annotated[Path | None, typer.Option(metavar="PATH", help="Write log2 p of each base here.")] = None,
-    bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
-    parquet: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as Parquet.")] = None,
+    bigwig: Annotated[Path | None, typer.Option(metavar="PATH", help="Write log2 p of each base as bigWig.")] = None,
+    bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="Write log2 p as bedGraph.")] = None,
+    parquet: Annotated[Path | None, typer.Option(metavar="PATH", help="Write log2 p as Parquet.")] = None,
     summary: options.Summary = None,
     window: options.Window = _WINDOW,
     context: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help=f"Bases read around each region, by default {_CONTEXT:,}; with --vcf: read at least N bases before a "
-            "variant, shared with its neighbours, instead of a window for each (faster where variants are dense).",
+            help=f"With --regions: bases read around each region (default {_CONTEXT:,}). With --vcf: read at least N "
+            "bases before a variant, once for all variants nearby, instead of a window for each (faster where variants "
+            "are dense).",
             min=0,
         ),
     ] = None,
     boundaries: Annotated[
-        int, typer.Option(metavar="N", help="Bases after a variant whose chunk boundaries are compared.", min=0)
+        int, typer.Option(metavar="N", help="Compare the chunk boundaries in N bases after a variant, too.", min=0)
     ] = 0,
     controls: Annotated[
         int,
-        typer.Option(metavar="N", help="With --boundaries: compare with N like changes nearby.", min=0),
+        typer.Option(
+            metavar="N", help="With --boundaries: compare each variant with the same change at N places nearby.", min=0
+        ),
     ] = 0,
     jobs: options.Jobs = 1,
-    strict: Annotated[bool, typer.Option("--strict", help="With --vcf: stop at a REF that differs.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="With --vcf: stop if a REF is not what the genome has, instead of skipping it."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -79,7 +88,7 @@ def score(
     """Score bases (log2 p), regions (sum and mean of log2 p) or variants (log-likelihood ratio of alleles).
 
     Both strands are read by default: a base is predicted once from what comes before it and once from what comes after
-    it, and the mean is written. The unit is bits.
+    it, and the mean of the two is written. All scores are in bits.
 
     Example: hnet-dna score genome.fa --model run --bigwig log2p.bw
 

@@ -30,30 +30,35 @@ def segment(
         int,
         typer.Option(
             metavar="N",
-            help="Chunking stage to write: 0 cuts the bases, 1 cuts the chunks of stage 0, and so on.",
+            help="Chunking stage to write: 0 has chunks of bases, 1 has chunks of stage-0 chunks, and so on.",
             min=0,
         ),
     ] = 0,
     strand: Annotated[str, typer.Option(metavar="STRAND", help="Strand to read: +, - or both.")] = "+",
     regions: Annotated[
-        Path | None, typer.Option(metavar="BED", help="Read only these regions, each from its start.")
+        Path | None, typer.Option(metavar="BED", help="Read only these regions, each as a sequence of its own.")
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Only part I of N, of whole contigs and about equal length."),
+        typer.Option(metavar="I/N", help="Read only part I of N; parts are whole contigs, and about equally long."),
     ] = None,
     points: Annotated[bool, typer.Option("--points", help="Write only the first base of each chunk.")] = False,
     nested: Annotated[
-        bool, typer.Option("--nested", help="Write BED12, whose blocks are the chunks of the stage outside.")
+        bool,
+        typer.Option(
+            "--nested", help="Write BED12: each line is a chunk, whose blocks are chunks of the stage before."
+        ),
     ] = False,
     bigbed: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Write the chunks as bigBed; BED is then written only if --out names it."),
     ] = None,
     bigwig: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Also write the boundary probability of each base here.")
+        Path | None, typer.Option(metavar="PATH", help="Also write the boundary probabilities of all bases.")
     ] = None,
-    bedgraph: Annotated[Path | None, typer.Option(metavar="PATH", help="The same as bedGraph.")] = None,
+    bedgraph: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Also write the boundary probabilities as bedGraph.")
+    ] = None,
     summary: options.Summary = None,
     out: Annotated[
         Path | None,
@@ -67,10 +72,10 @@ def segment(
     aliases: options.Aliases = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the chunks of each contig as BED6; they cover all of it except runs of N.
+    """Write the chunks of each contig as BED6; they cover the whole contig except runs of N.
 
-    The name is stage and index; the score is 1000 x the boundary probability at the chunk's first base. The first
-    base of a contig, and the first one after a run of N, begin a chunk by definition (score 1000).
+    The name of a chunk is its stage and index; the score is 1000 x the boundary probability at its first base. The
+    first base of a contig, and the first one after a run of N, begin a chunk by definition (score 1000).
 
     Example: hnet-dna segment sample.fa --model run --bigwig boundaries.bw > boundaries.bed
 
