@@ -187,11 +187,17 @@ def cost(length: int) -> int:
 
 
 def _of_like_length(sequences: Sequence[Codes], batch: int) -> Iterator[list[int]]:
-    """Yield groups of rows of which none is less than half as long as another, nor all together longer than a batch."""
+    """Yield groups of rows of which none is less than half as long as another, nor all together longer than a batch.
+
+    Groups are about equally large, since a small one that is left over takes nearly as long as a full one.
+    """
+    bases = sum(cost(len(sequence)) for sequence in sequences)
+    share = bases / max(1, math.ceil(bases / batch))
     group: list[int] = []
     longest = 0
     for row in sorted(range(len(sequences)), key=lambda row: -len(sequences[row])):
-        if group and (2 * len(sequences[row]) < longest or (len(group) + 1) * cost(longest) > batch):
+        full = len(group) * cost(longest) >= share or (len(group) + 1) * cost(longest) > batch
+        if group and (full or 2 * len(sequences[row]) < longest):
             yield group
             group = []
         if not group:
