@@ -75,7 +75,7 @@ def _from_anywhere(settings: Settings) -> Settings:
     """Name the files of a recipe in full, so that the run can go on from another folder."""
     recipe = settings.recipe
     named = {name: file for name in _FILES if (file := getattr(recipe, name)) and not is_share(file)}
-    places = {name: str(Path(file).resolve()) for name, file in named.items() if Path(file).is_file()}
+    places: dict[str, Any] = {n: str(Path(file).resolve()) for n, file in named.items() if Path(file).is_file()}
     return replace(settings, recipe=replace(recipe, **places))
 
 
