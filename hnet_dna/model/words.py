@@ -27,6 +27,10 @@ _LEVELS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 256, 512, 1024)
 ROUNDED = 8  # counts from here on stand for all up to the next level
 
 
+def _unpack(table: WordTable, _: object) -> None:
+    table.unpack()  # a function of the module, so that a model can be sent to other processes
+
+
 class WordTable(nn.Module):
     """Counts of the next base after each known word of k letters; without words until `fill` or weights give some."""
 
@@ -47,7 +51,7 @@ class WordTable(nn.Module):
         # What is computed from the three, for reading.
         self.register_buffer("keys", torch.zeros(0, dtype=torch.int64), persistent=False)
         self.register_buffer("levels", torch.tensor(_LEVELS), persistent=False)
-        self.register_load_state_dict_post_hook(lambda module, _: module.unpack())  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_unpack)  # type: ignore[no-untyped-call]
 
     def fill(self, numbers: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
         """Hold the words of these numbers (W,), each once, and their counts (W, 4)."""

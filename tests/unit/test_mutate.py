@@ -332,8 +332,10 @@ def test_dependencies_against_whole_sequences(
 
 
 def test_processes_give_the_same_in_order_and_one_that_dies_is_named(
-    genome: Genome, model: HNetLM, monkeypatch: pytest.MonkeyPatch
+    genome: Genome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A model with counted words has to reach them, too."""
+    model = lively_model(small_config(memory_cfg={"word_orders": [8]}))
     given = [
         Variant(Interval("b", place, place + 1), GAPPED[place], ("A" if GAPPED[place] != "A" else "C",))
         for place in (200, 20, 60, 61, 140)
