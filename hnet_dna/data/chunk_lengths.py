@@ -17,9 +17,7 @@ from hnet_dna.errors import ConfigError, SequenceError
 from hnet_dna.genome.genome import Genome
 from hnet_dna.sequence.interval import Interval, intersection, union
 
-MOST_LENGTHS = 255  # different ones; the number of one travels as a byte beside each base
-
-
+_MOST = 255  # aims beside the first; the number of one travels as a byte beside each base
 _NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -93,10 +91,9 @@ def read_chunk_lengths(files: Sequence[str], genomes: Sequence[Genome], elsewher
         return None
     read = [_read(Path(file), genome) if file else {} for file, genome in zip(files, genomes, strict=True)]
     aims = sorted({aim for of_genome in read for aim in of_genome} - {elsewhere})
-    if len(aims) >= MOST_LENGTHS:
+    if len(aims) > _MOST:
         raise ConfigError(
-            f"{next(filter(None, files))}: {len(aims):,} different numbers of bases per chunk; "
-            f"{MOST_LENGTHS - 1} is the most"
+            f"{', '.join(filter(None, files))}: {len(aims):,} different numbers of bases per chunk; {_MOST} is the most"
         )
     places = tuple(tuple(tuple(of_genome.get(aim, ())) for aim in aims) for of_genome in read)
     return ChunkLengths((elsewhere, *aims), places)
@@ -106,7 +103,7 @@ def _read(path: Path, genome: Genome) -> dict[float, list[Interval]]:
     regions: dict[float, list[Region]] = {}
     for region in read_regions(path, genome):
         regions.setdefault(_aim(region, path), []).append(region)
-    refuse_overlap(path, {f"{aim:g}": of_aim for aim, of_aim in regions.items()}, "number of bases per chunk")
+    refuse_overlap(path, {str(aim): of_aim for aim, of_aim in regions.items()}, "number of bases per chunk")
     return {aim: union(region.interval for region in of_aim) for aim, of_aim in regions.items()}
 
 

@@ -50,18 +50,26 @@ def test_every_base_has_the_number_of_its_line(tmp_path: Path) -> None:
         ("a\t5\t10\t1\n", "line 1: column 4 must be"),
         ("a\t5\t10\tinf\n", "line 1: column 4 must be"),
         ("a\t5\t10\n", "line 1: column 4 must be .* got ''"),
-        ("a\t5\t10\t2\na\t0\t6\t3\n", r"a:6-6 is both 3 \(line 2\) and 2 \(line 1\); a base may have one number"),
-        ("".join(f"a\t{i}\t{i + 1}\t{2 + i / 10}\n" for i in range(30)) * 9, None),
+        ("a\t5\t10\t2\na\t0\t6\t3\n", r"a:6-6 is both 3.0 \(line 2\) and 2.0 \(line 1\); a base may have one"),
+        ("a\t5\t10\t2.0000001\na\t0\t6\t2\n", r"a:6-6 is both 2.0 \(line 2\) and 2.0000001 \(line 1\)"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_used_is_refused_by_line(bed: str, message: str | None, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_is_refused_by_line(bed: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "n.bed").write_text(bed)
-    files, genomes = [str(tmp_path / "n.bed")], [open_genome(GENOME)]
-    if message is None:
-        read_chunk_lengths(files, genomes, 4.0)
-        return
     with pytest.raises(SequenceError, match=message):
-        read_chunk_lengths(files, genomes, 4.0)
+        read_chunk_lengths([str(tmp_path / "n.bed")], [open_genome(GENOME)], 4.0)
+
+
+def test_the_number_of_an_aim_fits_a_byte(tmp_path: Path) -> None:
+    genome, bed = open_genome({"a": random_dna(300)}), tmp_path / "n.bed"
+    lines = [f"a\t{place}\t{place + 1}\t{5 + place}\n" for place in range(256)]
+    bed.write_text("".join(lines[:255]))
+    lengths = read_chunk_lengths([str(bed)], [genome], 4.0)
+    assert lengths is not None
+    assert lengths.along(0, Interval("a", 250, 257)).tolist() == [251, 252, 253, 254, 255, 0, 0]
+    bed.write_text("".join(lines))
+    with pytest.raises(ConfigError, match=r"n\.bed: 256 different numbers of bases per chunk; 255 is the most"):
+        read_chunk_lengths([str(bed)], [genome], 4.0)
 
 
 def test_the_loss_of_several_aims_is_the_mean_of_those_of_their_positions() -> None:
